@@ -1,0 +1,46 @@
+# One command, both kinds of machine: needs python3 (>= 3.11) and a package index, nothing else.
+SHELL := /bin/bash
+# Some machines set this; without byte code every start recompiles torch (10 s instead of 4 s).
+unexport PYTHONDONTWRITEBYTECODE
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup demo check test bench docs format clean
+setup: $(STAMP)
+
+# uv reads neither pip.conf nor PIP_FIND_LINKS: hand the wheel folder over, so that a local CPU torch is found.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" VIRTUAL_ENV=$(VENV) \
+	  $(BIN)/uv pip install --quiet -c constraints.txt -e '.[all]' --group dev
+	@touch $@
+
+demo: setup  ## the main job on an embedded cohort: slides -> report
+	$(BIN)/asmil demo --out runs/demo
+
+test: setup
+	$(PYTEST) tests
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) tests/house
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+docs: setup
+	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt --group docs
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
+clean:
+	rm -rf $(VENV) build runs

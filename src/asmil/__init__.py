@@ -1,0 +1,1 @@
+"""Attention-stabilised multiple-instance learning on whole-slide images."""

@@ -1,0 +1,68 @@
+"""What went wrong, what was found, and what to do about it."""
+
+
+class AsmilError(Exception):
+    """Base of every error asmil raises on purpose.
+
+    `what` went wrong, what was `found`, and the `fix`: the three sentences every user-facing error carries.
+    """
+
+    def __init__(self, what: str, *, found: object = None, fix: str | None = None):
+        self.what, self.found, self.fix = what, found, fix
+        parts = [what if what.endswith((".", "?", "!")) else what + "."]
+        if found is not None:
+            parts.append(f"Found: {found}.")
+        if fix:
+            parts.append(f"To fix: {fix if fix.endswith('.') else fix + '.'}")
+        super().__init__(" ".join(parts))
+
+    def __reduce__(self):  # keeps keyword arguments when an error crosses a process boundary
+        return _rebuild, (type(self), self.what, self.found, self.fix)
+
+
+def _rebuild(cls: type[AsmilError], what: str, found: object, fix: str | None) -> AsmilError:
+    return cls(what, found=found, fix=fix)
+
+
+class SlideError(AsmilError):
+    """A slide file cannot be opened or read."""
+
+
+class ScaleError(SlideError):
+    """The micrometres per pixel of a slide are unknown, implausible, or coarser than requested."""
+
+
+class TissueError(AsmilError):
+    """A slide has no tissue to tile, or a tissue file is not readable."""
+
+
+class EncoderError(AsmilError):
+    """An encoder cannot be loaded or does not return what its card says."""
+
+
+class FeatureError(AsmilError):
+    """A feature file is unreadable, empty, non-finite or of another dimension."""
+
+
+class CohortError(AsmilError):
+    """The tables of labels and slides contradict each other or the files."""
+
+
+class SplitError(AsmilError):
+    """A split leaks patients, misses slides or cannot be made."""
+
+
+class AttentionError(AsmilError):
+    """Attention scores are not where, or not of the shape, the stabiliser was told."""
+
+
+class ConfigError(AsmilError):
+    """A configuration has unknown keys or wrong values."""
+
+
+class RunError(AsmilError):
+    """A run folder is incomplete or belongs to other settings."""
+
+
+class UnknownPartError(AsmilError):
+    """No part of that name in a registry."""

@@ -1,0 +1,76 @@
+"""Atomic output: everything is written beside its place and renamed, so a half-written file never counts."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from asmil.errors import AsmilError
+
+
+@contextmanager
+def written_beside(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success it is flushed to disk and renamed to `path`.
+
+    On an exception the temporary file is removed and `path` is untouched. The temporary name starts with a dot and
+    keeps the suffix of `path` (some writers choose their format by it).
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".partial{path.suffix}", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            partial.unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write text atomically as UTF-8."""
+    with written_beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically; NaN and infinities become null, so that every reader accepts the file."""
+    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def safe_name(name: str) -> str:
+    """A file name for a slide or label from elsewhere: no separators, no leading dot, never empty.
+
+    Raises:
+        AsmilError: the name cannot be a file name.
+    """
+    safe = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in str(name)).strip().lstrip(".")
+    if not safe:
+        raise AsmilError("a name cannot be used as a file name", found=repr(name))
+    return safe

@@ -1,0 +1,22 @@
+"""Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp."""
+
+PLAUSIBLE_MPP = (0.05, 50.0)
+"""Micrometres per pixel of any level-0 image of tissue: 200x oil immersion to a flat-bed scan or a lone low level of a DICOM pyramid."""
+
+MPP_TOLERANCE = 0.02
+"""Relative difference of two mpp values that are the same scale (scanners write .4990 or .5015 for "20x")."""
+
+
+def mpp_of_objective(magnification: float) -> float:
+    """Micrometres per pixel of a nominal objective: 10 um/px at 1x, hence .25 at 40x and .5 at 20x."""
+    return 10.0 / magnification
+
+
+def same_mpp(a: float, b: float, tolerance: float = MPP_TOLERANCE) -> bool:
+    """Whether two scales differ by no more than the tolerance."""
+    return abs(a - b) <= tolerance * max(a, b)
+
+
+def plausible_mpp(mpp: float) -> bool:
+    """Whether a value can be the mpp of a slide's level 0."""
+    return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
