@@ -31,6 +31,11 @@ class Bag:
     def __len__(self) -> int:
         return self.features.shape[0]
 
+    def rows(self, index: Int[Tensor, " rows"]) -> "Bag":
+        """The bag with only these tiles, in this order."""
+        level0_xy = None if self.level0_xy is None else self.level0_xy[index]
+        return replace(self, features=self.features[index], level0_xy=level0_xy)
+
 
 @dataclass(frozen=True)
 class BagBatch:

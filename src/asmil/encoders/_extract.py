@@ -1,0 +1,91 @@
+"""One slide from file to feature file: thumbnail, tissue, tiles, features, in one stream of pixels."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from asmil.encoders._embed import Encoder, embed
+from asmil.encoders._file import is_finished, write_features
+from asmil.files import safe_name, write_json, written_beside
+from asmil.slides import Slide, open_slide
+from asmil.tiles import Tissue, find_tissue, tile
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """What decides the features of a slide, beside the slide and the encoder.
+
+    `mpp` is the scale tiles are cut at, `slide_mpp` or `objective` state the slide's own scale where its file does not.
+    """
+
+    mpp: float
+    tile_px: int
+    overlap_px: int = 0
+    min_tissue: float = 0.5
+    tissue_method: str = "otsu"
+    slide_mpp: float | None = None
+    objective: float | None = None
+
+
+def extract_slide(
+    path: Path,
+    folder: Path,
+    *,
+    encoder: Encoder,
+    settings: ExtractSettings,
+    tile_batch: int = 256,
+    progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Write `features/<slide>.h5`, `tissue/<slide>.geojson` and `thumbnails/<slide>.jpg` under `folder`.
+
+    A finished feature file of the same encoder, settings and tissue is kept (returns False). A tissue file that is
+    already there is used as it is: edit it in QuPath and run again.
+
+    Raises:
+        AsmilError: the slide cannot be read, has no scale or no tissue, or the encoder fails on it.
+    """
+    name = safe_name(path.stem)
+    features, tissue_file = folder / "features" / f"{name}.h5", folder / "tissue" / f"{name}.geojson"
+    if is_finished(features, settings=_identity(settings, encoder, tissue_file)):
+        return False
+    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective) as slide:
+        tissue = tissue_of(slide, folder, method=settings.tissue_method)
+        grid = tile(
+            slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
+            overlap_px=settings.overlap_px, min_tissue=settings.min_tissue,
+        )  # fmt: skip
+        vectors = embed(slide, grid, encoder, batch_size=tile_batch, progress=progress)
+        identity = _identity(settings, encoder, tissue_file)
+        write_features(features, vectors, grid, encoder=encoder, slide=slide, extra={"settings": identity})
+    return True
+
+
+def tissue_of(slide: Slide, folder: Path, *, method: str) -> Tissue:
+    """The tissue of a slide: read from `folder/tissue` where it is (perhaps edited), else found and saved there, with
+    a thumbnail.
+
+    Raises:
+        TissueError: a tissue file that is not readable.
+    """
+    name = safe_name(slide.name)
+    path = folder / "tissue" / f"{name}.geojson"
+    if path.exists():
+        return Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+    thumbnail = folder / "thumbnails" / f"{name}.jpg"
+    with written_beside(thumbnail) as partial:
+        Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
+    write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})
+    tissue = find_tissue(slide, method=method)
+    tissue.save(path)
+    return tissue
+
+
+def _identity(settings: ExtractSettings, encoder: Encoder, tissue_file: Path) -> dict[str, Any]:
+    """What a feature file must have been made with to count as finished; an edited tissue file changes it."""
+    content = tissue_file.read_bytes() if tissue_file.exists() else b""
+    tissue = hashlib.sha256(content).hexdigest()[:16]
+    return asdict(settings) | {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "tissue": tissue}

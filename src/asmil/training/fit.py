@@ -1,0 +1,203 @@
+"""Train one model on bags: the whole loop on one screen."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from asmil.attention import AttentionStabilizer
+from asmil.bags import Bag, BagBatch
+from asmil.errors import AsmilError, CohortError
+from asmil.training._checkpoint import load_checkpoint, save_checkpoint
+from asmil.training.listeners import Listener
+from asmil.training.optim import TrainSettings, autocast, learning_rate, make_optimizer
+from asmil.training.predict import Prediction, predict
+
+
+@dataclass
+class FitResult:
+    """What training did. `history` has a row per epoch; the model carries the weights of `best_epoch` (from 0)."""
+
+    best_epoch: int = -1
+    best_value: float = float("inf")
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def fit(
+    model: nn.Module,
+    train: Sequence[Bag],
+    val: Sequence[Bag],
+    *,
+    settings: TrainSettings,
+    stabilizer: AttentionStabilizer | None = None,
+    listeners: Sequence[Listener] = (),
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> FitResult:
+    """Train `model` in place; only `val` decides which epoch is kept and when to stop.
+
+    The same arguments give the same weights bit for bit on one kind of machine with the same number of threads. The
+    caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
+    left off and ends bit-equal to an unbroken one.
+
+    Raises:
+        CohortError: a bag without a label, or no validation bags although an epoch is to be selected.
+        AsmilError: the loss is not finite.
+    """
+    _check_bags(train, val, settings)
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        optimizer = make_optimizer(model.parameters(), settings)
+        result, best = FitResult(), _weights(model)
+        parts = {"model": model, "optimizer": optimizer, "stabilizer": stabilizer}
+        parts |= {f"listener{i}": x for i, x in enumerate(listeners) if hasattr(x, "state_dict")}
+        if checkpoint and checkpoint.exists():
+            result, best = load_checkpoint(checkpoint, parts, seed=seed)
+        started, saved = time.monotonic() - result.seconds, time.monotonic()
+        _tell(listeners, "start", model=model, settings=settings)
+
+        for epoch in range(len(result.history), settings.epochs):
+            if _should_stop(result, settings):
+                break
+            row = {"epoch": epoch} | _train_epoch(
+                model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, epoch=epoch, seed=seed
+            )
+            predictions = predict(model, val)
+            row |= _validation(predictions, val)
+            if _is_better(row, result, settings):
+                result.best_epoch, result.best_value, best = epoch, _selected(row, settings), _weights(model)
+            row |= _tell(
+                listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions
+            )
+            result.history.append(row)
+            result.seconds = time.monotonic() - started
+            if checkpoint and time.monotonic() - saved >= settings.checkpoint_seconds:
+                save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
+                saved = time.monotonic()
+
+        model.load_state_dict(best)
+        _tell(listeners, "end", model=model, result=result)
+    return result
+
+
+def _train_epoch(
+    model: nn.Module,
+    bags: Sequence[Bag],
+    *,
+    optimizer: torch.optim.Optimizer,
+    stabilizer: AttentionStabilizer | None,
+    settings: TrainSettings,
+    epoch: int,
+    seed: int,
+) -> dict[str, float]:
+    """One pass over the bags in a fresh order."""
+    model.train()
+    device = next(model.parameters()).device
+    rng = np.random.default_rng((seed, epoch))  # its own stream per epoch: a resumed run draws the same order
+    if stabilizer:
+        stabilizer.set_epoch(epoch)
+    order = rng.permutation(len(bags))
+    starts = range(0, len(bags), settings.batch_size)
+    # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
+    total_task = total_extra = total_align = torch.zeros((), device=device)
+    ratio = None
+    for step, start in enumerate(starts):
+        rate = learning_rate(settings, epoch + step / len(starts))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        chosen = [_sample_tiles(bags[i], settings, rng) for i in order[start : start + settings.batch_size]]
+        batch = BagBatch.from_bags(chosen).to(device)
+        with autocast(device, settings):
+            output = model(batch)
+            task = F.cross_entropy(output.logits.float(), batch.labels)
+            extra = sum(output.losses.values(), torch.zeros((), device=device))
+            align = stabilizer.loss() if stabilizer else torch.zeros((), device=device)
+        if stabilizer and step == 0:
+            ratio = stabilizer.gradient_ratio(task)
+        optimizer.zero_grad(set_to_none=True)
+        (task + extra + align).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+        if stabilizer:
+            stabilizer.update()
+        share = len(batch) / len(bags)
+        total_task = total_task + task.detach() * share
+        total_extra = total_extra + extra.detach() * share
+        total_align = total_align + align.detach() * share
+    row = {"train_loss": float(total_task), "extra_loss": float(total_extra), "lr": rate}
+    if stabilizer:
+        row |= {"align_loss": float(total_align), **{k: float(v) for k, v in stabilizer.statistics().items()}}
+        row["gradient_ratio"] = float(ratio) if ratio is not None else float("nan")
+    if not np.isfinite(row["train_loss"]):
+        raise AsmilError(
+            "training diverged: the loss is not finite",
+            found=f"loss {row['train_loss']} in epoch {epoch}",
+            fix="lower the learning rate or run `asmil check` on the features",
+        )
+    return row
+
+
+def _sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:
+    if settings.tiles_per_bag is None or len(bag) <= settings.tiles_per_bag:
+        return bag
+    rows = torch.from_numpy(np.sort(rng.choice(len(bag), settings.tiles_per_bag, replace=False)))
+    return bag.rows(rows)
+
+
+def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:
+    if not predictions:
+        return {}
+    from sklearn.metrics import roc_auc_score  # here, because its import takes a second
+
+    labels = np.array([bag.label for bag in val])
+    probabilities = np.stack([p.probabilities for p in predictions])
+    present = np.unique(labels)
+    areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in present] if len(present) > 1 else [np.nan]
+    return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": float(np.mean(areas))}
+
+
+def _selected(row: dict[str, float], settings: TrainSettings) -> float:
+    """The value to minimise. AUROC ties are common on small validation parts: the loss breaks them."""
+    if settings.select == "val_auroc":
+        return -row["val_auroc"] + 1e-3 * row["val_loss"]
+    return row["val_loss"]
+
+
+def _is_better(row: dict[str, float], result: FitResult, settings: TrainSettings) -> bool:
+    return settings.select == "last" or _selected(row, settings) < result.best_value
+
+
+def _should_stop(result: FitResult, settings: TrainSettings) -> bool:
+    epochs = len(result.history)
+    if settings.select == "last" or epochs < settings.min_epochs:
+        return False
+    return epochs - 1 - result.best_epoch >= settings.patience
+
+
+def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _tell(listeners: Sequence[Listener], event: str, **values: Any) -> dict[str, Any]:
+    added: dict[str, Any] = {}
+    for listener in listeners:
+        added |= listener(event, **values) or {}
+    return added
+
+
+def _check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings) -> None:
+    if not len(train):
+        raise CohortError("there are no training bags")
+    if not len(val) and settings.select != "last":
+        raise CohortError("no validation bags, so no epoch can be selected", fix="give a validation part, or select='last'")
+    unlabelled = [bag.slide for part in (train, val) for bag in part if bag.label is None]
+    if unlabelled:
+        raise CohortError("bags without a label cannot be trained on", found=", ".join(unlabelled[:5]))

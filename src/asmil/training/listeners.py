@@ -1,0 +1,83 @@
+"""Listeners of `fit`: whatever is not learning. A listener is called as listener(event, **values).
+
+Events: "start" (model, settings), "epoch" (epoch, model, stabilizer, row, val: list of Prediction), "end" (model, result).
+What a listener returns for "epoch" (a dict or None) is added to the epoch's row of the log. A listener with
+`state_dict` and `load_state_dict` is part of the checkpoint.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import torch
+
+from asmil.attention import diagnostics
+from asmil.files import write_text, written_beside
+
+
+class Listener(Protocol):
+    """A function of (event, **values)."""
+
+    def __call__(self, event: str, **values: Any) -> dict[str, Any] | None: ...
+
+
+class AttentionRecorder:
+    """Follows the attention on validation slides from epoch to epoch.
+
+    Logs `jsd` (nats; mean over slides, against the epoch before), `entropy` (of 1), `effective_tiles` and `top1_mass`,
+    over the first `measure` validation slides, and keeps the maps of the first `keep` of them.
+    """
+
+    def __init__(self, *, keep: int = 4, measure: int = 64):
+        self.keep, self.measure = keep, measure
+        self._last: dict[str, np.ndarray] = {}
+        self._kept: dict[str, list[np.ndarray]] = {}
+
+    def __call__(self, event: str, **values: Any) -> dict[str, Any] | None:
+        if event != "epoch":
+            return None
+        maps = {p.slide: p.attention for p in values["val"][: self.measure]}
+        for slide in list(maps)[: self.keep]:
+            self._kept.setdefault(slide, []).append(maps[slide])
+        row = {name: float(np.mean([f(p) for p in maps.values()])) for name, f in _STATISTICS.items()} if maps else {}
+        if self._last and maps:
+            row["jsd"] = float(np.mean([float(diagnostics.jsd(p, self._last[s])) for s, p in maps.items()]))
+        self._last = maps
+        return row
+
+    def save(self, path: Path) -> None:
+        """Write the kept maps as HDF5: a group per slide with `attention` float32 (epochs, tiles)."""
+        with written_beside(path) as partial, h5py.File(partial, "w") as file:
+            for slide, maps in self._kept.items():
+                file.create_group(slide)["attention"] = np.stack(maps).astype(np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything recorded so far, as tensors."""
+        kept = {slide: torch.from_numpy(np.stack(maps)) for slide, maps in self._kept.items()}
+        return {"last": {s: torch.from_numpy(p.copy()) for s, p in self._last.items()}, "kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue a recording."""
+        self._last = {s: p.numpy() for s, p in state["last"].items()}
+        self._kept = {s: list(p.numpy()) for s, p in state["kept"].items()}
+
+
+_STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
+    "entropy": lambda p: float(diagnostics.normalized_entropy(p)),
+    "effective_tiles": lambda p: float(diagnostics.effective_tiles(p)),
+    "top1_mass": lambda p: float(diagnostics.top_mass(p, share=0.01)),
+}
+
+
+def write_log(path: Path, history: Sequence[dict[str, Any]]) -> None:
+    """Write the epochs' rows as CSV, atomically; columns in the order they first appear."""
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())

@@ -1,0 +1,68 @@
+"""What a training run is told: epochs, optimiser, schedule, precision and when to stop."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from asmil.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of `fit`.
+
+    `batch_size` counts bags; batches are packed, so any size is exact. The learning rate rises linearly for
+    `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
+    "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
+    selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
+    `tiles_per_bag` draws a fresh sample of tiles of each training bag in every epoch.
+    """
+
+    epochs: int = 60
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    batch_size: int = 4
+    clip_norm: float = 5.0
+    warmup_epochs: int = 2
+    patience: int = 20
+    min_epochs: int = 20
+    select: str = "val_loss"
+    tiles_per_bag: int | None = None
+    precision: str = "auto"
+    checkpoint_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.select not in ("val_loss", "val_auroc", "last"):
+            raise ConfigError("unknown way to select an epoch", found=self.select, fix="val_loss, val_auroc or last")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1", found=getattr(self, name))
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only; biases, norms and tokens are not decayed."""
+    parameters = [p for p in parameters if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
+
+
+def learning_rate(settings: TrainSettings, progress: float) -> float:
+    """The learning rate at `progress` epochs (fractional): linear warm-up, then half cosine to zero."""
+    if progress < settings.warmup_epochs:
+        return settings.learning_rate * (progress + 1e-2) / (settings.warmup_epochs + 1e-2)
+    span = max(settings.epochs - settings.warmup_epochs, 1e-9)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup_epochs) / span))
+
+
+def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
+    """bf16 autocast where it is faster (CUDA); on CPUs bf16 products are ten times slower than fp32."""
+    wanted = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)

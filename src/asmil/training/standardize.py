@@ -1,0 +1,56 @@
+"""Per-dimension standardisation of features as part of the model, fitted on the training part only."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from asmil.bags import Bag, BagBatch
+from asmil.models import MILOutput
+
+
+class Standardized(nn.Module):
+    """A MIL model behind (x - mean) / std; the statistics are buffers, so they travel with the weights.
+
+    Bags count equally, whatever their number of tiles. Dimensions that are constant over the training part pass as
+    zeros. The wrapped model sees features clamped to +-`limit` standard deviations: one broken tile of a new slide
+    cannot dominate.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, dim: int, *, limit: float = 8.0):
+        super().__init__()
+        self.model, self.limit = model, limit
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def fit_statistics(self, bags: Iterable[Bag]) -> "Standardized":
+        """Set mean and standard deviation from bags, one at a time in float64."""
+        total = torch.zeros_like(self.mean, dtype=torch.float64)
+        square, count = total.clone(), 0
+        for bag in bags:
+            x = bag.features.to(total.device, torch.float64)
+            total += x.mean(0)
+            square += x.square().mean(0)
+            count += 1
+        mean = total / max(count, 1)
+        std = (square / max(count, 1) - mean.square()).clamp(min=0).sqrt()
+        constant = std <= 1e-6 * mean.abs().clamp(min=1e-6)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(constant, torch.inf, std))
+        return self
+
+    def _scaled(self, batch: BagBatch) -> BagBatch:
+        x: Float[Tensor, "tiles dim"] = (batch.features.to(self.mean.dtype) - self.mean) / self.std
+        return batch.with_features(x.clamp(-self.limit, self.limit))
+
+    def forward(self, batch: BagBatch) -> MILOutput:
+        return self.model(self._scaled(batch))
+
+    def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
+        """The wrapped model's scores (the anchor runs only this part); through its whole forward if it has none."""
+        part = getattr(self.model, "attention_scores", None)
+        return part(self._scaled(batch)) if part else self.model(self._scaled(batch)).scores
