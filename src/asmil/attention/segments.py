@@ -1,0 +1,99 @@
+"""Reductions over the tiles of packed bags: (tiles, ...) to (bags, ...) and back."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def segment_sum(
+    values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
+) -> Float[Tensor, "bags *rows"]:
+    """Sum of each bag; 0 for a bag without tiles. Differentiable, and the same bits on every call."""
+    if offsets.numel() == 2:
+        return values.sum(0, keepdim=True)
+    if values.is_cuda:
+        return _reduce_on_device(values, offsets, "sum", empty=0.0)
+    return torch.stack([bag.sum(0) for bag in values.split(offsets.diff().tolist())])
+
+
+def segment_max(
+    values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
+) -> Float[Tensor, "bags *rows"]:
+    """Maximum of each bag; -inf for a bag without tiles. Differentiable, and the same bits on every call."""
+    if values.is_cuda and offsets.numel() > 2:
+        return _reduce_on_device(values, offsets, "max", empty=float("-inf"))
+    bags = values.split(offsets.diff().tolist()) if offsets.numel() > 2 else (values,)
+    return torch.stack([bag.amax(0) if len(bag) else bag.new_full(bag.shape[1:], -torch.inf) for bag in bags])
+
+
+def segment_logsumexp(
+    values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
+) -> Float[Tensor, "bags *rows"]:
+    """log sum exp of each bag, finite for any finite values; -inf where a bag has no tiles or only -inf."""
+    largest = segment_max(values.detach(), offsets)
+    largest = largest.masked_fill(largest == -torch.inf, 0)  # else -inf - -inf below
+    shifted = values - spread(largest, offsets, tiles=values.shape[0])
+    return segment_sum(shifted.exp(), offsets).log() + largest
+
+
+def spread(
+    per_bag: Float[Tensor, "bags *rows"], offsets: Int[Tensor, "bags+1"], *, tiles: int
+) -> Float[Tensor, "tiles *rows"]:
+    """Give every tile the value of its bag. With one bag the result keeps one row, which broadcasts."""
+    if offsets.numel() == 2:
+        return per_bag
+    return per_bag.repeat_interleave(offsets.diff(), dim=0, output_size=tiles)
+
+
+def _reduce_on_device(values: Tensor, offsets: Tensor, reduce: str, *, empty: float) -> Tensor:
+    # One long 1-d reduction, row after row: there the device gives a block to each segment, where with a
+    # second axis it gives one thread. No host synchronisation (`unsafe` skips only the checks that need one),
+    # no atomics.
+    tiles, rows = values.shape[0], values[0].numel()
+    row_starts = tiles * torch.arange(rows, device=values.device)
+    starts = (row_starts[:, None] + offsets[:-1]).flatten()
+    ends = torch.cat([starts, starts.new_full((1,), tiles * rows)])
+    flat = values.reshape(tiles, rows).T.reshape(-1)
+    reduced = torch.segment_reduce(flat, reduce, offsets=ends, axis=0, unsafe=True, initial=empty)
+    return reduced.reshape(rows, -1).T.reshape(-1, *values.shape[1:])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tiles of a tensor lie: along `dim`, or packed along dim 0 with `offsets`.
+
+    Its reductions run over the tiles of each row and come back ready to broadcast against the tensor.
+    """
+
+    dim: int = -1
+    offsets: Tensor | None = None
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the tiles."""
+        if self.offsets is None:
+            return values.sum(self.dim, keepdim=True)
+        return spread(segment_sum(values, self.offsets), self.offsets, tiles=values.shape[0])
+
+    def max(self, values: Tensor) -> Tensor:
+        """Maximum over the tiles."""
+        if self.offsets is None:
+            return values.amax(self.dim, keepdim=True)
+        return spread(segment_max(values, self.offsets), self.offsets, tiles=values.shape[0])
+
+    def logsumexp(self, values: Tensor) -> Tensor:
+        """log sum exp over the tiles."""
+        if self.offsets is None:
+            return values.logsumexp(self.dim, keepdim=True)
+        return spread(segment_logsumexp(values, self.offsets), self.offsets, tiles=values.shape[0])
+
+    def bags(self, values: Tensor) -> list[tuple[Tensor, int]]:
+        """The bags of a packed tensor, or the whole of a dense one, each with its tile axis."""
+        if self.offsets is None:
+            return [(values, self.dim)]
+        return [(bag, 0) for bag in values.split(self.offsets.diff().tolist())]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the tiles, their axis gone: one value per row, (bags, ...) where packed."""
+        return values.sum(self.dim) if self.offsets is None else segment_sum(values, self.offsets)
