@@ -1,0 +1,157 @@
+"""The settings of a run: defaults, YAML with places, flags over files, and the way back to YAML."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asmil.config import RunConfig, dump_config, load_config
+from asmil.errors import ConfigError
+
+
+def _yaml(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _message(folder: Path, text: str, **flags) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(_yaml(folder, text), flags)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_nothing_given_is_all_defaults():
+    assert load_config() == RunConfig()
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_config(_yaml(tmp_path, "# nothing yet\n")) == RunConfig()
+
+
+def test_flags_win_over_the_file_and_none_is_not_given(tmp_path):
+    config = load_config(_yaml(tmp_path, "folds: 4\nepochs: 7\n"), {"folds": 3, "epochs": None})
+    assert (config.folds, config.epochs) == (3, 7)
+
+
+def test_a_flag_replaces_a_wrong_value_of_the_file(tmp_path):
+    assert load_config(_yaml(tmp_path, "folds: many\n"), {"folds": 3}).folds == 3
+
+
+def test_numbers_without_a_dot_are_numbers_and_no_is_text(tmp_path):
+    config = load_config(_yaml(tmp_path, "learning_rate: 2e-4\nlabel: no\npositive: [off, 1, 2026-01-01]\n"))
+    assert config.learning_rate == 2e-4
+    assert config.label == "no"
+    assert config.positive == ["off", "1", "2026-01-01"]
+
+
+def test_off_and_no_are_false_where_a_switch_is_meant(tmp_path):
+    config = load_config(_yaml(tmp_path, "stabilize: off\nby_site: yes\n"))
+    assert (config.stabilize, config.by_site) == (False, True)
+
+
+def test_one_positive_class_needs_no_list(tmp_path):
+    assert load_config(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 9]", [4, 9])])
+def test_seeds_are_a_count_or_a_list(tmp_path, seeds, expected):
+    assert load_config(_yaml(tmp_path, f"seeds: {seeds}\n")).seed_list == expected
+
+
+def test_every_problem_is_shown_at_once_in_the_order_of_the_file(tmp_path):
+    text = "tile_pix: 224\nfolds: 3\nfolds: 4\nanchor: emma\nepochs: 0\n"
+    message = _message(tmp_path, text, beta=-1.0)
+    places = ["run.yaml:1:1", "run.yaml:3:1", "run.yaml:4:9", "run.yaml:5:9", "--beta"]
+    assert [message.index(place) for place in places] == sorted(message.index(place) for place in places)
+    assert "did you mean 'tile_px'?" in message
+    assert "'folds' is given twice" in message
+    assert "'ema' or 'frozen', found 'emma'" in message
+    assert "5 problems" in message
+
+
+def test_the_caret_stands_under_the_mistake(tmp_path):
+    lines = _message(tmp_path, "slides: data\nanchor: emma  # typo\n").splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  2 | "))
+    assert lines[at][lines[at + 1].index("^")] == "e"
+    assert lines[at] == "  2 | anchor: emma  # typo"
+
+
+def test_the_place_inside_a_list_is_found(tmp_path):
+    assert "run.yaml:3:5: seeds: Input should be a valid integer" in _message(
+        tmp_path, "seeds:\n  - 1\n  - x\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slides: [a\nfolds: 3\n", "run.yaml:2:6: this is not YAML"),
+        ("- a\n- b\n", "run.yaml:1:1: a configuration is a list of `key: value` lines"),
+        ("just text\n", "run.yaml:1:1: a configuration is a list"),
+        ("model_options: &a {self: *a}\n", "this value contains itself"),
+        ("? [a, b]\n: 3\n", "run.yaml:1:3: a key must be a word"),
+        ("device: gpu\n", "'cuda:<number>', found 'gpu'"),
+        ("mpp: .nan\n", "run.yaml:1:6: mpp"),
+        ("seeds: []\n", "run.yaml:1:8: seeds"),
+        ("model_options: {a: 1, a: 2}\n", "run.yaml:1:23: 'a' is given twice"),
+    ],
+)
+def test_a_file_that_is_not_settings_says_where(tmp_path, text, expected):
+    assert expected in _message(tmp_path, text)
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(ConfigError, match="overlap_px \\(224\\) must be less than tile_px"):
+        load_config(None, {"overlap_px": 224})
+    with pytest.raises(ConfigError, match="slide_mpp or objective, not both"):
+        load_config(None, {"slide_mpp": 0.5, "objective": 20})
+
+
+def test_a_missing_file_and_a_binary_file(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "run.yaml")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+WORDS = st.sampled_from(
+    ["no", "2e-4", "1", "null", "true", "~", "0x10", "1:30", "2026-01-01", "a: b", "#", " x "]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    options=st.dictionaries(TEXT | WORDS, JSON, max_size=4),
+    positive=st.lists(TEXT | WORDS, max_size=3),
+    label=TEXT | WORDS,
+    learning_rate=st.floats(1e-12, 1e3),
+    seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63), min_size=1, max_size=4),
+)
+def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, label, learning_rate, seeds):
+    config = RunConfig(
+        slides=Path("a b/ü"),
+        model_options=options,
+        positive=positive,
+        label=label,
+        learning_rate=learning_rate,
+        seeds=seeds,
+    )
+    path = tmp_path_factory.mktemp("dump") / "config.yaml"
+    dump_config(config, path)
+    assert load_config(path) == config
+
+
+def test_importing_the_settings_imports_no_torch():
+    code = "import asmil.config, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
