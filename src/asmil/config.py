@@ -87,14 +87,19 @@ class RunConfig(BaseModel):
     learning_rate: PositiveFloat = 2e-4
     weight_decay: NonNegative = 1e-4
     batch_size: PositiveInt = 1
-    clip_norm: PositiveFloat | None = 5.0
-    patience: PositiveInt | None = 10
+    clip_norm: PositiveFloat = 5.0
+    patience: PositiveInt = 10
+    select: Literal["val_loss", "val_auroc", "last"] = "val_loss"
+    tiles_per_bag: PositiveInt | None = None
+    standardize: bool = True
     # machine
     device: Device = "auto"
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
     # results
     heatmaps: Annotated[int, Field(ge=0)] = 8
     bootstrap: Annotated[int, Field(ge=0)] = 1000
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":

@@ -55,7 +55,7 @@ def fit(
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        optimizer = make_optimizer(model.parameters(), settings)
+        optimizer = make_optimizer(model, settings)
         result, best = FitResult(), _weights(model)
         parts = {"model": model, "optimizer": optimizer, "stabilizer": stabilizer}
         parts |= {f"listener{i}": x for i, x in enumerate(listeners) if hasattr(x, "state_dict")}

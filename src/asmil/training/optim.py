@@ -1,7 +1,7 @@
 """What a training run is told: epochs, optimiser, schedule, precision and when to stop."""
 
 import math
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 
 import torch
@@ -44,14 +44,16 @@ class TrainSettings:
                 raise ConfigError(f"{name} must be at least 1", found=getattr(self, name))
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only; biases, norms and tokens are not decayed."""
-    parameters = [p for p in parameters if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW; weight decay acts on weights of linear maps, not on biases, norms and tokens."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    free = [p for name, p in named if p.dim() < 2 or _NOT_DECAYED.search(name)]
+    decayed = [p for name, p in named if not (p.dim() < 2 or _NOT_DECAYED.search(name))]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
+
+
+_NOT_DECAYED = re.compile(r"(bias|norm[^.]*|tokens?)$|norm[^.]*\.[^.]*$")
 
 
 def learning_rate(settings: TrainSettings, progress: float) -> float:

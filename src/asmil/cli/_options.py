@@ -1,0 +1,130 @@
+"""Command-line options from the fields of `RunConfig`: said once there, explained once here."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+HELP = {
+    "slides": "Folder of slides.",
+    "features": "Folder (or file) of feature files by asmil, TRIDENT, CLAM, STAMP or ACMIL, instead of slides.",
+    "labels": "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient.",
+    "slide_table": "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient.",
+    "label": "Column of the label.",
+    "annotations": "Folder of annotations: <slide>.geojson (QuPath) or <slide>.xml (ASAP).",
+    "positive": "Class of the annotations that is looked for; repeat for several.",
+    "out": "Output folder.",
+    "slide_mpp": "Micrometres per pixel of the slides themselves, where the files do not say it.",
+    "objective": "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.",
+    "mpp": "Scale at which tiles are cut, micrometres per pixel.",
+    "tile_px": "Side of a tile in pixels at --mpp.",
+    "overlap_px": "Pixels two neighbouring tiles share.",
+    "min_tissue": "Least share of a tile that is tissue.",
+    "tissue_method": "How tissue is found; `asmil list tissue`.",
+    "encoder": "Encoder of the tiles: a name of `asmil list encoders`, timm:NAME or hf-hub:NAME.",
+    "weights": "File of encoder weights, to work without the network.",
+    "tile_batch": "Tiles encoded at once.",
+    "model": "MIL model; `asmil list models`.",
+    "model_options": "Option of the model as name=value; repeat for several.",
+    "stabilize": "Align the attention with an anchor (ASMIL).",
+    "beta": "Weight of the alignment with the anchor.",
+    "momentum": "Momentum of the anchor's moving average.",
+    "anchor": "ema (the paper), or frozen (the authors' script).",
+    "anchor_start_epoch": "Epoch in which the alignment begins.",
+    "folds": "Outer folds; every patient is tested once.",
+    "val_fraction": "Share of the other patients that only selects the epoch.",
+    "by_site": "Keep every site within one fold.",
+    "splits": "Your own splits: CLAM folder, ACMIL json, or a splits.csv.",
+    "seeds": "Models trained per fold; their probabilities are averaged.",
+    "epochs": "Most epochs.",
+    "learning_rate": "Peak learning rate of AdamW.",
+    "weight_decay": "Weight decay of AdamW.",
+    "batch_size": "Bags per step.",
+    "clip_norm": "Largest norm of the gradient.",
+    "patience": "Epochs without a better validation value before training stops.",
+    "select": "What keeps an epoch: val_loss, val_auroc, or last.",
+    "tiles_per_bag": "Fresh random sample of tiles per bag and epoch in training; all if not given.",
+    "standardize": "Standardise features by the training part.",
+    "device": "auto, cpu, cuda, cuda:1, mps.",
+    "precision": "auto (bf16 on CUDA), fp32, bf16.",
+    "workers": "Training processes; 0 is one per core on a CPU and one on a GPU.",
+    "heatmaps": "Slides shown with a heatmap in the report.",
+    "bootstrap": "Bootstrap resamples of the confidence intervals.",
+    "min_coverage": "Share of a tile an annotated region must cover for the tile to count as positive.",
+}
+"""What every setting is, in one sentence."""
+
+INPUT = ("labels", "slide_table", "label")
+SCALE = ("slide_mpp", "objective")
+TILES = ("mpp", "tile_px", "overlap_px", "min_tissue")
+ENCODER = ("encoder", "weights", "tile_batch", "device")
+TRUTH = ("annotations", "positive", "min_coverage", "bootstrap")
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for each named setting (all if none is named); they arrive as keyword arguments.
+
+    Defaults are shown in the help and stay None when not given, so that a YAML file is only overridden by what was typed.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = [
+            p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        parameters = own + [_parameter(name) for name in (names or HELP)]
+        signature = inspect.Signature(parameters)
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__annotations__ = {p.name: p.annotation for p in parameters}
+        return function
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    from asmil.config import RunConfig
+
+    field = RunConfig.model_fields[name]
+    default = field.default
+    shown = None if default in (None, [], {}) else str(default).lower() if isinstance(default, bool) else str(default)
+    flag = f"--{name.replace('_', '-').replace('model-options', 'model-option')}"
+    if isinstance(default, bool):
+        flag = f"{flag}/--no-{name.replace('_', '-')}"
+    option = typer.Option(flag, help=HELP[name] + (f" [{shown}]" if shown else ""), show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_type(name, field.annotation), option]
+    )
+
+
+def _type(name: str, annotation: Any) -> Any:
+    if name in ("positive", "model_options"):
+        return list[str] | None
+    if name == "seeds":
+        return int | None
+    for kind in (bool, int, float, Path):
+        if annotation is kind or kind in _flat(annotation):
+            return kind | None
+    return str | None
+
+
+def _flat(annotation: Any) -> list[Any]:
+    """The plain types within unions and Annotated."""
+    inner = get_args(annotation)
+    return [annotation] if not inner else [t for a in inner for t in _flat(a)]
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, ready for `load_config`: None left out, `name=value` options read as YAML values."""
+    import yaml
+
+    from asmil.errors import ConfigError
+
+    values = {k: v for k, v in settings.items() if v is not None and v != []}
+    if "model_options" in values:
+        pairs = [text.partition("=") for text in values["model_options"]]
+        wrong = [f"{n}{s}{v}" for n, s, v in pairs if not (n and s)]
+        if wrong:
+            raise ConfigError("a model option is name=value", found=", ".join(wrong), fix="--model-option tokens=8")
+        values["model_options"] = {n.strip().replace("-", "_"): yaml.safe_load(v) for n, _, v in pairs}
+    return values

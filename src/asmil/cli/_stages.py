@@ -1,0 +1,164 @@
+"""The stages that several commands share: extract slides, read a cohort, train its folds, write the results."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.cli._outcome import Outcome
+from asmil.cli._progress import progress
+from asmil.config import RunConfig
+from asmil.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.training import Run
+    from asmil.training.crossval import Recipe
+
+
+def device_of(config: RunConfig) -> str:
+    """The device to use: as told, else CUDA, MPS or the CPU, whichever there is."""
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here", found=f"torch {torch.__version__}", fix="--device cpu, or see `asmil doctor`")
+    return config.device
+
+
+def extract(
+    slides: Iterable[Path], folder: Path, *, config: RunConfig, outcome: Outcome, slide_mpp: dict[str, float] | None = None
+) -> None:
+    """Tissue, tiles and features of every slide, one after the other; what is wrong with one slide is noted."""
+    from asmil.encoders import ExtractSettings, create_encoder, extract_slide
+
+    slides = list(slides)
+    encoder = create_encoder(config.encoder, device=device_of(config), weights=config.weights)
+    own_mpp = slide_mpp or {}
+    with progress("extract", total=len(slides), unit="slides") as advance:
+        for path in slides:
+            settings = ExtractSettings(
+                mpp=config.mpp,
+                tile_px=config.tile_px,
+                overlap_px=config.overlap_px,
+                min_tissue=config.min_tissue,
+                tissue_method=config.tissue_method,
+                slide_mpp=own_mpp.get(path.stem, config.slide_mpp),
+                objective=None if path.stem in own_mpp else config.objective,
+            )
+            with outcome.attempt(path.stem, stage="extract"):
+                extract_slide(path, folder, encoder=encoder, settings=settings, tile_batch=config.tile_batch)
+                outcome.ok(path.stem)
+            advance(1)
+
+
+def read_tables(config: RunConfig) -> "Cohort":
+    """The cohort of the label table (and slide table)."""
+    from asmil.bags import read_cohort
+
+    if config.labels is None:
+        raise ConfigError("there is no table of labels", fix="give --labels FILE (csv, tsv or xlsx)")
+    return read_cohort(config.labels, slide_table=config.slide_table, label=config.label)
+
+
+def splits_of(config: RunConfig, cohort: "Cohort") -> "Splits":
+    """The user's splits, checked, or ours."""
+    from asmil.bags import make_splits, read_splits
+
+    if config.splits:
+        return read_splits(config.splits, cohort)
+    return make_splits(cohort, folds=config.folds, val_fraction=config.val_fraction, by_site=config.by_site)
+
+
+def recipe_of(config: RunConfig) -> "Recipe":
+    """What is trained in every fold; models without attention are trained without the stabiliser."""
+    from asmil.models import has_attention
+    from asmil.training import TrainSettings
+    from asmil.training.crossval import Recipe
+
+    stabilizer = {
+        "beta": config.beta,
+        "momentum": config.momentum,
+        "anchor": config.anchor,
+        "start_epoch": config.anchor_start_epoch,
+    }
+    return Recipe(
+        model=config.model,
+        model_options=config.model_options,
+        stabilizer=stabilizer if config.stabilize and has_attention(config.model) else None,
+        settings=TrainSettings(
+            epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            batch_size=config.batch_size,
+            clip_norm=config.clip_norm,
+            patience=config.patience,
+            select=config.select,
+            tiles_per_bag=config.tiles_per_bag,
+            precision=config.precision,
+        ),
+        standardize=config.standardize,
+        device=device_of(config),
+    )
+
+
+def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureStore") -> None:
+    """Cross-validate into the run; a run that was stopped goes on, unless its cohort has changed.
+
+    Raises:
+        RunError: the splits on disk are of another cohort.
+    """
+    from asmil.bags import Splits
+    from asmil.training import crossval
+
+    splits = splits_of(config, cohort)
+    path = run.folder / "splits.csv"
+    if path.exists() and not Splits.load(path).table.equals(splits.table):
+        raise RunError(
+            "the cohort is not the one this run was started with",
+            found=f"other slides or folds than in {path}",
+            fix="choose another --out, or delete its folds/, splits.csv and cohort.csv to train anew",
+        )
+    cohort.save(run.folder / "cohort.csv")
+    splits.save(path)
+    cells = len(splits.folds) * len(config.seed_list)
+    with progress("train", total=cells * config.epochs, unit="epochs") as advance:
+        crossval(
+            cohort, store, splits, recipe=recipe_of(config), run=run, seeds=config.seed_list,
+            workers=_workers(config), progress=_epochs_of_cells(advance),
+        )  # fmt: skip
+
+
+def _epochs_of_cells(advance: Callable[[int], None]) -> Callable[[str, int, int], None]:
+    """Turn "this cell is at that epoch" into steps of one bar; a cell that stops early jumps to its end."""
+    at: dict[str, int] = {}
+
+    def tell(cell: str, done: int, total: int) -> None:
+        advance(done - at.get(cell, 0))
+        at[cell] = done
+
+    return tell
+
+
+def _workers(config: RunConfig) -> int:
+    if config.workers:
+        return config.workers
+    return len(os.sched_getaffinity(0)) if device_of(config) == "cpu" and hasattr(os, "sched_getaffinity") else 1
+
+
+RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
+    "out", "device", "workers", "heatmaps", "bootstrap", "annotations", "positive", "min_coverage", "tile_batch",
+}  # fmt: skip
+"""Settings that decide the trained models; the others may change when a run is continued."""
+
+
+def identity_of(config: RunConfig) -> dict[str, Any]:
+    """The settings that must be the same for a run to be continued."""
+    return {k: v for k, v in config.model_dump(mode="json").items() if k in RESULT_SETTINGS}
+
+
+def note_problems(problems: Iterable[Any], outcome: Outcome) -> None:
+    """Put what is wrong with tables and feature files into the closing table."""
+    for problem in problems:
+        outcome.skipped(problem.slide or str(problem.path), stage=problem.stage, reason=problem.what)
