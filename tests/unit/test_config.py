@@ -124,7 +124,7 @@ WORDS = st.sampled_from(
     ["no", "2e-4", "1", "null", "true", "~", "0x10", "1:30", "2026-01-01", "a: b", "#", " x "]
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | WORDS,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | WORDS, inner, max_size=3),
     max_leaves=6,
 )
