@@ -10,10 +10,10 @@ from torch import Tensor
 class MILOutput:
     """The complete result of a model on a `BagBatch`; rows of packed tensors are the batch's tiles.
 
-    `logits` (bags, classes). `scores` (tiles, rows): attention before normalisation, one column per attention row
-    (head x token, class ...); None for models without attention. `attention` (tiles,): the slide's map, sums to 1
-    over the tiles of each bag. `embedding` (bags, dim): what the classifier sees. `losses`: a model's own extra
-    terms by name, already weighted; they are added to the task loss.
+    `logits` (bags, classes). `scores` (tiles, rows): attention before normalisation, one column per attention
+    row (token x head, class ...); None for models without attention. `attention` (tiles,): the slide's map,
+    sums to 1 over the tiles of each bag. `embedding` (bags, dim): what the classifier sees. `losses`: a
+    model's own extra terms by name, already weighted; they are added to the task loss.
     """
 
     logits: Float[Tensor, "bags classes"]

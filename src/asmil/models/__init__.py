@@ -1,0 +1,92 @@
+"""Models: a bag of tiles in, a `MILOutput` out; one file per model."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.errors import ConfigError
+from asmil.registry import FolderRegistry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from asmil.models._output import MILOutput as MILOutput
+
+__all__ = ["MODELS", "MILOutput", "ModelInfo", "create_model", "list_models", "model_info", "model_options"]
+
+MODELS = FolderRegistry("model", "asmil.models", "MODEL")
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes, sorted; imports no torch."""
+    return MODELS.names()
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of a model and their defaults.
+
+    Raises:
+        UnknownPartError: no model of that name.
+    """
+    parameters = inspect.signature(MODELS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def create_model(name: str, *, in_dim: int, n_classes: int, **options: Any) -> "nn.Module":
+    """Make a model by name for features of `in_dim` and `n_classes` classes.
+
+    Raises:
+        UnknownPartError: no model of that name.
+        ConfigError: the model has no such option, or its value is out of range.
+    """
+    known = model_options(name)
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            listed = ", ".join(f"{key}={value!r}" for key, value in known.items())
+            raise ConfigError(
+                f"the model {name!r} has no option {option!r}", fix=f"{hint}its options: {listed}"
+            )
+    return MODELS[name](in_dim, n_classes, **options)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is (one line) and the paper it is from."""
+
+    name: str
+    description: str
+    paper: str
+
+
+def model_info(name: str) -> ModelInfo:
+    """Describe a model from its file without importing it, so that listing models needs no torch.
+
+    Raises:
+        UnknownPartError: no model of that name.
+    """
+    key = name.replace("-", "_").lower()
+    if key not in list_models():
+        MODELS.module(name)  # raises, naming the models there are
+    tree = ast.parse((Path(__file__).parent / f"{key}.py").read_text(encoding="utf-8"))
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "PAPER"
+    }
+    description = (ast.get_docstring(tree) or "").splitlines()[0]
+    return ModelInfo(key, description, constants.get("PAPER", ""))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "MILOutput":
+        return importlib.import_module("asmil.models._output").MILOutput
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,176 @@
+"""Layers that models share: projection, pooling of packed bags, cross-attention of a few tokens."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asmil.bags.bag import BagBatch
+from asmil.errors import ConfigError, FeatureError
+
+
+def default_dim(in_dim: int) -> int:
+    """Width of the projected features: 128 up to 384 input features, 256 to 512, 384 to 768, else 512.
+
+    Source: the tables of the ACMIL, AEM and ASMIL code (ViT-S 128, ResNet-18 256, CLIP-L 384, UNI 512).
+    """
+    for largest_in_dim, dim in ((384, 128), (512, 256), (768, 384)):
+        if in_dim <= largest_in_dim:
+            return dim
+    return 512
+
+
+def require(condition: bool, what: str, *, found: object, fix: str) -> None:
+    """Raise a `ConfigError` about a model's option unless `condition` holds."""
+    if not condition:
+        raise ConfigError(what, found=found, fix=fix)
+
+
+class Projection(nn.Module):
+    """x = ReLU(W f), then dropout: the first layer of every model (tiles, in_dim) -> (tiles, dim).
+
+    Features may come in any float type; they are cast to the weight's, except under autocast, which casts
+    itself.
+
+    Raises:
+        FeatureError: the features are not `in_dim` wide.
+    """
+
+    def __init__(self, in_dim: int, dim: int, *, bias: bool, dropout: float = 0.0):
+        super().__init__()
+        require(
+            in_dim > 0 and dim > 0,
+            "a model needs positive widths",
+            found=(in_dim, dim),
+            fix="check in_dim and dim",
+        )
+        require(
+            0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.25 is usual, 0 is none"
+        )
+        self.linear = nn.Linear(in_dim, dim, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Float[Tensor, "tiles in_dim"]) -> Float[Tensor, "tiles dim"]:
+        weight = self.linear.weight
+        if features.shape[-1] != weight.shape[1]:
+            raise FeatureError(
+                "the features do not fit the model",
+                found=f"{features.shape[-1]} per tile; the model was made with in_dim={weight.shape[1]}",
+                fix="use features of the encoder the model was trained with, or make the model for these",
+            )
+        if not torch.is_autocast_enabled(features.device.type) or features.dtype == torch.float64:
+            features = features.to(weight.dtype)
+        return self.dropout(F.relu(self.linear(features)))
+
+
+def classifier(dim: int, n_classes: int) -> nn.Linear:
+    """The last layer of every model."""
+    require(n_classes > 0, "a model needs classes", found=n_classes, fix="check n_classes")
+    return nn.Linear(dim, n_classes)
+
+
+def attention_weights(
+    scores: Float[Tensor, "tiles rows"], batch: BagBatch, *, normalizer: Callable[..., Tensor]
+) -> Float[Tensor, "tiles rows"]:
+    """Normalise scores over the tiles of each bag: every column sums to 1 in every bag."""
+    if len(batch) == 1:
+        return normalizer(scores, dim=0)
+    return normalizer(scores, offsets=batch.offsets)
+
+
+def pool(
+    weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], batch: BagBatch
+) -> Float[Tensor, "bags rows dim"]:
+    """Weighted sums of the tiles of each bag, one small product per bag: no (tiles x bags) matrix."""
+    weights = weights.to(values.dtype)
+    if len(batch) == 1:
+        return (weights.T @ values).unsqueeze(0)
+    pairs = zip(batch.split(weights), batch.split(values), strict=True)
+    return torch.stack([w.T @ v for w, v in pairs])
+
+
+class StackedLinear(nn.Module):
+    """`sets` linear maps (dim -> dim) in one tensor: token t uses map t, or every token the only one.
+
+    Initialised like `nn.Linear`.
+    """
+
+    def __init__(self, dim: int, *, sets: int):
+        super().__init__()
+        bound = 1 / math.sqrt(dim)
+        self.weight = nn.Parameter(torch.empty(sets, dim, dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(sets, dim).uniform_(-bound, bound))
+
+    def forward(self, tokens: Float[Tensor, "... tokens dim"]) -> Float[Tensor, "... tokens dim"]:
+        if self.weight.shape[0] == 1:
+            return F.linear(tokens, self.weight[0], self.bias[0])
+        return torch.einsum("...ti,toi->...to", tokens, self.weight) + self.bias
+
+
+class CrossAttention(nn.Module):
+    """A few tokens look at many inputs: multi-head attention, output projection, dropout, LayerNorm.
+
+    The usual q k^T and p v with k = W_k x + b_k and v = W_v x + b_v, in another order of the same products,
+    so that no (inputs x dim x dim) product is left:
+
+        scores_th = x (W_k,h^T q_th) / sqrt(d) + q_th . b_k,h / sqrt(d)
+        out_th    = W_v,h (p_th^T x) + b_v,h        as p sums to 1
+
+    Columns of scores run over tokens, then heads. Under softmax the key bias cannot change the attention (it
+    shifts a whole row) and so gets no gradient but rounding; it is kept because the anchor's NSF depends on
+    the level.
+
+    Source: Vaswani et al. 2017, eq. 1; ASMIL (arXiv 2603.06658), section on the online model.
+    """
+
+    def __init__(self, dim: int, *, tokens: int, heads: int, sets: int, token_std: float, dropout: float):
+        super().__init__()
+        require(
+            heads > 0 and dim % heads == 0,
+            "the width of the model must be a multiple of its heads",
+            found=f"dim={dim}, heads={heads}",
+            fix="choose dim as a multiple of heads",
+        )
+        self.heads, self.head_dim = heads, dim // heads
+        self.tokens = nn.Parameter(torch.randn(tokens, dim) * token_std)
+        self.query = StackedLinear(dim, sets=sets)
+        self.key = StackedLinear(dim, sets=sets)
+        self.value = StackedLinear(dim, sets=sets)
+        self.out = StackedLinear(dim, sets=sets)
+        self.dropout = nn.Dropout(dropout)
+        self.norm_weight = nn.Parameter(torch.ones(sets, dim))
+        self.norm_bias = nn.Parameter(torch.zeros(sets, dim))
+
+    def scores(self, inputs: Float[Tensor, "... inputs dim"]) -> Float[Tensor, "... inputs rows"]:
+        """Attention before normalisation, rows = tokens x heads."""
+        query = self._split(self.query(self.tokens)) / math.sqrt(self.head_dim)
+        weight = self._per_head(query, self._split_weight(self.key)).flatten(0, 1)
+        level = (query * self._split(self.key.bias)).sum(-1).flatten()
+        return F.linear(inputs, weight, level)
+
+    def read(self, pooled: Float[Tensor, "bags rows dim"]) -> Float[Tensor, "bags tokens dim"]:
+        """The tokens' outputs from what each row pooled of the inputs."""
+        pooled = pooled.unflatten(1, (-1, self.heads))
+        values = self._per_head(pooled, self._split_weight(self.value).mT) + self._split(self.value.bias)
+        out = self.dropout(self.out(values.flatten(2)))
+        return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
+
+    def _split(self, vectors: Tensor) -> Tensor:
+        return vectors.unflatten(-1, (self.heads, self.head_dim))
+
+    def _split_weight(self, linear: StackedLinear) -> Tensor:
+        return linear.weight.unflatten(1, (self.heads, self.head_dim))  # (sets, heads, head_dim, dim)
+
+    @staticmethod
+    def _per_head(vectors: Tensor, weight: Tensor) -> Tensor:
+        """(..., tokens, heads, a) by (sets, heads, a, b): each head its own map, each token its set's."""
+        if weight.shape[0] == 1:
+            return torch.einsum("...tha,hab->...thb", vectors, weight[0])
+        return torch.einsum("...tha,thab->...thb", vectors, weight)
+
+    def extra_repr(self) -> str:
+        tokens, dim = self.tokens.shape
+        return f"tokens={tokens}, dim={dim}, heads={self.heads}, sets={self.query.weight.shape[0]}"

@@ -1,0 +1,103 @@
+"""ASMIL: trainable tokens attend over the tiles by multi-head attention, a class token over the tokens."""
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from asmil.attention.dropping import drop_tokens
+from asmil.attention.normalizers import NORMALIZERS, softmax
+from asmil.bags.bag import BagBatch
+from asmil.models._layers import (
+    CrossAttention,
+    Projection,
+    attention_weights,
+    classifier,
+    default_dim,
+    pool,
+    require,
+)
+from asmil.models._output import MILOutput
+
+PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging, ICLR 2026, arXiv 2603.06658"
+
+
+class ASMIL(nn.Module):
+    """The online branch of ASMIL; the anchor is attached by `asmil.AttentionStabilizer`.
+
+    x = ReLU(W f); N tokens attend over x (8 heads); in training each token is dropped with `token_drop`,
+    never all; a class token attends over the kept ones; a linear classifier reads it. The slide's attention
+    is the mean of the tokens' and heads' softmax. `scores` have one column per token and head (token-major).
+
+    `variant`: "shared" has one set of attention weights for all tokens, "per_token" one set each, as the
+    authors' code. `token_std` is 1e-6 in their code. `feature_dropout` acts on x.
+
+    Raises:
+        ConfigError: an option out of its range.
+        UnknownPartError: no attention normaliser of that name.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        n_classes: int,
+        *,
+        dim: int | None = None,
+        tokens: int = 8,
+        heads: int = 8,
+        variant: str = "shared",
+        token_drop: float = 0.5,
+        token_std: float = 0.02,
+        dropout: float = 0.1,
+        feature_dropout: float = 0.0,
+        attention_normalizer: str = "softmax",
+    ):
+        super().__init__()
+        variants = ("shared", "per_token")
+        require(
+            variant in variants,
+            "there is no such variant of asmil",
+            found=variant,
+            fix=f"use one of {variants}",
+        )
+        require(tokens > 0, "asmil needs at least one token", found=tokens, fix="8 is the paper's number")
+        require(
+            0 <= token_drop <= 1, "token_drop is a probability", found=token_drop, fix="0.5 is the paper's"
+        )
+        require(
+            0 <= dropout < 1,
+            "dropout is a share in [0, 1)",
+            found=dropout,
+            fix="0.1 is the paper's, 0 is none",
+        )
+        dim = default_dim(in_dim) if dim is None else dim
+        self.token_drop = token_drop
+        self.normalizer = NORMALIZERS[attention_normalizer]
+        self.projection = Projection(in_dim, dim, bias=False, dropout=feature_dropout)
+        attend = partial(CrossAttention, dim, heads=heads, token_std=token_std, dropout=dropout)
+        self.feat = attend(tokens=tokens, sets=tokens if variant == "per_token" else 1)
+        self.cls = attend(tokens=1, sets=1)
+        self.classifier = classifier(dim, n_classes)
+
+    def forward(self, batch: BagBatch) -> MILOutput:
+        tiles = self.projection(batch.features)
+        scores = self.feat.scores(tiles)
+        weights = attention_weights(scores, batch, normalizer=self.normalizer)
+        tokens = self.feat.read(pool(weights, tiles, batch))
+        embedding = self._summarise(tokens)
+        return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
+
+    def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
+        """The scores alone, without what follows them: all that an anchor has to run."""
+        return self.feat.scores(self.projection(batch.features))
+
+    def _summarise(self, tokens: Float[Tensor, "bags tokens dim"]) -> Float[Tensor, "bags dim"]:
+        """What the class token reads from the kept tokens."""
+        keep = drop_tokens(tokens, self.token_drop, training=self.training)
+        scores = self.cls.scores(tokens)
+        weights = softmax(scores, dim=1, mask=keep.unsqueeze(-1).expand_as(scores)).to(tokens.dtype)
+        return self.cls.read(torch.einsum("btr,btd->brd", weights, tokens)).squeeze(1)
+
+
+MODEL = ASMIL

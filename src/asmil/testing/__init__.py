@@ -1,0 +1,17 @@
+"""Contracts that anyone may run on their own model, encoder or slide reader."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asmil.testing.encoder import check_encoder as check_encoder
+    from asmil.testing.model import check_model as check_model
+    from asmil.testing.reader import check_reader as check_reader
+
+__all__ = ["check_encoder", "check_model", "check_reader"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module(f"asmil.testing.{name.removeprefix('check_')}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
