@@ -1,0 +1,35 @@
+"""Vectors and labels become training data: feature files, the cohort table, patient-wise splits, bags.
+
+Names are loaded when used: the tables and splits need no torch.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "Bag": "bag",
+    "BagBatch": "bag",
+    "Cohort": "cohort",
+    "FEATURE_FORMATS": "formats",
+    "FeatureInfo": "formats._entry",
+    "FeatureStore": "store",
+    "Fold": "splits",
+    "Problem": "problem",
+    "Splits": "splits",
+    "load_bags": "store",
+    "make_bags": "synthetic",
+    "make_splits": "splits",
+    "open_features": "store",
+    "read_cohort": "cohort",
+    "read_splits": "split_files",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

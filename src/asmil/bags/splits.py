@@ -1,0 +1,199 @@
+"""Patient-wise folds: who is trained on, who chooses the epoch, who is tested."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from asmil.bags._assign import by_label, by_site
+from asmil.bags.cohort import Cohort
+from asmil.bags.problem import listed
+from asmil.errors import SplitError
+from asmil.files import write_text
+
+PARTS = ("train", "val", "test")
+
+
+class Fold(NamedTuple):
+    """The slide names of one fold."""
+
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Folds over a cohort; `table` has columns slide, case, label, fold (from 0), part (train, val, test)."""
+
+    table: pd.DataFrame
+
+    @property
+    def folds(self) -> list[int]:
+        """The numbers of the folds."""
+        return sorted(self.table["fold"].unique().tolist())
+
+    def fold(self, number: int) -> Fold:
+        """The slides of a fold by part.
+
+        Raises:
+            SplitError: no such fold.
+        """
+        rows = self.table[self.table["fold"] == number]
+        if rows.empty:
+            raise SplitError(f"there is no fold {number}", found=f"folds {listed(self.folds, 20)}")
+        return Fold(*(rows["slide"][rows["part"] == part].tolist() for part in PARTS))
+
+    def check(self, cohort: Cohort) -> None:
+        """Make sure that no patient leaks and every fold can be trained, selected and tested.
+
+        Raises:
+            SplitError: a slide that is not in the cohort, twice in a fold or of an unknown part; a patient in
+            two
+                parts of a fold; an empty part; a class without training slides.
+        """
+        case = dict(zip(cohort.slides, cohort.cases, strict=True))
+        label = dict(zip(cohort.slides, cohort.table["label"], strict=True))
+        if unknown := sorted(set(self.table["slide"]) - case.keys()):
+            raise SplitError("the split names slides that are not in the cohort", found=listed(unknown))
+        if wrong := sorted(set(self.table["part"]) - set(PARTS)):
+            raise SplitError(
+                "the split has unknown parts", found=listed(wrong), fix="use train, val and test"
+            )
+        for number, rows in self.table.groupby("fold"):
+            if (twice := rows["slide"].duplicated()).any():
+                raise SplitError(f"slides are twice in fold {number}", found=listed(rows["slide"][twice]))
+            parts = rows.groupby(rows["slide"].map(case))["part"].agg(lambda p: " and ".join(sorted(set(p))))
+            if (leak := parts.str.contains(" and ")).any():
+                found = listed(f"{patient} in {where}" for patient, where in parts[leak].items())
+                fix = "keep all slides of a patient in one part"
+                raise SplitError(f"patients are in two parts of fold {number}", found=found, fix=fix)
+            if missing := [part for part in PARTS if part not in set(rows["part"])]:
+                raise SplitError(f"fold {number} has no {' and no '.join(missing)} slides")
+            trained = set(rows["slide"][rows["part"] == "train"].map(label))
+            if untrained := [name for name in cohort.classes if name not in trained]:
+                raise SplitError(f"fold {number} has no training slides of class {listed(untrained)}")
+
+    def summary(self) -> pd.DataFrame:
+        """One row per fold and part: numbers of slides and patients, and slides per class."""
+        counts = self.table.groupby(["fold", "part"], sort=True).agg(
+            slides=("slide", "nunique"), patients=("case", "nunique")
+        )
+        classes = self.table.pivot_table(
+            index=["fold", "part"], columns="label", values="slide", aggfunc="count"
+        )
+        table = counts.join(classes.fillna(0).astype(int)).reset_index()
+        order = table["part"].map(PARTS.index)
+        return (
+            table.assign(_order=order)
+            .sort_values(["fold", "_order"], ignore_index=True)
+            .drop(columns="_order")
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as csv."""
+        write_text(path, self.table.to_csv(index=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Splits":
+        """Read what `save` wrote, unchecked; `read_splits` reads any known form and checks it."""
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"fold": int})
+        return cls(table[["slide", "case", "label", "fold", "part"]])
+
+
+def make_splits(
+    cohort: Cohort, *, folds: int = 5, val_fraction: float = 0.2, seed: int = 0, by_site: bool = False
+) -> Splits:
+    """Cross-validation: every slide is tested once, every patient of a fold is in one part.
+
+    Test folds and the validation patients of each fold are stratified by the patients' labels (the most
+    frequent one among a patient's slides). With `by_site`, no site is in the test part and another part of
+    the same fold (Howard et al. 2021, doi:10.1038/s41467-021-24698-1, without its integer programme);
+    validation patients may share sites with training. The result depends on the cohort's content and the
+    seed, not on the order of rows.
+
+    Raises:
+        SplitError: too few patients of a class, or too few sites; the message says what is possible.
+    """
+    if folds < 2 or not 0 < val_fraction < 1:
+        found = f"folds={folds}, val_fraction={val_fraction}"
+        raise SplitError("splits need two folds or more and a val_fraction between 0 and 1", found=found)
+    patients = patient_table(cohort)
+    _check_possible(patients, cohort.classes, folds)
+    rng = np.random.default_rng(seed)
+    if by_site:
+        fold_of = _by_site(patients, folds, rng)
+    else:
+        fold_of = by_label(patients["label"].to_numpy(), patients["slides"].to_numpy(), folds=folds, rng=rng)
+    parts = {}
+    for fold in range(folds):
+        rest = patients[fold_of != fold]
+        val = draw_validation(rest, val_fraction, seed=(seed, fold))
+        parts[fold] = {
+            case: "test" if f == fold else "val" if case in val else "train"
+            for case, f in zip(patients.index, fold_of, strict=True)
+        }
+    splits = from_cases(cohort, parts)
+    splits.check(cohort)
+    return splits
+
+
+def from_cases(cohort: Cohort, parts: dict[int, dict[str, str]]) -> Splits:
+    """Splits from the part of each patient in each fold; rows sorted by fold, patient and slide."""
+    slides = cohort.table[["slide", "case", "label"]].sort_values(["case", "slide"])
+    tables = [slides.assign(fold=fold, part=slides["case"].map(part)) for fold, part in sorted(parts.items())]
+    return Splits(pd.concat(tables, ignore_index=True).dropna(subset="part").reset_index(drop=True))
+
+
+def patient_table(cohort: Cohort) -> pd.DataFrame:
+    """One row per patient, sorted: class index (most frequent; higher on a tie), slides, site if known."""
+    rows = cohort.table.assign(index_=cohort.labels).sort_values(["case", "slide"])
+    groups = rows.groupby("case")
+    patients = pd.DataFrame(
+        {"label": groups["index_"].agg(lambda x: int(x.mode().max())), "slides": groups.size()}
+    )
+    if "site" in rows:
+        patients["site"] = groups["site"].first()
+        if (several := groups["site"].nunique() > 1).any():
+            patients.attrs["two_sites"] = patients.index[several].tolist()
+    return patients
+
+
+def draw_validation(patients: pd.DataFrame, fraction: float, *, seed: tuple[int, int]) -> set[str]:
+    """A stratified draw of training patients: the fraction of each class, at least one, never the last."""
+    rng = np.random.default_rng(seed)
+    drawn: set[str] = set()
+    for _, group in patients.groupby("label"):
+        count = min(max(round(fraction * len(group)), 1), len(group) - 1)
+        drawn.update(group.index[rng.permutation(len(group))[:count]])
+    return drawn
+
+
+def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int) -> None:
+    """Each class needs a patient to test, one to train on and one to validate with, in every fold."""
+    counts = patients["label"].value_counts()
+    for index, name in enumerate(classes):
+        n = int(counts.get(index, 0))
+        if n < max(folds, 3) or n - -(-n // folds) < 2:
+            possible = f"use folds={n} or fewer" if n >= 3 else "leave the class out or merge it with another"
+            raise SplitError(
+                f"class {name!r} has too few patients for {folds} folds", found=f"{n} patients", fix=possible
+            )
+
+
+def _by_site(patients: pd.DataFrame, folds: int, rng: np.random.Generator) -> np.ndarray:
+    if "site" not in patients:
+        raise SplitError(
+            "the cohort has no sites to split by", fix="add a site column, or split without by_site"
+        )
+    if two := patients.attrs.get("two_sites"):
+        raise SplitError("patients have slides from two sites", found=listed(two))
+    sites, site_of = np.unique(patients["site"].to_numpy(str), return_inverse=True)
+    if len(sites) < folds:
+        fix = f"use folds={len(sites)} or fewer" if len(sites) > 1 else "split without by_site"
+        raise SplitError(f"{folds} folds need as many sites", found=f"{len(sites)} sites", fix=fix)
+    counts = np.zeros((len(sites), int(patients["label"].max()) + 1))
+    np.add.at(counts, (site_of, patients["label"].to_numpy()), 1)
+    return by_site(counts, folds=folds, rng=rng)[site_of]

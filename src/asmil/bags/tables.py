@@ -1,0 +1,108 @@
+"""Tables as people keep them: csv, tsv or xlsx, columns under many names, blanks spelt in many ways."""
+
+import difflib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from asmil.bags.problem import listed
+from asmil.errors import CohortError
+
+MISSING = {
+    "",
+    "na",
+    "n/a",
+    "nan",
+    "<na>",
+    "null",
+    "not available",
+    "[not available]",
+    "not applicable",
+    "#n/a",
+}
+"""Cells that mean "unknown", in lower case; not "None", which is a class name in CAMELYON tables."""
+
+ALIASES = {
+    "slide": ("slide", "slide_id", "slideid", "slide_name", "filename", "filenames", "file_name", "wsi"),
+    "case": ("case", "case_id", "caseid", "patient", "patient_id", "patientid", "submitter_id"),
+    "site": ("site", "center", "centre", "hospital", "institution", "tissue_source_site"),
+    "mpp": ("mpp", "slide_mpp"),
+    "fold": ("fold",),
+    "part": ("part", "split"),
+}
+"""Column names of each role, in lower case; the first that a table has is taken."""
+
+
+def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
+    """A table with every cell as stripped text, so that "007" stays "007"; unknown cells are empty.
+
+    Raises:
+        CohortError: no such file, or not a readable csv, tsv or xlsx table.
+    """
+    if isinstance(source, pd.DataFrame):
+        table = source.astype(object).where(source.notna(), "").map(str)
+    else:
+        table = _read_file(Path(source))
+    table = table.rename(columns=lambda name: str(name).strip())
+    return table.map(lambda cell: "" if cell.strip().lower() in MISSING else cell.strip())
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise CohortError("there is no such table", found=path)
+    try:
+        if path.suffix.lower() in (".xlsx", ".xlsm"):
+            return pd.read_excel(path, dtype=str, keep_default_na=False)
+        with path.open(encoding="utf-8-sig") as file:
+            head = file.readline()
+        separator = max("\t,;", key=head.count)
+        return pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
+        )
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        fix = "save it as csv (UTF-8), tsv or xlsx with one header row"
+        raise CohortError(f"{path.name} is not a readable table", found=error, fix=fix) from error
+
+
+def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> str | None:
+    """The column that plays a role, None where there is none.
+
+    Raises:
+        CohortError: the named `override` is not in the table.
+    """
+    by_lower: dict[str, str] = {}
+    for column in table.columns:
+        by_lower.setdefault(column.lower(), column)
+    if override is None:
+        return next((by_lower[name] for name in ALIASES[role] if name in by_lower), None)
+    if override in table.columns:
+        return override
+    if override.lower() in by_lower:
+        return by_lower[override.lower()]
+    close = difflib.get_close_matches(override.lower(), by_lower, n=1)
+    fix = f"did you mean {by_lower[close[0]]!r}?" if close else f"name the {role} column"
+    raise CohortError(
+        f"the table has no column {override!r}", found=f"columns {listed(table.columns, 12)}", fix=fix
+    )
+
+
+def canonical_labels(cells: pd.Series) -> pd.Series:
+    """Labels as text, with 1 and 1.0 (as spreadsheets write whole numbers) the same."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    whole = len(cells) > 0 and numbers.notna().all() and (numbers == numbers.round()).all()
+    return numbers.astype("int64").astype(str) if whole else cells
+
+
+def sorted_classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """The distinct labels, by number where all are numbers, else by text."""
+    distinct = sorted(set(labels))
+    numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce")
+    return tuple(sorted(distinct, key=float) if numbers.notna().all() else distinct)
