@@ -27,10 +27,12 @@ def log_softmax(
 ) -> Tensor:
     """Logarithm of `softmax`, finite on real tiles for any finite scores."""
     scores = _prepare(scores, mask, temperature)
-    if offsets is None:
-        log_weights = scores.log_softmax(dim)
+    if offsets is None and scores.stride(dim) == 1:
+        log_weights = scores.log_softmax(dim)  # the fused kernel, slow where the tiles are strided
     else:
-        log_weights = scores - Layout(offsets=offsets).logsumexp(scores)
+        layout = Layout(dim, offsets)
+        shifted = scores - layout.max(scores.detach())
+        log_weights = shifted - layout.sum(shifted.exp()).log()
     return log_weights if mask is None else log_weights.masked_fill(~mask, -torch.inf)
 
 

@@ -1,5 +1,6 @@
 """Reductions over the tiles of packed bags: (tiles, ...) to (bags, ...) and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,27 +12,25 @@ def segment_sum(
     values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
 ) -> Float[Tensor, "bags *rows"]:
     """Sum of each bag; 0 for a bag without tiles. Differentiable, and the same bits on every call."""
-    if offsets.numel() == 2:
-        return values.sum(0, keepdim=True)
-    if values.is_cuda:
-        return _reduce_on_device(values, offsets, "sum", empty=0.0)
-    return torch.stack([bag.sum(0) for bag in values.split(offsets.diff().tolist())])
+    return values.sum(0, keepdim=True) if offsets.numel() == 2 else _Sum.apply(values, offsets)
 
 
 def segment_max(
     values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
 ) -> Float[Tensor, "bags *rows"]:
     """Maximum of each bag; -inf for a bag without tiles. Differentiable, and the same bits on every call."""
-    if values.is_cuda and offsets.numel() > 2:
+    if _on_device(values, offsets):
         return _reduce_on_device(values, offsets, "max", empty=float("-inf"))
-    bags = values.split(offsets.diff().tolist()) if offsets.numel() > 2 else (values,)
-    return torch.stack([bag.amax(0) if len(bag) else bag.new_full(bag.shape[1:], -torch.inf) for bag in bags])
+    none = values.new_full(values.shape[1:], -torch.inf)
+    return torch.stack([bag.amax(0) if len(bag) else none for bag in _bags(values, offsets)])
 
 
 def segment_logsumexp(
     values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
 ) -> Float[Tensor, "bags *rows"]:
     """log sum exp of each bag, finite for any finite values; -inf where a bag has no tiles or only -inf."""
+    if not _on_device(values, offsets):
+        return torch.stack([bag.logsumexp(0) for bag in _bags(values, offsets)])
     largest = segment_max(values.detach(), offsets)
     largest = largest.masked_fill(largest == -torch.inf, 0)  # else -inf - -inf below
     shifted = values - spread(largest, offsets, tiles=values.shape[0])
@@ -42,9 +41,43 @@ def spread(
     per_bag: Float[Tensor, "bags *rows"], offsets: Int[Tensor, "bags+1"], *, tiles: int
 ) -> Float[Tensor, "tiles *rows"]:
     """Give every tile the value of its bag. With one bag the result keeps one row, which broadcasts."""
-    if offsets.numel() == 2:
-        return per_bag
-    return per_bag.repeat_interleave(offsets.diff(), dim=0, output_size=tiles)
+    return per_bag if offsets.numel() == 2 else _Spread.apply(per_bag, (offsets, tiles))
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over bags. Its gradient is the spread, and the spread's is the sum: no atomics."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, offsets: Tensor) -> Tensor:
+        ctx.offsets, ctx.tiles = offsets, values.shape[0]
+        if values.is_cuda:
+            return _reduce_on_device(values, offsets, "sum", empty=0.0)
+        return torch.stack([bag.sum(0) for bag in _bags(values, offsets)])
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Spread.apply(gradients[0], (ctx.offsets, ctx.tiles)), None
+
+
+class _Spread(torch.autograd.Function):
+    """Each bag's value at each of its tiles."""
+
+    @staticmethod
+    def forward(ctx, per_bag: Tensor, where: tuple[Tensor, int]) -> Tensor:
+        ctx.offsets, tiles = where
+        return per_bag.repeat_interleave(ctx.offsets.diff(), dim=0, output_size=tiles)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Sum.apply(gradients[0], ctx.offsets), None
+
+
+def _on_device(values: Tensor, offsets: Tensor) -> bool:
+    return values.is_cuda and offsets.numel() > 2  # one bag is an ordinary reduction everywhere
+
+
+def _bags(values: Tensor, offsets: Tensor) -> Sequence[Tensor]:
+    return (values,) if offsets.numel() == 2 else values.split(offsets.diff().tolist())
 
 
 def _reduce_on_device(values: Tensor, offsets: Tensor, reduce: str, *, empty: float) -> Tensor:
@@ -82,17 +115,11 @@ class Layout:
             return values.amax(self.dim, keepdim=True)
         return spread(segment_max(values, self.offsets), self.offsets, tiles=values.shape[0])
 
-    def logsumexp(self, values: Tensor) -> Tensor:
-        """log sum exp over the tiles."""
-        if self.offsets is None:
-            return values.logsumexp(self.dim, keepdim=True)
-        return spread(segment_logsumexp(values, self.offsets), self.offsets, tiles=values.shape[0])
-
     def bags(self, values: Tensor) -> list[tuple[Tensor, int]]:
         """The bags of a packed tensor, or the whole of a dense one, each with its tile axis."""
         if self.offsets is None:
             return [(values, self.dim)]
-        return [(bag, 0) for bag in values.split(self.offsets.diff().tolist())]
+        return [(bag, 0) for bag in _bags(values, self.offsets)]
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the tiles, their axis gone: one value per row, (bags, ...) where packed."""

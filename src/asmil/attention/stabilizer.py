@@ -1,0 +1,272 @@
+"""The stabilizer: attaches an anchor branch to any attention model and gives the loss that aligns it.
+
+    stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c")
+    loss = criterion(model(bag)[0], label) + stabilizer.loss()
+    loss.backward(); optimizer.step(); stabilizer.update()
+
+The model's outputs and `state_dict` stay as they are; at inference nothing happens. Source: ASMIL, arXiv
+2603.06658.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asmil.attention._recorder import Forward, Recorder, Scores, checked, find_part
+from asmil.attention.anchor import Anchor
+from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS, kl_divergence, log_weights
+from asmil.errors import AttentionError
+
+Schedule = float | Callable[[int], float]
+
+
+class AttentionStabilizer:
+    """Aligns a model's attention with that of its anchor: beta * KL(NSF(z') || softmax(z)).
+
+    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by the `offsets` of the
+    model's first input, and lets the anchor run only `attention_scores(...)` where the model has that method;
+    a dotted module name takes that submodule's output; a function takes the scores from the model's output.
+    Scores are before normalisation, or `normalized=True` says that they are weights already (then z = log
+    weights).
+
+    `tile_dim` is the axis of tiles, all other axes are rows (heads, classes, bags ...). Where it is None,
+    inputs with `offsets` mean packed (tiles, ...); else it is -2 for a module name (a layer's (..., tiles,
+    rows)) and -1 for a function. `mask` marks real tiles (True): a tensor, or a function of the model's
+    inputs, that broadcasts to the scores.
+
+    Momentum and beta are numbers, or functions of the number of updates so far. Before `start_epoch` the loss
+    is exactly 0; then the anchor starts equal to the model of that moment (unless `init="independent"`), and
+    beta rises linearly over `warmup_epochs`. `temperature` divides the anchor's scores only.
+
+    Raises:
+        AttentionError: no such submodule, an unknown option, or an online normalizer that gives exact zeros,
+            which would make the divergence infinite.
+        UnknownPartError: no normalizer of that name.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        scores: Scores = "auto",
+        beta: Schedule = 0.1,
+        momentum: Schedule = 0.999,
+        anchor: str = "ema",
+        init: str = "copy",
+        anchor_normalizer: str = "nsf",
+        online_normalizer: str = "softmax",
+        temperature: float = 1.0,
+        reduction: str = "sum",
+        tile_dim: int | None = None,
+        mask: Tensor | Callable[..., Tensor] | None = None,
+        normalized: bool = False,
+        start_epoch: int = 0,
+        warmup_epochs: int = 0,
+    ):
+        if anchor not in ("ema", "frozen"):
+            raise AttentionError("unknown kind of anchor", found=repr(anchor), fix='use "ema" or "frozen"')
+        if online_normalizer not in FULL_SUPPORT:
+            raise AttentionError(
+                "the online normalizer must give every tile some weight",
+                found=repr(online_normalizer),
+                fix=f"use one of {', '.join(sorted(FULL_SUPPORT))}",
+            )
+        NORMALIZERS[anchor_normalizer]  # unknown names fail here, not in the first step
+        self.model = model
+        self._auto = scores == "auto"
+        self._scores: Scores = _scores_of if scores == "auto" else scores
+        self._beta, self._momentum = beta, momentum
+        self._frozen, self._copied = anchor == "frozen", init == "copy"
+        self._normalizers = {"anchor": anchor_normalizer, "online": online_normalizer}
+        self._temperature, self._reduction = temperature, reduction
+        self._tile_dim, self._mask, self._normalized = tile_dim, mask, normalized
+        self._start_epoch, self._warmup_epochs = start_epoch, warmup_epochs
+        self._epoch, self._step, self._begun = 0, 0, False
+        self._kl: Tensor | None = None
+        self._aligned: tuple[Tensor, list[Tensor]] | None = None
+        self.anchor = Anchor(model, momentum=_at(momentum, 0), init=init)
+        self._recorder = Recorder(model, self._scores)
+
+    @property
+    def beta(self) -> float:
+        """The weight of the loss at this step and epoch, warm-up included; 0 before the start."""
+        elapsed = self._epoch - self._start_epoch
+        if elapsed < 0:
+            return 0.0
+        return _at(self._beta, self._step) * min(1.0, (elapsed + 1) / (self._warmup_epochs + 1))
+
+    @property
+    def momentum(self) -> float:
+        """The momentum of the next update; 1 for a frozen anchor."""
+        return 1.0 if self._frozen else _at(self._momentum, self._step)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell which epoch begins, from 0."""
+        self._epoch = epoch
+
+    def loss(self) -> Tensor:
+        """beta * KL of the training forwards since the last call, a scalar; several forwards count equally.
+
+        Raises:
+            AttentionError: there was no such forward, or the scores are not where they should be.
+        """
+        forwards, self._kl, self._aligned = self._recorder.take(), None, None
+        if not forwards:
+            raise AttentionError(
+                "there is no forward to align",
+                found="no call of the model in training mode, with gradient, since the last loss()",
+                fix="call model.train() and run the model before loss()",
+            )
+        if self._epoch >= self._start_epoch and not self._begun:
+            self._begin(forwards[0].device)
+        beta = self.beta
+        if beta == 0:
+            return torch.zeros((), device=forwards[0].device)
+        kl = torch.stack([self._divergence(forward) for forward in forwards]).mean()
+        loss = beta * kl
+        self._kl, self._aligned = kl.detach(), (loss, [z for forward in forwards for z in forward.scores])
+        return loss
+
+    def update(self) -> None:
+        """Move the anchor, after the optimiser's step. Forwards that no `loss()` took are forgotten."""
+        self._recorder.take()
+        self._aligned = None
+        if self._begun and not self._frozen:
+            self.anchor.momentum = self.momentum
+            self.anchor.update(self.model)
+        self._step += 1
+
+    def statistics(self) -> dict[str, float]:
+        """`kl` of the last loss in nats (nan where there was none), and the present `beta` and `momentum`."""
+        kl = math.nan if self._kl is None else float(self._kl)
+        return {"kl": kl, "beta": self.beta, "momentum": self.momentum}
+
+    def gradient_ratio(self, task_loss: Tensor) -> float:
+        """Norm of the last loss's gradient over that of `task_loss`, both with respect to the online scores.
+
+        Call it between `loss()` and `backward()`, now and then: it runs part of the backward pass twice. 0
+        where the last loss was constant; nan where the task loss does not pass through the recorded tensor of
+        scores.
+        """
+        if self._aligned is None:
+            return 0.0
+        loss, scores = self._aligned
+        align, task = (
+            torch.autograd.grad(value, scores, retain_graph=True, allow_unused=True)
+            for value in (loss, task_loss)
+        )
+        if any(gradient is None for gradient in task):
+            return math.nan
+        return float(_norm(align) / _norm(task))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs to be bit-equal, beside the model's and optimiser's state."""
+        return {
+            "anchor": self.anchor.state_dict(),
+            "step": self._step,
+            "epoch": self._epoch,
+            "begun": self._begun,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
+        self.anchor.load_state_dict(state["anchor"])
+        self._step, self._epoch, self._begun = state["step"], state["epoch"], state["begun"]
+        first = next(self.model.parameters(), None)
+        if first is not None:
+            self.anchor.module.to(first.device)
+
+    def detach(self) -> None:
+        """Remove every trace from the model."""
+        self._recorder.detach()
+        self._aligned = None
+
+    def _begin(self, device: torch.device) -> None:
+        self.anchor.module.to(device)
+        if self._copied:  # weights may have been loaded or trained since the stabilizer was made
+            self.anchor.copy_from(self.model)
+        self._begun = True
+
+    def _divergence(self, forward: Forward) -> Tensor:
+        anchored = self._anchor_scores(forward)
+        if not forward.scores or len(anchored) != len(forward.scores):
+            raise AttentionError(
+                "the submodule with the scores must run in the forward, equally often in both branches",
+                found=f"{len(forward.scores)} calls online, {len(anchored)} in the anchor",
+                fix="name another submodule, or take the scores from the output by a function",
+            )
+        terms = []
+        for target, online in zip(anchored, forward.scores, strict=True):
+            layout = self._layout(forward, online)
+            log_target = log_weights(
+                self._normalizers["anchor"], self._logits(target), temperature=self._temperature, **layout
+            )
+            log_online = log_weights(self._normalizers["online"], self._logits(online), **layout)
+            terms.append(kl_divergence(log_target, log_online, reduction=self._reduction, **layout))
+        return torch.stack(terms).mean()
+
+    @torch.no_grad()
+    def _anchor_scores(self, forward: Forward) -> list[Tensor]:
+        module = self.anchor.module
+        alone = getattr(module, "attention_scores", None) if self._auto else None
+        captured: list[Tensor] = []
+        with forward.replayed():
+            if alone is not None:
+                return [checked(alone(*forward.args, **forward.kwargs))]
+            if callable(self._scores):
+                return [checked(self._scores(module(*forward.args, **forward.kwargs)))]
+            part = find_part(module, self._scores)
+            with part.register_forward_hook(lambda _, __, output: captured.append(checked(output))):
+                module(*forward.args, **forward.kwargs)
+            return captured
+
+    def _logits(self, scores: Tensor) -> Tensor:
+        return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self._normalized else scores
+
+    def _layout(self, forward: Forward, scores: Tensor) -> dict[str, Any]:
+        mask = self._mask(*forward.args, **forward.kwargs) if callable(self._mask) else self._mask
+        first = forward.args[0] if forward.args else None
+        offsets = getattr(first, "offsets", None)
+        if self._tile_dim is None and offsets is not None:
+            return {"dim": 0, "offsets": offsets, "mask": mask}
+        if self._auto and self._tile_dim is None:
+            raise AttentionError(
+                'scores="auto" needs to know which tiles belong to which bag',
+                found=f"a first input without offsets, {type(first).__name__}",
+                fix="give the model a BagBatch as its first positional input, or set tile_dim",
+            )
+        dim = self._tile_dim if self._tile_dim is not None else -2 if isinstance(self._scores, str) else -1
+        if scores.dim() == 1 and self._tile_dim is None:
+            dim = 0
+        if not -scores.dim() <= dim < scores.dim():
+            raise AttentionError("tile_dim is no axis of the scores", found=f"{dim} of {tuple(scores.shape)}")
+        if scores.shape[dim] == 1 and scores.numel() > 1:
+            warnings.warn(
+                f"scores of shape {tuple(scores.shape)} have one tile along tile_dim={dim}: "
+                "nothing to align. If another axis is the tiles, set tile_dim."
+            )
+        return {"dim": dim, "mask": mask}
+
+
+def _scores_of(output: Any) -> Tensor:
+    """The scores of a MILOutput."""
+    scores = getattr(output, "scores", None)
+    if scores is None:
+        raise AttentionError(
+            'the model returns no scores, which scores="auto" reads',
+            found=type(output).__name__,
+            fix="use a model with attention, or name the submodule that returns its scores",
+        )
+    return scores
+
+
+def _at(schedule: Schedule, step: int) -> float:
+    return float(schedule(step) if callable(schedule) else schedule)
+
+
+def _norm(gradients: tuple[Tensor | None, ...]) -> Tensor:
+    return torch.stack([g.float().square().sum() for g in gradients if g is not None]).sum().sqrt()
