@@ -1,0 +1,91 @@
+"""Encoders: tiles become vectors; one encoder per file, its card readable without torch."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.encoders._card import EncoderCard
+from asmil.errors import EncoderError
+from asmil.registry import FolderRegistry
+
+if TYPE_CHECKING:
+    from asmil.encoders._embed import Encoder as Encoder
+    from asmil.encoders._embed import embed as embed
+    from asmil.encoders._extract import ExtractSettings as ExtractSettings
+    from asmil.encoders._extract import extract_slide as extract_slide
+    from asmil.encoders._extract import tissue_of as tissue_of
+    from asmil.encoders._file import is_finished as is_finished
+    from asmil.encoders._file import write_features as write_features
+
+ENCODERS = FolderRegistry("encoder", "asmil.encoders", "CARD")
+HUBS = ("timm:", "hf-hub:")
+"""Prefixes of names that are looked up in timm or on the Hugging Face hub instead of in this folder."""
+
+_HOMES = {
+    "Encoder": "_embed", "embed": "_embed", "is_finished": "_file", "write_features": "_file",
+    "ExtractSettings": "_extract", "extract_slide": "_extract", "tissue_of": "_extract",
+}  # fmt: skip
+__all__ = ["ENCODERS", "EncoderCard", "card", "create_encoder", "list_encoders", *_HOMES]
+
+
+def list_encoders() -> list[str]:
+    """Names of the encoders that have a file here, sorted; `timm:NAME` and `hf-hub:ORG/NAME` work besides."""
+    return ENCODERS.names()
+
+
+def card(name: str) -> EncoderCard:
+    """The facts of an encoder; needs torch only for `timm:NAME` and `hf-hub:ORG/NAME`.
+
+    Raises:
+        UnknownPartError: no encoder of that name.
+        EncoderError: no timm model of that name, or its facts cannot be downloaded.
+    """
+    if name.startswith(HUBS):
+        from asmil.encoders._timm import timm_card
+
+        return timm_card(name)
+    return ENCODERS[name]
+
+
+def create_encoder(
+    name: str, *, device: str = "cpu", weights: str | Path | None = None, precision: str | None = None
+) -> "Encoder":
+    """Load an encoder.
+
+    Args:
+        name: one of `list_encoders()`, `timm:NAME` or `hf-hub:ORG/NAME`.
+        device: as torch names it.
+        weights: a `.safetensors` or `.pth` file, for machines without network; None downloads what the card names.
+        precision: "fp32", "fp16" or "bf16" on a GPU instead of the card's; a CPU always computes in fp32, where the
+            half types are slower.
+
+    Raises:
+        UnknownPartError: no encoder of that name.
+        EncoderError: the weights cannot be had or do not fit, or there is no such device or precision.
+    """
+    _check(device, precision)
+    options = {"device": device, "weights": weights, "precision": precision}
+    if name.startswith(HUBS):
+        from asmil.encoders._timm import load_timm
+
+        return load_timm(card(name), **options)
+    return ENCODERS.module(name).load(**options)
+
+
+def _check(device: str, precision: str | None) -> None:
+    import torch
+
+    if precision not in (None, "fp32", "fp16", "bf16"):
+        raise EncoderError("unknown precision", found=repr(precision), fix="use fp32, fp16 or bf16")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise EncoderError(
+            f"there is no device {device!r} here", found=f"torch {torch.__version__}, {error}", fix="use the cpu"
+        ) from error
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"asmil.encoders.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

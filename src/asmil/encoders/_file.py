@@ -1,0 +1,108 @@
+"""Feature files: one HDF5 per slide that readers of TRIDENT's and CLAM's files understand too."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from asmil.encoders._embed import Encoder
+from asmil.errors import FeatureError
+from asmil.files import written_beside
+from asmil.tiles.grid import TileGrid
+from asmil.units import mpp_of_objective, same_mpp
+
+if TYPE_CHECKING:
+    from asmil.slides import Slide
+
+
+def write_features(
+    path: str | Path,
+    features: np.ndarray,
+    grid: TileGrid,
+    *,
+    encoder: Encoder,
+    slide: "Slide",
+    extra: dict[str, Any] | None = None,
+) -> Path:
+    """Write the features of a slide atomically.
+
+    Datasets: `features` float16 (tiles, dim), contiguous; `coords` int64 (tiles, 2), top-left corners in level-0
+    pixels; `tissue_fraction` float32 (tiles,). Facts are attributes of the file and of both `features` and `coords`,
+    under the names TRIDENT and CLAM use. `patch_size` is in pixels at the tile's own scale, as in TRIDENT;
+    `patch_level`, which makes CLAM take it for level-0 pixels, is written only where the two are the same. `extra`
+    adds attributes, dictionaries as JSON; `extra["settings"]` is what `is_finished` compares.
+
+    Raises:
+        FeatureError: features and grid differ in length, there are none, or they are not finite.
+    """
+    path, features = Path(path), np.asarray(features)
+    if features.ndim != 2 or 0 in features.shape or len(features) != len(grid):
+        raise FeatureError(
+            f"the features of {slide.name} do not fit its grid", found=f"shape {features.shape}, {len(grid)} tiles"
+        )
+    features = features.astype(np.float16)
+    if not np.isfinite(features).all():
+        raise FeatureError(f"the features of {slide.name} are not finite in float16")
+    attributes = _attributes(grid, encoder=encoder, slide=slide) | (extra or {})
+    with written_beside(path) as partial, h5py.File(partial, "w") as file:
+        file["features"] = features
+        file["coords"] = grid.level0_xy.astype(np.int64)
+        file["tissue_fraction"] = grid.tissue_fraction.astype(np.float32)
+        for holder in (file, file["features"], file["coords"]):
+            for name, value in attributes.items():
+                holder.attrs[name] = _plain(value)
+    return path
+
+
+def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
+    """Whether a feature file is complete and was made with exactly these settings.
+
+    A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them raises.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            features, coords = file["features"], file["coords"]
+            stored = json.loads(file.attrs["settings"])
+            complete = features.ndim == 2 and len(features) > 0 and coords.shape == (len(features), 2)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):  # what h5py and json say of other files
+        return False
+    return complete and stored == json.loads(_json(settings))
+
+
+def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "format": "asmil",
+        "asmil_version": importlib.metadata.version("asmil"),
+        "name": slide.name,
+        "slide": slide.name,
+        "encoder": encoder.card.name,
+        "weight_hash": encoder.weight_hash,
+        "tile_px": grid.tile_px,
+        "mpp": grid.mpp,
+        "slide_mpp": grid.slide_mpp,
+        "patch_size": grid.tile_px,
+        "patch_size_level0": _whole(grid.tile_level0_px),
+        "overlap": grid.overlap_px,
+        "level0_width": grid.slide_size[0],
+        "level0_height": grid.slide_size[1],
+        "level0_magnification": _whole(slide.objective or mpp_of_objective(1) / grid.slide_mpp),
+        "target_magnification": _whole(mpp_of_objective(1) / grid.mpp),
+        "settings": {},
+    }
+    return facts | ({"patch_level": 0} if same_mpp(grid.mpp, grid.slide_mpp) else {})
+
+
+def _whole(value: float) -> float:
+    """An integer where the value is one to within a hundredth, since TRIDENT's readers index and print with it."""
+    return round(value) if abs(value - round(value)) < 0.01 else float(value)
+
+
+def _plain(value: Any) -> Any:
+    return _json(value) if isinstance(value, dict | list | tuple) else "None" if value is None else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

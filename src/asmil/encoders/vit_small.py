@@ -1,0 +1,23 @@
+"""ViT-S/16 trained by DINO on 19 M tiles of TCGA and TULIP slides (Kang 2023): small, open, made for histology."""
+
+from asmil.encoders._card import EncoderCard
+
+CARD = EncoderCard(
+    name="vit-small",
+    dim=384,
+    tile_px=224,
+    mpp=0.5,
+    licence="non-commercial (Lunit)",
+    source="Kang et al. 2023, Benchmarking Self-Supervised Learning on Diverse Pathology Datasets, arXiv 2212.04690",
+    mean=(0.70322989, 0.53606487, 0.66096631),
+    std=(0.21716536, 0.26081574, 0.20723464),
+    precision="fp16",
+    weights="hf-hub:1aurent/vit_small_patch16_224.lunit_dino",
+)
+
+
+def load(*, device, weights, precision):
+    """Load it by timm; see `create_encoder`."""
+    from asmil.encoders._timm import load_timm
+
+    return load_timm(CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision)
