@@ -1,0 +1,117 @@
+"""Plain images (PNG, JPEG, untiled TIFF) as slides of one level."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from asmil.errors import SlideError
+
+MAX_IMAGE_PX = 1 << 30
+"""An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+_UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
+_PRINT_MPP = 20.0  # 1270 dpi: coarser than this a resolution tag speaks of paper or a screen
+
+
+class ImageReader:
+    """An image that Pillow decodes, read into memory whole."""
+
+    objective = None
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with _no_bomb_limit(), Image.open(path) as image:
+                _check(path, image)
+                self.vendor = f"image ({image.format})"
+                self.file_mpp = _tiff_mpp(image)
+                self._pixels = _rgb(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise SlideError(
+                f"{path} cannot be decoded", found=str(error), fix="check that the file is complete"
+            ) from error
+        height, width = self._pixels.shape[:2]
+        self.level_sizes, self.downsamples = ((width, height),), (1.0,)
+        self.bounds = (0, 0, width, height)
+
+    @staticmethod
+    def detect(path: Path) -> str:
+        """Name the image format; SlideError where Pillow knows none of ours."""
+        try:
+            with _no_bomb_limit(), Image.open(path, formats=FORMATS) as image:
+                return str(image.format)
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = "not one of " + ", ".join(FORMATS)
+            raise SlideError(reason if isinstance(error, UnidentifiedImageError) else str(error)) from error
+
+    def read_level(self, level: int, level0_xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Read uint8 (height, width, 3), white outside the image."""
+        if level != 0:
+            raise SlideError("an image has one level", found=f"level {level}")
+        (x, y), (width, height) = level0_xy, size
+        image_width, image_height = self.level_sizes[0]
+        left, top = max(x, 0), max(y, 0)
+        right, bottom = min(x + width, image_width), min(y + height, image_height)
+        if (left, top, right, bottom) == (x, y, x + width, y + height):
+            return self._pixels[y:bottom, x:right]
+        pixels = np.full((height, width, 3), 255, np.uint8)
+        if left < right and top < bottom:
+            pixels[top - y : bottom - y, left - x : right - x] = self._pixels[top:bottom, left:right]
+        return pixels
+
+    def close(self) -> None:
+        """Let go of the pixels."""
+        self._pixels = np.empty((0, 0, 3), np.uint8)
+
+
+@contextmanager
+def _no_bomb_limit() -> Iterator[None]:
+    """Lift Pillow's limit while one header is read: `_check` applies ours, with a message."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check(path: Path, image: Image.Image) -> None:
+    if image.width * image.height > MAX_IMAGE_PX:
+        raise SlideError(
+            f"{path.name} is too large to be read as one image",
+            found=f"{image.width} x {image.height} px, the limit is {MAX_IMAGE_PX:.2g} px",
+            fix="convert it to a tiled, pyramidal TIFF (for example `vips tiffsave --tile --pyramid`)",
+        )
+    if image.mode.startswith(("I", "F")):
+        raise SlideError(
+            f"{path.name} is not an 8-bit image",
+            found=f"pixels of type {image.mode}",
+            fix="convert it to 8-bit RGB",
+        )
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _tiff_mpp(image: Image.Image) -> tuple[float, float] | None:
+    """Scale from a TIFF's resolution. PNG and JPEG carry the resolution of a print, which is not believed."""
+    tags = getattr(image, "tag_v2", None)
+    if image.format != "TIFF" or tags is None or tags.get(296, 2) not in _UM_PER_UNIT:
+        return None
+    x, y = float(tags.get(282, 0) or 0), float(tags.get(283, 0) or 0)
+    if x <= 0 or y <= 0:
+        return None
+    unit = _UM_PER_UNIT[tags.get(296, 2)]
+    mpp = unit / x, unit / y
+    return mpp if max(mpp) <= _PRINT_MPP else None
+
+
+READER = ImageReader

@@ -1,0 +1,84 @@
+"""Slides of scanner vendors, tiled TIFF and DICOM, through OpenSlide."""
+
+from pathlib import Path
+
+import numpy as np
+import openslide
+
+from asmil.errors import SlideError
+
+CACHE_BYTES = 256 << 20
+"""Decoded tiles kept: rows across a wide slide, so that row-major reading decodes each tile once."""
+
+
+class OpenSlideReader:
+    """A file of which OpenSlide knows the format."""
+
+    def __init__(self, path: Path):
+        try:
+            self._slide = openslide.OpenSlide(str(path))
+            self._slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+            properties = dict(self._slide.properties)
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"OpenSlide cannot open {path}", found=str(error), fix="check that the file is complete"
+            ) from error
+        self.path = path
+        self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+        self.level_sizes = self._slide.level_dimensions
+        self.downsamples = self._slide.level_downsamples
+        mpp_x = _number(properties, openslide.PROPERTY_NAME_MPP_X)
+        mpp_y = _number(properties, openslide.PROPERTY_NAME_MPP_Y)
+        self.file_mpp = None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
+        self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
+        self.bounds = self._bounds(properties)
+
+    def _bounds(self, properties: dict[str, str]) -> tuple[int, int, int, int]:
+        width, height = self.level_sizes[0]
+        x = int(_number(properties, openslide.PROPERTY_NAME_BOUNDS_X) or 0)
+        y = int(_number(properties, openslide.PROPERTY_NAME_BOUNDS_Y) or 0)
+        w = int(_number(properties, openslide.PROPERTY_NAME_BOUNDS_WIDTH) or width - x)
+        h = int(_number(properties, openslide.PROPERTY_NAME_BOUNDS_HEIGHT) or height - y)
+        return x, y, min(w, width - x), min(h, height - y)
+
+    @staticmethod
+    def detect(path: Path) -> str:
+        """Name the vendor format; SlideError where OpenSlide knows none."""
+        vendor = openslide.OpenSlide.detect_format(str(path))
+        if vendor is None:
+            raise SlideError("OpenSlide does not know this format")
+        return vendor
+
+    def read_level(self, level: int, level0_xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Read uint8 (height, width, 3), transparent and outside as white.
+
+        Raises:
+            SlideError: the file is damaged there.
+        """
+        try:
+            rgba = np.asarray(self._slide.read_region(level0_xy, level, size))
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self.path} cannot be read at {level0_xy}, level {level}",
+                found=str(error),
+                fix="check that the file is complete",
+            ) from error
+        alpha = rgba[..., 3]
+        if alpha.min() == 255:
+            return rgba[..., :3]
+        cover = alpha[..., None].astype(np.uint16)
+        return ((rgba[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._slide.close()
+
+
+def _number(properties: dict[str, str], name: str) -> float | None:
+    try:
+        return float(properties[name].replace(",", "."))
+    except (KeyError, ValueError):
+        return None
+
+
+READER = OpenSlideReader

@@ -1,0 +1,137 @@
+"""Tissue as GeoJSON that QuPath opens, edits and exports."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from shapely.geometry import mapping, shape
+
+from asmil.errors import TissueError
+from asmil.files import write_text
+
+if TYPE_CHECKING:
+    from asmil.tiles.tissue import Tissue
+
+CLASS = "Tissue"
+_COLOUR = [160, 90, 160]
+_OUTSIDE_PX = 1.0  # level-0 pixels that a hand-drawn edge may overshoot the slide
+
+
+def write_tissue(tissue: "Tissue", path: str | Path) -> None:
+    """Write one feature per polygon; the slide and the settings are kept under the key "asmil"."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(polygon),
+            "properties": {
+                "objectType": "annotation",
+                "classification": {"name": CLASS, "color": _COLOUR},
+                "isLocked": False,
+            },
+        }
+        for polygon in tissue.polygons.geoms
+    ]
+    slide = {
+        "slide_size": list(tissue.slide_size),
+        "slide_mpp": tissue.slide_mpp,
+        "settings": tissue.settings,
+    }
+    text = json.dumps({"type": "FeatureCollection", "features": features, "asmil": slide})
+    write_text(path, text + "\n")
+
+
+def read_tissue(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float) -> "Tissue":
+    """Read the tissue of a slide; see `Tissue.load`."""
+    from asmil.tiles.tissue import Tissue
+
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TissueError(f"{path} is not a readable GeoJSON file", found=str(error)) from error
+    features = _features(data, path)
+    polygons = _union([_areas(feature, path) for feature in _of_tissue(features, path)])
+    if features and polygons.is_empty:
+        raise TissueError(f"{path} holds no area", found="points or lines only", fix="draw areas in QuPath")
+    _check_inside(polygons, slide_size, path)
+    made = data.get("asmil", {}) if isinstance(data, dict) else {}
+    if tuple(made.get("slide_size", slide_size)) != tuple(slide_size):
+        found = f"{made['slide_size']} px in the file, {list(slide_size)} px in the slide"
+        raise TissueError(f"{path} is the tissue of another slide", found=found)
+    settings = made.get("settings", {"method": "file"})
+    return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings)
+
+
+def _features(data: Any, path: str | Path) -> list[dict]:
+    """The features of a FeatureCollection, a plain list (older QuPath), or a single feature or geometry."""
+    if isinstance(data, dict) and data.get("type") == "FeatureCollection":
+        data = data.get("features")
+    if isinstance(data, dict) and "type" in data:
+        data = [data]
+    if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
+        raise TissueError(f"{path} is not GeoJSON", fix="export annotations from QuPath as GeoJSON")
+    return [item if item.get("type") == "Feature" else {"geometry": item} for item in data]
+
+
+def _of_tissue(features: list[dict], path: str | Path) -> list[dict]:
+    names = [_class_name(feature) for feature in features]
+    for wanted in (CLASS, ""):
+        chosen = [f for f, name in zip(features, names, strict=True) if name.lower() == wanted.lower()]
+        if chosen:
+            return chosen
+    if features:
+        raise TissueError(
+            f"{path} has no annotation of class {CLASS}",
+            found=", ".join(sorted(set(names))),
+            fix=f'give the tissue the class "{CLASS}" in QuPath, or no class',
+        )
+    return []
+
+
+def _class_name(feature: dict) -> str:
+    value = (feature.get("properties") or {}).get("classification") or ""
+    return str(value.get("name") or "") if isinstance(value, dict) else str(value)
+
+
+def _areas(feature: dict, path: str | Path) -> shapely.Geometry:
+    try:
+        geometry = shapely.force_2d(shape(feature["geometry"]))
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        shapely.errors.ShapelyError,
+    ) as error:
+        raise TissueError(f"{path} has a feature without a usable geometry", found=repr(error)) from error
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise TissueError(f"{path} has coordinates that are not numbers")
+    return shapely.make_valid(geometry)
+
+
+def _union(geometries: list[shapely.Geometry]) -> shapely.MultiPolygon:
+    """One MultiPolygon of all areas; pieces that do not overlap are kept to the last coordinate."""
+    parts = shapely.get_parts(geometries)
+    while any(part.geom_type == "GeometryCollection" for part in parts):
+        parts = shapely.get_parts(parts)
+    polygons = [p for p in shapely.get_parts(parts) if p.geom_type == "Polygon" and not p.is_empty]
+    together = shapely.MultiPolygon(polygons)
+    if together.is_valid:
+        return together
+    merged = shapely.get_parts(shapely.union_all(polygons))
+    return shapely.MultiPolygon([part for part in merged if part.geom_type == "Polygon"])
+
+
+def _check_inside(polygons: shapely.MultiPolygon, slide_size: tuple[int, int], path: str | Path) -> None:
+    if polygons.is_empty:
+        return
+    left, top, right, bottom = polygons.bounds
+    width, height = slide_size
+    if min(left, top) < -_OUTSIDE_PX or right > width + _OUTSIDE_PX or bottom > height + _OUTSIDE_PX:
+        raise TissueError(
+            f"{path} reaches outside the slide",
+            found=f"x {left:g} to {right:g}, y {top:g} to {bottom:g}; the slide is {width} x {height} px",
+            fix="coordinates are level-0 pixels of this slide; were they drawn on another slide or level?",
+        )

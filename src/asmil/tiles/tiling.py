@@ -1,0 +1,151 @@
+"""Laying the grid of tiles over the tissue."""
+
+import numpy as np
+import shapely
+
+from asmil.errors import ScaleError, TissueError
+from asmil.slides import Slide
+from asmil.tiles.grid import TileGrid
+from asmil.tiles.tissue import Tissue
+from asmil.units import MPP_TOLERANCE
+
+_EPSILON = 1e-6  # level-0 pixels: rounding of a fractional step
+
+
+def tile(
+    slide: Slide | tuple[tuple[int, int], float],
+    tissue: Tissue,
+    *,
+    mpp: float,
+    tile_px: int,
+    overlap_px: int = 0,
+    min_tissue: float = 0.5,
+) -> TileGrid:
+    """Choose the tiles of a slide that hold tissue, in row-major order.
+
+    The grid starts at the corner of the scanned part. Its step of `(tile_px - overlap_px) * mpp / slide_mpp`
+    level-0 pixels is kept as a fraction and each position rounded by itself, so it never drifts. Tiles lie
+    wholly inside.
+
+    Args:
+        slide: the slide, or its level-0 size (width, height) and mpp.
+        tissue: of the same slide.
+        mpp: um/px the tiles are cut at.
+        tile_px: side of a tile.
+        overlap_px: what neighbouring tiles share.
+        min_tissue: least share of a tile's area within the tissue, in (0, 1].
+
+    Raises:
+        TissueError: no tile is left, the slide is smaller than a tile, or a setting is out of range.
+        ScaleError: `mpp` is finer than the slide beyond the tolerance.
+    """
+    if isinstance(slide, Slide):
+        size, slide_mpp, bounds = slide.size, slide.mpp, slide.bounds
+    else:
+        size, slide_mpp = slide
+        bounds = (0, 0, *size)
+    _check(
+        tissue,
+        size,
+        mpp=mpp,
+        slide_mpp=slide_mpp,
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+        min_tissue=min_tissue,
+    )
+    side = tile_px * mpp / slide_mpp
+    step = (tile_px - overlap_px) * mpp / slide_mpp
+    xs = _positions(bounds[0], bounds[2], side=side, step=step)
+    ys = _positions(bounds[1], bounds[3], side=side, step=step)
+    if len(xs) == 0 or len(ys) == 0:
+        raise TissueError(
+            "the slide is smaller than one tile",
+            found=f"{bounds[2]} x {bounds[3]} level-0 px, a tile is {side:g}",
+            fix="use a smaller tile_px or a finer mpp",
+        )
+    fraction = _tissue_fractions(xs, ys, side=side, polygons=tissue.polygons)
+    rows, columns = np.nonzero(fraction >= min_tissue - 1e-9)
+    if len(rows) == 0:
+        best = (
+            f"{tissue.area_um2:.0f} um2 of tissue, the best of {fraction.size} tiles has {fraction.max():.2f}"
+        )
+        raise TissueError(
+            "no tile holds enough tissue",
+            found=f"{best}, min_tissue is {min_tissue:g}",
+            fix="look at the slide; lower min_tissue, use smaller tiles, or draw the tissue in QuPath",
+        )
+    return TileGrid(
+        level0_xy=np.stack([xs[columns], ys[rows]], axis=1),
+        tile_px=tile_px,
+        mpp=mpp,
+        slide_mpp=slide_mpp,
+        slide_size=(int(size[0]), int(size[1])),
+        tissue_fraction=fraction[rows, columns].astype(np.float32),
+        overlap_px=overlap_px,
+    )
+
+
+def _check(
+    tissue: Tissue,
+    size: tuple[int, int],
+    *,
+    mpp: float,
+    slide_mpp: float,
+    tile_px: int,
+    overlap_px: int,
+    min_tissue: float,
+) -> None:
+    if tuple(tissue.slide_size) != tuple(size):
+        raise TissueError(
+            "the tissue is that of another slide", found=f"{tissue.slide_size} px, the slide has {size}"
+        )
+    if tile_px < 1:
+        raise TissueError("a tile has at least one pixel", found=f"tile_px {tile_px}")
+    if not 0 <= overlap_px < tile_px:
+        raise TissueError(
+            "the overlap must be at least 0 and less than the tile",
+            found=f"overlap_px {overlap_px}, tile_px {tile_px}",
+        )
+    if not 0 < min_tissue <= 1:
+        raise TissueError("min_tissue is a share above 0 and up to 1", found=min_tissue)
+    if not 0 < slide_mpp <= mpp * (1 + MPP_TOLERANCE):
+        raise ScaleError(
+            "the slide is coarser than the scale asked for",
+            found=f"slide {slide_mpp:g} um/px, asked {mpp:g}",
+            fix=f"ask for mpp >= {slide_mpp:g}",
+        )
+
+
+def _positions(start: int, length: int, *, side: float, step: float) -> np.ndarray:
+    """Rounded starts, int64, of the tiles that lie wholly within `length` level-0 pixels from `start`."""
+    count = max(0, int((length - side + _EPSILON) // step) + 1)
+    offsets = np.rint(np.arange(count) * step).astype(np.int64)
+    return start + offsets[offsets + side <= length + _EPSILON]
+
+
+def _tissue_fractions(
+    xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: shapely.MultiPolygon
+) -> np.ndarray:
+    """Exact share of each tile's area inside the polygons, float64 (rows, columns).
+
+    Tiles inside or outside altogether are settled by an index; the others are clipped, one row of tiles at a
+    time, so that no tile is clipped against the whole outline of the slide.
+    """
+    fraction = np.zeros((len(ys), len(xs)))
+    if polygons.is_empty:
+        return fraction
+    parts = shapely.get_parts(polygons)
+    boxes = shapely.box(xs[None, :], ys[:, None], xs[None, :] + side, ys[:, None] + side)
+    tree = shapely.STRtree(boxes.ravel())
+    fraction.ravel()[tree.query(parts, predicate="contains")[1]] = 1.0
+    touched = np.zeros(boxes.shape, bool)
+    touched.ravel()[tree.query(parts, predicate="intersects")[1]] = True
+    partly = touched & (fraction == 0)
+    left, right = float(xs[0]), float(xs[-1]) + side
+    for row in np.nonzero(partly.any(axis=1))[0]:
+        strip = shapely.box(left, ys[row], right, ys[row] + side)
+        within = parts[shapely.intersects(parts, strip)]
+        clipped = shapely.union_all(shapely.intersection(within, strip))
+        columns = np.nonzero(partly[row])[0]
+        fraction[row, columns] = shapely.area(shapely.intersection(boxes[row, columns], clipped)) / side**2
+    return np.minimum(fraction, 1.0)
