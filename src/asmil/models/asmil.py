@@ -63,7 +63,10 @@ class ASMIL(nn.Module):
         )
         require(tokens > 0, "asmil needs at least one token", found=tokens, fix="8 is the paper's number")
         require(
-            0 <= token_drop <= 1, "token_drop is a probability", found=token_drop, fix="0.5 is the paper's"
+            0 <= token_drop < 1,
+            "token_drop is a probability below 1",
+            found=token_drop,
+            fix="0.5 is the paper's",
         )
         require(
             0 <= dropout < 1,
