@@ -10,6 +10,7 @@ import pandas as pd
 from asmil.bags._assign import by_label, by_site
 from asmil.bags.cohort import Cohort
 from asmil.bags.problem import listed
+from asmil.bags.tables import read_table
 from asmil.errors import SplitError
 from asmil.files import write_text
 
@@ -65,9 +66,10 @@ class Splits:
         for number, rows in self.table.groupby("fold"):
             if (twice := rows["slide"].duplicated()).any():
                 raise SplitError(f"slides are twice in fold {number}", found=listed(rows["slide"][twice]))
-            parts = rows.groupby(rows["slide"].map(case))["part"].agg(lambda p: " and ".join(sorted(set(p))))
-            if (leak := parts.str.contains(" and ")).any():
-                found = listed(f"{patient} in {where}" for patient, where in parts[leak].items())
+            patients = rows.assign(case=rows["slide"].map(case))[["case", "part"]].drop_duplicates()
+            if (leak := patients["case"].duplicated(keep=False)).any():
+                where = patients[leak].sort_values(["case", "part"]).groupby("case")["part"].agg(" and ".join)
+                found = listed(f"{patient} in {parts}" for patient, parts in where.items())
                 fix = "keep all slides of a patient in one part"
                 raise SplitError(f"patients are in two parts of fold {number}", found=found, fix=fix)
             if missing := [part for part in PARTS if part not in set(rows["part"])]:
@@ -99,8 +101,10 @@ class Splits:
     @classmethod
     def load(cls, path: str | Path) -> "Splits":
         """Read what `save` wrote, unchecked; `read_splits` reads any known form and checks it."""
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"fold": int})
-        return cls(table[["slide", "case", "label", "fold", "part"]])
+        table, columns = read_table(path), ["slide", "case", "label", "fold", "part"]
+        if missing := [column for column in columns if column not in table]:
+            raise SplitError(f"{path} is no table that asmil saved", found=f"no column {listed(missing)}")
+        return cls(table[columns].astype({"fold": int}))
 
 
 def make_splits(
@@ -149,12 +153,14 @@ def from_cases(cohort: Cohort, parts: dict[int, dict[str, str]]) -> Splits:
 
 def patient_table(cohort: Cohort) -> pd.DataFrame:
     """One row per patient, sorted: class index (most frequent; higher on a tie), slides, site if known."""
-    rows = cohort.table.assign(index_=cohort.labels).sort_values(["case", "slide"])
-    groups = rows.groupby("case")
-    patients = pd.DataFrame(
-        {"label": groups["index_"].agg(lambda x: int(x.mode().max())), "slides": groups.size()}
-    )
+    rows = cohort.table.sort_values(["case", "slide"])
+    cases, of_case = np.unique(np.array(cohort.cases, dtype=object), return_inverse=True)
+    counts = np.zeros((len(cases), len(cohort.classes)), dtype=np.int64)
+    np.add.at(counts, (of_case, cohort.labels), 1)
+    majority = len(cohort.classes) - 1 - counts[:, ::-1].argmax(1)
+    patients = pd.DataFrame({"label": majority, "slides": counts.sum(1)}, index=cases)
     if "site" in rows:
+        groups = rows.groupby("case")
         patients["site"] = groups["site"].first()
         if (several := groups["site"].nunique() > 1).any():
             patients.attrs["two_sites"] = patients.index[several].tolist()
@@ -190,6 +196,10 @@ def _by_site(patients: pd.DataFrame, folds: int, rng: np.random.Generator) -> np
         )
     if two := patients.attrs.get("two_sites"):
         raise SplitError("patients have slides from two sites", found=listed(two))
+    if (blank := patients["site"] == "").any():
+        raise SplitError(
+            "patients have no site", found=listed(patients.index[blank]), fix="fill in the site column"
+        )
     sites, site_of = np.unique(patients["site"].to_numpy(str), return_inverse=True)
     if len(sites) < folds:
         fix = f"use folds={len(sites)} or fewer" if len(sites) > 1 else "split without by_site"

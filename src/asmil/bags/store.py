@@ -177,11 +177,20 @@ class FeatureStore:
                     Problem(slide, what, "open the folder of one encoder only", chosen[1].path)
                 )
 
+    def _first_dim(self) -> int:
+        """The dimension of the first slide that can be read, for files whose shape is not known unread."""
+        for slide in self.slides:
+            try:
+                return self.info(slide).dim
+            except FeatureError as error:
+                problem = Problem(slide, error.what, error.fix or "", self._places[slide].path)
+        raise FeatureError(f"no file in {self.path} can be read", found=problem, fix=_FOLDER_FIX)
+
     def _common_dim(self) -> int:
         """The dimension of most slides; slides of another one are set aside."""
         shapes = {slide: place.shape for slide, place in self._places.items() if place.shape is not None}
         if not shapes:
-            return self.info(self.slides[0]).dim
+            return self._first_dim()
         dim = Counter(shape[1] for shape in shapes.values()).most_common(1)[0][0]
         for slide, shape in shapes.items():
             if shape[1] != dim:

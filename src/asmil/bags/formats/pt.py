@@ -44,8 +44,11 @@ def _load(path: Path) -> np.ndarray:
         with torch.serialization.safe_globals(_numpy_globals()):
             value = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
+        # Torch's own message recommends loading the file unsafely; only its reason is passed on.
+        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), "a damaged pickle")
         fix = "save the features as one tensor; files that run code when opened are never loaded"
-        raise FeatureError(f"{path.name} is not a plain array of features", found=error, fix=fix) from error
+        found = reason.split(" was not")[0].strip()
+        raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise FeatureError(
             f"{path.name} cannot be read", found=error, fix="extract the slide again"

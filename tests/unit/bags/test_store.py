@@ -1,0 +1,148 @@
+"""A feature store names what it cannot use, resolves names, and reads only what is asked."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from asmil.bags import load_bags, open_features, read_cohort
+from asmil.errors import FeatureError
+
+UUID = "8923A151-A690-40B7-9E5A-FCBEDFC2394F"
+
+
+def write(path, tiles=8, dim=6, seed=0, **extra):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["features"] = np.random.default_rng(seed).standard_normal((tiles, dim)).astype(np.float16)
+        file["coords"] = np.arange(2 * tiles).reshape(tiles, 2) * 256
+        for name, value in extra.items():
+            file[name] = value
+    return path
+
+
+def poison(path, value):
+    with h5py.File(path, "r+") as file:
+        file["features"][3, 2] = value
+
+
+def test_bad_files_are_named_and_the_good_one_is_read(tmp_path):
+    write(tmp_path / "good.h5")
+    write(tmp_path / "other_dim.h5", dim=7, seed=1)
+    write(tmp_path / "third.h5", seed=2)
+    write(tmp_path / "no_tiles.h5", tiles=0)
+    (tmp_path / "zero.h5").touch()
+    (tmp_path / "zero_too.pt").touch()
+    whole = write(tmp_path / "cut.h5", tiles=500, seed=3).read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("not HDF5")
+    (tmp_path / ".half.h5.partial.h5").touch()
+    with h5py.File(tmp_path / "strange.h5", "w") as file:
+        file["weights"] = np.zeros((3, 3))
+    store = open_features(tmp_path)
+    assert store.slides == ["good", "third"]
+    expected = {"other_dim", "no_tiles", "zero", "zero_too", "cut", "text", "strange"}
+    assert {problem.slide for problem in store.problems} == expected
+    assert all(problem.path.exists() and problem.what for problem in store.problems)
+    with pytest.raises(FeatureError, match=r"no features of slide 'cut'.*cannot be read"):
+        store.load("cut")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_name_file_and_row(value, tmp_path):
+    write(tmp_path / "fine.h5", seed=1)
+    poison(write(tmp_path / "sick.h5"), value)
+    store = open_features(tmp_path)
+    with pytest.raises(FeatureError, match=r"sick\.h5 holds NaN or infinite values.*1 of 8 tiles.*row 3"):
+        store.load("sick")
+    assert len(store.load("sick", rows=[0, 1])) == 2
+    assert [problem.slide for problem in store.check(deep=True)] == ["sick"]
+    assert store.check() == []
+
+
+def test_equal_content_under_two_names_is_found(tmp_path):
+    write(tmp_path / "a.h5")
+    write(tmp_path / "b.h5")
+    (problem,) = open_features(tmp_path).check(deep=True)
+    assert (problem.slide, problem.what) == ("b", "has the same features as a")
+
+
+def test_one_name_in_two_folders_is_not_guessed(tmp_path):
+    write(tmp_path / "features_uni" / "a.h5")
+    write(tmp_path / "features_conch" / "a.h5", seed=1)
+    write(tmp_path / "features_uni" / "b.h5", seed=2)
+    store = open_features(tmp_path)
+    assert store.slides == ["b"]
+    assert "several feature files" in store.problems[0].what
+    with pytest.raises(FeatureError, match=r"one encoder only|several feature files"):
+        store.load("a")
+
+
+def test_features_and_coordinates_of_different_length(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["coords"]
+        file["coords"] = np.zeros((5, 2), np.int64)
+    with pytest.raises(FeatureError, match="differ in their tiles"):
+        open_features(path).load("a")
+
+
+@pytest.mark.parametrize("rows", [[], [8], [-1]])
+def test_rows_outside_the_slide(rows, tmp_path):
+    write(tmp_path / "a.h5")
+    with pytest.raises(FeatureError, match="rows"):
+        open_features(tmp_path).load("a", rows=rows)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FeatureError, match=r"no \.h5 or \.pt file"):
+        open_features(tmp_path)
+    with pytest.raises(FeatureError, match="no features at this path"):
+        open_features(tmp_path / "missing")
+
+
+def test_tcga_names_with_and_without_uuid(tmp_path):
+    write(tmp_path / f"TCGA-3L-AA1B-01Z-00-DX1.{UUID}.h5")
+    write(tmp_path / "TCGA-4N-A93T-01Z-00-DX1__features.h5", seed=1)
+    store = open_features(tmp_path)
+    assert len(store.load("TCGA-3L-AA1B-01Z-00-DX1")) == 8
+    assert len(store.load(f"TCGA-3L-AA1B-01Z-00-DX1.{UUID.lower()}.svs")) == 8
+    assert len(store.load(f"TCGA-4N-A93T-01Z-00-DX1.{UUID}")) == 8
+    assert "TCGA-3L-AA1B-01Z-00-DX2" not in store
+    other = UUID.replace("8923A151", "00000000")
+    with pytest.raises(FeatureError, match="no features"):
+        store.load(f"TCGA-3L-AA1B-01Z-00-DX1.{other}")
+    write(tmp_path / f"TCGA-3L-AA1B-01Z-00-DX1.{other}.h5", seed=2)
+    with pytest.raises(FeatureError, match="can be several feature files"):
+        open_features(tmp_path).load("TCGA-3L-AA1B-01Z-00-DX1")
+
+
+def test_bags_carry_label_patient_and_scale(tmp_path):
+    for index, slide in enumerate(("s1", "s2", "s3")):
+        path = write(tmp_path / f"{slide}.h5", seed=index)
+        with h5py.File(path, "r+") as file:
+            file.move("features", "feats")
+            file.attrs.update(unit="um", tile_size=256.0)
+    table = pd.DataFrame({"slide": ["s1", "s2", "s3"], "case": ["p1", "p1", "p2"], "label": list("yny")})
+    table["mpp"] = ["0.5", "", "0.25"]
+    store = open_features(tmp_path)
+    cohort = read_cohort(table, features=store)
+    bags = load_bags(store, cohort, ["s3", "s1", "s2"])
+    assert [(bag.slide, bag.case, bag.label) for bag in bags] == [
+        ("s3", "p2", 1),
+        ("s1", "p1", 1),
+        ("s2", "p1", 0),
+    ]
+    assert [bag.tile_level0_px for bag in bags] == [1024, 512, None]
+    assert bags[2].level0_xy is None
+    assert bags[0].level0_xy[1].tolist() == [2 * 256 * 4, 3 * 256 * 4]
+    assert bags[0].features.dtype == torch.float16
+
+
+def test_tables_and_splits_need_no_torch():
+    code = "import sys, asmil.bags as b\nb.read_cohort, b.make_splits, b.read_splits\nprint('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
