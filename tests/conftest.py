@@ -21,3 +21,26 @@ def data_dir() -> Path:
 def cmu_slide() -> Path:
     """A real Aperio slide that ships with the tests (CMU-1-Small-Region, CC0)."""
     return ROOT / "tests" / "data" / "CMU-1-Small-Region.svs"
+
+
+@pytest.fixture(scope="session")
+def write_feature_files():
+    """A function that writes synthetic bags as feature files of ours and returns the slide names."""
+    import h5py
+    import numpy as np
+
+    def write(folder: Path, *, n_slides: int, dim: int, seed: int = 0) -> list[str]:
+        from asmil.bags import make_bags
+
+        folder.mkdir(parents=True, exist_ok=True)
+        bags, _ = make_bags(n_slides, tiles=(5, 30), dim=dim, shift=4.0, seed=seed)
+        for bag in bags:
+            with h5py.File(folder / f"{bag.slide}.h5", "w") as file:
+                file["features"] = bag.features.numpy().astype(np.float16)
+                file["coords"] = bag.level0_xy.numpy()
+                for part in (file, file["features"], file["coords"]):
+                    part.attrs.update(patch_size=256, patch_size_level0=256, mpp=0.5, slide_mpp=0.5)
+                file.attrs.update(format="asmil", encoder="synthetic")
+        return [bag.slide for bag in bags]
+
+    return write

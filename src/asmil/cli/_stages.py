@@ -72,8 +72,7 @@ def splits_of(config: RunConfig, cohort: "Cohort") -> "Splits":
 
 
 def recipe_of(config: RunConfig) -> "Recipe":
-    """What is trained in every fold; models without attention are trained without the stabiliser."""
-    from asmil.models import has_attention
+    """What is trained in every fold."""
     from asmil.training import TrainSettings
     from asmil.training.crossval import Recipe
 
@@ -86,7 +85,7 @@ def recipe_of(config: RunConfig) -> "Recipe":
     return Recipe(
         model=config.model,
         model_options=config.model_options,
-        stabilizer=stabilizer if config.stabilize and has_attention(config.model) else None,
+        stabilizer=stabilizer if config.stabilize else None,
         settings=TrainSettings(
             epochs=config.epochs,
             learning_rate=config.learning_rate,
@@ -161,4 +160,4 @@ def identity_of(config: RunConfig) -> dict[str, Any]:
 def note_problems(problems: Iterable[Any], outcome: Outcome) -> None:
     """Put what is wrong with tables and feature files into the closing table."""
     for problem in problems:
-        outcome.skipped(problem.slide or str(problem.path), stage=problem.stage, reason=problem.what)
+        outcome.skipped(problem.slide or str(problem.path or "cohort"), stage="data", reason=problem.what)

@@ -1,6 +1,7 @@
 """Cross-validation: one cell per fold and seed, each resumable, run side by side in processes."""
 
 import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -57,6 +58,14 @@ class Recipe:
             model = Standardized(model, in_dim).fit_statistics(train)
         return model.to(self.device)
 
+    def stabilize(self, model: nn.Module, bag: Bag) -> AttentionStabilizer | None:
+        """The stabiliser attached to a model, or None where none is wanted or the model has no attention (mean, max)."""
+        if self.stabilizer is None:
+            return None
+        with torch.no_grad():
+            scores = model.eval()(BagBatch.from_bags(bag).to(self.device)).scores
+        return None if scores is None else AttentionStabilizer(model, **self.stabilizer)
+
 
 def crossval(
     cohort: Cohort,
@@ -77,7 +86,7 @@ def crossval(
         RunError: a worker process died; the finished cells are kept and the same call continues.
     """
     todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
-    job = _Job(store.root, cohort, splits, recipe)
+    job = _Job(store.path, cohort, splits, recipe)
     tell = progress or (lambda *_: None)
     if workers <= 1:
         bags = _bags_by_slide(job)
@@ -110,7 +119,7 @@ def train_cell(cell: Cell, job: _Job, bags: dict[str, Bag], *, progress: Progres
     model = recipe.build(
         in_dim=train[0].features.shape[1], n_classes=len(job.cohort.classes), train=train, seed=cell.seed
     )
-    stabilizer = AttentionStabilizer(model, **recipe.stabilizer) if recipe.stabilizer is not None else None
+    stabilizer = recipe.stabilize(model, train[0])
     recorder, name = AttentionRecorder(), f"fold {cell.fold} seed {cell.seed}"
 
     def tell(event: str, **values: Any) -> None:
@@ -137,7 +146,8 @@ def train_cell(cell: Cell, job: _Job, bags: dict[str, Bag], *, progress: Progres
 def _write_models(
     folder: Path, model: nn.Module, stabilizer: AttentionStabilizer | None, *, recipe: Recipe, result: FitResult
 ) -> None:
-    facts = {"model": recipe.model, "best_epoch": str(result.best_epoch)}
+    # One key: the file format keeps several in no fixed order, and equal weights should be equal files.
+    facts = {"asmil": json.dumps({"model": recipe.model, "best_epoch": result.best_epoch})}
     with written_beside(folder / "model.safetensors") as partial:
         save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, partial, metadata=facts)
     if stabilizer:

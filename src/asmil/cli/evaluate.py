@@ -1,0 +1,48 @@
+"""A trained run to numbers: metrics with intervals, attention statistics, localisation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asmil.cli._options import TRUTH, given, with_settings
+
+if TYPE_CHECKING:
+    from asmil.config import RunConfig
+    from asmil.training import Run
+
+
+@with_settings(*TRUTH)
+def evaluate(run: Path = typer.Argument(help="Run folder."), **settings: Any) -> None:
+    """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
+    from asmil.config import load_config
+    from asmil.training import Run
+
+    opened = Run.open(run)
+    config = load_config(opened.folder / "config.yaml", given(settings) | {"out": run})
+    with opened.timed("evaluate"):
+        metrics = evaluate_run(opened, config)
+    for name, score in metrics["test"].items():
+        low, high = score["ci95"]
+        typer.echo(f"{name:<20} {_number(score['value'])}  ({_number(low)} to {_number(high)})")
+    for name, value in metrics["attention"].items():
+        if isinstance(value, float):
+            typer.echo(f"{name:<20} {_number(value)}")
+
+
+def evaluate_run(run: "Run", config: "RunConfig") -> dict[str, Any]:
+    """Evaluate a run with its settings."""
+    from asmil.evaluation import evaluate
+
+    return evaluate(
+        run,
+        features=config.features or run.folder / "features",
+        annotations=config.annotations,
+        positive=config.positive,
+        min_coverage=config.min_coverage,
+        bootstrap=config.bootstrap,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None or value != value else f"{value:.4g}"
