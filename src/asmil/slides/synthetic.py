@@ -1,0 +1,187 @@
+"""A small cohort of synthetic slides with known tumour, for demonstrations and tests."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from asmil.errors import SlideError
+from asmil.files import write_json, write_text, written_beside
+from asmil.slides._drawing import EOSIN, HAEMATOXYLIN, Canvas
+
+SITES = ("north", "south", "west")
+TIFF_TILE_PX = 256
+JPEG_QUALITY = 85
+YCBCR_SUBSAMPLING = 530
+LABEL_COLUMNS = ("slide_id", "case_id", "label", "site")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn slide: uint8 (h, w, 3) pixels, and class -> polygons (corners, 2) in pixels."""
+
+    pixels: np.ndarray
+    regions: dict[str, list[np.ndarray]]
+
+
+def make_slides(
+    folder: str | Path,
+    *,
+    patients: int = 24,
+    slides_per_patient: tuple[int, int] = (1, 2),
+    seed: int = 0,
+    size_px: tuple[int, int] = (2000, 1500),
+    mpp: float = 0.5,
+    awkward: bool = True,
+) -> Path:
+    """Write a cohort of pyramidal TIFF slides, half of the patients with tumour, and return `folder`.
+
+    `slides/*.tif` (JPEG, read by OpenSlide, `size_px` (w, h) at `mpp`), `labels.csv` (slide_id, case_id,
+    label normal or tumour, site) and `annotations/*.geojson` (QuPath; classes tumour and lymphocytes). Both
+    classes are dark and crowded, and the stain differs by site and patient, so the mean colour of a slide
+    says little about its label. `awkward` adds three slides as users have them: blank, cut short, no scale.
+    The same seed gives the same cohort.
+
+    Raises:
+        SlideError: the sizes are too small to draw tissue in.
+    """
+    if min(size_px) < 600 or patients < 2 or not 1 <= slides_per_patient[0] <= slides_per_patient[1]:
+        raise SlideError(
+            "such a cohort cannot be drawn",
+            found=f"{patients} patients, {slides_per_patient} slides each, {size_px} px",
+            fix="give at least 2 patients, 1 slide each and 600 px",
+        )
+    folder = Path(folder)
+    rows: list[tuple[str, str, str, str]] = []
+    for patient in range(patients):
+        rng = np.random.default_rng([seed, patient])
+        label = ("normal", "tumour")[patient % 2]
+        site = SITES[patient // 2 % len(SITES)]
+        stain = _stain(np.random.default_rng([seed, 1000 + SITES.index(site)]), rng)
+        for number in range(int(rng.integers(slides_per_patient[0], slides_per_patient[1] + 1))):
+            name = f"P{patient + 1:02}_{number + 1}"
+            drawing = draw_slide(rng, tumour=label == "tumour", size_px=size_px, stain=stain)
+            write_slide(folder / "slides" / f"{name}.tif", drawing.pixels, mpp=mpp)
+            _write_regions(folder / "annotations" / f"{name}.geojson", drawing.regions)
+            rows.append((name, f"P{patient + 1:02}", label, site))
+    if awkward:
+        rows += _write_awkward(folder / "slides", seed=seed, size_px=size_px, mpp=mpp)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([LABEL_COLUMNS, *rows])
+    write_text(folder / "labels.csv", text.getvalue())
+    return folder
+
+
+def _stain(site: np.random.Generator, patient: np.random.Generator) -> np.ndarray:
+    """Colours (2, 3) and strengths of a patient's stains: the laboratory's, a little different each day."""
+    stain = np.stack([HAEMATOXYLIN, EOSIN])
+    for rng, colour, strength in ((site, 0.05, 0.14), (patient, 0.02, 0.07)):
+        stain = np.clip(stain + rng.normal(0, colour, stain.shape), 0.02, None)
+        stain = stain * np.exp(rng.normal(0, strength, (2, 1)))
+    return stain.astype(np.float32)
+
+
+def draw_slide(
+    rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, int], stain: np.ndarray
+) -> Drawing:
+    """Draw one slide; normal slides hold two to four crowds of lymphocytes, tumour slides at most one."""
+    canvas = Canvas(rng, size_px)
+    canvas.add_islands(int(rng.integers(1, 3)))
+    canvas.add_stroma()
+    canvas.add_glands(int(rng.integers(8, 20)))
+    scale = min(size_px) / 1500
+    crowds = int(rng.integers(0, 2) if tumour else rng.integers(2, 5))
+    regions: dict[str, list[np.ndarray]] = {"lymphocytes": [], "tumour": []}
+    for _ in range(crowds):
+        radius = scale * rng.uniform(110, 230)
+        regions["lymphocytes"].append(canvas.blob(canvas.deep_point(radius), radius))
+        canvas.add_lymphocytes(regions["lymphocytes"][-1])
+    for _ in range(int(rng.integers(1, 4)) if tumour else 0):
+        radius = scale * rng.uniform(100, 200)
+        regions["tumour"].append(canvas.blob(canvas.deep_point(radius), radius))
+        canvas.add_tumour(regions["tumour"][-1])
+    return Drawing(canvas.rgb(stain), {name: found for name, found in regions.items() if found})
+
+
+def write_slide(path: str | Path, pixels: np.ndarray, *, mpp: float | None) -> Path:
+    """Write uint8 (h, w, 3) as a pyramidal tiled JPEG TIFF that OpenSlide opens; mpp None: no scale."""
+    import tifffile
+
+    levels = [Image.fromarray(pixels)]
+    while max(levels[-1].size) > 2 * TIFF_TILE_PX:
+        levels.append(levels[-1].reduce(2))
+    with written_beside(path) as partial:
+        with tifffile.TiffWriter(partial) as file:
+            for index, level in enumerate(levels):
+                per_cm = None if mpp is None else (1e4 / mpp / 2**index,) * 2
+                file.write(
+                    _jpeg_tiles(level),
+                    shape=(level.height, level.width, 3),
+                    dtype=np.uint8,
+                    tile=(TIFF_TILE_PX, TIFF_TILE_PX),
+                    photometric="rgb",
+                    compression="adobe_deflate",
+                    subfiletype=int(index > 0),
+                    resolution=per_cm,
+                    resolutionunit="CENTIMETER" if per_cm else None,
+                    extratags=[(YCBCR_SUBSAMPLING, "H", 2, (2, 2), True)],
+                    metadata=None,
+                    software="asmil",
+                )
+        # tifffile stores ready-made tiles untouched but takes the name of JPEG only where imagecodecs is
+        # installed, which is an extra: so the tags get their names here
+        with tifffile.TiffFile(partial, mode="r+") as file:
+            for page in file.pages:
+                tags = page.aspage().tags
+                tags["Compression"].overwrite(7)  # JPEG
+                tags["PhotometricInterpretation"].overwrite(6)  # YCbCr
+    return Path(path)
+
+
+def _jpeg_tiles(level: Image.Image) -> Iterator[bytes]:
+    for y in range(0, level.height, TIFF_TILE_PX):
+        for x in range(0, level.width, TIFF_TILE_PX):
+            tile = Image.new("RGB", (TIFF_TILE_PX, TIFF_TILE_PX), "white")
+            tile.paste(
+                level.crop((x, y, min(x + TIFF_TILE_PX, level.width), min(y + TIFF_TILE_PX, level.height)))
+            )
+            data = io.BytesIO()
+            tile.save(data, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
+            yield data.getvalue()
+
+
+def _write_regions(path: Path, regions: dict[str, list[np.ndarray]]) -> None:
+    """Planted regions as QuPath GeoJSON, one feature per class: overlapping regions of a class are one."""
+    from shapely import MultiPolygon, Polygon, make_valid, to_geojson, union_all
+
+    features = []
+    for name, polygons in regions.items():
+        shape = union_all([make_valid(Polygon(corners)) for corners in polygons])
+        parts = [part for part in getattr(shape, "geoms", [shape]) if part.geom_type == "Polygon"]
+        geometry = json.loads(to_geojson(parts[0] if len(parts) == 1 else MultiPolygon(parts)))
+        properties = {"objectType": "annotation", "classification": {"name": name}}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    if features:
+        write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def _write_awkward(
+    folder: Path, *, seed: int, size_px: tuple[int, int], mpp: float
+) -> list[tuple[str, str, str, str]]:
+    """A blank slide, one cut short in copying, and one without a scale; their rows of the labels."""
+    rng = np.random.default_rng([seed, 9999])
+    blank = np.full((size_px[1], size_px[0], 3), 246, np.uint8)
+    blank -= rng.integers(0, 4, blank.shape, dtype=np.uint8)
+    write_slide(folder / "awkward_blank.tif", blank, mpp=mpp)
+    drawing = draw_slide(rng, tumour=True, size_px=size_px, stain=_stain(rng, rng))
+    whole = write_slide(folder / "awkward_truncated.tif", drawing.pixels, mpp=mpp).read_bytes()
+    (folder / "awkward_truncated.tif").write_bytes(whole[: len(whole) * 2 // 5])
+    drawing = draw_slide(rng, tumour=False, size_px=size_px, stain=_stain(rng, rng))
+    write_slide(folder / "awkward_no_mpp.tif", drawing.pixels, mpp=None)
+    labels = {"awkward_blank": "normal", "awkward_truncated": "tumour", "awkward_no_mpp": "normal"}
+    return [(name, f"X{i}", label, SITES[0]) for i, (name, label) in enumerate(labels.items(), start=1)]
