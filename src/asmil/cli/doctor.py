@@ -1,0 +1,132 @@
+"""What this machine has: versions, device, memory, slide formats, encoders, disk."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import typer
+
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "h5py",
+    "pillow",
+    "tifffile",
+    "imagecodecs",
+    "timm",
+    "torchvision",
+)
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
+GIB = 1024**3
+
+
+def doctor(
+    out: Path = typer.Option(Path(), help="The folder runs will be written to: its free space is shown."),
+) -> None:
+    """Print what matters when something does not work; paste it into a bug report."""
+    sections = (
+        ("asmil", _versions()),
+        ("device", _device()),
+        ("slides", _slides()),
+        ("encoders", _encoders()),
+        ("disk", _disk(out)),
+    )
+    for title, rows in sections:
+        typer.secho(title, bold=True)
+        for name, value in rows:
+            typer.echo(f"  {name:<22}{value}")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _versions() -> list[tuple[str, str]]:
+    rows = [
+        ("asmil", _version("asmil")),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("platform", platform.platform()),
+    ]
+    return rows + [(name, _version(name)) for name in PACKAGES]
+
+
+def _device() -> list[tuple[str, str]]:
+    import torch
+
+    rows = [("torch", f"{torch.__version__} (built for {torch.version.cuda or torch.version.hip or 'CPU'})")]
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        rows.append((f"cuda:{index}", f"{name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free"))
+    if torch.backends.mps.is_available():
+        rows.append(("mps", "available"))
+    if len(rows) == 1:
+        built = torch.version.cuda is not None
+        reason = (
+            "torch is built for CUDA but sees no GPU: check the driver"
+            if built
+            else "this torch has no GPU support"
+        )
+        rows.append(("GPU", f"none ({reason})"))
+    rows.append(("CPU", f"{_cpus()} cores, torch uses {torch.get_num_threads()} threads"))
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        rows.append(("memory", f"{memory / GIB:.1f} GiB"))
+    return rows + [(name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ]
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # what a scheduler allows, not what the machine has
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _slides() -> list[tuple[str, str]]:
+    import openslide
+
+    from asmil.slides import SLIDE_READERS
+
+    return [
+        ("openslide", f"{openslide.__library_version__} (python {openslide.__version__})"),
+        ("readers", ", ".join(SLIDE_READERS.names())),
+    ]
+
+
+def _encoders() -> list[tuple[str, str]]:
+    from asmil.encoders import card, list_encoders
+
+    rows = []
+    for name in list_encoders():
+        facts = card(name)
+        if facts.weights is None:
+            state = "ready (needs no weights)"
+        elif _version("timm") == "not installed":
+            state = "needs `pip install 'asmil[encoders]'`"
+        else:
+            state = f"downloads {facts.weights}, or give --weights FILE"
+            state += " (gated: accept its licence and log in first)" if facts.gated else ""
+        rows.append((name, state))
+    return rows
+
+
+def _disk(out: Path) -> list[tuple[str, str]]:
+    temporary = Path(tempfile.gettempdir())
+    rows = []
+    for name, folder in (("out", out), ("temporary", temporary)):
+        existing = next(
+            parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
+        )
+        usage = shutil.disk_usage(existing)
+        writable = "" if os.access(existing, os.W_OK) else ", NOT WRITABLE"
+        rows.append(
+            (name, f"{existing}: {usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free{writable}")
+        )
+    return rows

@@ -1,0 +1,99 @@
+"""The parts by name: models, encoders, metrics, readers, formats, normalizers, tissue methods."""
+
+import ast
+import importlib
+import inspect
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from asmil.registry import FolderRegistry, FunctionRegistry
+
+
+class Kind(StrEnum):
+    """The registries a user can add to."""
+
+    models = "models"
+    encoders = "encoders"
+    metrics = "metrics"
+    readers = "readers"
+    formats = "formats"
+    normalizers = "normalizers"
+    tissue = "tissue"
+
+
+REGISTRIES = {
+    Kind.models: ("asmil.models", "MODELS"),
+    Kind.encoders: ("asmil.encoders", "ENCODERS"),
+    Kind.metrics: ("asmil.evaluation", "METRICS"),
+    Kind.readers: ("asmil.slides", "SLIDE_READERS"),
+    Kind.formats: ("asmil.bags", "FEATURE_FORMATS"),
+    Kind.normalizers: ("asmil.attention", "NORMALIZERS"),
+    Kind.tissue: ("asmil.tiles", "TISSUE_METHODS"),
+}
+
+
+def list(
+    kind: Kind | None = typer.Argument(None, help="One kind of part only; all kinds if left out."),
+) -> None:
+    """List every part of this installation with one line on what it is."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for one in [kind] if kind else Kind:
+        package, attribute = REGISTRIES[one]
+        rows = encoder_rows() if one is Kind.encoders else registry_rows(package, attribute=attribute)
+        table = Table(
+            title=one.value,
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            show_header=False,
+            pad_edge=False,
+        )
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+        console.print()
+
+
+def encoder_rows() -> tuple[tuple[str, str], ...]:
+    """Name and facts of every encoder, from its card."""
+    from asmil.encoders import card, list_encoders
+
+    rows = []
+    for name in list_encoders():
+        facts = card(name)
+        scale = f"{facts.mpp} um/px" if facts.mpp else "any scale"
+        size = f"{facts.tile_px} px" if facts.tile_px else "any size"
+        gated = ", gated" if facts.gated else ""
+        rows.append((name, f"{facts.dim} values, {size}, {scale}, {facts.licence}{gated}"))
+    return tuple(rows)
+
+
+def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...]:
+    """Name and first docstring line of every part of a registry; a folder's parts are not imported."""
+    registry = getattr(importlib.import_module(package), attribute)
+    if isinstance(registry, FolderRegistry):
+        return tuple((name, _file_summary(registry.package, name)) for name in registry.names())
+    return tuple((name, _function_summary(registry, name)) for name in registry.names())
+
+
+def _file_summary(package: str, name: str) -> str:
+    for folder in importlib.import_module(package).__path__:
+        file = Path(folder) / f"{name}.py"
+        file = file if file.is_file() else Path(folder) / name / "__init__.py"
+        if file.is_file():
+            return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
+    return ""
+
+
+def _function_summary(registry: FunctionRegistry, name: str) -> str:
+    return _first_line(inspect.getdoc(registry[name]))
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0]

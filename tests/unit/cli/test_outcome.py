@@ -1,0 +1,81 @@
+"""The closing table: what is counted, what goes on, what stops a command."""
+
+import csv
+
+import pytest
+
+from asmil.cli._outcome import Outcome
+from asmil.errors import SlideError, TissueError
+
+
+def test_one_bad_slide_is_noted_and_the_next_goes_on():
+    outcome = Outcome()
+    for name, error in (
+        ("a", None),
+        ("b", SlideError("not a slide")),
+        ("c", TissueError("no tissue")),
+        ("d", OSError(5, "I/O")),
+    ):
+        with outcome.attempt(name, stage="open"):
+            if error:
+                raise error
+            outcome.ok(name)
+    assert outcome.counts == {"ok": 1, "skipped": 1, "failed": 2}
+    assert [(row.name, row.result, row.stage) for row in outcome.rows] == [
+        ("b", "failed", "open"),
+        ("d", "failed", "open"),
+        ("c", "skipped", "open"),
+    ]
+    assert outcome.exit_code == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
+def test_what_is_not_about_one_slide_stops_the_command(error):
+    outcome = Outcome()
+    with pytest.raises(error), outcome.attempt("a", stage="open"):
+        raise error
+    assert outcome.rows == []
+
+
+def test_a_name_counts_once_by_its_worst_result():
+    outcome = Outcome()
+    outcome.ok("a")
+    outcome.skipped("a", stage="tissue", reason="first")
+    outcome.failed("a", stage="embed", reason="second")
+    outcome.skipped("a", stage="tissue", reason="third")
+    outcome.failed("a", stage="train", reason="fourth")
+    assert [row.reason for row in outcome.rows] == ["second"]
+    assert outcome.counts == {"ok": 0, "skipped": 0, "failed": 1}
+
+
+def test_skipped_slides_alone_are_no_failure():
+    outcome = Outcome()
+    outcome.skipped("a", stage="tissue", reason="blank")
+    assert outcome.exit_code == 0
+
+
+def test_the_table_shows_names_as_they_are(capsys):
+    outcome = Outcome()
+    outcome.failed("slide [bold]1[/]", stage="open", reason="cut short [/nothing]")
+    outcome.print_table()
+    shown = capsys.readouterr().err
+    assert "slide [bold]1[/]" in shown
+    assert "cut short [/nothing]" in shown
+    assert "0 ok, 0 skipped, 1 failed" in shown
+
+
+def test_failures_are_a_csv_that_reads_back(tmp_path):
+    outcome = Outcome()
+    outcome.failed("b", stage="open", reason='says "no", twice\nand more')
+    outcome.write(tmp_path / "run" / "failures.csv")
+    with (tmp_path / "run" / "failures.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"name": "b", "result": "failed", "stage": "open", "reason": 'says "no", twice\nand more'}
+    ]
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["failures.csv"]
+
+
+def test_without_failures_the_csv_is_a_header(tmp_path):
+    Outcome().write(tmp_path / "failures.csv")
+    assert (tmp_path / "failures.csv").read_text() == "name,result,stage,reason\n"
