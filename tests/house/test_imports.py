@@ -1,0 +1,87 @@
+"""Importing does nothing heavy: no torch before it is needed, and no side effects."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+from asmil.cli import command_summaries
+
+HEAVY = ("torch", "matplotlib", "sklearn", "timm")
+LIGHT_MODULES = (
+    "asmil",
+    "asmil.config",
+    "asmil.slides",
+    "asmil.tiles",
+    "asmil.encoders",
+    "asmil.cli",
+    "asmil.slides.synthetic",
+)
+
+
+def _run(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_importing_is_light(module):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not built yet")
+    done = _run(f"import {module}, sys; print(*(m for m in {HEAVY} if m in sys.modules))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_listing_encoders_and_reading_a_card_needs_no_torch():
+    if importlib.util.find_spec("asmil.encoders") is None:
+        pytest.skip("asmil.encoders is not built yet")
+    done = _run(
+        "import sys; from asmil.encoders import card, list_encoders\n"
+        "cards = [card(name) for name in list_encoders()]\n"
+        "assert cards; print('torch' in sys.modules)"
+    )
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_importing_writes_nothing_and_changes_no_environment(tmp_path):
+    code = (
+        "import os; before = dict(os.environ), os.getcwd()\n"
+        "import asmil, asmil.slides, asmil.tiles, asmil.encoders, asmil.cli\n"
+        "assert (dict(os.environ), os.getcwd()) == before"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command", [[], *([name] for name in command_summaries())], ids=lambda c: " ".join(c) or "asmil"
+)
+def test_help_works_and_imports_no_torch(command):
+    code = (
+        "import sys; from asmil.cli import main; sys.argv = ['asmil', *{command!r}, '--help']\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        "print('HEAVY', *(m for m in {heavy} if m in sys.modules)); sys.exit(code)"
+    )
+    done = _run(code.format(command=command, heavy=HEAVY))
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert done.stdout.rstrip().endswith("HEAVY")
+
+
+@pytest.mark.parametrize("name", command_summaries())
+def test_every_command_has_a_line_of_help(name):
+    summary = command_summaries()[name]
+    assert summary.endswith(".")
+    assert len(summary) <= 110

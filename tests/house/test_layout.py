@@ -1,0 +1,201 @@
+"""The house rules that can be read off the source: sizes, names, docstrings, imports, paths."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "asmil"
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 300, 60, 3
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+# Imports go upward only: a room imports from its own line and the lines before it.
+ROOMS = (
+    {"errors", "registry", "units", "files", "_torchvision", "_yaml", "config"},
+    {"slides"},
+    {"tiles"},
+    {"encoders"},
+    {"bags"},
+    {"attention"},
+    {"models"},
+    {"training"},
+    {"evaluation"},
+    {"figures"},
+    {"report"},
+    {"viewer"},
+    {"testing"},
+    {"cli"},
+)
+RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
+ATTENTION_MAY_IMPORT = {"attention", "errors", "registry"}
+
+MODULES = sorted(SOURCE.rglob("*.py"))
+TESTS = sorted(file for folder in ("tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
+
+
+def _name(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+every_module = pytest.mark.parametrize("file", MODULES, ids=_name)
+every_file = pytest.mark.parametrize("file", MODULES + TESTS, ids=_name)
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _functions(file: Path) -> list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
+    """Every function of a file, and whether it is a method with a first parameter of its own."""
+    found = []
+    for parent in ast.walk(_tree(file)):
+        for node in ast.iter_child_nodes(parent):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                static = any(getattr(d, "id", "") == "staticmethod" for d in node.decorator_list)
+                found.append((node, isinstance(parent, ast.ClassDef) and not static))
+    return found
+
+
+def _imports(file: Path) -> list[tuple[int, str]]:
+    """(line, dotted module) of every import that runs, also those inside functions."""
+    found, hidden = [], set()
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            hidden |= {id(inner) for statement in node.body for inner in ast.walk(statement)}
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "asmil." + ".".join(file.relative_to(SOURCE).parts[: -node.level]) if node.level else ""
+            module = ".".join(part for part in (base.strip("."), node.module) if part)
+            found += [(node.lineno, f"{module}.{alias.name}") for alias in node.names]
+    return found
+
+
+def _rooms_imported(file: Path) -> list[tuple[int, str]]:
+    parts = [(line, module.split(".")) for line, module in _imports(file)]
+    return [(line, part[1] if len(part) > 1 else "") for line, part in parts if part[0] == "asmil"]
+
+
+def _room(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@every_file
+def test_a_file_is_at_most_300_lines(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+
+
+@every_module
+def test_a_function_is_at_most_60_lines(file):
+    long = [f"{f.name}: {f.end_lineno - f.lineno + 1} lines" for f, _ in _functions(file)]
+    assert not [text for text in long if int(text.split()[-2]) > MAX_FUNCTION_LINES]
+
+
+@every_module
+def test_a_function_takes_at_most_three_positional_arguments(file):
+    wide = []
+    for function, method in _functions(file):
+        if file.is_relative_to(SOURCE / "cli") and not file.name.startswith("_"):
+            continue  # a command's parameters are flags, never passed by position
+        inner = function.col_offset > 4 or (function.col_offset and not method)
+        if inner or (function.name.startswith("_") and function.name != "__init__"):
+            continue  # called from one place only, or with the arguments Python gives it
+        count = len(function.args.posonlyargs) + len(function.args.args) - method
+        if count > MAX_POSITIONAL:
+            wide.append(f"{function.name} (line {function.lineno}): {count}")
+    assert not wide
+
+
+@every_file
+def test_a_module_starts_with_a_one_line_summary(file):
+    docstring = ast.get_docstring(_tree(file)) or ""
+    first, _, rest = docstring.partition("\n")
+    assert first.strip(), "no docstring"
+    assert not rest or not rest.splitlines()[0].strip(), "the summary goes on in a second line"
+    assert first.endswith((".", "?", "!")), "the summary is no sentence"
+
+
+@every_module
+def test_nothing_is_swallowed(file):
+    bare = [
+        node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.ExceptHandler) and not node.type
+    ]
+    assert not bare, "bare except"
+
+
+@every_module
+def test_input_is_not_checked_by_assert(file):
+    asserts = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.Assert)]
+    assert not asserts, "python -O removes an assert: raise an AsmilError"
+
+
+@every_module
+def test_no_room_is_a_drawer_for_everything(file):
+    assert not FORBIDDEN_NAMES & {
+        part.removesuffix(".py").strip("_") for part in file.relative_to(SOURCE).parts
+    }
+
+
+@every_module
+def test_imports_go_upward_only(file):
+    room = _room(file)
+    if file == SOURCE / "__init__.py":
+        pytest.skip("the front door names every room, loaded when used")
+    assert room in RANK, f"{room} is no room: add it to ROOMS at its place in the data's order"
+    unknown = [(line, other) for line, other in _rooms_imported(file) if other not in RANK]
+    assert not unknown, "import from the room, not from asmil itself"
+    down = [(line, other) for line, other in _rooms_imported(file) if RANK[other] > RANK[room]]
+    assert not down
+
+
+@every_module
+def test_attention_stands_alone(file):
+    if _room(file) != "attention":
+        pytest.skip("another room")
+    assert not [(line, other) for line, other in _rooms_imported(file) if other not in ATTENTION_MAY_IMPORT]
+
+
+@every_module
+def test_only_figures_draws_with_matplotlib(file):
+    if _room(file) == "figures":
+        pytest.skip("this is where pictures are drawn")
+    assert not [line for line, module in _imports(file) if module.split(".")[0] == "matplotlib"]
+
+
+@every_module
+def test_public_functions_and_classes_say_what_they_do(file):
+    silent = []
+    for node in _tree(file).body:
+        is_public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if is_public and not ast.get_docstring(node):
+            silent.append(f"{node.name} (line {node.lineno})")
+    assert not silent
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:  # a source archive without its history: what would be tracked
+        folders = (ROOT / folder for folder in ("src", "tests", "docs", "examples", "benchmarks"))
+        files = [file for folder in folders for file in folder.rglob("*") if "__pycache__" not in file.parts]
+    else:
+        files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [file for file in files if file.is_file() and file.suffix not in (".svs", ".png", ".h5", ".tif")]
+
+
+# Spelled in pieces, so that this file does not find itself.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.\-/])/(" + "|".join(["work", "root", "home/[a-z]", "Users/[A-Za-z]"]) + r")(?=[/\"'`\s]|$)"
+)
+
+
+@pytest.mark.parametrize("file", _tracked(), ids=_name)
+def test_no_file_names_a_path_of_one_machine(file):
+    text = file.read_bytes().decode("utf-8", errors="replace")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if MACHINE_PATH.search(line)]
+    assert not lines
