@@ -1,0 +1,27 @@
+"""Numbers to pictures: heatmaps, curves, and their export; the only room that uses matplotlib."""
+
+import importlib
+
+_HOMES = {
+    "heatmap": (
+        "colour_stops", "draw_outlines", "enlarge", "heatmap_figure", "length_text", "percentiles",
+        "scale_bar_um", "tile_strip", "times_uniform",
+    ),
+    "curves": (
+        "Curve", "calibration_figure", "confusion_figure", "dynamics_figure", "epochs_figure",
+        "precision_recall_figure", "roc_figure", "score_histogram_figure", "weights_figure",
+    ),
+    "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_png"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

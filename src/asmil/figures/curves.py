@@ -1,0 +1,213 @@
+"""Curves of a run: learning and attention by epoch, weights, ROC, precision-recall, calibration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line to draw: `x`, `y` (n,), an optional band `low` to `high` (n,), and `faint` lines behind it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    label: str = ""
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    faint: Sequence[tuple[np.ndarray, np.ndarray]] = field(default_factory=tuple)
+
+
+def _draw(axes: Axes, curves: Sequence[Curve], *, steps: bool = False) -> None:
+    style = "steps-post" if steps else "default"
+    for i, curve in enumerate(curves):
+        colour = SERIES[i % len(SERIES)]
+        if curve.low is not None and curve.high is not None:
+            axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
+        for x, y in curve.faint:
+            axes.plot(x, y, color=colour, alpha=0.35, linewidth=0.7, drawstyle=style)
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=curve.label or None, drawstyle=style)
+
+
+def roc_figure(curves: Sequence[Curve]) -> Figure:
+    """Receiver operating characteristic: false against true positive rate, with the line of chance."""
+    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
+    _draw(axes, curves)
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1.01), xlabel="false positive rate", ylabel="true positive rate", aspect="equal"
+    )
+    add_legend(axes, loc="lower right")
+    return figure
+
+
+def precision_recall_figure(curves: Sequence[Curve], *, prevalence: float | None = None) -> Figure:
+    """Precision against recall; the dashed line is the share of positive slides, what chance would reach."""
+    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
+    if prevalence is not None:
+        axes.axhline(prevalence, color=MUTED, linewidth=0.8, dashes=(4, 3))
+    _draw(axes, curves)
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
+    add_legend(axes, loc="lower left")
+    return figure
+
+
+def calibration_figure(
+    predicted: np.ndarray, observed: np.ndarray, *, low: np.ndarray, high: np.ndarray, counts: np.ndarray
+) -> Figure:
+    """Mean predicted probability against observed frequency per bin; dot area follows the count."""
+    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
+    errors = np.clip([observed - low, high - observed], 0, None)
+    axes.errorbar(predicted, observed, yerr=errors, fmt="none", ecolor=SERIES[0], alpha=0.5, linewidth=1.2)
+    sizes = 14 + 70 * counts / max(counts.max(initial=1), 1)
+    axes.plot(predicted, observed, color=SERIES[0], linewidth=1.0, alpha=0.6)
+    axes.scatter(predicted, observed, s=sizes, color=SERIES[0], linewidths=0, zorder=3)
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1.01),
+        xlabel="predicted probability",
+        ylabel="observed frequency",
+        aspect="equal",
+    )
+    return figure
+
+
+def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts of slides by true (rows) and predicted (columns) class; colour is the share of the row."""
+    counts = np.asarray(counts)
+    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for (row, column), count in np.ndenumerate(counts):
+        opacity = 0.06 + 0.5 * float(share[row, column])
+        axes.add_patch(
+            Rectangle(
+                (column - 0.48, row - 0.48), 0.96, 0.96, facecolor=SERIES[0], alpha=opacity, linewidth=0
+            )
+        )
+        axes.text(
+            column, row, f"{count}", ha="center", va="center", color=INK, size=15 if len(classes) < 5 else 10
+        )
+        if len(classes) < 5:
+            text = f"{share[row, column]:.0%} of row"
+            axes.text(column, row + 0.2, text, ha="center", va="center", color=MUTED, size=SMALL_PT)
+    ticks = range(len(classes))
+    axes.set(xticks=ticks, yticks=ticks, xlabel="predicted", ylabel="true", aspect="equal")
+    axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5))
+    axes.set_xticklabels(classes, parse_math=False)
+    axes.set_yticklabels(classes, parse_math=False, rotation=90, va="center")
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def score_histogram_figure(
+    groups: Mapping[str, np.ndarray], *, xlabel: str = "predicted probability"
+) -> Figure:
+    """Histograms of values in 0 to 1 (probabilities, tile AUROC), one colour per group."""
+    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
+    bins = np.linspace(0, 1, 21)
+    for (name, values), colour in zip(groups.items(), SERIES, strict=False):
+        axes.hist(values, bins=bins, histtype="stepfilled", facecolor=colour, alpha=0.35)
+        axes.hist(
+            values, bins=bins, histtype="step", color=colour, linewidth=1.2, label=f"{name} ({len(values)})"
+        )
+    axes.set(xlim=(0, 1), xlabel=xlabel, ylabel="slides")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    add_legend(axes, loc="best")
+    return figure
+
+
+def epochs_figure(series: Mapping[str, Sequence[np.ndarray]], *, ylabel: str, log: bool = False) -> Figure:
+    """Quantities by epoch: one faint line per fold and seed, their mean bold.
+
+    Args:
+        series: name to one (epochs,) array per training; lengths may differ (early stopping), NaN is a gap.
+        log: logarithmic y axis.
+    """
+    figure, (axes,) = new_figure(width_in=4.1, height_in=2.7)
+    _draw(axes, [_mean_curve(name, runs) for name, runs in series.items()])
+    if log:
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis)
+    axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axes.margins(x=0.01)
+    if len(series) > 1:
+        add_legend(axes, loc="best")
+    return figure
+
+
+def dynamics_figure(
+    jsd: Sequence[np.ndarray], *, train_loss: Sequence[np.ndarray], val_loss: Sequence[np.ndarray]
+) -> Figure:
+    """Attention dynamics above learning, on one epoch axis (the question of Fig. 1 of the ASMIL paper).
+
+    Args:
+        jsd: per training, (epochs,) Jensen-Shannon divergence of the attention of successive epochs, mean
+            over slides.
+        train_loss: per training, (epochs,).
+        val_loss: per training, (epochs,).
+    """
+    figure, (above, below) = new_figure(width_in=6.8, height_in=4.4, panels=2)
+    _draw(above, [_mean_curve("", jsd)])
+    above.set_yscale("log")
+    plain_ticks(above.yaxis)
+    above.set_ylabel("JSD, epoch to epoch")
+    losses = [_mean_curve("validation", val_loss), _mean_curve("training", train_loss)]
+    _draw(below, [curve for curve in losses if len(curve.x)])
+    below.set(xlabel="epoch", ylabel="loss")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
+    below.margins(x=0.01)
+    add_legend(below, loc="best")
+    return figure
+
+
+def _mean_curve(name: str, runs: Sequence[np.ndarray]) -> Curve:
+    """Mean over the trainings that still ran, while at least half of them did: a lone survivor is no mean."""
+    runs = [np.asarray(run, dtype=np.float64) for run in runs if len(run)]
+    if not runs:
+        return Curve(np.empty(0), np.empty(0), name)
+    table = np.full((len(runs), max(map(len, runs))), np.nan)
+    for row, run in zip(table, runs, strict=True):
+        row[: len(run)] = run
+    counts = np.isfinite(table).sum(axis=0)
+    enough = counts * 2 >= len(runs)
+    mean = np.where(np.isfinite(table), table, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    epochs = np.arange(table.shape[1])
+    faint = tuple((np.arange(len(run)), run) for run in runs) if len(runs) > 1 else ()
+    return Curve(epochs[enough], mean[enough], name, faint=faint)
+
+
+def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
+    """How evenly weight lies on tiles: histogram of weight times tiles, log axis (Fig. 3 of the paper).
+
+    Args:
+        weights: name (softmax, anchor NSF) to weight times number of tiles of all slides; 1 is uniform.
+    """
+    figure, (axes,) = new_figure(width_in=6.8, height_in=3.0)
+    bins = np.logspace(-4, 3, 71)
+    for (name, values), colour in zip(weights.items(), (SERIES[1], SERIES[0], *SERIES[2:]), strict=False):
+        shown = np.clip(values, bins[0], bins[-1])
+        share = np.full(len(shown), 1 / max(len(shown), 1))
+        axes.hist(shown, bins=bins, weights=share, histtype="stepfilled", facecolor=colour, alpha=0.3)
+        axes.hist(shown, bins=bins, weights=share, histtype="step", color=colour, linewidth=1.3, label=name)
+    axes.axvline(1, color=MUTED, linewidth=0.9, dashes=(4, 3))
+    axes.text(
+        1.1, 0.99, "uniform", transform=axes.get_xaxis_transform(), va="top", color=MUTED, size=SMALL_PT
+    )
+    axes.set(
+        xscale="log",
+        xlabel="weight × tiles (1 = uniform; outermost bins hold all beyond)",
+        ylabel="share of tiles",
+    )
+    plain_ticks(axes.xaxis)
+    add_legend(axes, loc="upper left")
+    return figure

@@ -1,0 +1,126 @@
+"""Figures and scores as files and text: inline SVG, data URIs, QuPath GeoJSON."""
+
+import base64
+import hashlib
+import html
+import io
+import json
+import re
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from asmil.errors import AsmilError
+from asmil.figures.heatmap import percentiles, times_uniform
+from asmil.figures.style import CSS_VARIABLES
+from asmil.files import write_text, written_beside
+
+
+def figure_svg(figure: Figure, *, title: str = "") -> str:
+    """A figure as one `<svg>` element for an HTML page.
+
+    Text stays text in the page's font; colours are CSS variables with the printed colour as fallback, so that
+    the page's light and dark themes apply; ids are unique to the figure. The same figure gives the same text.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asmil"}):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    for colour, variable in CSS_VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable}, {colour})")
+    svg = re.sub(r"(font: [^;\"']*|font-family: )'[^;\"]+", r"\1var(--font, sans-serif)", svg)
+    svg = _with_own_ids(svg)
+    label = html.escape(title, quote=True)
+    return re.sub(
+        r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>",
+        rf'<svg \1 role="img" aria-label="{_raw(label)}">',
+        svg,
+        count=1,
+    )
+
+
+def _raw(text: str) -> str:
+    return text.replace("\\", r"\\")
+
+
+def _with_own_ids(svg: str) -> str:
+    """Drop ids that nothing refers to; prefix the others by a digest of the figure."""
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
+    prefix = "f" + hashlib.sha256(svg.encode()).hexdigest()[:8] + "-"
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{prefix}", svg)
+    return re.sub(r"\n\s*", "\n", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
+
+
+def write_png(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, atomically."""
+    with written_beside(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+    return Path(path)
+
+
+def image_data_uri(pixels: np.ndarray, *, max_px: int | None = None, quality: int = 82) -> str:
+    """A uint8 picture as a `data:` URI, at most `max_px` long: JPEG for (h, w, 3), WebP for (h, w, 4)."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if max_px:
+        image.thumbnail((max_px, max_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    kind = "webp" if image.mode == "RGBA" else "jpeg"
+    image.save(buffer, kind, quality=quality, optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def tile_scores_geojson(
+    path: str | Path,
+    level0_xy: np.ndarray,
+    attention: np.ndarray,
+    *,
+    tile_level0_px: float,
+    object_type: str = "tile",
+) -> Path:
+    """Write the tiles of a slide with their attention as QuPath objects, atomically.
+
+    Every tile is a square in level-0 pixels with the measurements `attention` (sums to 1 over the slide),
+    `attention_percentile` (0 to 100) and `attention_times_uniform`.
+
+    Raises:
+        AsmilError: not one attention value per tile.
+    """
+    if np.shape(level0_xy) != (len(attention), 2):
+        raise AsmilError(
+            "tile scores need one attention value per tile",
+            found=f"{np.shape(level0_xy)[0]} tiles, {len(attention)} values",
+        )
+    columns = (
+        np.asarray(attention, dtype=np.float64),
+        100 * percentiles(attention),
+        times_uniform(attention),
+    )
+    side = float(tile_level0_px)
+    features = []
+    for (x, y), weight, rank, uniform in zip(
+        np.asarray(level0_xy).tolist(), *(c.tolist() for c in columns), strict=True
+    ):
+        corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]
+        ring = [[round(a, 2), round(b, 2)] for a, b in corners]
+        measured = {
+            "attention": float(f"{weight:.6g}"),
+            "attention_percentile": round(rank, 2),
+            "attention_times_uniform": float(f"{uniform:.6g}"),
+        }
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {"objectType": object_type, "measurements": measured},
+            }
+        )
+    collection = {"type": "FeatureCollection", "features": features}
+    write_text(path, json.dumps(collection, separators=(",", ":"), allow_nan=False))
+    return Path(path)

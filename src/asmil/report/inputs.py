@@ -1,0 +1,230 @@
+"""What a run folder holds, read when asked for; what is absent is empty or None, what is broken an error."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+
+from asmil.errors import RunError
+from asmil.files import safe_name
+
+_TEXT = {"slide": str, "case": str, "label": str, "predicted": str, "part": str}
+
+
+@dataclass(frozen=True)
+class SlideTiles:
+    """Where the tiles of a slide are: corners (tiles, 2), side and slide size in level-0 pixels, its mpp."""
+
+    level0_xy: np.ndarray
+    tile_level0_px: float
+    slide_size: tuple[int, int]
+    slide_mpp: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained model of the run: its fold, its seed and its folder."""
+
+    fold: int
+    seed: int
+    folder: Path
+
+
+class RunFiles:
+    """The files of one run folder.
+
+    Raises:
+        RunError: the folder has no predictions.csv, without which there is nothing to report.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not (self.folder / "predictions.csv").is_file():
+            raise RunError(
+                f"{self.folder} has no out-of-fold predictions",
+                found="no predictions.csv",
+                fix=f"run `asmil evaluate {self.folder}` first",
+            )
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per slide: slide, case, label, fold, predicted, prob_<class>..., entropy, tile_ap ..."""
+        table = self._table("predictions.csv")
+        missing = [c for c in ("slide", "label") if c not in table] or [
+            f"prob_{c}" for c in self.classes if f"prob_{c}" not in table
+        ]
+        if missing:
+            raise RunError(
+                f"{self.folder / 'predictions.csv'} lacks columns", found=f"no {', '.join(missing)}"
+            )
+        if "case" not in table:
+            table["case"] = table["slide"]
+        if "predicted" not in table:
+            table["predicted"] = np.array(self.classes)[self.probabilities(table).argmax(axis=1)]
+        return table
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Class names in the order of the probabilities."""
+        if self.metrics.get("classes"):
+            return [str(c) for c in self.metrics["classes"]]
+        header = pd.read_csv(self.folder / "predictions.csv", nrows=0).columns
+        return [c.removeprefix("prob_") for c in header if c.startswith("prob_")]
+
+    def probabilities(self, table: pd.DataFrame) -> np.ndarray:
+        """(slides, classes) predicted probabilities of the rows of a table."""
+        return table[[f"prob_{c}" for c in self.classes]].to_numpy(dtype=np.float64)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Content of metrics.json."""
+        return self._json("metrics.json")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Content of environment.json."""
+        return self._json("environment.json")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Resolved settings: config.yaml."""
+        path = self.folder / "config.yaml"
+        return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+
+    @cached_property
+    def cohort(self) -> pd.DataFrame:
+        """slide, case, label."""
+        return self._table("cohort.csv")
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """slide, case, label, fold, part."""
+        return self._table("splits.csv")
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """slide, stage, reason."""
+        return self._table("failures.csv")
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by stage."""
+        return {
+            str(k): float(v) for k, v in (self.metrics.get("seconds") or self._json("seconds.json")).items()
+        }
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The trained models, by fold and seed."""
+        found = [
+            Cell(int(path.parents[1].name), int(path.parent.name.removeprefix("seed_")), path.parent)
+            for path in self.folder.glob("folds/*/seed_*/predictions.csv")
+        ]
+        return sorted(found, key=lambda cell: (cell.fold, cell.seed))
+
+    @cached_property
+    def logs(self) -> list[pd.DataFrame]:
+        """One table per training, one row per epoch, in the order of `cells`."""
+        return [
+            pd.read_csv(cell.folder / "log.csv") for cell in self.cells if (cell.folder / "log.csv").is_file()
+        ]
+
+    def logged(self, column: str) -> list[np.ndarray]:
+        """A column of every log that has it, as float (epochs,) with NaN where blank."""
+        found = [
+            pd.to_numeric(log[column], errors="coerce").to_numpy(float) for log in self.logs if column in log
+        ]
+        return [values for values in found if np.isfinite(values).any()]
+
+    def weight_samples(self) -> dict[str, np.ndarray]:
+        """Weight times tiles of softmax and NSF, pooled over trainings; empty where none were kept."""
+        pooled: dict[str, list[np.ndarray]] = {}
+        for cell in self.cells:
+            if (cell.folder / "scores.h5").is_file():
+                with h5py.File(cell.folder / "scores.h5") as file:
+                    for name in ("softmax", "nsf"):
+                        if name in file:
+                            pooled.setdefault(name, []).append(np.ravel(file[name][()]))
+        return {name: np.concatenate(parts) for name, parts in pooled.items()}
+
+    def attention(self, slide: str) -> np.ndarray | None:
+        """Attention (tiles,) by models that did not train on the slide, mean over seeds; None if not kept."""
+        maps = []
+        for cell in self.cells:
+            if slide in self._test_slides[cell.folder] and (cell.folder / "attention.h5").is_file():
+                with h5py.File(cell.folder / "attention.h5") as file:
+                    if safe_name(slide) in file:
+                        maps.append(file[safe_name(slide)][()].astype(np.float64))
+        return np.mean(maps, axis=0) if maps else None
+
+    @cached_property
+    def _test_slides(self) -> dict[Path, set[str]]:
+        tables = {cell.folder: _read_table(cell.folder / "predictions.csv") for cell in self.cells}
+        return {
+            folder: set(t.slide[t.part == "test"] if "part" in t else t.slide) for folder, t in tables.items()
+        }
+
+    def tiles(self, slide: str) -> SlideTiles | None:
+        """Geometry of a slide's tiles from its feature file; None without file or coordinates."""
+        path = self._feature_file(slide)
+        if path is None:
+            return None
+        with h5py.File(path) as file:
+            if "coords" not in file:
+                return None
+            level0_xy = np.asarray(file["coords"][()], dtype=np.float64).reshape(-1, 2)
+            attributes = {**dict(file["coords"].attrs), **dict(file.attrs)}
+        side = float(attributes.get("patch_size_level0") or _spacing(level0_xy))
+        size = [attributes.get(f"level0_{name}") for name in ("width", "height")]
+        if None in size:
+            size = list(level0_xy.max(axis=0) + side)
+        mpp = attributes.get("slide_mpp")
+        return SlideTiles(level0_xy, side, (int(size[0]), int(size[1])), float(mpp) if mpp else None)
+
+    def _feature_file(self, slide: str) -> Path | None:
+        name = safe_name(slide) + ".h5"
+        folders = [self.folder / "features", Path(str(self.config.get("features") or "features"))]
+        return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+    def thumbnail(self, slide: str) -> np.ndarray | None:
+        """The slide's thumbnail uint8 (h, w, 3), or None."""
+        path = self.folder / "thumbnails" / (safe_name(slide) + ".jpg")
+        if not path.is_file():
+            return None
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def figure_files(self, slide: str) -> Iterator[str]:
+        """Links, relative to the folder, to the stored heatmap and tile scores of a slide."""
+        for suffix in (".png", ".geojson"):
+            if (self.folder / "figures" / (safe_name(slide) + suffix)).is_file():
+                yield f"figures/{safe_name(slide)}{suffix}"
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.folder / name
+        present = path.is_file() and path.read_text(encoding="utf-8").strip()
+        return _read_table(path) if present else pd.DataFrame()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    # a slide or class called "NA" or "nan" is a name, not a gap
+    return pd.read_csv(path, dtype=_TEXT, keep_default_na=False, na_values=[])
+
+
+def _spacing(level0_xy: np.ndarray) -> float:
+    """Smallest distance of tile columns or rows: the tile side of foreign files that do not say it."""
+    steps = [np.diff(np.unique(axis)) for axis in level0_xy.T]
+    smallest = [step.min() for step in steps if len(step)]
+    return float(min(smallest, default=256.0))

@@ -1,0 +1,236 @@
+"""Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from shapely.geometry.base import BaseGeometry
+
+from asmil.errors import RunError, SlideError
+from asmil.evaluation.annotations import find_annotation, read_annotations
+from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
+from asmil.figures.heatmap import (
+    draw_outlines,
+    enlarge,
+    heatmap,
+    heatmap_figure,
+    length_text,
+    scale_bar_um,
+    tile_strip,
+    times_uniform,
+)
+from asmil.files import safe_name
+from asmil.report.inputs import RunFiles, SlideTiles
+from asmil.slides import open_slide, scan_slides
+
+EMBEDDED_PX = 560
+STRIP_TILES, STRIP_TILE_PX = 6, 112
+
+
+def write_heatmaps(run_folder: str | Path, slides: Iterable[str] | None = None) -> list[Path]:
+    """Write figures/<slide>.png and figures/<slide>.geojson from the stored features and attention of a run.
+
+    Nothing is extracted or predicted again: the maps are those the predictions were made with.
+
+    Args:
+        slides: names of slides; None means every slide that has attention and coordinates.
+
+    Returns:
+        The files written, two per slide.
+
+    Raises:
+        RunError: a slide asked for by name has no attention, or no coordinates, in the run.
+    """
+    files = RunFiles(run_folder)
+    written = []
+    for slide in files.predictions["slide"] if slides is None else slides:
+        found = attention_and_tiles(files, slide)
+        if found is None:
+            if slides is None:
+                continue
+            raise RunError(
+                f"{slide} has no heatmap in {files.folder}",
+                found="no attention or no tile coordinates",
+                fix="name a slide of predictions.csv; the run must hold its attention and coordinates",
+            )
+        attention, tiles = found
+        outlines, points = marks(files, slide)
+        stem = files.folder / "figures" / safe_name(slide)
+        figure = heatmap_figure(
+            picture_of(files, slide, tiles),
+            tiles.level0_xy,
+            attention,
+            tile_level0_px=tiles.tile_level0_px,
+            slide_size=tiles.slide_size,
+            slide_mpp=tiles.slide_mpp,
+            title=slide,
+            outlines=outlines,
+            points=points,
+        )
+        png, geojson = Path(f"{stem}.png"), Path(f"{stem}.geojson")
+        written.append(write_png(figure, png))
+        written.append(
+            tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px)
+        )
+    return written
+
+
+def attention_and_tiles(files: RunFiles, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
+    """Attention (tiles,) and geometry of a slide, or None where either is absent.
+
+    Raises:
+        RunError: they are of different length: the features are not those of the run.
+    """
+    attention, tiles = files.attention(slide), files.tiles(slide)
+    if attention is None or tiles is None:
+        return None
+    if len(attention) != len(tiles.level0_xy):
+        raise RunError(
+            f"attention and features of {slide} disagree",
+            found=f"{len(attention)} attention values, {len(tiles.level0_xy)} tiles",
+            fix="report with the feature files the run was trained on",
+        )
+    return attention, tiles
+
+
+def picture_of(files: RunFiles, slide: str, tiles: SlideTiles) -> np.ndarray:
+    """The stored thumbnail uint8 (h, w, 3), or an empty sheet of the slide's shape."""
+    stored = files.thumbnail(slide)
+    if stored is not None:
+        return stored
+    width, height = tiles.slide_size
+    factor = 600 / max(width, height)
+    return np.full((max(round(height * factor), 1), max(round(width * factor), 1), 3), 236, dtype=np.uint8)
+
+
+def marks(files: RunFiles, slide: str) -> tuple[list[BaseGeometry] | None, np.ndarray | None]:
+    """Outlines and points (level-0 pixels) of the positive classes, or of all where none is set, or None."""
+    folder = files.config.get("annotations")
+    path = find_annotation(folder, slide) if folder else None
+    if path is None:
+        return None, None
+    annotations = read_annotations(path)
+    positive = files.config.get("positive") or list(annotations.classes)
+    names = [positive] if isinstance(positive, str) else [str(name) for name in positive]
+    area, points = annotations.area_of(names), annotations.points_of(names)
+    return (None if area.is_empty else [area]), (points if len(points) else None)
+
+
+def choose_slides(files: RunFiles, n: int) -> list[tuple[str, str]]:
+    """Up to `n` slides and why: of each class the surest right one, the surest wrong one, then the next."""
+    table = files.predictions
+    column = {name: i for i, name in enumerate(files.classes)}
+    known = table[table["label"].isin(column)]
+    truth = files.probabilities(known)[np.arange(len(known)), known["label"].map(column).to_numpy(int)]
+    known = known.assign(truth=truth, right=known["label"] == known["predicted"])
+    queues = []
+    for name in files.classes:
+        own = known[known["label"] == name].sort_values("truth", kind="stable")
+        queues.append([(s, "confident and right") for s in own.loc[own["right"], "slide"][::-1]])
+        queues.append([(s, "confident and wrong") for s in own.loc[~own["right"], "slide"]])
+    longest = max(map(len, queues), default=0)
+    turns = (queue[i] for i in range(longest) for queue in queues if i < len(queue))
+    drawable = (turn for turn in turns if attention_and_tiles(files, turn[0]) is not None)
+    return list(islice(drawable, n))
+
+
+def slide_views(files: RunFiles, n: int) -> list[dict[str, Any]]:
+    """What the template shows of each chosen slide: pictures as data URIs, facts as text."""
+    rows = files.predictions.set_index("slide", drop=False)
+    return [_view(files, rows.loc[slide], why=why) for slide, why in choose_slides(files, n)]
+
+
+def _view(files: RunFiles, row: pd.Series, *, why: str) -> dict[str, Any]:
+    slide = row["slide"]
+    found = attention_and_tiles(files, slide)
+    if found is None:  # choose_slides offers only slides that have both
+        raise RunError(f"{slide} lost its attention while the report was written")
+    attention, tiles = found
+    outlines, points = marks(files, slide)
+    thumbnail = picture_of(files, slide, tiles)
+    place: dict[str, Any] = {"tile_level0_px": tiles.tile_level0_px, "slide_size": tiles.slide_size}
+    ink: dict[str, Any] = {"outlines": outlines, "points": points}
+    plain = draw_outlines(enlarge(thumbnail), slide_size=tiles.slide_size, **ink)
+    maps = {
+        s: heatmap(thumbnail, tiles.level0_xy, attention, scale=s, **place, **ink)
+        for s in ("percentile", "raw")
+    }
+    uniform = times_uniform(attention)
+    order = np.argsort(-attention, kind="stable")
+    shown = min(STRIP_TILES, len(order))
+    view = {
+        "slide": slide,
+        "why": why,
+        "label": row["label"],
+        "predicted": row["predicted"],
+        "right": row["label"] == row["predicted"],
+        "probability": float(files.probabilities(row.to_frame().T).max()),
+        "tiles": len(attention),
+        "highest": float(uniform.max()),
+        "annotated": outlines is not None or points is not None,
+        "pictures": {
+            name: image_data_uri(p, max_px=EMBEDDED_PX) for name, p in {"slide": plain, **maps}.items()
+        },
+        "top": _strip(files, row, tiles=tiles, thumbnail=thumbnail, indices=order[:shown], uniform=uniform),
+        "bottom": _strip(
+            files, row, tiles=tiles, thumbnail=thumbnail, indices=order[::-1][:shown], uniform=uniform
+        ),
+        "aspect": plain.shape[1] / plain.shape[0],
+        "bar": None,
+    }
+    if tiles.slide_mpp:
+        width_um = tiles.slide_size[0] * tiles.slide_mpp
+        um = scale_bar_um(width_um)
+        view["bar"] = {"percent": 100 * um / width_um, "text": length_text(um)}
+    return view
+
+
+def _strip(
+    files: RunFiles,
+    row: pd.Series,
+    *,
+    tiles: SlideTiles,
+    thumbnail: np.ndarray,
+    indices: np.ndarray,
+    uniform: np.ndarray,
+) -> str:
+    boxes = tiles.level0_xy[indices]
+    cut = _from_slide(files, row["slide"], boxes=boxes, tiles=tiles) or _from_thumbnail(
+        thumbnail, boxes, tiles=tiles
+    )
+    return image_data_uri(tile_strip(cut, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
+
+
+def _from_slide(
+    files: RunFiles, slide: str, *, boxes: np.ndarray, tiles: SlideTiles
+) -> list[np.ndarray] | None:
+    """Tiles read from the slide file, or None where the file is not at hand or not readable."""
+    folder = files.config.get("slides")
+    path = (
+        next((p for p in scan_slides(folder) if p.stem == slide), None)
+        if folder and Path(folder).is_dir()
+        else None
+    )
+    if path is None or tiles.slide_mpp is None:
+        return None
+    side_um = tiles.tile_level0_px * tiles.slide_mpp
+    size_px = max(min(round(tiles.tile_level0_px), STRIP_TILE_PX), 1)
+    try:
+        with open_slide(path, mpp=tiles.slide_mpp) as opened:
+            corners = boxes.round().astype(int)
+            return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in corners]
+    except (
+        SlideError
+    ):  # the report of a finished run must not depend on slides that were moved or damaged since
+        return None
+
+
+def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: SlideTiles) -> list[np.ndarray]:
+    height, width = thumbnail.shape[:2]
+    per_px = np.array([width / tiles.slide_size[0], height / tiles.slide_size[1]])
+    low = np.clip(np.floor(boxes * per_px), 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil((boxes + tiles.tile_level0_px) * per_px), low + 1, [width, height]).astype(int)
+    return [thumbnail[y0:y1, x0:x1] for (x0, y0), (x1, y1) in zip(low, high, strict=True)]

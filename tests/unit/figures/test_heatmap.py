@@ -1,0 +1,134 @@
+"""Heatmaps: where tiles land, what overlap and scales do, and that nothing is too small to see."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import box
+
+from asmil.errors import AsmilError
+from asmil.figures.heatmap import (
+    draw_outlines,
+    enlarge,
+    heatmap,
+    heatmap_figure,
+    length_text,
+    percentiles,
+    scale_bar_um,
+    tile_strip,
+    times_uniform,
+)
+
+WHITE = np.full((600, 800, 3), 255, dtype=np.uint8)
+SLIDE = (8000, 6000)  # ten level-0 pixels per thumbnail pixel
+
+
+def _drawn(level0_xy, values, **options):
+    options = {"tile_level0_px": 1000, "slide_size": SLIDE, "cmap": "gray", "alpha": 1.0} | options
+    return heatmap(WHITE, np.array(level0_xy), np.array(values, dtype=float), **options)
+
+
+def test_a_tile_covers_its_place_and_nothing_else():
+    picture = _drawn([(2000, 1000)], [0.0], scale="raw", limits=(0, 1))
+    assert (picture[100:200, 200:300] == 0).all()
+    picture[100:200, 200:300] = 255
+    assert (picture == 255).all()
+
+
+def test_half_covered_pixels_are_half_coloured():
+    picture = _drawn([(2005, 1000)], [0.0], scale="raw", limits=(0, 1))
+    assert picture[150, 200, 0] == pytest.approx(128, abs=1)
+    assert picture[150, 300, 0] == pytest.approx(128, abs=1)
+    assert picture[150, 201, 0] == 0
+
+
+def test_overlapping_tiles_are_averaged():
+    picture = _drawn([(0, 0), (500, 0)], [0.0, 0.5], scale="raw", limits=(0, 1))  # 0 and 1 times uniform
+    assert picture[50, 25, 0] == 0
+    assert picture[50, 75, 0] == pytest.approx(128, abs=2)
+    assert picture[50, 125, 0] == 255
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 7000), st.floats(0, 5000), st.floats(20, 900))
+def test_the_coloured_area_is_the_tile_area(x, y, side):
+    picture = _drawn([(x, y)], [0.0], scale="raw", limits=(0, 1), tile_level0_px=side)
+    covered = ((255 - picture[..., 0].astype(float)) / 255).sum()
+    assert covered == pytest.approx((side / 10) ** 2, rel=0.03, abs=1)
+
+
+def test_tiles_beyond_the_edge_are_cut():
+    picture = _drawn([(7500, 5500), (9000, 0)], [0.0, 0.0], scale="raw", limits=(0, 1))
+    assert (picture[550:, 750:] == 0).all()
+    assert (picture == 0).all(axis=-1).sum() == 50 * 50
+
+
+def test_percentile_ignores_the_size_of_the_values_and_raw_does_not():
+    places = [(0, 0), (1000, 0), (2000, 0)]
+    flat, peaked = [0.33, 0.33, 0.34], [0.0001, 0.0001, 0.9998]
+    assert (_drawn(places, flat) == _drawn(places, peaked)).all()
+    assert (_drawn(places, flat, scale="raw") != _drawn(places, peaked, scale="raw")).any()
+
+
+def test_percentiles_and_times_uniform():
+    assert percentiles(np.array([5.0, 1.0, 5.0, 9.0])).tolist() == [0.625, 0.25, 0.625, 1.0]
+    assert times_uniform(np.full(7, 1 / 7)) == pytest.approx(np.ones(7))
+
+
+def test_a_thumbnail_of_a_few_pixels_is_enlarged():
+    tiny = np.zeros((2, 6, 3), dtype=np.uint8)
+    assert enlarge(tiny).shape == (200, 600, 3)
+    picture = heatmap(tiny, np.array([[0, 0]]), np.array([1.0]), tile_level0_px=256, slide_size=(1536, 512))
+    assert picture.shape == (200, 600, 3)
+    assert enlarge(WHITE) is WHITE or enlarge(WHITE).shape == WHITE.shape
+
+
+@pytest.mark.parametrize(
+    ("places", "values", "scale"),
+    [([(0, 0)], [0.5, 0.5], "raw"), ([(0, 0)], [np.nan], "raw"), ([(0, 0)], [1.0], "log")],
+)
+def test_wrong_input_is_an_error_that_says_so(places, values, scale):
+    with pytest.raises(AsmilError, match="Found"):
+        _drawn(places, values, scale=scale)
+
+
+def test_outlines_and_points_are_drawn_where_they_are():
+    picture = draw_outlines(
+        WHITE, slide_size=SLIDE, outlines=[box(1000, 1000, 3000, 3000)], points=np.array([[6000, 3000]])
+    )
+    assert (picture[200, 95:106] != 255).any()
+    assert (picture[290:311, 590:611] != 255).any()
+    assert (picture[200, 150:250] == 255).all()
+    assert (draw_outlines(WHITE, slide_size=SLIDE) == WHITE).all()
+
+
+@given(st.floats(1, 1e6))
+def test_scale_bars_are_round_and_fit(width_um):
+    um = scale_bar_um(width_um)
+    assert width_um / 13 < um <= width_um / 5 * 1.000001
+    assert f"{um:.6e}"[0] in "125"
+
+
+def test_lengths_carry_their_unit():
+    assert (length_text(500), length_text(2000)) == ("500 µm", "2 mm")
+
+
+def test_tile_strip_places_tiles_with_gaps_and_captions():
+    tiles = np.stack([np.full((20, 20, 3), v, dtype=np.uint8) for v in (50, 200)])
+    strip = tile_strip(tiles, ["2.1×"], tile_px=64, gap_px=4)
+    assert strip.shape == (64, 132, 4)
+    assert (strip[:, 64:68, 3] == 0).all()
+    assert (strip[10, 10, :3] == 50).all()
+    assert (strip[60, 100, :3] == 200).all()
+    assert (strip[53:64, :64, :3] > 180).any(), "the caption is not written"
+
+
+def test_heatmap_figure_has_both_scales_and_takes_any_name():
+    figure = heatmap_figure(
+        WHITE, np.array([[0, 0], [1000, 0]]), np.array([0.2, 0.8]), tile_level0_px=1000, slide_size=SLIDE,
+        slide_mpp=0.5, title="costs $5 & $a_{b",
+    )  # fmt: skip
+    figure.canvas.draw()
+    labels = {axes.get_xlabel() for axes in figure.axes}
+    assert {"attention percentile within the slide", "attention, times uniform"} <= labels
+    assert [text.get_text() for text in figure.axes[0].texts] == ["500 µm"]

@@ -1,0 +1,188 @@
+"""Write a small run folder as the pipeline leaves it: random, but structured like a real one."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image, ImageDraw
+from shapely.geometry import Point as ShapelyPoint
+from shapely.geometry import Polygon, mapping
+
+SIDE = 448  # tile side in level-0 pixels
+METRICS = {"auroc": 0.9, "average_precision": 0.88, "balanced_accuracy": 0.81, "brier": 0.13, "ece": 0.08}
+
+
+def write_fake_run(
+    folder: Path,
+    *,
+    slides: int = 30,
+    folds: int = 3,
+    seeds: int = 2,
+    epochs: int = 25,
+    classes=("benign", "tumour"),
+) -> Path:
+    """A run of `slides` slides of half as many patients, with every optional part present."""
+    random = np.random.default_rng(7)
+    names = [f"case-{i // 2:03d}_{'ab'[i % 2]}" for i in range(slides)]
+    table = pd.DataFrame({"slide": names, "case": [n[:8] for n in names]})
+    number = (np.arange(slides) // 2) % len(classes)
+    table["label"] = np.array(classes)[number]
+    fold_of = (np.arange(slides) // 2) % folds
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "cohort.csv", index=False)
+    _write_splits(folder, table, fold_of=fold_of, folds=folds)
+    truth = {
+        name: _write_slide(folder, name, positive=label > 0, random=random)
+        for name, label in zip(names, number, strict=True)
+    }
+    logits = random.normal(size=(slides, len(classes))) + 1.8 * np.eye(len(classes))[number]
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for fold in range(folds):
+        for seed in range(seeds):
+            cell = folder / "folds" / str(fold) / f"seed_{seed}"
+            cell.mkdir(parents=True)
+            rows = table[fold_of == fold].assign(part="test")
+            for i, name in enumerate(classes):
+                rows[f"prob_{name}"] = probability[fold_of == fold, i]
+            rows.to_csv(cell / "predictions.csv", index=False)
+            _write_cell(cell, list(rows["slide"]), truth=truth, epochs=epochs, random=random)
+    _write_root(folder, table, probability=probability, fold_of=fold_of, classes=classes)
+    return folder
+
+
+def _write_splits(folder: Path, table: pd.DataFrame, *, fold_of: np.ndarray, folds: int) -> None:
+    parts = []
+    for fold in range(folds):
+        part = np.where(fold_of == fold, "test", np.where(fold_of == (fold + 1) % folds, "val", "train"))
+        parts.append(table.assign(fold=fold, part=part))
+    pd.concat(parts).to_csv(folder / "splits.csv", index=False)
+
+
+def _write_slide(folder: Path, name: str, *, positive: bool, random: np.random.Generator) -> np.ndarray:
+    """Thumbnail, features, tissue, annotation of a slide; returns how much each tile is tumour, 0 to 1."""
+    size = (int(random.integers(18, 34)) * SIDE, int(random.integers(14, 26)) * SIDE)
+    width = 640
+    per_px = width / size[0]
+    picture = Image.new("RGB", (width, round(size[1] * per_px)), (244, 242, 244))
+    draw = ImageDraw.Draw(picture)
+    centre = np.array(size) * random.uniform(0.42, 0.58, 2)
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    radius = min(size) * (0.36 + 0.06 * np.sin(3 * angles + random.uniform(0, 6)) + 0.03 * np.cos(7 * angles))
+    tissue = Polygon(centre + radius[:, None] * np.stack([1.2 * np.cos(angles), np.sin(angles)], axis=1))
+    draw.polygon([tuple(np.array(xy) * per_px) for xy in tissue.exterior.coords], fill=(226, 182, 208))
+    tumour = ShapelyPoint(*(centre + min(size) * random.uniform(-0.15, 0.15, 2))).buffer(min(size) * 0.13)
+    if positive:
+        draw.polygon([tuple(np.array(xy) * per_px) for xy in tumour.exterior.coords], fill=(150, 96, 165))
+    for x, y in random.uniform(0, 1, (2500, 2)) * picture.size:
+        if tissue.contains(ShapelyPoint(x / per_px, y / per_px)):
+            draw.ellipse([x - 1, y - 1, x + 1, y + 1], fill=(118, 72, 142))
+    (folder / "thumbnails").mkdir(exist_ok=True)
+    picture.save(folder / "thumbnails" / f"{name}.jpg", quality=88)
+    columns, rows = size[0] // SIDE, size[1] // SIDE
+    corners = np.array([(x * SIDE, y * SIDE) for y in range(rows) for x in range(columns)])
+    inside = [tissue.contains(ShapelyPoint(*(xy + SIDE / 2))) for xy in corners]
+    level0_xy = corners[inside]
+    (folder / "features").mkdir(exist_ok=True)
+    with h5py.File(folder / "features" / f"{name}.h5", "w") as file:
+        file["features"] = random.normal(size=(len(level0_xy), 4)).astype(np.float16)
+        file["coords"] = level0_xy
+        file.attrs.update(
+            patch_size_level0=SIDE, slide_mpp=0.5, mpp=1.0, level0_width=size[0], level0_height=size[1]
+        )
+    _write_geojson(folder / "tissue" / f"{name}.geojson", tissue, name="Tissue")
+    if positive:
+        _write_geojson(folder / "annotations" / f"{name}.geojson", tumour, name="tumour")
+    distance = np.array([tumour.distance(ShapelyPoint(*(xy + SIDE / 2))) for xy in level0_xy])
+    return np.exp(-distance / (0.6 * SIDE)) * (1.0 if positive else 0.25)
+
+
+def _write_geojson(path: Path, geometry, *, name: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    properties = {"objectType": "annotation", "classification": {"name": name}}
+    feature = {"type": "Feature", "geometry": mapping(geometry), "properties": properties}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+
+
+def _write_cell(
+    cell: Path, slides: list[str], *, truth: dict, epochs: int, random: np.random.Generator
+) -> None:
+    with h5py.File(cell / "attention.h5", "w") as file:
+        for slide in slides:
+            score = 3.5 * truth[slide] + random.normal(scale=0.7, size=len(truth[slide]))
+            file[slide] = (np.exp(score) / np.exp(score).sum()).astype(np.float32)
+    epoch = np.arange(epochs - int(random.integers(0, 5)))
+    noise = lambda scale: random.normal(scale=scale, size=len(epoch))  # noqa: E731
+    log = pd.DataFrame(
+        {
+            "epoch": epoch,
+            "train_loss": 0.7 * np.exp(-epoch / 8) + 0.05 + noise(0.01),
+            "val_loss": 0.55 + 0.2 * np.exp(-epoch / 4) + 0.004 * epoch + noise(0.03),
+            "val_auroc": 0.9 - 0.4 * np.exp(-epoch / 5),
+            "jsd": 0.2 * np.exp(-epoch / 5) * np.exp(noise(0.2)) + 1e-4,
+            "entropy": 0.95 - 0.2 * (1 - np.exp(-epoch / 6)) + noise(0.01),
+            "effective_tiles": 60 + 200 * np.exp(-epoch / 6) + noise(4),
+            "seconds": 1.0,
+        }
+    )
+    log.loc[0, "jsd"] = np.nan
+    log.to_csv(cell / "log.csv", index=False)
+    with h5py.File(cell / "scores.h5", "w") as file:
+        score = random.normal(scale=2.2, size=3000)
+        for name, weight in (("softmax", np.exp(score)), ("nsf", 1 / (1 + np.exp(-score)))):
+            file[name] = (weight / weight.mean()).astype(np.float32)
+
+
+def _write_root(
+    folder: Path,
+    table: pd.DataFrame,
+    *,
+    probability: np.ndarray,
+    fold_of: np.ndarray,
+    classes: tuple[str, ...],
+) -> None:
+    random = np.random.default_rng(1)
+    predicted = np.array(classes)[probability.argmax(axis=1)]
+    root = table.assign(fold=fold_of, predicted=predicted)
+    for i, name in enumerate(classes):
+        root[f"prob_{name}"] = probability[:, i]
+    root["entropy"] = random.uniform(0.6, 0.9, len(root))
+    known = root["label"] != classes[0]
+    for column in ("tile_auroc", "tile_ap"):
+        root[column] = np.where(known, random.uniform(0.6, 0.98, len(root)), np.nan)
+    root.to_csv(folder / "predictions.csv", index=False)
+    confusion = [[int(((table.label == a) & (predicted == b)).sum()) for b in classes] for a in classes]
+    metrics = {
+        "task": "classification",
+        "protocol": {"split_by": "case", "selected_on": "val_loss", "test_used": "once, after selection"},
+        "folds": int(fold_of.max()) + 1,
+        "seeds": 2,
+        "test": {m: {"value": v, "ci95": [v - 0.07, v + 0.05]} for m, v in METRICS.items()},
+        "per_fold": [{"fold": f, "auroc": 0.9 - 0.02 * f} for f in np.unique(fold_of).tolist()],
+        "confusion": confusion,
+        "classes": list(classes),
+        "attention": {"jsd_last10": 0.0021, "entropy": 0.74, "effective_tiles": 63.2, "top1_mass": 0.12,
+                      "tile_auroc": 0.88, "tile_ap": 0.61, "tile_ap_chance": 0.13},
+        "seconds": {"tissue": 41.0, "features": 812.5, "training": 305.0, "evaluation": 9.1},
+    }  # fmt: skip
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    config = {
+        "slides": "slides", "annotations": str(folder / "annotations"), "positive": "tumour", "mpp": 1.0,
+        "tile_px": 224, "encoder": "resnet50", "model": "asmil", "stabilize": True, "beta": 0.1,
+        "momentum": 0.999, "folds": 3, "seeds": 2, "epochs": 25,
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "environment.json").write_text(
+        json.dumps({"python": "3.12", "packages": {"torch": "2.9", "timm": None}})
+    )
+    pd.DataFrame(
+        [
+            {
+                "slide": "case-999_a",
+                "stage": "tissue",
+                "reason": "no tissue was found. To fix: lower the minimum area.",
+            }
+        ]
+    ).to_csv(folder / "failures.csv", index=False)
