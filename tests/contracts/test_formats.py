@@ -153,7 +153,7 @@ def test_read_from_the_folder_that_the_tool_left(name, tmp_path):
 
 @pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize(
-    "rows", [[3], [59, 0, 7, 7, 12], list(range(0, 60, 2))], ids=["one", "unsorted", "many"]
+    "rows", [[3, 3], [59, 0, 7, 7, 12], list(range(0, 60, 2))], ids=["repeated", "unsorted", "many"]
 )
 def test_chosen_rows_are_the_rows_of_the_whole(name, rows, tmp_path):
     WRITERS[name](tmp_path)

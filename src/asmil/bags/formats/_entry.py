@@ -150,7 +150,9 @@ def read_rows(array: Array, rows: np.ndarray | None = None) -> np.ndarray:
         )
         return np.array(mapped[0][rows] if single else mapped[rows])
     unique, inverse = np.unique(rows, return_inverse=True)
-    if 4 * len(unique) > array.shape[-2]:  # a selection costs more per row than a plain read
+    if (
+        40 * len(unique) > array.shape[-2]
+    ):  # a row in an HDF5 selection costs as much as some 40 in a plain read
         return read_rows(array)[rows]
     return (array[0, unique] if single else array[unique])[inverse]
 
