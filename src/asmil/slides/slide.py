@@ -161,8 +161,8 @@ class Slide:
             raise ScaleError(
                 f"{self.name} is coarser than the scale asked for",
                 found=f"slide {self.mpp:g} um/px (from {self.mpp_source}), asked {mpp:g} um/px",
-                fix=f"ask for mpp >= {self.mpp:g} (--mpp is the scale tiles are cut at), or state the slide's "
-                "own scale with --slide-mpp if the file is wrong",
+                fix=f"ask for mpp >= {self.mpp:g} (--mpp is the scale tiles are cut at), or state the "
+                "slide's own scale with --slide-mpp if the file is wrong",
             )
         return max(fine, key=lambda i: self.levels[i].downsample)
 

@@ -28,7 +28,7 @@ MAX_HOLE_UM2 = 16_000.0
 
 SMOOTHING_UM = 4.0
 CHROMA_LIMITS = (7.0, 10.0)
-"""Otsu's threshold is believed within these only: a slide all of tissue, or of glass, has no valley to find."""
+"""Otsu's threshold is believed within these only: a slide all of tissue or of glass has no valley."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ def otsu(rgb: np.ndarray, *, mpp: float) -> np.ndarray:
     if chroma.max() > limit:
         limit = float(np.clip(threshold_otsu(chroma), *CHROMA_LIMITS))
     pen = (green - red > 30.0) & (chroma > 60.0)  # haematoxylin, eosin and DAB have more red than green
+    pen = ndimage.maximum_filter(pen, 2 * int(np.ceil(2 * sigma)) + 1)  # and its soft edges
     return (chroma > limit) & ~pen
 
 

@@ -23,7 +23,7 @@ class OpenSlideReader:
             raise SlideError(
                 f"OpenSlide cannot open {path}", found=str(error), fix="check that the file is complete"
             ) from error
-        self.path = path
+        self.path, self._open = path, True
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         self.level_sizes = self._slide.level_dimensions
         self.downsamples = self._slide.level_downsamples
@@ -70,8 +70,10 @@ class OpenSlideReader:
         return ((rgba[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
 
     def close(self) -> None:
-        """Close the file."""
-        self._slide.close()
+        """Close the file; closing twice is harmless."""
+        if self._open:
+            self._slide.close()
+        self._open = False
 
 
 def _number(properties: dict[str, str], name: str) -> float | None:

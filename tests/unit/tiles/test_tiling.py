@@ -1,0 +1,84 @@
+"""The grid of tiles: size, step, limits, and the errors of bad settings."""
+
+import time
+
+import numpy as np
+import pytest
+import shapely
+
+from asmil.errors import ScaleError, TissueError
+from asmil.slides import open_slide
+from asmil.tiles import Tissue, find_tissue, tile
+
+
+def whole(size, mpp=0.5):
+    return Tissue(shapely.MultiPolygon([shapely.box(0, 0, *size)]), size, mpp)
+
+
+def test_row_major_and_wholly_inside():
+    grid = tile(((100, 70), 0.5), whole((100, 70)), mpp=0.5, tile_px=32)
+    assert grid.level0_xy.tolist() == [[0, 0], [32, 0], [64, 0], [0, 32], [32, 32], [64, 32]]
+    assert grid.level0_xy.dtype == np.int64
+    assert (grid.tissue_fraction == 1).all()
+
+
+def test_the_step_comes_from_the_true_mpp_and_does_not_drift():
+    """256 px at .5 are 256.513 level-0 pixels at .499: rounded steps would be 50 px off after 100 tiles."""
+    size = (100 * 257, 600)
+    grid = tile((size, 0.499), whole(size, 0.499), mpp=0.5, tile_px=256)
+    xs = np.unique(grid.level0_xy[:, 0])
+    np.testing.assert_array_equal(xs, np.rint(np.arange(len(xs)) * 256 * 0.5 / 0.499))
+    assert len(xs) == 100
+
+
+def test_overlap():
+    grid = tile(((100, 32), 0.5), whole((100, 32)), mpp=0.5, tile_px=32, overlap_px=16)
+    assert grid.level0_xy[:, 0].tolist() == [0, 16, 32, 48, 64]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"overlap_px": 32}, TissueError),
+        ({"overlap_px": -1}, TissueError),
+        ({"min_tissue": 0}, TissueError),
+        ({"min_tissue": 1.1}, TissueError),
+        ({"tile_px": 0}, TissueError),
+        ({"tile_px": 101}, TissueError),
+        ({"mpp": 0.25}, ScaleError),
+        ({"mpp": float("nan")}, ScaleError),
+    ],
+)
+def test_bad_settings(settings, error):
+    with pytest.raises(error):
+        tile(((100, 100), 0.5), whole((100, 100)), **{"mpp": 0.5, "tile_px": 32, **settings})
+
+
+def test_within_the_tolerance_of_the_slide_is_no_upsampling():
+    assert len(tile(((100, 100), 0.5015), whole((100, 100), 0.5015), mpp=0.5, tile_px=32)) == 9
+
+
+def test_tissue_of_another_slide_is_refused():
+    with pytest.raises(TissueError, match="another slide"):
+        tile(((100, 100), 0.5), whole((100, 90)), mpp=0.5, tile_px=32)
+
+
+def test_grid_starts_at_the_scanned_part(cmu_slide):
+    with open_slide(cmu_slide) as slide:
+        slide.bounds = (101, 203, 1000, 900)
+        grid = tile(slide, find_tissue(slide, method="whole"), mpp=slide.mpp, tile_px=128, min_tissue=0.9)
+    assert grid.level0_xy.min(axis=0).tolist() == [101, 203]
+    assert (grid.level0_xy.max(axis=0) + 128 <= (1101, 1103)).all()
+
+
+def test_a_hundred_thousand_tiles_take_seconds():
+    angle = np.linspace(0, 2 * np.pi, 20_001)[:-1]
+    radius = 30_000 + 5_000 * np.sin(40 * angle) + 50 * np.sin(3001 * angle)
+    outline = np.stack([40_000 + radius * np.cos(angle), 40_000 + radius * np.sin(angle)], axis=1)
+    polygon = shapely.make_valid(shapely.Polygon(outline))
+    tissue = Tissue(shapely.MultiPolygon(shapely.get_parts(polygon)), (80_000, 80_000), 0.25)
+    start = time.process_time()
+    grid = tile(((80_000, 80_000), 0.25), tissue, mpp=0.5, tile_px=112, min_tissue=1e-9)
+    assert time.process_time() - start < 15
+    assert len(grid) > 50_000
+    assert grid.tissue_fraction.astype(float).sum() * 224**2 == pytest.approx(polygon.area, rel=1e-6)
