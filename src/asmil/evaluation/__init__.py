@@ -1,0 +1,49 @@
+"""Predictions to numbers with intervals: metrics, patient bootstrap, annotations, localisation, FROC."""
+
+from asmil.evaluation._errors import AnnotationError, MetricError
+from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations, require_classes
+from asmil.evaluation.compare import compare_predictions
+from asmil.evaluation.froc import Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
+from asmil.evaluation.intervals import Interval, bootstrap_ci, mean_over_folds
+from asmil.evaluation.localization import (
+    best_dice_threshold,
+    chance_average_precision,
+    dice_at,
+    scaled,
+    tile_metrics,
+    tile_scores,
+    tile_truth,
+)
+from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold, youden_threshold
+from asmil.evaluation.summary import evaluate_predictions
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "AnnotationError",
+    "Annotations",
+    "Findings",
+    "Interval",
+    "Lesions",
+    "MetricError",
+    "best_dice_threshold",
+    "best_threshold",
+    "bootstrap_ci",
+    "chance_average_precision",
+    "compare_predictions",
+    "dice_at",
+    "evaluate_predictions",
+    "find_annotation",
+    "find_lesions",
+    "froc_curve",
+    "local_maxima",
+    "mean_over_folds",
+    "read_annotations",
+    "require_classes",
+    "scaled",
+    "score_findings",
+    "tile_metrics",
+    "tile_scores",
+    "tile_truth",
+    "youden_threshold",
+]
