@@ -56,12 +56,12 @@ def _improved(counts: np.ndarray, fold_of: np.ndarray, sums: np.ndarray) -> np.n
     for site, home in enumerate(fold_of):
         # A fold never gives away its last site.
         if sizes[home] > 1:
-            change = _change(sums, counts[site][None], home, np.arange(len(sums)))
+            change = _change(sums, counts[site][None], home=home, away=np.arange(len(sums)))
             change[home] = 0
             if change.min() < gain:
                 gain, best = change.min(), fold_of.copy()
                 best[site] = change.argmin()
-        change = _change(sums, counts[site] - counts, home, fold_of)
+        change = _change(sums, counts[site] - counts, home=home, away=fold_of)
         change[fold_of == home] = 0
         if change.min() < gain:
             gain, best, other = change.min(), fold_of.copy(), change.argmin()
@@ -69,6 +69,6 @@ def _improved(counts: np.ndarray, fold_of: np.ndarray, sums: np.ndarray) -> np.n
     return best
 
 
-def _change(sums: np.ndarray, given: np.ndarray, home: int, away: np.ndarray) -> np.ndarray:
+def _change(sums: np.ndarray, given: np.ndarray, *, home: int, away: np.ndarray) -> np.ndarray:
     """Change of the summed squares of fold totals when `given` goes from fold `home` to each of `away`."""
     return ((sums[home] - given) ** 2 + (sums[away] + given) ** 2 - sums[home] ** 2 - sums[away] ** 2).sum(1)
