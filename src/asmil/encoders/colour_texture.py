@@ -4,7 +4,7 @@ from asmil.encoders._card import EncoderCard
 
 CARD = EncoderCard(
     name="colour-texture",
-    dim=368,
+    dim=284,
     tile_px=None,
     mpp=None,
     licence="Apache-2.0",
