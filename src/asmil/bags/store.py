@@ -286,7 +286,7 @@ def _chosen_rows(
 
 def _check_finite(features: np.ndarray, path: Path) -> None:
     if features.dtype == np.float16:
-        # By bit patterns, 20 times as fast: exponents all ones are the largest among either sign.
+        # By bit patterns, 6 times as fast as isfinite: exponents all ones are the largest among either sign.
         sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00
     else:
         sound = bool(np.isfinite(features).all())
