@@ -27,6 +27,7 @@ from asmil.attention import (
     top_k_overlap,
     top_mass,
 )
+from asmil.attention.segments import _reduce_on_device
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,14 @@ def test_segments(lengths):
     with np.errstate(divide="ignore"):
         logs = [np.log(np.exp(bag).sum(0)) for bag in bags]
     np.testing.assert_allclose(segment_logsumexp(values, offsets), logs)
+
+
+@pytest.mark.parametrize(("reduce", "empty"), [("sum", 0.0), ("max", -np.inf)])
+def test_segments_as_on_a_gpu(reduce, empty):
+    """The path of CUDA tensors, which runs here on the CPU, is the path of CPU tensors."""
+    values, offsets = torch.randn(9, 2, 3), torch.tensor([0, 4, 4, 9])
+    plain = {"sum": segment_sum, "max": segment_max}[reduce](values, offsets)
+    torch.testing.assert_close(_reduce_on_device(values, offsets, reduce, empty=empty), plain)
 
 
 def test_segment_gradients():

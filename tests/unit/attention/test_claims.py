@@ -180,7 +180,7 @@ def test_claim_10_several_bags_are_the_mean_over_single_bags(toys):
     assert loss == pytest.approx(sum(alone) / 3, rel=1e-5)
     for features in together.split(together.features):
         model(toys.alone(features))
-    assert float(stabilizer.loss()) == pytest.approx(loss, rel=1e-5)  # accumulated forwards count equally
+    assert stabilizer.loss().item() == pytest.approx(loss, rel=1e-5)  # accumulated forwards count equally
 
 
 def test_claim_12_the_anchor_moves_after_the_step_and_the_momentum_is_configurable(toys):
