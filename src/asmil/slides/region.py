@@ -106,7 +106,9 @@ def plan_blocks(regions: Sequence[Region], levels: Sequence[Level], *, block_px:
     """
     groups: dict[tuple, list[int]] = {}
     for index, region in enumerate(regions):
-        groups.setdefault(_group(region, levels[region.level].downsample, block_px, index), []).append(index)
+        groups.setdefault(
+            _group(region, index, down=levels[region.level].downsample, block_px=block_px), []
+        ).append(index)
     blocks: list[Block] = []
     for members in groups.values():
         block = _bounding(regions, members, down=levels[regions[members[0]].level].downsample)
@@ -118,7 +120,7 @@ def plan_blocks(regions: Sequence[Region], levels: Sequence[Level], *, block_px:
     return blocks
 
 
-def _group(region: Region, down: float, block_px: int, index: int) -> tuple:
+def _group(region: Region, index: int, *, down: float, block_px: int) -> tuple:
     if not float(down).is_integer():
         return (index,)  # OpenSlide interpolates between pixels here: a cut would differ from a read
     step = int(down)

@@ -57,23 +57,10 @@ def tile(
     step = (tile_px - overlap_px) * mpp / slide_mpp
     xs = _positions(bounds[0], bounds[2], side=side, step=step)
     ys = _positions(bounds[1], bounds[3], side=side, step=step)
-    if len(xs) == 0 or len(ys) == 0:
-        raise TissueError(
-            "the slide is smaller than one tile",
-            found=f"{bounds[2]} x {bounds[3]} level-0 px, a tile is {side:g}",
-            fix="use a smaller tile_px or a finer mpp",
-        )
     fraction = _tissue_fractions(xs, ys, side=side, polygons=tissue.polygons)
     rows, columns = np.nonzero(fraction >= min_tissue - 1e-9)
     if len(rows) == 0:
-        best = (
-            f"{tissue.area_um2:.0f} um2 of tissue, the best of {fraction.size} tiles has {fraction.max():.2f}"
-        )
-        raise TissueError(
-            "no tile holds enough tissue",
-            found=f"{best}, min_tissue is {min_tissue:g}",
-            fix="look at the slide; lower min_tissue, use smaller tiles, or draw the tissue in QuPath",
-        )
+        raise _nothing_left(tissue, fraction, min_tissue)
     return TileGrid(
         level0_xy=np.stack([xs[columns], ys[rows]], axis=1),
         tile_px=tile_px,
@@ -82,6 +69,15 @@ def tile(
         slide_size=(int(size[0]), int(size[1])),
         tissue_fraction=fraction[rows, columns].astype(np.float32),
         overlap_px=overlap_px,
+    )
+
+
+def _nothing_left(tissue: Tissue, fraction: np.ndarray, min_tissue: float) -> TissueError:
+    best = f"{tissue.area_um2:.0f} um2 of tissue, the best of {fraction.size} tiles has {fraction.max():.2f}"
+    return TissueError(
+        "no tile holds enough tissue",
+        found=f"{best}, min_tissue is {min_tissue:g}",
+        fix="look at the slide; lower min_tissue, use smaller tiles, or draw the tissue in QuPath",
     )
 
 
@@ -118,7 +114,13 @@ def _check(
 
 def _positions(start: int, length: int, *, side: float, step: float) -> np.ndarray:
     """Rounded starts, int64, of the tiles that lie wholly within `length` level-0 pixels from `start`."""
-    count = max(0, int((length - side + _EPSILON) // step) + 1)
+    if side > length + _EPSILON:
+        raise TissueError(
+            "the slide is smaller than one tile",
+            found=f"{length} level-0 px, a tile is {side:g}",
+            fix="use a smaller tile_px or a finer mpp",
+        )
+    count = int((length - side + _EPSILON) // step) + 1
     offsets = np.rint(np.arange(count) * step).astype(np.int64)
     return start + offsets[offsets + side <= length + _EPSILON]
 
