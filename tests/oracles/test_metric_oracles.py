@@ -58,7 +58,7 @@ def test_interval_agrees_with_scipy():
 
 @pytest.mark.parametrize("folds", [1, 4])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(folds):
-    """Normal scores one standard deviation apart have AUROC .760; the percentile bootstrap runs a little low."""
+    """Normal scores one standard deviation apart have AUROC .760; percentile intervals run a little low."""
     truth, covered, n = 0.7602, 0, 80
     for trial in range(60):
         rng = np.random.default_rng(trial)

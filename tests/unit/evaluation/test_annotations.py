@@ -80,7 +80,8 @@ def asap(kind="Polygon", corners=((0, 0), (4, 0), (4, 4), (0, 4)), group="Tumor"
     )
     return (
         f'<ASAP_Annotations><Annotations><Annotation Name="a" Type="{kind}" PartOfGroup="{group}">'
-        f"<Coordinates>{points}</Coordinates></Annotation></Annotations><AnnotationGroups><Group Name='Empty'/></AnnotationGroups>"
+        f"<Coordinates>{points}</Coordinates></Annotation></Annotations>"
+        "<AnnotationGroups><Group Name='Empty'/></AnnotationGroups>"
         "</ASAP_Annotations>"
     )
 
