@@ -1,0 +1,133 @@
+"""Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asmil.cli._options import INPUT, SCALE, given, with_settings
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort
+    from asmil.cli._outcome import Outcome
+    from asmil.config import RunConfig
+
+PROBE_PX = 256
+SETTINGS = (
+    "slides",
+    "features",
+    *INPUT,
+    *SCALE,
+    "annotations",
+    "positive",
+    "folds",
+    "val_fraction",
+    "by_site",
+    "splits",
+)
+
+
+@with_settings(*SETTINGS)
+def check(
+    config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
+    **settings: Any,
+) -> None:
+    """Look at everything a run would read; exit code 1 if anything in it would fail."""
+    from asmil.config import load_config
+
+    outcome = check_inputs(load_config(config, given(settings)))
+    outcome.print_table()
+    raise typer.Exit(outcome.exit_code)
+
+
+def check_inputs(config: "RunConfig") -> "Outcome":
+    """Every problem of the inputs: labels first, then the files they name, annotations, and the splits.
+
+    What the labels decide is not checked where they cannot be read.
+    """
+    from asmil.cli._outcome import Outcome
+    from asmil.cli._stages import note_problems, read_tables, splits_of
+
+    outcome = Outcome()
+    cohort = None
+    with outcome.attempt("labels", stage="labels"):
+        cohort = read_tables(config)
+    usable: list[str] = []
+    if config.features:
+        usable = _check_features(config, outcome)
+    elif config.slides:
+        usable = _check_slides(config, cohort, outcome=outcome)
+    else:
+        outcome.failed("slides", stage="open", reason="neither --slides nor --features is given")
+    if cohort is None:
+        return outcome
+    if config.annotations:
+        _check_annotations(config.annotations, cohort, positive=config.positive, outcome=outcome)
+    with outcome.attempt("splits", stage="splits"):
+        matched = cohort.match(usable)
+        note_problems(matched.problems, outcome)
+        splits_of(config, matched)
+    return outcome
+
+
+def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
+    """The slides whose feature files are sound."""
+    from asmil.bags import open_features
+    from asmil.cli._stages import note_problems
+
+    with outcome.attempt("features", stage="features"):
+        store = open_features(config.features)
+        note_problems(store.check(deep=True), outcome)
+        bad = {row.name for row in outcome.rows}
+        for name in store.slides:
+            if name not in bad:
+                outcome.ok(name)
+        return [name for name in store.slides if name not in bad]
+    return []
+
+
+def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> list[str]:
+    """The slides that open, have a scale, and can be read in the middle and at the end."""
+    from asmil.cli._progress import progress
+    from asmil.cli.run import _slide_mpp
+    from asmil.slides import scan_slides
+
+    paths: list[Path] = []
+    with outcome.attempt("slides", stage="open"):
+        paths = scan_slides(config.slides or Path())
+    own_mpp = _slide_mpp(cohort) if cohort is not None else {}
+    labelled = set(cohort.slides) if cohort is not None else {path.stem for path in paths}
+    usable = []
+    with progress("check", total=len(paths)) as advance:
+        for path in paths:
+            with outcome.attempt(path.stem, stage="open"):
+                _probe(path, mpp=own_mpp.get(path.stem, config.slide_mpp), objective=config.objective)
+                if path.stem in labelled:
+                    outcome.ok(path.stem)
+                    usable.append(path.stem)
+                else:
+                    outcome.skipped(path.stem, stage="labels", reason="no row in the table of labels")
+            advance(1)
+    return usable
+
+
+def _probe(path: Path, *, mpp: float | None, objective: float | None) -> None:
+    from asmil.slides import open_slide
+
+    with open_slide(path, mpp=mpp, objective=None if mpp else objective) as slide:
+        for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
+            corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
+            slide.read(corner, PROBE_PX, mpp=slide.mpp)
+
+
+def _check_annotations(folder: Path, cohort: "Cohort", *, positive: list[str], outcome: "Outcome") -> None:
+    from asmil.evaluation.annotations import find_annotation, read_annotations, require_classes
+
+    found = []
+    for name in cohort.slides:
+        with outcome.attempt(name, stage="annotations"):
+            path = find_annotation(folder, name)
+            if path is not None:
+                found.append(read_annotations(path))
+    with outcome.attempt("annotations", stage="annotations"):
+        require_classes(found, positive)

@@ -1,0 +1,33 @@
+"""The whole line on synthetic slides that are drawn first: needs no data, no weights and no network."""
+
+from pathlib import Path
+
+import typer
+
+
+def demo(
+    out: Path = typer.Option(Path("runs/demo"), help="Run folder; the slides go to its `cohort` folder."),
+    patients: int = typer.Option(24, min=6, help="Patients to draw, half of them with tumour."),
+    seed: int = typer.Option(0, help="Seed of the drawing."),
+) -> None:
+    """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
+    from asmil.cli.run import run_pipeline
+    from asmil.config import RunConfig
+    from asmil.slides.synthetic import make_slides
+
+    cohort = out / "cohort"
+    if not (cohort / "labels.csv").exists():  # written last
+        typer.echo(f"drawing {patients} patients into {cohort}", err=True)
+        make_slides(cohort, patients=patients, seed=seed)
+    config = RunConfig(
+        slides=cohort / "slides",
+        labels=cohort / "labels.csv",
+        annotations=cohort / "annotations",
+        positive=["tumour"],
+        out=out,
+        tile_px=112,
+        folds=3,
+        seeds=1,
+        epochs=30,
+    )
+    run_pipeline(config)  # its exit code is that of the awkward slides, which are meant to fail

@@ -1,0 +1,100 @@
+"""`asmil check`: each kind of problem is named, and sound inputs pass."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from asmil.cli._outcome import Outcome
+from asmil.cli.check import check_inputs
+from asmil.config import RunConfig
+from asmil.slides.synthetic import make_slides
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    return make_slides(folder, patients=8, slides_per_patient=(1, 1), size_px=(700, 600))
+
+
+@pytest.fixture
+def cohort(drawn, tmp_path) -> Path:
+    """A cohort without awkward slides that a test may spoil."""
+    folder = shutil.copytree(drawn, tmp_path / "cohort")
+    for path in (folder / "slides").glob("awkward_*"):
+        path.unlink()
+    rows = (folder / "labels.csv").read_text().splitlines()
+    (folder / "labels.csv").write_text("\n".join(row for row in rows if "awkward" not in row) + "\n")
+    return folder
+
+
+def _check(folder: Path, **settings) -> Outcome:
+    given = {
+        "slides": folder / "slides",
+        "labels": folder / "labels.csv",
+        "annotations": folder / "annotations",
+        "positive": ["tumour"],
+        "folds": 2,
+        "val_fraction": 0.3,
+    }
+    return check_inputs(RunConfig(**{**given, **settings}))
+
+
+def _found(outcome: Outcome) -> dict[str, tuple[str, str]]:
+    return {row.name: (row.result, row.stage) for row in outcome.rows}
+
+
+def test_sound_inputs_have_no_problems(cohort):
+    outcome = _check(cohort)
+    assert outcome.rows == []
+    assert outcome.counts["ok"] == 8
+    assert outcome.exit_code == 0
+
+
+def test_slides_that_cannot_be_read_or_have_no_scale_are_named(drawn):
+    outcome = _check(drawn)
+    found = _found(outcome)
+    assert found["awkward_truncated"] == ("failed", "open")
+    assert found["awkward_no_mpp"] == ("failed", "open")
+    assert outcome.exit_code == 1
+
+
+def test_a_scale_that_is_given_mends_a_slide_without_one(drawn):
+    assert "awkward_no_mpp" not in _found(_check(drawn, slide_mpp=0.5))
+
+
+def test_a_slide_without_a_label_and_a_label_without_a_slide(cohort):
+    shutil.copy(cohort / "slides" / "P01_1.tif", cohort / "slides" / "stranger.tif")
+    with (cohort / "labels.csv").open("a") as file:
+        file.write("missing,P99,normal,north\n")
+    found = _found(_check(cohort))
+    assert found["stranger"][0] == "skipped"
+    assert "missing" in found
+
+
+def test_an_unknown_class_of_the_annotations(cohort):
+    outcome = _check(cohort, positive=["tumor"])
+    assert _found(outcome) == {"annotations": ("failed", "annotations")}
+    assert "tumour" in outcome.rows[0].reason
+
+
+def test_a_broken_annotation(cohort):
+    path = next((cohort / "annotations").glob("*.geojson"))
+    path.write_text(json.dumps({"type": "Feature", "geometry": {"type": "Blob"}}))
+    assert _found(_check(cohort))[path.stem] == ("failed", "annotations")
+
+
+def test_too_few_patients_for_the_folds(cohort):
+    assert _found(_check(cohort, folds=5)) == {"splits": ("failed", "splits")}
+
+
+@pytest.mark.parametrize("settings", [{"labels": Path("nowhere.csv")}, {"label": "grade"}, {"labels": None}])
+def test_labels_that_cannot_be_read_do_not_hide_the_slides(cohort, settings):
+    (cohort / "slides" / "P01_1.tif").write_bytes(b"not a slide")
+    found = _found(_check(cohort, **settings))
+    assert found == {"labels": ("failed", "labels"), "P01_1": ("failed", "open")}
+
+
+def test_nothing_to_look_at(cohort):
+    assert _found(_check(cohort, slides=None))["slides"] == ("failed", "open")
