@@ -113,7 +113,7 @@ def score_histogram_figure(
 ) -> Figure:
     """Histograms of values in 0 to 1 (probabilities, tile AUROC), one colour per group."""
     figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
-    bins = np.linspace(0, 1, 21)
+    bins = np.linspace(0, 1, 21).tolist()
     for (name, values), colour in zip(groups.items(), SERIES, strict=False):
         axes.hist(values, bins=bins, histtype="stepfilled", facecolor=colour, alpha=0.35)
         axes.hist(
@@ -121,7 +121,8 @@ def score_histogram_figure(
         )
     axes.set(xlim=(0, 1), xlabel=xlabel, ylabel="slides")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    add_legend(axes, loc="best")
+    if len(groups) > 1:
+        add_legend(axes)
     return figure
 
 
@@ -193,7 +194,7 @@ def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
         weights: name (softmax, anchor NSF) to weight times number of tiles of all slides; 1 is uniform.
     """
     figure, (axes,) = new_figure(width_in=6.8, height_in=3.0)
-    bins = np.logspace(-4, 3, 71)
+    bins = np.logspace(-4, 3, 71).tolist()
     for (name, values), colour in zip(weights.items(), (SERIES[1], SERIES[0], *SERIES[2:]), strict=False):
         shown = np.clip(values, bins[0], bins[-1])
         share = np.full(len(shown), 1 / max(len(shown), 1))

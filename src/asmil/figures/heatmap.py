@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -202,7 +203,7 @@ def heatmap_figure(
 
     Arguments as for `heatmap`; `slide_mpp` None leaves the scale bar out.
     """
-    marks = {"outlines": outlines, "points": points}
+    marks: dict[str, Any] = {"outlines": outlines, "points": points}
     plain = draw_outlines(enlarge(thumbnail), slide_size=slide_size, **marks)
     shape = plain.shape[0] / plain.shape[1]
     figure = Figure(
@@ -212,7 +213,7 @@ def heatmap_figure(
     axes[0].imshow(plain)
     tops = {"percentile": 1.0, "raw": float(times_uniform(values).max(initial=1e-12))}
     for panel, (scale, top) in zip(axes[1:], tops.items(), strict=True):
-        place = {"tile_level0_px": tile_level0_px, "slide_size": slide_size}
+        place: dict[str, Any] = {"tile_level0_px": tile_level0_px, "slide_size": slide_size}
         panel.imshow(heatmap(thumbnail, level0_xy, values, scale=scale, cmap=cmap, **place, **marks))
         mappable = ScalarMappable(Normalize(0, top), cmap=cmap)
         bar = figure.colorbar(mappable, ax=panel, location="bottom", fraction=0.05, pad=0.03, aspect=40)
@@ -237,7 +238,11 @@ def _draw_scale_bar(axes, shape: tuple[int, ...], *, um_per_px: float) -> None:
 
 
 def tile_strip(
-    tiles: np.ndarray, captions: Sequence[str] = (), *, tile_px: int = 128, gap_px: int = 4
+    tiles: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str] = (),
+    *,
+    tile_px: int = 128,
+    gap_px: int = 4,
 ) -> np.ndarray:
     """Tiles in one row, each with a caption on its lower edge.
 

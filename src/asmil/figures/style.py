@@ -1,5 +1,7 @@
 """The look of every figure: line weights, sizes, and colours that a web page may replace."""
 
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -50,7 +52,7 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def add_legend(axes: Axes, *, loc: str = "best") -> None:
+def add_legend(axes: Axes, *, loc: Any = "best") -> None:
     """A frameless legend of all labelled artists, in the ink colour."""
     if not axes.get_legend_handles_labels()[0]:
         return

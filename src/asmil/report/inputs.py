@@ -187,7 +187,8 @@ class RunFiles:
         if None in size:
             size = list(level0_xy.max(axis=0) + side)
         mpp = attributes.get("slide_mpp")
-        return SlideTiles(level0_xy, side, (int(size[0]), int(size[1])), float(mpp) if mpp else None)
+        width, height = (int(float(length)) for length in size if length is not None)
+        return SlideTiles(level0_xy, side, (width, height), float(mpp) if mpp else None)
 
     def _feature_file(self, slide: str) -> Path | None:
         name = safe_name(slide) + ".h5"

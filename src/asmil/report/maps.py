@@ -119,8 +119,8 @@ def marks(files: RunFiles, slide: str) -> tuple[list[BaseGeometry] | None, np.nd
     return (None if area.is_empty else [area]), (points if len(points) else None)
 
 
-def choose_slides(files: RunFiles, n: int) -> list[tuple[str, str]]:
-    """Up to `n` slides and why: of each class the surest right one, the surest wrong one, then the next."""
+def choose_slides(files: RunFiles, n: int) -> list[str]:
+    """Up to `n` slides to show: of each class the surest right one, the surest wrong one, then the next."""
     table = files.predictions
     column = {name: i for i, name in enumerate(files.classes)}
     known = table[table["label"].isin(column)]
@@ -129,21 +129,21 @@ def choose_slides(files: RunFiles, n: int) -> list[tuple[str, str]]:
     queues = []
     for name in files.classes:
         own = known[known["label"] == name].sort_values("truth", kind="stable")
-        queues.append([(s, "confident and right") for s in own.loc[own["right"], "slide"][::-1]])
-        queues.append([(s, "confident and wrong") for s in own.loc[~own["right"], "slide"]])
+        queues.append(list(own.loc[own["right"], "slide"][::-1]))
+        queues.append(list(own.loc[~own["right"], "slide"]))
     longest = max(map(len, queues), default=0)
     turns = (queue[i] for i in range(longest) for queue in queues if i < len(queue))
-    drawable = (turn for turn in turns if attention_and_tiles(files, turn[0]) is not None)
+    drawable = (turn for turn in turns if attention_and_tiles(files, turn) is not None)
     return list(islice(drawable, n))
 
 
 def slide_views(files: RunFiles, n: int) -> list[dict[str, Any]]:
     """What the template shows of each chosen slide: pictures as data URIs, facts as text."""
-    rows = files.predictions.set_index("slide", drop=False)
-    return [_view(files, rows.loc[slide], why=why) for slide, why in choose_slides(files, n)]
+    rows = {row["slide"]: row for _, row in files.predictions.iterrows()}
+    return [_view(files, rows[slide]) for slide in choose_slides(files, n)]
 
 
-def _view(files: RunFiles, row: pd.Series, *, why: str) -> dict[str, Any]:
+def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     slide = row["slide"]
     found = attention_and_tiles(files, slide)
     if found is None:  # choose_slides offers only slides that have both
@@ -163,7 +163,6 @@ def _view(files: RunFiles, row: pd.Series, *, why: str) -> dict[str, Any]:
     shown = min(STRIP_TILES, len(order))
     view = {
         "slide": slide,
-        "why": why,
         "label": row["label"],
         "predicted": row["predicted"],
         "right": row["label"] == row["predicted"],

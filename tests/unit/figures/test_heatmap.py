@@ -49,7 +49,7 @@ def test_overlapping_tiles_are_averaged():
     assert picture[50, 125, 0] == 255
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.floats(0, 7000), st.floats(0, 5000), st.floats(20, 900))
 def test_the_coloured_area_is_the_tile_area(x, y, side):
     picture = _drawn([(x, y)], [0.0], scale="raw", limits=(0, 1), tile_level0_px=side)

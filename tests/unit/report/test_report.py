@@ -237,6 +237,9 @@ def test_stored_scores_are_the_mean_of_the_seeds(run):
 def test_tiles_come_from_the_slide_where_it_is_at_hand(run, cmu_slide):
     slides = run.parent / "slides"
     slides.mkdir()
+    for path in (run / "features").iterdir():
+        if path.stem not in ("case-001_a", "case-002_a"):
+            path.unlink()
     shutil.copy(cmu_slide, slides / "case-001_a.svs")
     with open_slide(cmu_slide) as slide:
         size, mpp = slide.size, slide.mpp
