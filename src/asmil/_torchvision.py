@@ -13,9 +13,9 @@ _DECLARED = []  # a torch Library undoes its declarations when it is collected
 def prepare_torchvision() -> str:
     """Call before the first import of timm or torchvision; returns "native" or "declared".
 
-    torchvision registers fake kernels of two operators without asking whether its library could be loaded. A build
-    for CUDA beside a torch for the CPU then fails at import, though timm needs only its Python half: there the two
-    operators are declared, and calling them fails as it should.
+    torchvision registers fake kernels of two operators without asking whether its library could be loaded. A
+    build for CUDA beside a torch for the CPU then fails at import, though timm needs only its Python half:
+    there the two operators are declared, and calling them fails as it should.
 
     Raises:
         EncoderError: torchvision is not installed.
@@ -25,7 +25,8 @@ def prepare_torchvision() -> str:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         raise EncoderError(
-            "this encoder needs timm and torchvision", fix="pip install 'asmil[encoders]', or use colour-texture"
+            "this encoder needs timm and torchvision",
+            fix="pip install 'asmil[encoders]', or use colour-texture",
         )
     library = Path(spec.origin).with_name("_C.so")
     if not library.exists():

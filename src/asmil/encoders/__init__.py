@@ -53,10 +53,10 @@ def create_encoder(
     """Load an encoder.
 
     Args:
-        name: one of `list_encoders()`, `timm:NAME` or `hf-hub:ORG/NAME`.
-        device: as torch names it.
-        weights: a `.safetensors` or `.pth` file, for machines without network; None downloads what the card names.
-        precision: "fp32", "fp16" or "bf16" on a GPU instead of the card's; a CPU always computes in fp32, where the
+        name: one of `list_encoders()`, `timm:NAME` or `hf-hub:ORG/NAME`. device: as torch names it. weights:
+        a `.safetensors` or `.pth` file, for machines without network; None downloads what the card names.
+        precision: "fp32", "fp16" or "bf16" on a GPU instead of the card's; a CPU always computes in fp32,
+        where the
             half types are slower.
 
     Raises:
@@ -64,7 +64,7 @@ def create_encoder(
         EncoderError: the weights cannot be had or do not fit, or there is no such device or precision.
     """
     _check(device, precision)
-    options = {"device": device, "weights": weights, "precision": precision}
+    options: dict[str, Any] = {"device": device, "weights": weights, "precision": precision}
     if name.startswith(HUBS):
         from asmil.encoders._timm import load_timm
 
@@ -81,7 +81,9 @@ def _check(device: str, precision: str | None) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
         raise EncoderError(
-            f"there is no device {device!r} here", found=f"torch {torch.__version__}, {error}", fix="use the cpu"
+            f"there is no device {device!r} here",
+            found=f"torch {torch.__version__}, {error}",
+            fix="use the cpu",
         ) from error
 
 

@@ -19,8 +19,9 @@ FP16_MAX = float(np.finfo(np.float16).max)
 class Encoder(Protocol):
     """What an encoder offers; `asmil.testing.check_encoder` checks it.
 
-    `weight_hash` tells one set of weights (or version of a formula) from another. A call takes uint8 (tiles, height,
-    width, 3), tensor or array, of any size the card allows, and returns a float32 tensor (tiles, dim).
+    `weight_hash` tells one set of weights (or version of a formula) from another. A call takes uint8 (tiles,
+    height, width, 3), tensor or array, of any size the card allows, and returns a float32 tensor (tiles,
+    dim).
     """
 
     card: EncoderCard
@@ -40,8 +41,9 @@ def embed(
 ) -> np.ndarray:
     """Encode the tiles of a grid, float16 (tiles, dim), in the order of the grid.
 
-    While the encoder works on one batch a thread reads the next; no more than these two are in memory. Values beyond
-    the range of float16 are clamped to it. `progress` is told the number of tiles done after each batch.
+    While the encoder works on one batch a thread reads the next; no more than these two are in memory. Values
+    beyond the range of float16 are clamped to it. `progress` is told the number of tiles done after each
+    batch.
 
     Raises:
         EncoderError: the encoder returns another shape than its card says, or values that are not finite.

@@ -29,11 +29,12 @@ def write_features(
 ) -> Path:
     """Write the features of a slide atomically.
 
-    Datasets: `features` float16 (tiles, dim), contiguous; `coords` int64 (tiles, 2), top-left corners in level-0
-    pixels; `tissue_fraction` float32 (tiles,). Facts are attributes of the file and of both `features` and `coords`,
-    under the names TRIDENT and CLAM use. `patch_size` is in pixels at the tile's own scale, as in TRIDENT;
-    `patch_level`, which makes CLAM take it for level-0 pixels, is written only where the two are the same. `extra`
-    adds attributes, dictionaries as JSON; `extra["settings"]` is what `is_finished` compares.
+    Datasets: `features` float16 (tiles, dim), contiguous; `coords` int64 (tiles, 2), top-left corners in
+    level-0 pixels; `tissue_fraction` float32 (tiles,). Facts are attributes of the file and of both
+    `features` and `coords`, under the names TRIDENT and CLAM use. `patch_size` is in pixels at the tile's own
+    scale, as in TRIDENT; `patch_level`, which makes CLAM take it for level-0 pixels, is written only where
+    the two are the same. `extra` adds attributes, dictionaries as JSON; `extra["settings"]` is what
+    `is_finished` compares.
 
     Raises:
         FeatureError: features and grid differ in length, there are none, or they are not finite.
@@ -41,7 +42,8 @@ def write_features(
     path, features = Path(path), np.asarray(features)
     if features.ndim != 2 or 0 in features.shape or len(features) != len(grid):
         raise FeatureError(
-            f"the features of {slide.name} do not fit its grid", found=f"shape {features.shape}, {len(grid)} tiles"
+            f"the features of {slide.name} do not fit its grid",
+            found=f"shape {features.shape}, {len(grid)} tiles",
         )
     features = features.astype(np.float16)
     if not np.isfinite(features).all():
@@ -60,14 +62,21 @@ def write_features(
 def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
     """Whether a feature file is complete and was made with exactly these settings.
 
-    A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them raises.
+    A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them
+    raises.
     """
     try:
         with h5py.File(path, "r") as file:
             features, coords = file["features"], file["coords"]
             stored = json.loads(file.attrs["settings"])
             complete = features.ndim == 2 and len(features) > 0 and coords.shape == (len(features), 2)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError):  # what h5py and json say of other files
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # what h5py and json say of other files
         return False
     return complete and stored == json.loads(_json(settings))
 
@@ -96,7 +105,7 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
 
 
 def _whole(value: float) -> float:
-    """An integer where the value is one to within a hundredth, since TRIDENT's readers index and print with it."""
+    """An integer where the value is one to within a hundredth: TRIDENT's readers index with it."""
     return round(value) if abs(value - round(value)) < 0.01 else float(value)
 
 

@@ -1,10 +1,11 @@
 """Stain, colour, nuclear and texture statistics of tiles: the computation behind the colour-texture encoder.
 
-What a pathologist names, measured in each tile: how much haematoxylin and eosin there is and how it is distributed
-(colour deconvolution, Ruifrok & Johnston 2001); what nuclei are like inside against outside, pale and vesicular or small
-and dense; how large, round and aligned dark structures are (scale-space Hessian and structure tensor, Lindeberg 1998;
-granulometry by openings, Matheron 1975); and the grain (uniform local binary patterns, Ojala 2002; co-occurrence,
-Haralick 1973). Scales are octaves of a binomial pyramid. Each value is scaled by a constant to be of order one.
+What a pathologist names, measured in each tile: how much haematoxylin and eosin there is and how it is
+distributed (colour deconvolution, Ruifrok & Johnston 2001); what nuclei are like inside against outside, pale
+and vesicular or small and dense; how large, round and aligned dark structures are (scale-space Hessian and
+structure tensor, Lindeberg 1998; granulometry by openings, Matheron 1975); and the grain (uniform local
+binary patterns, Ojala 2002; co-occurrence, Haralick 1973). Scales are octaves of a binomial pyramid. Each
+value is scaled by a constant to be of order one.
 """
 
 import numpy as np
@@ -25,7 +26,7 @@ _LARGE_TILE_PX = 128  # larger tiles are halved first: four times the speed, and
 _PIXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 23}  # a CPU works inside its cache, a GPU in bulk
 _NEUTRAL = 0.02  # added to spreads that divide, so that an empty tile gives zeros instead of noise
 
-# Optical density of the two stains in red, green, blue (Ruifrok & Johnston 2001); the third is orthogonal to both.
+# Optical density in red, green, blue (Ruifrok & Johnston 2001); the third stain is orthogonal to both.
 _HAEMATOXYLIN, _EOSIN = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105)
 _STAIN_EDGES = (0.05, 0.15, 0.28, 0.45)
 _GREY_LEVELS = 8
@@ -104,7 +105,7 @@ def _stain_histogram(planes: Plane) -> Values:
 
 
 def _nuclei(planes: Plane) -> Values:
-    """Share, outline, and colours inside and outside, of what haematoxylin marks: absolutely, and for its tile."""
+    """What haematoxylin marks, absolutely and for its tile: share, outline, colours inside and outside."""
     smooth = _blur(planes[:, :1])[:, 0]
     mean, std = smooth.mean((1, 2), keepdim=True), smooth.std((1, 2), keepdim=True)
     flat, parts = planes.flatten(2), []
@@ -139,7 +140,7 @@ def _granulometry(half: Plane) -> Values:
 
 
 def _structure(level: Plane) -> Values:
-    """Edges, alignment, round blobs, lines and peaks of one octave: gradient, structure tensor and Hessian."""
+    """Edges, alignment, blobs, lines and peaks of one octave: gradient, structure tensor, Hessian."""
     y = F.pad(level, (1, 1, 1, 1), mode="replicate")
     left, right = y[..., 1:-1, :-2], y[..., 1:-1, 2:]
     up, down = y[..., :-2, 1:-1], y[..., 2:, 1:-1]
@@ -164,14 +165,14 @@ def _structure(level: Plane) -> Values:
 
 
 def _grain(level: Plane) -> Values:
-    """Histograms of rotation-invariant uniform local binary patterns of eight neighbours (Ojala 2002, riu2)."""
+    """Histograms of uniform local binary patterns of eight neighbours (Ojala 2002, riu2)."""
     n, k, h, w = level.shape
     x = level.reshape(n * k, h, w)
     centre = x[:, 1:-1, 1:-1] + 0.01  # a neighbour counts when it is clearly denser
     ring = [(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]
     bits = [(x[:, i : i + h - 2, j : j + w - 2] > centre).to(torch.int8) for i, j in ring]
     ones = torch.stack(bits).sum(0, dtype=torch.int8)
-    turns = sum(a ^ b for a, b in zip(bits, bits[1:] + bits[:1], strict=True))
+    turns = torch.stack([a ^ b for a, b in zip(bits, bits[1:] + bits[:1], strict=True)]).sum(0)
     return _shares(torch.where(turns <= 2, ones, 9), bins=10).sqrt().reshape(n, k * 10)
 
 

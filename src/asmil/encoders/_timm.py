@@ -1,9 +1,9 @@
-"""Encoders that timm builds: cards from its tables, weights from the hub or a file, preprocessing in plain torch."""
+"""Encoders that timm builds: cards from its tables, weights from the hub or a file."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 class TimmEncoder:
     """A timm model with the preprocessing of its card; an `Encoder`.
 
-    Tiles are resized to the card's `tile_px` and normalised on the device. Half precision is used on CUDA only.
+    Tiles are resized to the card's `tile_px` and normalised on the device. Half precision is used on CUDA
+    only.
     """
 
     def __init__(self, model: nn.Module, card: EncoderCard, *, device: str, precision: str | None):
@@ -35,7 +36,9 @@ class TimmEncoder:
     @torch.inference_mode()
     def __call__(self, tiles: Tensor | np.ndarray) -> Float[Tensor, "tiles dim"]:
         """Encode uint8 (tiles, height, width, 3); float32 on the encoder's device."""
-        tiles = torch.as_tensor(tiles).to(self.device, non_blocking=True)  # as uint8: a quarter of the transfer
+        tiles = torch.as_tensor(tiles).to(
+            self.device, non_blocking=True
+        )  # as uint8: a quarter of the transfer
         pixels = tiles.permute(0, 3, 1, 2).float()
         side = self.card.tile_px
         if side is not None and tuple(pixels.shape[2:]) != (side, side):
@@ -55,8 +58,8 @@ def load_timm(
 ) -> TimmEncoder:
     """Build the card's model by timm without its classifier.
 
-    `architecture` is the timm model that a weights file fits where the card's own weights live on the hub, so that
-    an offline machine needs nothing but the file.
+    `architecture` is the timm model that a weights file fits where the card's own weights live on the hub, so
+    that an offline machine needs nothing but the file.
 
     Raises:
         EncoderError: timm is missing, the model is unknown, or the weights cannot be had or do not fit.
@@ -78,10 +81,10 @@ def timm_card(name: str) -> EncoderCard:
     """
     with torch.device("meta"):  # shapes without memory
         model = _create(name, pretrained=False, card=None)
-    facts: Mapping[str, Any] = model.pretrained_cfg
+    facts = _configuration(model)
     return EncoderCard(
         name=name,
-        dim=model.num_features if not hasattr(model, "head_hidden_size") else model.head_hidden_size,
+        dim=int(getattr(model, "head_hidden_size", model.num_features)),
         tile_px=facts["input_size"][-1],
         mpp=None,
         licence=facts.get("license") or "unknown: see its model page",
@@ -97,7 +100,7 @@ def weight_hash(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -109,15 +112,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise EncoderError("the weights file does not exist", found=path, fix="give a .safetensors or .pth file")
+        raise EncoderError(
+            "the weights file does not exist", found=path, fix="give a .safetensors or .pth file"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001  damaged files raise a dozen types; all mean the same to the user
+    except Exception as error:
         raise EncoderError(
             f"{path.name} is not a readable weights file", found=f"{type(error).__name__}: {error}"[:300],
             fix="save its state dict as .safetensors; pickles that run code are refused",
@@ -130,28 +135,34 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
+def _configuration(model: nn.Module) -> Mapping[str, Any]:
+    return cast(Mapping[str, Any], model.pretrained_cfg)
+
+
 def _create(name: str, *, pretrained: bool, card: EncoderCard | None) -> nn.Module:
     prepare_torchvision()
     try:
         import timm
     except ImportError as error:
-        raise EncoderError("this encoder needs timm", found=error, fix="pip install 'asmil[encoders]'") from error
+        raise EncoderError(
+            "this encoder needs timm", found=error, fix="pip install 'asmil[encoders]'"
+        ) from error
     try:
         return timm.create_model(name.removeprefix("timm:"), pretrained=pretrained, num_classes=0)
-    except Exception as error:  # noqa: BLE001  the hub's client raises a dozen types for "no network"
+    except Exception as error:
         if isinstance(error, RuntimeError) and "Unknown model" in str(error):
             raise EncoderError(f"timm knows no model {name.removeprefix('timm:')!r}") from error
         gated = "accept its licence on its page and log in (`hf auth login`); " if card and card.gated else ""
         raise EncoderError(
             f"{name} cannot be downloaded",
             found=f"{type(error).__name__}: {error}"[:300],
-            fix=f"{gated}without network give its file: --weights FILE (.safetensors or .pth), fetched elsewhere "
-            "from the Hugging Face hub; for hf-hub names give the architecture too, as timm:NAME",
+            fix=f"{gated}without network give its file: --weights FILE (.safetensors or .pth), "
+            "fetched elsewhere from the Hugging Face hub; for hf-hub names give timm:ARCHITECTURE instead",
         ) from error
 
 
 def _fill(model: nn.Module, state: dict[str, Tensor], *, path: Path) -> None:
-    classifier = model.pretrained_cfg.get("classifier") or ()
+    classifier = _configuration(model).get("classifier") or ()
     heads = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
     state = {name: value for name, value in state.items() if not name.startswith(heads)}
     try:

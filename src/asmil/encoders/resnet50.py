@@ -1,4 +1,4 @@
-"""ResNet-50 of ImageNet cut after its third stage, 1024 values: the features of CLAM's and many older benchmarks."""
+"""ResNet-50 of ImageNet cut after its third stage: the features of CLAM and older benchmarks."""
 
 from asmil.encoders._card import EncoderCard
 

@@ -1,4 +1,4 @@
-"""ViT-S/16 trained by DINO on 19 M tiles of TCGA and TULIP slides (Kang 2023): small, open, made for histology."""
+"""ViT-S/16 trained by DINO on tiles of TCGA slides (Kang 2023): small, and made for histology."""
 
 from asmil.encoders._card import EncoderCard
 
@@ -8,7 +8,7 @@ CARD = EncoderCard(
     tile_px=224,
     mpp=0.5,
     licence="non-commercial (Lunit)",
-    source="Kang et al. 2023, Benchmarking Self-Supervised Learning on Diverse Pathology Datasets, arXiv 2212.04690",
+    source="Kang et al. 2023, self-supervised learning on diverse pathology datasets, arXiv 2212.04690",
     mean=(0.70322989, 0.53606487, 0.66096631),
     std=(0.21716536, 0.26081574, 0.20723464),
     precision="fp16",
@@ -20,4 +20,6 @@ def load(*, device, weights, precision):
     """Load it by timm; see `create_encoder`."""
     from asmil.encoders._timm import load_timm
 
-    return load_timm(CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision)
+    return load_timm(
+        CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision
+    )

@@ -78,7 +78,7 @@ class _EncoderChecks:
                 _require(bool(self._encode(tile[None]).isfinite().all()), f"not finite on a {name} tile")
 
     def fits_float16(self) -> None:
-        """No value leaves the range of float16, and rounding to it loses less than a hundredth of the norm."""
+        """No value leaves the range of float16; rounding to it loses less than a hundredth of the norm."""
         vectors = torch.cat([self._encode(self.tiles), self._encode(self._stack())])
         largest = float(vectors.abs().max())
         _require(largest <= FP16_MAX, f"values up to {largest:.3g}")
