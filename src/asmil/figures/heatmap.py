@@ -64,7 +64,7 @@ def heatmap(
         limits: values at the ends of the colour map; default 0 to 1, or 0 to the largest raw value.
         alpha: opacity over the thumbnail, 0 to 1.
         outlines: shapely geometries in level-0 pixels, drawn as lines.
-        points: (n, 2) level-0 positions, drawn as rings.
+        points: (n, 2) level-0 positions, drawn as dots.
 
     Returns:
         uint8 (h', w', 3), at least 600 px on its longer side.
@@ -146,13 +146,8 @@ def draw_outlines(
         ImageDraw.Draw(halo).line(path, fill=150, width=thick + 2 * fine, joint="curve")
         ImageDraw.Draw(line).line(path, fill=255, width=thick, joint="curve")
     for x, y in np.asarray(points if points is not None else np.empty((0, 2)), dtype=np.float64) * per_px:
-        radius = 3 * fine
-        ImageDraw.Draw(halo).ellipse(
-            [x - radius, y - radius, x + radius, y + radius], outline=150, width=2 * fine
-        )
-        ImageDraw.Draw(line).ellipse(
-            [x - radius, y - radius, x + radius, y + radius], outline=255, width=fine
-        )
+        for mask, fill, radius in ((halo, 150, 1.3 * thick + fine), (line, 255, 1.3 * thick)):
+            ImageDraw.Draw(mask).ellipse([x - radius, y - radius, x + radius, y + radius], fill=fill)
     result = picture.astype(np.float64)
     for mask, rgb in ((halo, (20, 20, 24)), (line, colour)):
         opacity = (
