@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asmil.errors import EncoderError
 
-_DECLARED = []  # a torch Library undoes its declarations when it is collected
+_DECLARED: list[object] = []  # a torch Library undoes its declarations when it is collected
 
 
 @cache

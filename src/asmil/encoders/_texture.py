@@ -82,7 +82,7 @@ def _planes(rgb: Plane) -> Plane:
     h, e = (np.array(stain) / np.linalg.norm(stain) for stain in (_HAEMATOXYLIN, _EOSIN))
     unmix = np.linalg.inv(np.stack([h, e, np.cross(h, e) / np.linalg.norm(np.cross(h, e))]))
     d = density.unbind(1)
-    stains = [sum(d[c] * float(unmix[c, s]) for c in range(3)) for s in range(3)]
+    stains = [d[0] * float(s[0]) + d[1] * float(s[1]) + d[2] * float(s[2]) for s in unmix.T]
     r, g, b = rgb.unbind(1)
     saturation = (rgb.amax(1) - rgb.amin(1)) / (rgb.amax(1) + 16)  # damped: the hue of black is noise
     return torch.stack([*stains, density.mean(1), (r - g) / 64, (r + g - 2 * b) / 128, saturation], dim=1)

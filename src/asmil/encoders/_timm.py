@@ -84,7 +84,7 @@ def timm_card(name: str) -> EncoderCard:
     facts = _configuration(model)
     return EncoderCard(
         name=name,
-        dim=int(getattr(model, "head_hidden_size", model.num_features)),
+        dim=int(getattr(model, "head_hidden_size", None) or cast(int, model.num_features)),
         tile_px=facts["input_size"][-1],
         mpp=None,
         licence=facts.get("license") or "unknown: see its model page",
