@@ -67,9 +67,7 @@ class MarkedYaml:
         try:
             self.text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
-            raise ConfigError(
-                "the configuration file does not exist", found=path, fix="check the path"
-            ) from None
+            raise ConfigError("the configuration file does not exist", found=path, fix="check the path") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}", found=error, fix="give a YAML file in UTF-8") from error
         self._loader = _Loader(self.text)
@@ -79,9 +77,7 @@ class MarkedYaml:
             mark = error.problem_mark or error.context_mark
             self.problems.append(Problem(f"this is not YAML: {error.problem or error.context}", mark))
         except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(
-                f"{path} is not YAML", found=error, fix="give a YAML file of settings"
-            ) from error
+            raise ConfigError(f"{path} is not YAML", found=error, fix="give a YAML file of settings") from error
 
     def _read(self, node: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):

@@ -23,9 +23,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Texts = Annotated[
-    list[str], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])
-]
+Texts = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
 
 
 def _known_device(device: str) -> str:

@@ -1,7 +1,7 @@
 """Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp."""
 
 PLAUSIBLE_MPP = (0.05, 50.0)
-"""Micrometres per pixel of any level-0 image of tissue: 200x oil immersion to a flat-bed scan or a lone low level of a DICOM pyramid."""
+"""Micrometres per pixel of any level 0: from 200x oil immersion to a lone low level of a DICOM pyramid."""
 
 MPP_TOLERANCE = 0.02
 """Relative difference of two mpp values that are the same scale (scanners write .4990 or .5015 for "20x")."""

@@ -26,9 +26,7 @@ def grid(step: float, dtype=np.int64) -> np.ndarray:
 def write_asmil(folder: Path) -> Path:
     path = folder / "s1.h5"
     with h5py.File(path, "w") as file:
-        file.attrs.update(
-            format="asmil", mpp=0.5, slide_mpp=0.25, patch_size_level0=512.0, encoder="resnet50"
-        )
+        file.attrs.update(format="asmil", mpp=0.5, slide_mpp=0.25, patch_size_level0=512.0, encoder="resnet50")
         file.attrs["weight_hash"] = "0123abcd"
         file["features"], file["coords"] = features(dtype=np.float16), grid(512)
         file["tissue_fraction"] = np.ones(TILES, np.float32)
@@ -82,9 +80,7 @@ def write_stamp(folder: Path) -> Path:
     path.parent.mkdir()
     with h5py.File(path, "w") as file:
         file["feats"], file["coords"] = features(dtype=np.float16), grid(256.0, np.float32)
-        file.attrs.update(
-            stamp_version="2.3.0", extractor="uni", unit="um", tile_size_um=256.0, tile_size_px=224
-        )
+        file.attrs.update(stamp_version="2.3.0", extractor="uni", unit="um", tile_size_um=256.0, tile_size_px=224)
         file.attrs.update(code_hash="0a1b2c3d", feat_type="tile")
     return path
 
@@ -200,9 +196,7 @@ def test_historic_stamp_counts_224_for_256_um_and_skips_augmented_rows(tmp_path)
     store = open_features(tmp_path)
     np.testing.assert_allclose(store.um_xy("old"), grid(256.0, np.float64)[~augmented])
     assert len(store.load("old")) == store.info("old").tiles == TILES - 2
-    assert torch.equal(
-        store.load("old", rows=[1]).features[0], torch.from_numpy(features(dtype=np.float16)[2])
-    )
+    assert torch.equal(store.load("old", rows=[1]).features[0], torch.from_numpy(features(dtype=np.float16)[2]))
     assert "historic" in store.info("old").notes[0]
 
 

@@ -33,9 +33,7 @@ def test_contract(name, options):
 @pytest.mark.parametrize("n_classes", [1, 2, 7])
 @pytest.mark.parametrize("name", list_models())
 def test_contract_at_other_sizes(name, n_classes):
-    report = check_model(
-        name, in_dim=5, n_classes=n_classes, seed=3, expected_failures=EXPECTED_FAILURES.get(name)
-    )
+    report = check_model(name, in_dim=5, n_classes=n_classes, seed=3, expected_failures=EXPECTED_FAILURES.get(name))
     if n_classes == 1:  # cross-entropy of a single class is 0, so nothing can learn
         assert set(report.failed) <= {"every_parameter_learns", *EXPECTED_FAILURES.get(name, {})}
     else:

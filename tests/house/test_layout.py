@@ -123,9 +123,7 @@ def test_a_module_starts_with_a_one_line_summary(file):
 
 @every_module
 def test_nothing_is_swallowed(file):
-    bare = [
-        node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.ExceptHandler) and not node.type
-    ]
+    bare = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.ExceptHandler) and not node.type]
     assert not bare, "bare except"
 
 
@@ -137,9 +135,7 @@ def test_input_is_not_checked_by_assert(file):
 
 @every_module
 def test_no_room_is_a_drawer_for_everything(file):
-    assert not FORBIDDEN_NAMES & {
-        part.removesuffix(".py").strip("_") for part in file.relative_to(SOURCE).parts
-    }
+    assert not FORBIDDEN_NAMES & {part.removesuffix(".py").strip("_") for part in file.relative_to(SOURCE).parts}
 
 
 @every_module

@@ -30,9 +30,7 @@ from asmil.attention import (
 from asmil.attention.segments import _reduce_on_device
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [(sparsemax, entmax_package.sparsemax), (entmax, entmax_package.entmax15)]
-)
+@pytest.mark.parametrize(("ours", "theirs"), [(sparsemax, entmax_package.sparsemax), (entmax, entmax_package.entmax15)])
 @pytest.mark.parametrize("scale", [0.1, 1, 30])
 @pytest.mark.parametrize("tiles", [1, 2, 37, 5000])
 def test_sparse_normalizers_and_their_gradients(ours, theirs, scale, tiles):
@@ -47,9 +45,7 @@ def test_sparse_normalizers_and_their_gradients(ours, theirs, scale, tiles):
 
 @pytest.mark.parametrize("ours", [sparsemax, entmax, nsf])
 def test_gradients_by_finite_differences(ours):
-    scores = torch.randn(
-        6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    ).requires_grad_()
+    scores = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
     offsets = torch.tensor([0, 4, 6])
     assert torch.autograd.gradcheck(lambda z: ours(z, offsets=offsets, temperature=0.7), scores)
 

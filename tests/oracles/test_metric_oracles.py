@@ -30,9 +30,7 @@ def test_fast_resamples_equal_a_naive_loop(name, n_classes):
     counts = resample_counts(groups, n=60, seed=5)
     naive = []
     for drawn in counts:
-        rows = np.concatenate(
-            [np.flatnonzero(groups == g) for g, times in enumerate(drawn) for _ in range(times)]
-        )
+        rows = np.concatenate([np.flatnonzero(groups == g) for g, times in enumerate(drawn) for _ in range(times)])
         naive.append(METRICS[name](y[rows], prob[rows]))
     np.testing.assert_allclose(fast, naive, atol=1e-12)
     np.testing.assert_allclose(slow, naive, atol=1e-12)
@@ -43,9 +41,7 @@ def test_scores_are_those_of_scikit_learn():
     y, prob, _ = cohort(40, 3, seed=0)
     assert METRICS["auroc"](y, prob) == pytest.approx(sk.roc_auc_score(y, prob, multi_class="ovr"))
     assert METRICS["log_loss"](y, prob) == pytest.approx(sk.log_loss(y, prob))
-    assert METRICS["brier"](y, prob) == pytest.approx(
-        sum(sk.brier_score_loss(y == c, prob[:, c]) for c in range(3))
-    )
+    assert METRICS["brier"](y, prob) == pytest.approx(sum(sk.brier_score_loss(y == c, prob[:, c]) for c in range(3)))
 
 
 def test_interval_agrees_with_scipy():
@@ -66,9 +62,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(folds):
         score = rng.normal(y, 1)
         prob = np.stack([-score, score], axis=1)
         fold = (np.arange(n) // 2) % folds
-        interval = mean_over_folds(
-            "auroc", y, prob, folds=fold, groups=np.arange(n), strata=y, n=200, seed=trial
-        )
+        interval = mean_over_folds("auroc", y, prob, folds=fold, groups=np.arange(n), strata=y, n=200, seed=trial)
         covered += interval.low <= truth <= interval.high
     assert 0.83 <= covered / 60 < 1
 

@@ -27,10 +27,7 @@ def close(found, wanted, tolerance=1e-5):
 
 def make_bags(in_dim, *lengths, dtype=torch.float32):
     generator = torch.Generator().manual_seed(5)
-    return [
-        Bag(torch.randn(n, in_dim, generator=generator, dtype=dtype), label=i % 3)
-        for i, n in enumerate(lengths)
-    ]
+    return [Bag(torch.randn(n, in_dim, generator=generator, dtype=dtype), label=i % 3) for i, n in enumerate(lengths)]
 
 
 def asmil_pair(variant, **options):
@@ -111,9 +108,7 @@ def test_asmil_equals_torch_multihead_attention():
 
 def test_token_dropping_is_leaving_tokens_out():
     """What the class token reads with tokens dropped is what it reads when they never existed."""
-    model = create_model(
-        "asmil", in_dim=20, n_classes=2, dim=32, tokens=5, token_std=1.0, token_drop=0.5, dropout=0
-    )
+    model = create_model("asmil", in_dim=20, n_classes=2, dim=32, tokens=5, token_std=1.0, token_drop=0.5, dropout=0)
     model.train()
     batch = BagBatch.from_bags(make_bags(20, 30))
     torch.manual_seed(3)

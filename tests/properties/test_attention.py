@@ -31,11 +31,7 @@ extreme = st.floats(-1e4, 1e4, width=32)
 
 
 def score_rows(elements):
-    return (
-        st.integers(1, 12)
-        .flatmap(lambda m: arrays(np.float32, (m,), elements=elements))
-        .map(torch.from_numpy)
-    )
+    return st.integers(1, 12).flatmap(lambda m: arrays(np.float32, (m,), elements=elements)).map(torch.from_numpy)
 
 
 def bags_of_scores(elements=moderate, *, rows=2):
@@ -154,9 +150,7 @@ def test_divergence_packed_padded_and_looped_agree(case, reduction):
     assert float(packed) == pytest.approx(float(torch.stack(looped).mean()), abs=1e-5)
     mask = torch.arange(max(lengths) + 1)[None] < torch.tensor([*lengths, 0])[:, None]
     pad = [torch.zeros(mask.shape).masked_scatter(mask, values) for values in (anchored, online)]
-    padded = kl_divergence(
-        log_nsf(pad[0], mask=mask), log_softmax(pad[1], mask=mask), mask=mask, reduction=reduction
-    )
+    padded = kl_divergence(log_nsf(pad[0], mask=mask), log_softmax(pad[1], mask=mask), mask=mask, reduction=reduction)
     assert float(packed) == pytest.approx(float(padded), abs=1e-5)
 
 

@@ -46,9 +46,7 @@ def test_every_slide_is_tested_once_and_no_patient_leaks(cohort, folds, seed):
 def test_classes_are_spread_evenly_over_test_and_are_in_every_part(cohort, folds, seed):
     table = make_splits(cohort, folds=folds, seed=seed).table
     patients = table.drop_duplicates(["fold", "case"])
-    counts = patients.pivot_table(
-        index=["fold", "part"], columns="label", values="case", aggfunc="count", fill_value=0
-    )
+    counts = patients.pivot_table(index=["fold", "part"], columns="label", values="case", aggfunc="count", fill_value=0)
     assert (counts > 0).all(axis=None)
     test = counts.xs("test", level="part")
     assert ((test.max() - test.min()) <= 1).all()
@@ -113,9 +111,7 @@ def test_too_few_patients_says_what_is_possible(patients):
     rows += [(f"b{i}_{j}", f"q{i}", "rare") for i in range(patients) for j in range(5)]
     cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "case", "label"]))
     possible = f"use folds={patients}" if patients >= 3 else "leave the class out"
-    with pytest.raises(
-        SplitError, match=f"'rare' has too few patients for 5 folds.*{patients} patients.*{possible}"
-    ):
+    with pytest.raises(SplitError, match=f"'rare' has too few patients for 5 folds.*{patients} patients.*{possible}"):
         make_splits(cohort, folds=5)
     if patients >= 3:
         make_splits(cohort, folds=patients)

@@ -81,9 +81,7 @@ def test_the_caret_stands_under_the_mistake(tmp_path):
 
 
 def test_the_place_inside_a_list_is_found(tmp_path):
-    assert "run.yaml:3:5: seeds: Input should be a valid integer" in _message(
-        tmp_path, "seeds:\n  - 1\n  - x\n"
-    )
+    assert "run.yaml:3:5: seeds: Input should be a valid integer" in _message(tmp_path, "seeds:\n  - 1\n  - x\n")
 
 
 @pytest.mark.parametrize(
@@ -120,9 +118,7 @@ def test_a_missing_file_and_a_binary_file(tmp_path):
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
-WORDS = st.sampled_from(
-    ["no", "2e-4", "1", "null", "true", "~", "0x10", "1:30", "2026-01-01", "a: b", "#", " x "]
-)
+WORDS = st.sampled_from(["no", "2e-4", "1", "null", "true", "~", "0x10", "1:30", "2026-01-01", "a: b", "#", " x "])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | WORDS, inner, max_size=3),

@@ -137,9 +137,7 @@ def checked(scores: Any) -> Tensor:
     """
     if isinstance(scores, Tensor) and scores.is_floating_point() and scores.dim() > 0:
         return scores
-    found = (
-        f"{tuple(scores.shape)} of {scores.dtype}" if isinstance(scores, Tensor) else type(scores).__name__
-    )
+    found = f"{tuple(scores.shape)} of {scores.dtype}" if isinstance(scores, Tensor) else type(scores).__name__
     raise AttentionError(
         "the attention scores must be a floating-point tensor with an axis of tiles",
         found=found,

@@ -45,9 +45,7 @@ def entropy(p: Array, *, dim: int = -1, offsets: Array | None = None) -> Array:
     return _like(p, _layout(dim, offsets).total(entr(_weights(p))))
 
 
-def normalized_entropy(
-    p: Array, *, dim: int = -1, mask: Array | None = None, offsets: Array | None = None
-) -> Array:
+def normalized_entropy(p: Array, *, dim: int = -1, mask: Array | None = None, offsets: Array | None = None) -> Array:
     """Entropy over ln M, within [0, 1]. A bag of one tile can only be uniform: 1."""
     tiles = _tiles(p, dim=dim, mask=mask, offsets=offsets)
     share = _layout(dim, offsets).total(entr(_weights(p))) / tiles.log()

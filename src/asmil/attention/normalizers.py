@@ -163,9 +163,7 @@ def kl_divergence(
     if reduction not in ("sum", "mean"):
         raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')
     target = log_target.exp()
-    difference = (log_target - log_online).masked_fill(
-        target == 0, 0
-    )  # 0 log 0 = 0, and no NaN from -inf - -inf
+    difference = (log_target - log_online).masked_fill(target == 0, 0)  # 0 log 0 = 0, and no NaN from -inf - -inf
     layout = Layout(dim, offsets)
     per_row = layout.total(target * difference)
     if mask is None and reduction == "sum":
@@ -198,11 +196,7 @@ def _project(scores: Tensor, mask: Tensor | None, layout: Layout, *, power: int)
     """[z - tau]_+ ** power, tau making it sum to 1: sparsemax for power 1, entmax for 2 (z halved)."""
     scores = scores - layout.max(scores.detach())  # tau is exact near 0, not near 1e4
     with torch.no_grad():
-        parts = [
-            _threshold(bag, dim, power=power).expand_as(bag)
-            for bag, dim in layout.bags(scores)
-            if bag.numel()
-        ]
+        parts = [_threshold(bag, dim, power=power).expand_as(bag) for bag, dim in layout.bags(scores) if bag.numel()]
         threshold = torch.cat(parts) if layout.offsets is not None else parts[0]
     # One Newton step from the solution: it polishes tau, and its derivative is that of the implicit tau.
     above = (scores - threshold).clamp(min=0)

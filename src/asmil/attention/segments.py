@@ -8,16 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def segment_sum(
-    values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
-) -> Float[Tensor, "bags *rows"]:
+def segment_sum(values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]) -> Float[Tensor, "bags *rows"]:
     """Sum of each bag; 0 for a bag without tiles. Differentiable, and the same bits on every call."""
     return values.sum(0, keepdim=True) if offsets.numel() == 2 else _Sum.apply(values, offsets)
 
 
-def segment_max(
-    values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]
-) -> Float[Tensor, "bags *rows"]:
+def segment_max(values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]) -> Float[Tensor, "bags *rows"]:
     """Maximum of each bag; -inf for a bag without tiles. Differentiable, and the same bits on every call."""
     if _on_device(values, offsets):
         return _reduce_on_device(values, offsets, "max", empty=float("-inf"))

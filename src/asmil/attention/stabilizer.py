@@ -156,8 +156,7 @@ class AttentionStabilizer:
             return 0.0
         loss, scores = self._aligned
         align, task = (
-            torch.autograd.grad(value, scores, retain_graph=True, allow_unused=True)
-            for value in (loss, task_loss)
+            torch.autograd.grad(value, scores, retain_graph=True, allow_unused=True) for value in (loss, task_loss)
         )
         if any(gradient is None for gradient in task):
             return math.nan

@@ -54,12 +54,8 @@ def joined(
     if slide_table is None:
         slide, case = find_column(table, "slide", slide_column), find_column(table, "case", case_column)
         if slide is None:
-            fix = (
-                "name it with slide_column, or give a slide table (PATIENT, FILENAME) for labels per patient"
-            )
-            raise CohortError(
-                "the table has no slide column", found=f"columns {listed(table.columns, 12)}", fix=fix
-            )
+            fix = "name it with slide_column, or give a slide table (PATIENT, FILENAME) for labels per patient"
+            raise CohortError("the table has no slide column", found=f"columns {listed(table.columns, 12)}", fix=fix)
         cases = table[case] if case is not None else ""
         return table.assign(slide=table[slide], case=cases, label=table[label_column]), []
     slides = read_table(slide_table)
@@ -81,16 +77,11 @@ def joined(
     table = table.iloc[(table["label"] == "").to_numpy().argsort(kind="stable")].drop_duplicates("case")
     slides = slides.assign(slide=slides[slide], case=slides[case_of_slide])
     slides = slides[["slide", "case", *slides.columns.difference([*table.columns, "slide", "case"])]]
-    joined = slides.merge(
-        table[table.columns.difference(slides.columns.drop("case"))], on="case", how="inner"
-    )
-    problems = [
-        Problem(case, "patient without slides") for case in sorted(set(table["case"]) - set(slides["case"]))
-    ]
+    joined = slides.merge(table[table.columns.difference(slides.columns.drop("case"))], on="case", how="inner")
+    problems = [Problem(case, "patient without slides") for case in sorted(set(table["case"]) - set(slides["case"]))]
     alone = slides[~slides["case"].isin(table["case"])]
     problems += [
-        Problem(slide_name(s), f"patient {c} is not in the labels")
-        for s, c in alone[["slide", "case"]].values
+        Problem(slide_name(s), f"patient {c} is not in the labels") for s, c in alone[["slide", "case"]].values
     ]
     return joined, problems
 
@@ -101,9 +92,7 @@ def _numbers(cells: pd.Series, role: str) -> pd.Series:
     if role == "mpp":
         wrong |= numbers.notna() & ~numbers.map(plausible_mpp)
     if wrong.any():
-        raise CohortError(
-            f"column {role} holds values that cannot be right", found=listed(cells[wrong].unique())
-        )
+        raise CohortError(f"column {role} holds values that cannot be right", found=listed(cells[wrong].unique()))
     return numbers.astype(float) if role == "mpp" else numbers.astype("Int64")
 
 
@@ -128,14 +117,16 @@ def with_sites(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_contradictions(table: pd.DataFrame) -> None:
+    """A slide has one label and one patient.
+
+    Raises:
+        CohortError: a slide with two of either; all are named.
+    """
     for column, what in (
         ("label", "slides have two different labels"),
         ("case", "slides belong to two patients"),
     ):
         count = table.groupby("slide")[column].nunique()
         if (count > 1).any():
-            wrong = [
-                f"{s} ({' / '.join(table[column][table['slide'] == s].unique())})"
-                for s in count.index[count > 1]
-            ]
+            wrong = [f"{s} ({' / '.join(table[column][table['slide'] == s].unique())})" for s in count.index[count > 1]]
             raise CohortError(what, found=listed(wrong), fix="correct the table")

@@ -79,13 +79,9 @@ class Cohort:
             if not found:
                 problems.append(Problem(slide, "has a label but no file"))
             elif len(found) > 1:
-                problems.append(
-                    Problem(slide, f"can be several files: {listed(found)}", "give the full name")
-                )
+                problems.append(Problem(slide, f"can be several files: {listed(found)}", "give the full name"))
             elif found[0] in used:
-                problems.append(
-                    Problem(slide, f"is the same file as {used[found[0]]}", "keep one of the two rows")
-                )
+                problems.append(Problem(slide, f"is the same file as {used[found[0]]}", "keep one of the two rows"))
             else:
                 used[found[0]] = slide
                 keep.append(slide)
@@ -131,27 +127,19 @@ def read_cohort(
     raw, problems = joined(
         read_table(labels), slide_table, label=label, slide_column=slide_column, case_column=case_column
     )
-    table, unusable = cleaned(
-        raw, site_column, classes=None if classes is None else [str(c) for c in classes]
-    )
+    table, unusable = cleaned(raw, site_column, classes=None if classes is None else [str(c) for c in classes])
     check_contradictions(table)
     repeated = table["slide"].duplicated()
-    problems += unusable + [
-        Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]
-    ]
+    problems += unusable + [Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]]
     table = with_sites(table[~repeated].reset_index(drop=True))
     mixed = table.groupby("case")["label"].nunique()
     if (mixed > 1).any():
-        what = (
-            f"{(mixed > 1).sum()} patients have slides of different labels: {listed(mixed.index[mixed > 1])}"
-        )
+        what = f"{(mixed > 1).sum()} patients have slides of different labels: {listed(mixed.index[mixed > 1])}"
         problems.append(Problem("", what, "intended where labels are per slide"))
     found = sorted_classes(table["label"].tolist())
     known = found if classes is None else tuple(str(c) for c in classes)
     if len(known) < 2:
-        raise CohortError(
-            f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all"
-        )
+        raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
     cohort = Cohort(table, known, problems)
     for names in (_feature_names(features), _slide_names(slides)):
         cohort = cohort if names is None else cohort.match(names)

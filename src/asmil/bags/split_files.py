@@ -18,9 +18,7 @@ Named = list[dict[str, list[str]]]
 """Per fold: the names in each part."""
 
 
-def read_splits(
-    path: str | Path | None, cohort: Cohort, *, val_fraction: float = 0.2, seed: int = 0
-) -> Splits:
+def read_splits(path: str | Path | None, cohort: Cohort, *, val_fraction: float = 0.2, seed: int = 0) -> Splits:
     """Read and check splits for a cohort.
 
     `path` is a folder of CLAM `splits_{i}.csv` (or `_bool.csv`) or ACMIL `split_{i}.json` files, one such
@@ -80,9 +78,7 @@ class _Finder:
                 unknown.append(name)
         if unknown:
             fix = "remove them, or add them to the table of labels"
-            raise SplitError(
-                "the split names slides that are not in the cohort", found=listed(unknown), fix=fix
-            )
+            raise SplitError("the split names slides that are not in the cohort", found=listed(unknown), fix=fix)
         return found
 
 
@@ -125,9 +121,7 @@ def _read(path: Path) -> Named:
 def _numbered(folder: Path) -> list[Path]:
     """The files of a folder in the order of their numbers; `_bool` twins only where no plain file is."""
     for pattern in (r"splits?_(\d+)\.(csv|json)", r"splits?_(\d+)_bool\.csv"):
-        found = [
-            (int(m.group(1)), file) for file in folder.iterdir() if (m := re.fullmatch(pattern, file.name))
-        ]
+        found = [(int(m.group(1)), file) for file in folder.iterdir() if (m := re.fullmatch(pattern, file.name))]
         if found:
             return [file for _, file in sorted(found)]
     return []
@@ -140,20 +134,14 @@ def _read_fold(path: Path) -> dict[str, list[str]]:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise SplitError(f"{path.name} is not JSON", found=error) from error
         if not isinstance(content, dict) or "train_names" not in content:
-            raise SplitError(
-                f"{path.name} has no train_names", fix="expected train_names, val_names and test_names"
-            )
+            raise SplitError(f"{path.name} has no train_names", fix="expected train_names, val_names and test_names")
         return {part: [str(name) for name in content.get(f"{part}_names", [])] for part in PARTS}
     table = read_table(path)
     parts = [part for part in PARTS if part in table.columns]
     if "train" not in parts:
         fix = "expected columns train, val, test, or slide, fold, part"
-        raise SplitError(
-            f"{path.name} is no known form of splits", found=f"columns {listed(table.columns)}", fix=fix
-        )
+        raise SplitError(f"{path.name} is no known form of splits", found=f"columns {listed(table.columns)}", fix=fix)
     flags = table[parts].map(str.lower)
-    if flags.isin(["true", "false", ""]).all(
-        axis=None
-    ):  # CLAM's _bool form: the slides are the unnamed first column
+    if flags.isin(["true", "false", ""]).all(axis=None):  # CLAM's _bool form: the slides are the unnamed first column
         return {part: table.iloc[:, 0][flags[part] == "true"].tolist() for part in parts}
     return {part: [name for name in table[part] if name] for part in parts}

@@ -60,9 +60,7 @@ class Splits:
         if unknown := sorted(set(self.table["slide"]) - case.keys()):
             raise SplitError("the split names slides that are not in the cohort", found=listed(unknown))
         if wrong := sorted(set(self.table["part"]) - set(PARTS)):
-            raise SplitError(
-                "the split has unknown parts", found=listed(wrong), fix="use train, val and test"
-            )
+            raise SplitError("the split has unknown parts", found=listed(wrong), fix="use train, val and test")
         for number, rows in self.table.groupby("fold"):
             if (twice := rows["slide"].duplicated()).any():
                 raise SplitError(f"slides are twice in fold {number}", found=listed(rows["slide"][twice]))
@@ -83,16 +81,10 @@ class Splits:
         counts = self.table.groupby(["fold", "part"], sort=True).agg(
             slides=("slide", "nunique"), patients=("case", "nunique")
         )
-        classes = self.table.pivot_table(
-            index=["fold", "part"], columns="label", values="slide", aggfunc="count"
-        )
+        classes = self.table.pivot_table(index=["fold", "part"], columns="label", values="slide", aggfunc="count")
         table = counts.join(classes.fillna(0).astype(int)).reset_index()
         order = table["part"].map(PARTS.index)
-        return (
-            table.assign(_order=order)
-            .sort_values(["fold", "_order"], ignore_index=True)
-            .drop(columns="_order")
-        )
+        return table.assign(_order=order).sort_values(["fold", "_order"], ignore_index=True).drop(columns="_order")
 
     def save(self, path: str | Path) -> None:
         """Write the table as csv."""
@@ -183,7 +175,8 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
     for index, name in enumerate(classes):
         n = int(counts.get(index, 0))
         if n < max(folds, 3) or n - -(-n // folds) < 2:
-            possible = f"use folds={n} or fewer" if n >= 3 else "leave the class out or merge it with another"
+            most = max((f for f in range(2, n + 1) if n - -(-n // f) >= 2), default=0) if n >= 3 else 0
+            possible = f"use folds={most} or fewer" if most else "leave the class out or merge it with another"
             raise SplitError(
                 f"class {name!r} has too few patients for {folds} folds", found=f"{n} patients", fix=possible
             )
@@ -191,15 +184,11 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
 
 def _by_site(patients: pd.DataFrame, folds: int, rng: np.random.Generator) -> np.ndarray:
     if "site" not in patients:
-        raise SplitError(
-            "the cohort has no sites to split by", fix="add a site column, or split without by_site"
-        )
+        raise SplitError("the cohort has no sites to split by", fix="add a site column, or split without by_site")
     if two := patients.attrs.get("two_sites"):
         raise SplitError("patients have slides from two sites", found=listed(two))
     if (blank := patients["site"] == "").any():
-        raise SplitError(
-            "patients have no site", found=listed(patients.index[blank]), fix="fill in the site column"
-        )
+        raise SplitError("patients have no site", found=listed(patients.index[blank]), fix="fill in the site column")
     sites, site_of = np.unique(patients["site"].to_numpy(str), return_inverse=True)
     if len(sites) < folds:
         fix = f"use folds={len(sites)} or fewer" if len(sites) > 1 else "split without by_site"

@@ -173,9 +173,7 @@ class FeatureStore:
                 self._places[slide] = chosen[0]
             else:
                 what = f"several feature files have this name: {listed(place.path for place in chosen)}"
-                self.problems.append(
-                    Problem(slide, what, "open the folder of one encoder only", chosen[1].path)
-                )
+                self.problems.append(Problem(slide, what, "open the folder of one encoder only", chosen[1].path))
 
     def _first_dim(self) -> int:
         """The dimension of the first slide that can be read, for files whose shape is not known unread."""
@@ -271,16 +269,12 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> Iterator[tuple[
             raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
 
 
-def _chosen_rows(
-    tiles: int, rows: Sequence[int] | np.ndarray | None, *, keep: np.ndarray | None
-) -> np.ndarray | None:
+def _chosen_rows(tiles: int, rows: Sequence[int] | np.ndarray | None, *, keep: np.ndarray | None) -> np.ndarray | None:
     if rows is None:
         return keep
     rows = np.asarray(rows, dtype=np.int64)
     if len(rows) == 0 or rows.min() < 0 or rows.max() >= tiles:
-        raise FeatureError(
-            "rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles"
-        )
+        raise FeatureError("rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles")
     return rows if keep is None else keep[rows]
 
 
@@ -293,6 +287,4 @@ def _check_finite(features: np.ndarray, path: Path) -> None:
     if not sound:
         tiles = np.flatnonzero(~np.isfinite(features).all(1))
         found = f"{len(tiles)} of {len(features)} tiles, the first in row {tiles[0]}"
-        raise FeatureError(
-            f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again"
-        )
+        raise FeatureError(f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again")

@@ -58,9 +58,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline()
         separator = max("\t,;", key=head.count)
-        return pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-        )
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (
         pd.errors.ParserError,
         pd.errors.EmptyDataError,
@@ -89,9 +87,7 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
         return by_lower[override.lower()]
     close = difflib.get_close_matches(override.lower(), by_lower, n=1)
     fix = f"did you mean {by_lower[close[0]]!r}?" if close else f"name the {role} column"
-    raise CohortError(
-        f"the table has no column {override!r}", found=f"columns {listed(table.columns, 12)}", fix=fix
-    )
+    raise CohortError(f"the table has no column {override!r}", found=f"columns {listed(table.columns, 12)}", fix=fix)
 
 
 def canonical_labels(cells: pd.Series) -> pd.Series:

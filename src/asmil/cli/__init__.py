@@ -43,8 +43,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **options: Any):
         options["commands"] = {
-            name: TyperCommand(name, help=summary, short_help=summary)
-            for name, summary in command_summaries().items()
+            name: TyperCommand(name, help=summary, short_help=summary) for name, summary in command_summaries().items()
         }
         super().__init__(**options)
 
@@ -93,9 +92,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _asmil(
-    version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
-    ),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Attention-stabilised multiple-instance learning on whole-slide images.
 

@@ -93,7 +93,10 @@ def _parameter(name: str) -> inspect.Parameter:
         flag = f"{flag}/--no-{name.replace('_', '-')}"
     option = typer.Option(flag, help=HELP[name] + (f" [{shown}]" if shown else ""), show_default=False)
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[_type(name, field.annotation), option]
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[_type(name, field.annotation), option],
     )
 
 

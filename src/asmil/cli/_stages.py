@@ -23,12 +23,21 @@ def device_of(config: RunConfig) -> str:
     if config.device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("there is no CUDA device here", found=f"torch {torch.__version__}", fix="--device cpu, or see `asmil doctor`")
+        raise ConfigError(
+            "there is no CUDA device here",
+            found=f"torch {torch.__version__}",
+            fix="--device cpu, or see `asmil doctor`",
+        )
     return config.device
 
 
 def extract(
-    slides: Iterable[Path], folder: Path, *, config: RunConfig, outcome: Outcome, slide_mpp: dict[str, float] | None = None
+    slides: Iterable[Path],
+    folder: Path,
+    *,
+    config: RunConfig,
+    outcome: Outcome,
+    slide_mpp: dict[str, float] | None = None,
 ) -> None:
     """Tissue, tiles and features of every slide, one after the other; what is wrong with one slide is noted."""
     from asmil.encoders import ExtractSettings, create_encoder, extract_slide
@@ -161,3 +170,11 @@ def note_problems(problems: Iterable[Any], outcome: Outcome) -> None:
     """Put what is wrong with tables and feature files into the closing table."""
     for problem in problems:
         outcome.skipped(problem.slide or str(problem.path or "cohort"), stage="data", reason=problem.what)
+
+
+def slide_mpp_of(cohort: "Cohort") -> dict[str, float]:
+    """The um per pixel that the table's mpp column states, for the slides that have one."""
+    if "mpp" not in cohort.table:
+        return {}
+    stated = cohort.table.dropna(subset="mpp")
+    return dict(zip(stated["slide"], stated["mpp"].astype(float), strict=True))

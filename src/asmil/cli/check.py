@@ -89,13 +89,13 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
 def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> list[str]:
     """The slides that open, have a scale, and can be read in the middle and at the end."""
     from asmil.cli._progress import progress
-    from asmil.cli.run import _slide_mpp
+    from asmil.cli._stages import slide_mpp_of
     from asmil.slides import scan_slides
 
     paths: list[Path] = []
     with outcome.attempt("slides", stage="open"):
         paths = scan_slides(config.slides or Path())
-    own_mpp = _slide_mpp(cohort) if cohort is not None else {}
+    own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     labelled = set(cohort.slides) if cohort is not None else {path.stem for path in paths}
     usable = []
     with progress("check", total=len(paths)) as advance:

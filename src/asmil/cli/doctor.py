@@ -72,9 +72,7 @@ def _device() -> list[tuple[str, str]]:
     if len(rows) == 1:
         built = torch.version.cuda is not None
         reason = (
-            "torch is built for CUDA but sees no GPU: check the driver"
-            if built
-            else "this torch has no GPU support"
+            "torch is built for CUDA but sees no GPU: check the driver" if built else "this torch has no GPU support"
         )
         rows.append(("GPU", f"none ({reason})"))
     rows.append(("CPU", f"{_cpus()} cores, torch uses {torch.get_num_threads()} threads"))
@@ -121,12 +119,8 @@ def _disk(out: Path) -> list[tuple[str, str]]:
     temporary = Path(tempfile.gettempdir())
     rows = []
     for name, folder in (("out", out), ("temporary", temporary)):
-        existing = next(
-            parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
-        )
+        existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
         usage = shutil.disk_usage(existing)
         writable = "" if os.access(existing, os.W_OK) else ", NOT WRITABLE"
-        rows.append(
-            (name, f"{existing}: {usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free{writable}")
-        )
+        rows.append((name, f"{existing}: {usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free{writable}"))
     return rows

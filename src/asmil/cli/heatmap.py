@@ -9,7 +9,7 @@ def heatmap(
     run: Path = typer.Argument(help="Run folder."),
     slide: list[str] = typer.Option(None, help="Slide to draw; repeat for several; all if not given."),
 ) -> None:
-    """Write figures/<slide>.png and figures/<slide>.geojson from the stored test attention; nothing is extracted again."""
+    """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
     from asmil.report import write_heatmaps
     from asmil.training import Run
 

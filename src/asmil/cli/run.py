@@ -55,7 +55,7 @@ def run_pipeline(config: "RunConfig") -> int:
 
 def _features(config: "RunConfig", run: Any, *, cohort: Any, outcome: Any) -> Path:
     """The folder of features: the user's, or extracted now from the labelled slides."""
-    from asmil.cli._stages import extract
+    from asmil.cli._stages import extract, slide_mpp_of
     from asmil.errors import ConfigError
     from asmil.slides import scan_slides
 
@@ -67,13 +67,5 @@ def _features(config: "RunConfig", run: Any, *, cohort: Any, outcome: Any) -> Pa
     labelled = [slides[name] for name in cohort.slides if name in slides]
     for name in sorted(slides.keys() - set(cohort.slides)):
         outcome.skipped(name, stage="labels", reason="this slide has no row in the table of labels")
-    extract(labelled, run.folder, config=config, outcome=outcome, slide_mpp=_slide_mpp(cohort))
+    extract(labelled, run.folder, config=config, outcome=outcome, slide_mpp=slide_mpp_of(cohort))
     return run.folder / "features"
-
-
-def _slide_mpp(cohort: Any) -> dict[str, float]:
-    """The um per pixel that the table's mpp column states, for the slides that have one."""
-    if "mpp" not in cohort.table:
-        return {}
-    stated = cohort.table.dropna(subset="mpp")
-    return dict(zip(stated["slide"], stated["mpp"].astype(float), strict=True))

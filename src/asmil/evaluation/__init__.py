@@ -1,5 +1,7 @@
 """Predictions to numbers with intervals: metrics, patient bootstrap, annotations, localisation, FROC."""
 
+from typing import Any
+
 from asmil.evaluation._errors import AnnotationError, MetricError
 from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations, require_classes
 from asmil.evaluation.compare import compare_predictions
@@ -32,6 +34,7 @@ __all__ = [
     "chance_average_precision",
     "compare_predictions",
     "dice_at",
+    "evaluate",
     "evaluate_predictions",
     "find_annotation",
     "find_lesions",
@@ -47,3 +50,11 @@ __all__ = [
     "tile_truth",
     "youden_threshold",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "evaluate":  # reads runs, whose room imports torch: loaded when used
+        from asmil.evaluation.run_metrics import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,14 +40,10 @@ def asap_shapes(content: bytes, path: Path) -> Iterator[tuple[str, str, np.ndarr
             raise AnnotationError(f"annotation {label!r} of {path} is of an unknown type", found=repr(kind))
         group_name = annotation.get("PartOfGroup", "None")
         try:
-            corners = sorted(
-                annotation.iterfind("Coordinates/Coordinate"), key=lambda c: float(c.get("Order", 0))
-            )
+            corners = sorted(annotation.iterfind("Coordinates/Coordinate"), key=lambda c: float(c.get("Order", 0)))
             xy = np.array([[float(c.attrib["X"]), float(c.attrib["Y"])] for c in corners]).reshape(-1, 2)
         except (KeyError, ValueError) as error:
-            raise AnnotationError(
-                f"annotation {label!r} of {path} has unreadable coordinates", found=error
-            ) from error
+            raise AnnotationError(f"annotation {label!r} of {path} has unreadable coordinates", found=error) from error
         yield UNCLASSIFIED if group_name == "None" else group_name, _KINDS[kind.lower()], xy
 
 

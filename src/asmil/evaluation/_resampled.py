@@ -58,9 +58,7 @@ def _at_least(values: np.ndarray, by_patient: list[np.ndarray]) -> np.ndarray:
 
 def _above(values: np.ndarray, by_patient: list[np.ndarray]) -> np.ndarray:
     """How many scores of each patient are above each value: float64 (patients, values)."""
-    return np.stack([len(own) - np.searchsorted(own, values, "right") for own in by_patient]).astype(
-        np.float64
-    )
+    return np.stack([len(own) - np.searchsorted(own, values, "right") for own in by_patient]).astype(np.float64)
 
 
 def _distinct(scores: np.ndarray, width: int) -> Iterator[np.ndarray]:
@@ -70,21 +68,15 @@ def _distinct(scores: np.ndarray, width: int) -> Iterator[np.ndarray]:
     return (distinct[start : start + step] for start in range(0, len(distinct), step))
 
 
-def _auroc_one(
-    positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray
-) -> np.ndarray:
+def _auroc_one(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Mann-Whitney: the share of pairs in which the positive scores higher, ties a half."""
     n_patients, wins = counts.shape[1], np.zeros(len(counts))
     positives = _sorted_scores(scores[positive], groups[positive], n_patients)
     negatives = _sorted_scores(scores[~positive], groups[~positive], n_patients)
-    n_positive, n_negative = (
-        counts @ np.array([len(own) for own in rows]) for rows in (positives, negatives)
-    )
+    n_positive, n_negative = (counts @ np.array([len(own) for own in rows]) for rows in (positives, negatives))
     for values in _distinct(scores[positive], max(counts.shape)):
         drawn = counts @ (_at_least(values, positives) - _above(values, positives))
-        beaten = n_negative[:, None] - counts @ (
-            (_at_least(values, negatives) + _above(values, negatives)) / 2
-        )
+        beaten = n_negative[:, None] - counts @ ((_at_least(values, negatives) + _above(values, negatives)) / 2)
         wins += np.einsum("bv,bv->b", drawn, beaten)
     return wins / (n_positive * n_negative)
 
@@ -168,11 +160,7 @@ def _by_confusion(score: Callable) -> Callable:
 def _mean(values: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Mean over the drawn rows of values (rows, k): (resamples, k)."""
     n_groups = counts.shape[1]
-    return (
-        counts
-        @ _per_group(values, groups, n_groups)
-        / (counts @ np.bincount(groups, minlength=n_groups))[:, None]
-    )
+    return counts @ _per_group(values, groups, n_groups) / (counts @ np.bincount(groups, minlength=n_groups))[:, None]
 
 
 def _brier(y: np.ndarray, prob: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -117,9 +117,7 @@ def require_classes(annotations: Iterable[Annotations], classes: Sequence[str]) 
     missing = [name for name in classes if name.casefold() not in folded]
     if missing or not classes:
         raise AnnotationError(
-            "no annotation file has the class " + ", ".join(map(repr, missing))
-            if missing
-            else "no class was named",
+            "no annotation file has the class " + ", ".join(map(repr, missing)) if missing else "no class was named",
             found=f"classes {', '.join(known) or '(none)'}",
             fix="name one of the classes found (letter case does not matter)",
         )
@@ -153,9 +151,7 @@ class _Drawing:
         if not polygon.is_valid:
             self.notes.append(f"{name}: repaired a polygon ({shapely.is_valid_reason(polygon)})")
             polygon = shapely.make_valid(polygon)
-        self.polygons[name] += [
-            part for part in shapely.get_parts(polygon, return_index=False) if _has_area(part)
-        ]
+        self.polygons[name] += [part for part in shapely.get_parts(polygon, return_index=False) if _has_area(part)]
 
     def _check_finite(self, xy: np.ndarray) -> None:
         if not np.isfinite(xy).all():
@@ -182,9 +178,7 @@ def _read_json(content: Any, drawing: _Drawing, path: Path) -> None:
     if isinstance(content, dict) and content.get("type") == "FeatureCollection":
         content = content.get("features")
     features = [content] if isinstance(content, dict) else content
-    if not isinstance(features, list) or any(
-        not isinstance(f, dict) or f.get("type") != "Feature" for f in features
-    ):
+    if not isinstance(features, list) or any(not isinstance(f, dict) or f.get("type") != "Feature" for f in features):
         raise AnnotationError(
             f"{path} is not an annotation file",
             found=sorted(content) if isinstance(content, dict) else type(content).__name__,
@@ -196,9 +190,7 @@ def _read_json(content: Any, drawing: _Drawing, path: Path) -> None:
         try:
             _add_geometry(drawing, name, feature.get("geometry"))
         except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
-            raise AnnotationError(
-                f"feature {number} of {path} has no readable geometry", found=error
-            ) from error
+            raise AnnotationError(f"feature {number} of {path} has no readable geometry", found=error) from error
 
 
 def _class_name(properties: Mapping[str, Any]) -> str:
@@ -219,9 +211,7 @@ def _add_geometry(drawing: _Drawing, name: str, geometry: Mapping[str, Any] | No
     elif geometry and kind in ("Polygon", "MultiPolygon"):
         rings = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
         for shell, *holes in (r for r in rings if r):
-            drawing.add_polygon(
-                name, Polygon([p[:2] for p in shell], [[p[:2] for p in hole] for hole in holes])
-            )
+            drawing.add_polygon(name, Polygon([p[:2] for p in shell], [[p[:2] for p in hole] for hole in holes]))
     elif kind in ("nothing", "LineString", "MultiLineString"):
         drawing.notes.append(f"{name}: ignored {kind}")
     else:

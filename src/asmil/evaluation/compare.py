@@ -29,14 +29,11 @@ def compare_predictions(
         MetricError: predictions of different shapes.
     """
     if np.shape(prob_a) != np.shape(prob_b):
-        raise MetricError(
-            "the runs predict different slides", found=f"{np.shape(prob_a)} and {np.shape(prob_b)}"
-        )
+        raise MetricError("the runs predict different slides", found=f"{np.shape(prob_a)} and {np.shape(prob_b)}")
     result = {}
     for name in metrics:
         a, b = (
-            bootstrap_values(name, y, prob, groups=groups, strata=strata, n=n, seed=seed)
-            for prob in (prob_a, prob_b)
+            bootstrap_values(name, y, prob, groups=groups, strata=strata, n=n, seed=seed) for prob in (prob_a, prob_b)
         )
         result[name] = percentile_interval(METRICS[name](y, prob_b) - METRICS[name](y, prob_a), b - a)
     return result

@@ -62,9 +62,7 @@ def find_lesions(
     `merge_um` are isolated tumour cells. Annotated points are one lesion each.
     """
     grown = annotations.area_of(positive, exclude=exclude).buffer(merge_um / 2 / mpp)
-    filled = shapely.union_all(
-        [Polygon(part.exterior) for part in shapely.get_parts(grown) if not part.is_empty]
-    )
+    filled = shapely.union_all([Polygon(part.exterior) for part in shapely.get_parts(grown) if not part.is_empty])
     areas = shapely.get_parts(filled)
     areas = areas[~shapely.is_empty(areas)]
     extents = np.array([_extent(area) for area in areas])
@@ -92,9 +90,7 @@ def local_maxima(level0_xy: np.ndarray, tile_level0_px: float, scores: np.ndarra
     return order[~exceeded[order]][::-1]
 
 
-def score_findings(
-    level0_xy: np.ndarray, tile_level0_px: float, scores: np.ndarray, *, lesions: Lesions
-) -> Findings:
+def score_findings(level0_xy: np.ndarray, tile_level0_px: float, scores: np.ndarray, *, lesions: Lesions) -> Findings:
     """Judge the local maxima of a slide's tile scores.
 
     A lesion is hit when the centre of a detection's tile lies in it, a point when it lies in the tile; hits

@@ -147,9 +147,7 @@ def _function(metric: Metric) -> Callable[[np.ndarray, np.ndarray], float]:
     return METRICS[metric] if isinstance(metric, str) else metric
 
 
-def _values(
-    metric: Metric, y: np.ndarray, prob: np.ndarray, *, counts: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
+def _values(metric: Metric, y: np.ndarray, prob: np.ndarray, *, counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The metric of every resample (resamples,), nan where it is undefined."""
     drawn, groups = np.unique(rows, return_inverse=True)
     counts = counts[:, drawn]

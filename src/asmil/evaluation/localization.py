@@ -55,9 +55,7 @@ def tile_truth(
     return truth
 
 
-def points_in_tiles(
-    level0_xy: np.ndarray, tile_level0_px: float, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def points_in_tiles(level0_xy: np.ndarray, tile_level0_px: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every pair of a tile and a point in it (half-open boxes): int tiles (pairs,) and points (pairs,)."""
     boxes = shapely.box(*np.asarray(level0_xy).T, *(np.asarray(level0_xy) + tile_level0_px).T)
     tile, point = shapely.STRtree(shapely.points(points)).query(boxes)
@@ -132,9 +130,7 @@ def chance_average_precision(n_tiles: int, n_positive: int) -> float:
     if n_tiles < 2:
         return float(n_positive > 0)
     harmonic = float((1 / np.arange(1, n_tiles + 1)).sum())
-    return (
-        (harmonic + (n_positive - 1) / (n_tiles - 1) * (n_tiles - harmonic)) / n_tiles if n_positive else 0.0
-    )
+    return (harmonic + (n_positive - 1) / (n_tiles - 1) * (n_tiles - harmonic)) / n_tiles if n_positive else 0.0
 
 
 def tile_metrics(
@@ -168,8 +164,7 @@ def tile_metrics(
     pooled_prob = _two_columns(np.concatenate([scaled(attention[s]) for s in slides]))
     pooled_case = np.repeat(case, [len(labels) for labels in y])
     prevalence, chance = (
-        np.array([scores[key] for scores in per_slide])[mixed]
-        for key in ("prevalence", "chance_average_precision")
+        np.array([scores[key] for scores in per_slide])[mixed] for key in ("prevalence", "chance_average_precision")
     )
     macro: dict = {"prevalence": _mean(prevalence), "n_slides": int(mixed.sum())}
     pooled: dict = {"prevalence": float(pooled_y.mean()), "n_slides": len(slides), "n_tiles": len(pooled_y)}

@@ -110,9 +110,7 @@ def balanced_accuracy(y: np.ndarray, prob: np.ndarray) -> float:
     y, prob = check_scores(y, prob)
     if one_class(y):
         return float("nan")
-    with (
-        warnings.catch_warnings()
-    ):  # a predicted class that never occurs has no recall: it is left out, as intended
+    with warnings.catch_warnings():  # a predicted class that never occurs has no recall: it is left out, as intended
         warnings.simplefilter("ignore", UserWarning)
         return float(sk.balanced_accuracy_score(y, prob.argmax(1)))
 
@@ -121,11 +119,7 @@ def balanced_accuracy(y: np.ndarray, prob: np.ndarray) -> float:
 def macro_f1(y: np.ndarray, prob: np.ndarray) -> float:
     """F1 averaged over the classes that occur or are predicted; nan when only one class occurs."""
     y, prob = check_scores(y, prob)
-    return (
-        float("nan")
-        if one_class(y)
-        else float(sk.f1_score(y, prob.argmax(1), average="macro", zero_division=0))
-    )
+    return float("nan") if one_class(y) else float(sk.f1_score(y, prob.argmax(1), average="macro", zero_division=0))
 
 
 @METRICS.register
@@ -176,13 +170,9 @@ def best_threshold(y: np.ndarray, prob: np.ndarray, *, metric: str = "macro_f1")
             found=f"{prob.shape[1]} classes, labels {np.unique(y).tolist()}",
         )
     if metric not in CONFUSION_METRICS:
-        raise MetricError(
-            f"{metric!r} does not depend on a threshold", fix=f"one of {sorted(CONFUSION_METRICS)}"
-        )
+        raise MetricError(f"{metric!r} does not depend on a threshold", fix=f"one of {sorted(CONFUSION_METRICS)}")
     scores = np.unique(prob[:, 1])
-    candidates = np.concatenate(
-        [[scores[0]], (scores[1:] + scores[:-1]) / 2, [np.nextafter(scores[-1], np.inf)]]
-    )
+    candidates = np.concatenate([[scores[0]], (scores[1:] + scores[:-1]) / 2, [np.nextafter(scores[-1], np.inf)]])
     below = np.stack([np.searchsorted(np.sort(prob[y == c, 1]), candidates) for c in (0, 1)], axis=1)
     total = np.bincount(y, minlength=2)
     confusion = np.stack([below, total - below], axis=2).astype(float)  # (candidates, true, predicted)

@@ -40,9 +40,7 @@ def evaluate_predictions(
     results: dict[str, dict] = {"pooled": {}, "mean_of_folds": {}}
     for name in METRICS.names():
         whole = bootstrap_ci(name, y_all, prob_all, groups=pooled["case"].to_numpy(), strata=y_all, **options)
-        mean = mean_over_folds(
-            name, y, prob, folds=fold, groups=by_fold["case"].to_numpy(), strata=y, **options
-        )
+        mean = mean_over_folds(name, y, prob, folds=fold, groups=by_fold["case"].to_numpy(), strata=y, **options)
         results["pooled"][name], results["mean_of_folds"][name] = whole.as_dict(), mean.as_dict()
     headline = "mean_of_folds" if by_fold["fold"].nunique() > 1 else "pooled"
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
@@ -92,9 +90,7 @@ def _checked(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame,
 
 
 def _averaged(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
-    rows = table.groupby(keys, sort=True).agg(
-        {"case": "first", "label": "first", **dict.fromkeys(columns, "mean")}
-    )
+    rows = table.groupby(keys, sort=True).agg({"case": "first", "label": "first", **dict.fromkeys(columns, "mean")})
     return rows.reset_index()
 
 

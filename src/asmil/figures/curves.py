@@ -40,9 +40,7 @@ def roc_figure(curves: Sequence[Curve]) -> Figure:
     figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
     _draw(axes, curves)
-    axes.set(
-        xlim=(0, 1), ylim=(0, 1.01), xlabel="false positive rate", ylabel="true positive rate", aspect="equal"
-    )
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     add_legend(axes, loc="lower right")
     return figure
 
@@ -87,13 +85,9 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     for (row, column), count in np.ndenumerate(counts):
         opacity = 0.06 + 0.5 * float(share[row, column])
         axes.add_patch(
-            Rectangle(
-                (column - 0.48, row - 0.48), 0.96, 0.96, facecolor=SERIES[0], alpha=opacity, linewidth=0
-            )
+            Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=SERIES[0], alpha=opacity, linewidth=0)
         )
-        axes.text(
-            column, row, f"{count}", ha="center", va="center", color=INK, size=15 if len(classes) < 5 else 10
-        )
+        axes.text(column, row, f"{count}", ha="center", va="center", color=INK, size=15 if len(classes) < 5 else 10)
         if len(classes) < 5:
             text = f"{share[row, column]:.0%} of row"
             axes.text(column, row + 0.2, text, ha="center", va="center", color=MUTED, size=SMALL_PT)
@@ -108,17 +102,13 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def score_histogram_figure(
-    groups: Mapping[str, np.ndarray], *, xlabel: str = "predicted probability"
-) -> Figure:
+def score_histogram_figure(groups: Mapping[str, np.ndarray], *, xlabel: str = "predicted probability") -> Figure:
     """Histograms of values in 0 to 1 (probabilities, tile AUROC), one colour per group."""
     figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
     bins = np.linspace(0, 1, 21).tolist()
     for (name, values), colour in zip(groups.items(), SERIES, strict=False):
         axes.hist(values, bins=bins, histtype="stepfilled", facecolor=colour, alpha=0.35)
-        axes.hist(
-            values, bins=bins, histtype="step", color=colour, linewidth=1.2, label=f"{name} ({len(values)})"
-        )
+        axes.hist(values, bins=bins, histtype="step", color=colour, linewidth=1.2, label=f"{name} ({len(values)})")
     axes.set(xlim=(0, 1), xlabel=xlabel, ylabel="slides")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if len(groups) > 1:
@@ -201,9 +191,7 @@ def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
         axes.hist(shown, bins=bins, weights=share, histtype="stepfilled", facecolor=colour, alpha=0.3)
         axes.hist(shown, bins=bins, weights=share, histtype="step", color=colour, linewidth=1.3, label=name)
     axes.axvline(1, color=MUTED, linewidth=0.9, dashes=(4, 3))
-    axes.text(
-        1.1, 0.99, "uniform", transform=axes.get_xaxis_transform(), va="top", color=MUTED, size=SMALL_PT
-    )
+    axes.text(1.1, 0.99, "uniform", transform=axes.get_xaxis_transform(), va="top", color=MUTED, size=SMALL_PT)
     axes.set(
         xscale="log",
         xlabel="weight × tiles (1 = uniform; outermost bins hold all beyond)",

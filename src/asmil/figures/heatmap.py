@@ -150,9 +150,7 @@ def draw_outlines(
             ImageDraw.Draw(mask).ellipse([x - radius, y - radius, x + radius, y + radius], fill=fill)
     result = picture.astype(np.float64)
     for mask, rgb in ((halo, (20, 20, 24)), (line, colour)):
-        opacity = (
-            np.asarray(mask.resize((width, height), Image.Resampling.BOX), dtype=np.float64)[..., None] / 255
-        )
+        opacity = np.asarray(mask.resize((width, height), Image.Resampling.BOX), dtype=np.float64)[..., None] / 255
         result = result * (1 - opacity) + np.array(rgb) * opacity
     return (result + 0.5).astype(np.uint8)
 
@@ -201,9 +199,7 @@ def heatmap_figure(
     marks: dict[str, Any] = {"outlines": outlines, "points": points}
     plain = draw_outlines(enlarge(thumbnail), slide_size=slide_size, **marks)
     shape = plain.shape[0] / plain.shape[1]
-    figure = Figure(
-        figsize=(12.6, max(2.4, 4.0 * shape + 1.0)), dpi=120, layout="constrained", facecolor="white"
-    )
+    figure = Figure(figsize=(12.6, max(2.4, 4.0 * shape + 1.0)), dpi=120, layout="constrained", facecolor="white")
     axes = figure.subplots(1, 3)
     axes[0].imshow(plain)
     tops = {"percentile": 1.0, "raw": float(times_uniform(values).max(initial=1e-12))}
@@ -251,9 +247,7 @@ def tile_strip(
     strip = np.zeros((tile_px, max(len(tiles), 1) * (tile_px + gap_px) - gap_px, 4), dtype=np.uint8)
     font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size=tile_px / 8)
     for i, tile in enumerate(tiles):
-        picture = Image.fromarray(np.asarray(tile)[..., :3]).resize(
-            (tile_px, tile_px), Image.Resampling.BICUBIC
-        )
+        picture = Image.fromarray(np.asarray(tile)[..., :3]).resize((tile_px, tile_px), Image.Resampling.BICUBIC)
         if i < len(captions):
             top = round(tile_px * 0.82)
             band = Image.new("RGB", (tile_px, tile_px - top), (24, 26, 28))

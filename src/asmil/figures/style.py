@@ -21,9 +21,7 @@ CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
 TEXT_PT, SMALL_PT = 9.0, 8.0
 
 
-def new_figure(
-    *, width_in: float = 4.2, height_in: float = 3.2, panels: int = 1
-) -> tuple[Figure, list[Axes]]:
+def new_figure(*, width_in: float = 4.2, height_in: float = 3.2, panels: int = 1) -> tuple[Figure, list[Axes]]:
     """A transparent figure with `panels` axes stacked on one x axis, styled."""
     figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
@@ -56,8 +54,6 @@ def add_legend(axes: Axes, *, loc: Any = "best") -> None:
     """A frameless legend of all labelled artists, in the ink colour."""
     if not axes.get_legend_handles_labels()[0]:
         return
-    legend = axes.legend(
-        frameon=False, fontsize=SMALL_PT, labelcolor=INK, handlelength=1.4, borderaxespad=0.3, loc=loc
-    )
+    legend = axes.legend(frameon=False, fontsize=SMALL_PT, labelcolor=INK, handlelength=1.4, borderaxespad=0.3, loc=loc)
     for text in legend.get_texts():
         text.set_parse_math(False)  # class and slide names are data: "$" must not start a formula

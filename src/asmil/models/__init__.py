@@ -50,9 +50,7 @@ def create_model(name: str, *, in_dim: int, n_classes: int, **options: Any) -> "
             close = difflib.get_close_matches(option, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             listed = ", ".join(f"{key}={value!r}" for key, value in known.items())
-            raise ConfigError(
-                f"the model {name!r} has no option {option!r}", fix=f"{hint}its options: {listed}"
-            )
+            raise ConfigError(f"the model {name!r} has no option {option!r}", fix=f"{hint}its options: {listed}")
     return MODELS[name](in_dim, n_classes, **options)
 
 
@@ -78,9 +76,7 @@ def model_info(name: str) -> ModelInfo:
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id == "PAPER"
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "PAPER"
     }
     description = (ast.get_docstring(tree) or "").splitlines()[0]
     return ModelInfo(key, description, constants.get("PAPER", ""))

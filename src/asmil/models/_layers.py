@@ -47,9 +47,7 @@ class Projection(nn.Module):
             found=(in_dim, dim),
             fix="check in_dim and dim",
         )
-        require(
-            0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.25 is usual, 0 is none"
-        )
+        require(0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.25 is usual, 0 is none")
         self.linear = nn.Linear(in_dim, dim, bias=bias)
         self.dropout = nn.Dropout(dropout)
 

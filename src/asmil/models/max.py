@@ -33,9 +33,7 @@ class MaxPooling(nn.Module):
     ):
         super().__init__()
         levels = ("embedding", "instance")
-        require(
-            level in levels, "there is no such level of max pooling", found=level, fix=f"use one of {levels}"
-        )
+        require(level in levels, "there is no such level of max pooling", found=level, fix=f"use one of {levels}")
         dim = default_dim(in_dim) if dim is None else dim
         self.level = level
         self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)

@@ -62,9 +62,7 @@ class RunFiles:
             f"prob_{c}" for c in self.classes if f"prob_{c}" not in table
         ]
         if missing:
-            raise RunError(
-                f"{self.folder / 'predictions.csv'} lacks columns", found=f"no {', '.join(missing)}"
-            )
+            raise RunError(f"{self.folder / 'predictions.csv'} lacks columns", found=f"no {', '.join(missing)}")
         if "case" not in table:
             table["case"] = table["slide"]
         if "predicted" not in table:
@@ -117,9 +115,7 @@ class RunFiles:
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Wall time by stage."""
-        return {
-            str(k): float(v) for k, v in (self.metrics.get("seconds") or self._json("seconds.json")).items()
-        }
+        return {str(k): float(v) for k, v in (self.metrics.get("seconds") or self._json("seconds.json")).items()}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -133,15 +129,11 @@ class RunFiles:
     @cached_property
     def logs(self) -> list[pd.DataFrame]:
         """One table per training, one row per epoch, in the order of `cells`."""
-        return [
-            pd.read_csv(cell.folder / "log.csv") for cell in self.cells if (cell.folder / "log.csv").is_file()
-        ]
+        return [pd.read_csv(cell.folder / "log.csv") for cell in self.cells if (cell.folder / "log.csv").is_file()]
 
     def logged(self, column: str) -> list[np.ndarray]:
         """A column of every log that has it, as float (epochs,) with NaN where blank."""
-        found = [
-            pd.to_numeric(log[column], errors="coerce").to_numpy(float) for log in self.logs if column in log
-        ]
+        found = [pd.to_numeric(log[column], errors="coerce").to_numpy(float) for log in self.logs if column in log]
         return [values for values in found if np.isfinite(values).any()]
 
     def weight_samples(self) -> dict[str, np.ndarray]:
@@ -168,9 +160,7 @@ class RunFiles:
     @cached_property
     def _test_slides(self) -> dict[Path, set[str]]:
         tables = {cell.folder: _read_table(cell.folder / "predictions.csv") for cell in self.cells}
-        return {
-            folder: set(t.slide[t.part == "test"] if "part" in t else t.slide) for folder, t in tables.items()
-        }
+        return {folder: set(t.slide[t.part == "test"] if "part" in t else t.slide) for folder, t in tables.items()}
 
     def tiles(self, slide: str) -> SlideTiles | None:
         """Geometry of a slide's tiles from its feature file; None without file or coordinates."""

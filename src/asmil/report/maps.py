@@ -72,9 +72,7 @@ def write_heatmaps(run_folder: str | Path, slides: Iterable[str] | None = None) 
         )
         png, geojson = Path(f"{stem}.png"), Path(f"{stem}.geojson")
         written.append(write_png(figure, png))
-        written.append(
-            tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px)
-        )
+        written.append(tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px))
     return written
 
 
@@ -154,10 +152,7 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     place: dict[str, Any] = {"tile_level0_px": tiles.tile_level0_px, "slide_size": tiles.slide_size}
     ink: dict[str, Any] = {"outlines": outlines, "points": points}
     plain = draw_outlines(enlarge(thumbnail), slide_size=tiles.slide_size, **ink)
-    maps = {
-        s: heatmap(thumbnail, tiles.level0_xy, attention, scale=s, **place, **ink)
-        for s in ("percentile", "raw")
-    }
+    maps = {s: heatmap(thumbnail, tiles.level0_xy, attention, scale=s, **place, **ink) for s in ("percentile", "raw")}
     uniform = times_uniform(attention)
     order = np.argsort(-attention, kind="stable")
     shown = min(STRIP_TILES, len(order))
@@ -170,13 +165,9 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
         "tiles": len(attention),
         "highest": float(uniform.max()),
         "annotated": outlines is not None or points is not None,
-        "pictures": {
-            name: image_data_uri(p, max_px=EMBEDDED_PX) for name, p in {"slide": plain, **maps}.items()
-        },
+        "pictures": {name: image_data_uri(p, max_px=EMBEDDED_PX) for name, p in {"slide": plain, **maps}.items()},
         "top": _strip(files, row, tiles=tiles, thumbnail=thumbnail, indices=order[:shown], uniform=uniform),
-        "bottom": _strip(
-            files, row, tiles=tiles, thumbnail=thumbnail, indices=order[::-1][:shown], uniform=uniform
-        ),
+        "bottom": _strip(files, row, tiles=tiles, thumbnail=thumbnail, indices=order[::-1][:shown], uniform=uniform),
         "aspect": plain.shape[1] / plain.shape[0],
         "bar": None,
     }
@@ -197,22 +188,14 @@ def _strip(
     uniform: np.ndarray,
 ) -> str:
     boxes = tiles.level0_xy[indices]
-    cut = _from_slide(files, row["slide"], boxes=boxes, tiles=tiles) or _from_thumbnail(
-        thumbnail, boxes, tiles=tiles
-    )
+    cut = _from_slide(files, row["slide"], boxes=boxes, tiles=tiles) or _from_thumbnail(thumbnail, boxes, tiles=tiles)
     return image_data_uri(tile_strip(cut, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
 
 
-def _from_slide(
-    files: RunFiles, slide: str, *, boxes: np.ndarray, tiles: SlideTiles
-) -> list[np.ndarray] | None:
+def _from_slide(files: RunFiles, slide: str, *, boxes: np.ndarray, tiles: SlideTiles) -> list[np.ndarray] | None:
     """Tiles read from the slide file, or None where the file is not at hand or not readable."""
     folder = files.config.get("slides")
-    path = (
-        next((p for p in scan_slides(folder) if p.stem == slide), None)
-        if folder and Path(folder).is_dir()
-        else None
-    )
+    path = next((p for p in scan_slides(folder) if p.stem == slide), None) if folder and Path(folder).is_dir() else None
     if path is None or tiles.slide_mpp is None:
         return None
     side_um = tiles.tile_level0_px * tiles.slide_mpp
@@ -221,9 +204,7 @@ def _from_slide(
         with open_slide(path, mpp=tiles.slide_mpp) as opened:
             corners = boxes.round().astype(int)
             return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in corners]
-    except (
-        SlideError
-    ):  # the report of a finished run must not depend on slides that were moved or damaged since
+    except SlideError:  # the report of a finished run must not depend on slides that were moved or damaged since
         return None
 
 

@@ -15,9 +15,7 @@ def _rates(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Per row of `weights` (samples, slides), the x and y of the curve, one point per distinct score."""
     order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(
-        np.append(np.diff(score[order]) != 0, True)
-    )  # tied slides are called positive together
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # tied slides are called positive together
     hits = np.cumsum(weights[:, order] * y[order], axis=1)[:, last]
     alarms = np.cumsum(weights[:, order] * ~y[order], axis=1)[:, last]
     for hit, alarm in zip(hits, alarms, strict=True):
@@ -27,9 +25,7 @@ def _rates(
         if kind == "roc":
             yield np.append(0.0, alarm / alarm[-1]), recall
         else:
-            found = (
-                hit > 0
-            )  # before the first hit recall stays 0: the curve starts at the first hit's precision
+            found = hit > 0  # before the first hit recall stays 0: the curve starts at the first hit's precision
             precision = hit[found] / (hit[found] + alarm[found])
             yield np.append(0.0, recall[1:][found]), np.append(precision[0], precision)
 
@@ -65,9 +61,7 @@ def rate_curve(
     # trapezoids are right for ROC; average precision is the sum of steps, as scikit-learn defines it
     level = (height[1:] + height[:-1]) / 2 if kind == "roc" else height[1:]
     area = float(np.sum(np.diff(x) * level))
-    return Curve(
-        GRID, np.interp(GRID, x, height), f"{label} {area:.3f}".strip(), low=low, high=high, faint=faint
-    )
+    return Curve(GRID, np.interp(GRID, x, height), f"{label} {area:.3f}".strip(), low=low, high=high, faint=faint)
 
 
 def reliability(correct: np.ndarray, probability: np.ndarray, *, bins: int = 8) -> dict[str, np.ndarray]:

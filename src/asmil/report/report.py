@@ -29,9 +29,7 @@ def write_report(run_folder: str | Path, *, heatmaps: int = 8) -> Path:
         RunError: the folder has no predictions, or attention and features disagree.
     """
     files = RunFiles(run_folder)
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = sections.number
     page = environment.from_string(_resource("template.html.jinja")).render(
         style=Markup(_resource("style.css")),

@@ -115,9 +115,7 @@ def protocol(files: RunFiles) -> dict[str, Any]:
         "Test slides took part in no choice and were predicted once, by the chosen epoch."
     )
     if seeds > 1:
-        says.append(
-            f"Each fold was trained with {seeds} seeds; probabilities and attention are means over them."
-        )
+        says.append(f"Each fold was trained with {seeds} seeds; probabilities and attention are means over them.")
     says.append(
         "Intervals are 95 % bootstrap intervals over patients. They hold for patients like these, "
         "not for another hospital or scanner."
@@ -150,9 +148,7 @@ def cohort(files: RunFiles) -> list[dict[str, Any]]:
     rows = []
     for label, group in table.groupby("label", sort=True):
         cases = group["case"].nunique() if "case" in group else len(group)
-        rows.append(
-            {"label": label, "slides": len(group), "cases": cases, "tested": int(tested.get(label, 0))}
-        )
+        rows.append({"label": label, "slides": len(group), "cases": cases, "tested": int(tested.get(label, 0))})
     return rows
 
 
@@ -255,9 +251,7 @@ def attention_figures(files: RunFiles) -> dict[str, Markup]:
         by_slide = pd.to_numeric(files.predictions["tile_auroc"], errors="coerce").dropna().to_numpy()
         if len(by_slide):
             groups = {"slides with annotation": by_slide}
-            figures["tile_auroc"] = curves.score_histogram_figure(
-                groups, xlabel="tile AUROC within the slide"
-            )
+            figures["tile_auroc"] = curves.score_histogram_figure(groups, xlabel="tile AUROC within the slide")
     return {name: Markup(figure_svg(figure, title=FIGURE_TITLES[name])) for name, figure in figures.items()}
 
 

@@ -54,17 +54,11 @@ class Canvas:
             return np.tile(patch, repeats)[:height, :width]
         coarse = max(1, int(cell_px // 8))
         picture = self._grains((width // coarse + 1, height // coarse + 1), cell_px / coarse)
-        return (
-            _resized(picture, self.size_px, Image.Resampling.BILINEAR)
-            if coarse > 1
-            else picture[:height, :width]
-        )
+        return _resized(picture, self.size_px, Image.Resampling.BILINEAR) if coarse > 1 else picture[:height, :width]
 
     def _grains(self, size_px: tuple[int, int], cell_px: float) -> np.ndarray:
         shape = [max(2, round(side / cell_px) + 1) for side in size_px[::-1]]
-        return _resized(
-            self.rng.standard_normal(shape, dtype=np.float32) * 1.25, size_px, Image.Resampling.BICUBIC
-        )
+        return _resized(self.rng.standard_normal(shape, dtype=np.float32) * 1.25, size_px, Image.Resampling.BICUBIC)
 
     @cached_property
     def _cytoplasm(self) -> np.ndarray:
@@ -104,8 +98,7 @@ class Canvas:
         """Corners (64, 2) of an irregular region about a centre, inside the picture, in pixels (x, y)."""
         angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
         wobble = sum(
-            self.rng.normal(0, 0.22 / k) * np.cos(k * angle + self.rng.uniform(0, 2 * np.pi))
-            for k in range(1, 6)
+            self.rng.normal(0, 0.22 / k) * np.cos(k * angle + self.rng.uniform(0, 2 * np.pi)) for k in range(1, 6)
         )
         radius = radius_px * np.clip(1 + wobble, 0.4, 1.6)
         corners = np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], 1)

@@ -38,9 +38,7 @@ def open_slide(
     path = Path(path)
     if not path.is_file():
         what = "a slide is a file, not a folder" if path.is_dir() else "there is no such slide file"
-        raise SlideError(
-            what, found=path, fix="give the path of one file; `scan_slides` lists those in a folder"
-        )
+        raise SlideError(what, found=path, fix="give the path of one file; `scan_slides` lists those in a folder")
     if path.stat().st_size == 0:
         raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")
     name = reader or _find_reader(path)
@@ -69,9 +67,7 @@ def _find_reader(path: Path) -> str:
     )
 
 
-def _resolve_mpp(
-    source: Reader, *, path: Path, mpp: float | None, objective: float | None
-) -> tuple[float, str]:
+def _resolve_mpp(source: Reader, *, path: Path, mpp: float | None, objective: float | None) -> tuple[float, str]:
     """The mpp of level 0, and where it is from."""
     if mpp is not None:
         return _given(mpp, path=path), "--slide-mpp"

@@ -66,9 +66,7 @@ def plan_region(
     return Region(level, (x0, y0), (w, h), out_size, (left, top, right, bottom))
 
 
-def _span(
-    start: float, side: float, *, down: float, level_px: int, out_px: int
-) -> tuple[int, int, float, float]:
+def _span(start: float, side: float, *, down: float, level_px: int, out_px: int) -> tuple[int, int, float, float]:
     """Along one axis: origin in level-0 pixels, length in level pixels, and the box within what is read."""
     low, high = start / down, (start + side) / down
     margin = FILTER_SUPPORT * max(1.0, (high - low) / out_px) + 1
@@ -106,9 +104,9 @@ def plan_blocks(regions: Sequence[Region], levels: Sequence[Level], *, block_px:
     """
     groups: dict[tuple, list[int]] = {}
     for index, region in enumerate(regions):
-        groups.setdefault(
-            _group(region, index, down=levels[region.level].downsample, block_px=block_px), []
-        ).append(index)
+        groups.setdefault(_group(region, index, down=levels[region.level].downsample, block_px=block_px), []).append(
+            index
+        )
     blocks: list[Block] = []
     for members in groups.values():
         block = _bounding(regions, members, down=levels[regions[members[0]].level].downsample)

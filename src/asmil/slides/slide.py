@@ -62,14 +62,11 @@ class Slide:
         self.vendor, self.objective, self.bounds = source.vendor, source.objective, source.bounds
         self.size = source.level_sizes[0]
         self.levels = tuple(
-            Level(size, down, mpp * down)
-            for size, down in zip(source.level_sizes, source.downsamples, strict=True)
+            Level(size, down, mpp * down) for size, down in zip(source.level_sizes, source.downsamples, strict=True)
         )
         self._source = source
 
-    def read(
-        self, level0_xy: Sequence[int] | np.ndarray, size_px: int | tuple[int, int], *, mpp: float
-    ) -> np.ndarray:
+    def read(self, level0_xy: Sequence[int] | np.ndarray, size_px: int | tuple[int, int], *, mpp: float) -> np.ndarray:
         """Read a rectangle whose top-left corner is `level0_xy`, at any scale the slide has or is finer than.
 
         The pixels come from the coarsest level that is fine enough. Where that level is the scale asked for
@@ -171,9 +168,7 @@ class Slide:
             raise ScaleError("a scale is a positive number of um/px", found=mpp)
         return mpp / self.mpp
 
-    def _read_box(
-        self, box: tuple[float, float, float, float], out: tuple[int, int], level: int
-    ) -> np.ndarray:
+    def _read_box(self, box: tuple[float, float, float, float], out: tuple[int, int], level: int) -> np.ndarray:
         """Read an exact level-0 box as `out` pixels; in halves where it is too large to decode at once."""
         x, y, width, height = box
         if width * height > MAX_READ_PX * self.levels[level].downsample ** 2 and max(out) > 1:

@@ -86,9 +86,7 @@ def _stain(site: np.random.Generator, patient: np.random.Generator) -> np.ndarra
     return stain.astype(np.float32)
 
 
-def draw_slide(
-    rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, int], stain: np.ndarray
-) -> Drawing:
+def draw_slide(rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, int], stain: np.ndarray) -> Drawing:
     """Draw one slide; normal slides hold two to four crowds of lymphocytes, tumour slides at most one."""
     canvas = Canvas(rng, size_px)
     canvas.add_islands(int(rng.integers(1, 3)))
@@ -147,9 +145,7 @@ def _jpeg_tiles(level: Image.Image) -> Iterator[bytes]:
     for y in range(0, level.height, TIFF_TILE_PX):
         for x in range(0, level.width, TIFF_TILE_PX):
             tile = Image.new("RGB", (TIFF_TILE_PX, TIFF_TILE_PX), "white")
-            tile.paste(
-                level.crop((x, y, min(x + TIFF_TILE_PX, level.width), min(y + TIFF_TILE_PX, level.height)))
-            )
+            tile.paste(level.crop((x, y, min(x + TIFF_TILE_PX, level.width), min(y + TIFF_TILE_PX, level.height))))
             data = io.BytesIO()
             tile.save(data, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
             yield data.getvalue()
@@ -170,9 +166,7 @@ def _write_regions(path: Path, regions: dict[str, list[np.ndarray]]) -> None:
         write_json(path, {"type": "FeatureCollection", "features": features})
 
 
-def _write_awkward(
-    folder: Path, *, seed: int, size_px: tuple[int, int], mpp: float
-) -> list[tuple[str, str, str, str]]:
+def _write_awkward(folder: Path, *, seed: int, size_px: tuple[int, int], mpp: float) -> list[tuple[str, str, str, str]]:
     """A blank slide, one cut short in copying, and one without a scale; their rows of the labels."""
     rng = np.random.default_rng([seed, 9999])
     blank = np.full((size_px[1], size_px[0], 3), 246, np.uint8)

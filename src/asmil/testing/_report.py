@@ -77,9 +77,7 @@ def run_checks(
     expected = dict(expected_failures or {})
     names = [check.__name__ for check in checks]
     if unknown := sorted(set(expected) - set(names)):
-        raise ConfigError(
-            "no check of that name", found=", ".join(unknown), fix=f"the checks: {', '.join(names)}"
-        )
+        raise ConfigError("no check of that name", found=", ".join(unknown), fix=f"the checks: {', '.join(names)}")
     results = []
     for check in checks:
         message = ""

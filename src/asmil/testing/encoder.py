@@ -100,9 +100,7 @@ class _EncoderChecks:
         before = torch.get_rng_state()
         first = self._encode(self.tiles)
         _require(torch.equal(before, torch.get_rng_state()), "encoding draws random numbers")
-        _require(
-            torch.equal(first, self._encode(self.tiles)), "the same tiles give other features the second time"
-        )
+        _require(torch.equal(first, self._encode(self.tiles)), "the same tiles give other features the second time")
 
     def tensors_and_arrays(self) -> None:
         """A torch tensor gives what the same numpy array gives."""

@@ -224,9 +224,7 @@ class _ModelChecks:
         other.load_state_dict(torch.load(file, weights_only=True))
         ours, theirs = model(self.batch), other(self.batch)
         _require(torch.equal(ours.logits, theirs.logits), "logits differ after loading the state dict")
-        _require(
-            torch.equal(ours.attention, theirs.attention), "attention differs after loading the state dict"
-        )
+        _require(torch.equal(ours.attention, theirs.attention), "attention differs after loading the state dict")
 
     def input_is_left_alone(self) -> None:
         """The batch is not written to, in training or in evaluation."""
@@ -248,20 +246,14 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
-    fits = tensor.dim() == len(shape) and all(
-        s in (None, n) for n, s in zip(tensor.shape, shape, strict=True)
-    )
+    fits = tensor.dim() == len(shape) and all(s in (None, n) for n, s in zip(tensor.shape, shape, strict=True))
     _require(fits, f"{name} has shape {tuple(tensor.shape)} instead of {shape}")
 
 
 def _same(name: str, found: Tensor, wanted: Tensor) -> None:
-    _require(
-        found.shape == wanted.shape, f"{name} has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}"
-    )
+    _require(found.shape == wanted.shape, f"{name} has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}")
     difference = float((found - wanted).detach().abs().max())
-    _require(
-        difference <= 1e-5 * (1 + float(wanted.detach().abs().max())), f"{name} differ by {difference:.2g}"
-    )
+    _require(difference <= 1e-5 * (1 + float(wanted.detach().abs().max())), f"{name} differ by {difference:.2g}")
 
 
 def _finite(output: MILOutput) -> None:

@@ -92,9 +92,7 @@ def _check(
     min_tissue: float,
 ) -> None:
     if tuple(tissue.slide_size) != tuple(size):
-        raise TissueError(
-            "the tissue is that of another slide", found=f"{tissue.slide_size} px, the slide has {size}"
-        )
+        raise TissueError("the tissue is that of another slide", found=f"{tissue.slide_size} px, the slide has {size}")
     if tile_px < 1:
         raise TissueError("a tile has at least one pixel", found=f"tile_px {tile_px}")
     if not 0 <= overlap_px < tile_px:
@@ -125,9 +123,7 @@ def _positions(start: int, length: int, *, side: float, step: float) -> np.ndarr
     return start + offsets[offsets + side <= length + _EPSILON]
 
 
-def _tissue_fractions(
-    xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: shapely.MultiPolygon
-) -> np.ndarray:
+def _tissue_fractions(xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: shapely.MultiPolygon) -> np.ndarray:
     """Exact share of each tile's area inside the polygons, float64 (rows, columns).
 
     Tiles inside or outside altogether are settled by an index; the others are clipped, one row of tiles at a

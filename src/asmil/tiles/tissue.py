@@ -136,9 +136,7 @@ def otsu(rgb: np.ndarray, *, mpp: float) -> np.ndarray:
         boolean (h, w).
     """
     sigma = max(0.7, SMOOTHING_UM / mpp)
-    smooth = np.stack(
-        [ndimage.gaussian_filter(rgb[..., c].astype(np.float32), sigma) for c in range(3)], axis=-1
-    )
+    smooth = np.stack([ndimage.gaussian_filter(rgb[..., c].astype(np.float32), sigma) for c in range(3)], axis=-1)
     glass = np.clip(np.percentile(smooth.reshape(-1, 3), 99, axis=0), 225.0, 255.0).astype(np.float32)
     relative = np.minimum(smooth * (255.0 / glass), 255.0)
     red, green = relative[..., 0], relative[..., 1]

@@ -41,7 +41,7 @@ class Recipe:
     model: str
     model_options: dict[str, Any] = field(default_factory=dict)
     stabilizer: dict[str, Any] | None = field(default_factory=dict)
-    settings: TrainSettings = TrainSettings()
+    settings: TrainSettings = field(default_factory=TrainSettings)
     standardize: bool = True
     device: str = "cpu"
 
@@ -59,7 +59,7 @@ class Recipe:
         return model.to(self.device)
 
     def stabilize(self, model: nn.Module, bag: Bag) -> AttentionStabilizer | None:
-        """The stabiliser attached to a model, or None where none is wanted or the model has no attention (mean, max)."""
+        """The stabiliser attached to a model; None where none is wanted or the model has no attention (mean, max)."""
         if self.stabilizer is None:
             return None
         with torch.no_grad():
@@ -144,7 +144,12 @@ def train_cell(cell: Cell, job: _Job, bags: dict[str, Bag], *, progress: Progres
 
 
 def _write_models(
-    folder: Path, model: nn.Module, stabilizer: AttentionStabilizer | None, *, recipe: Recipe, result: FitResult
+    folder: Path,
+    model: nn.Module,
+    stabilizer: AttentionStabilizer | None,
+    *,
+    recipe: Recipe,
+    result: FitResult,
 ) -> None:
     # One key: the file format keeps several in no fixed order, and equal weights should be equal files.
     facts = {"asmil": json.dumps({"model": recipe.model, "best_epoch": result.best_epoch})}

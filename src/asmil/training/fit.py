@@ -68,15 +68,19 @@ def fit(
             if _should_stop(result, settings):
                 break
             row = {"epoch": epoch} | _train_epoch(
-                model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, epoch=epoch, seed=seed
+                model,
+                train,
+                optimizer=optimizer,
+                stabilizer=stabilizer,
+                settings=settings,
+                epoch=epoch,
+                seed=seed,
             )
             predictions = predict(model, val)
             row |= _validation(predictions, val)
             if _is_better(row, result, settings):
                 result.best_epoch, result.best_value, best = epoch, _selected(row, settings), _weights(model)
-            row |= _tell(
-                listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions
-            )
+            row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
             result.history.append(row)
             result.seconds = time.monotonic() - started
             if checkpoint and time.monotonic() - saved >= settings.checkpoint_seconds:
@@ -197,7 +201,9 @@ def _check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSetting
     if not len(train):
         raise CohortError("there are no training bags")
     if not len(val) and settings.select != "last":
-        raise CohortError("no validation bags, so no epoch can be selected", fix="give a validation part, or select='last'")
+        raise CohortError(
+            "no validation bags, so no epoch can be selected", fix="give a validation part, or select='last'"
+        )
     unlabelled = [bag.slide for part in (train, val) for bag in part if bag.label is None]
     if unlabelled:
         raise CohortError("bags without a label cannot be trained on", found=", ".join(unlabelled[:5]))

@@ -1,6 +1,7 @@
 """Listeners of `fit`: whatever is not learning. A listener is called as listener(event, **values).
 
-Events: "start" (model, settings), "epoch" (epoch, model, stabilizer, row, val: list of Prediction), "end" (model, result).
+Events: "start" (model, settings), "epoch" (epoch, model, stabilizer, row, val: list of Prediction), "end" (model,
+result).
 What a listener returns for "epoch" (a dict or None) is added to the epoch's row of the log. A listener with
 `state_dict` and `load_state_dict` is part of the checkpoint.
 """

@@ -49,7 +49,10 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     free = [p for name, p in named if p.dim() < 2 or _NOT_DECAYED.search(name)]
     decayed = [p for name, p in named if not (p.dim() < 2 or _NOT_DECAYED.search(name))]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
 
 

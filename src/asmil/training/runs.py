@@ -20,7 +20,18 @@ import pandas as pd
 from asmil.errors import RunError
 from asmil.files import safe_name, write_json, written_beside
 
-_PACKAGES = ("asmil", "torch", "numpy", "scipy", "scikit-learn", "h5py", "openslide-python", "openslide-bin", "timm")
+_TEXT = {"slide": str, "case": str, "label": str}  # a slide may be called "NA" or "007"
+_PACKAGES = (
+    "asmil",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "openslide-python",
+    "openslide-bin",
+    "timm",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Cell:
 
     def predictions(self) -> pd.DataFrame:
         """Validation and test rows: slide, case, label, part, prob_<class>..., fold, seed."""
-        table = pd.read_csv(self.folder / "predictions.csv", dtype={"slide": str, "case": str})
+        table = pd.read_csv(self.folder / "predictions.csv", dtype=_TEXT, na_filter=False)
         return table.assign(fold=self.fold, seed=self.seed)
 
     def log(self) -> pd.DataFrame:
@@ -66,7 +77,11 @@ class Run:
         """
         run = cls(folder)
         if not (run.folder / "identity.json").exists():
-            raise RunError(f"{folder} is not a run", found="no identity.json", fix="give a folder that `asmil run` or `asmil crossval` made")
+            raise RunError(
+                f"{folder} is not a run",
+                found="no identity.json",
+                fix="give a folder that `asmil run` or `asmil crossval` made",
+            )
         return run
 
     @classmethod
@@ -85,7 +100,9 @@ class Run:
             if changed:
                 found = "; ".join(f"{k} was {before.get(k)!r}, is {identity.get(k)!r}" for k in changed[:8])
                 raise RunError(
-                    f"{folder} holds a run made with other settings", found=found, fix="choose another --out, or delete the folder"
+                    f"{folder} holds a run made with other settings",
+                    found=found,
+                    fix="choose another --out, or delete the folder",
                 )
         write_json(path, identity)
         write_json(run.folder / "environment.json", environment())
@@ -166,7 +183,7 @@ def environment() -> dict[str, Any]:
     """Versions, device, processors and the commit of the code: what another person needs to repeat the run."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)

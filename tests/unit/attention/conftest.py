@@ -30,9 +30,7 @@ class Packed(nn.Module):
     def forward(self, batch: BagBatch) -> Output:
         tiles = self.drop(self.norm(self.layer(batch.features)).relu())
         scores = self.attention(tiles)
-        bags = [
-            (z.softmax(0).mean(1) @ x) for z, x in zip(batch.split(scores), batch.split(tiles), strict=True)
-        ]
+        bags = [(z.softmax(0).mean(1) @ x) for z, x in zip(batch.split(scores), batch.split(tiles), strict=True)]
         return Output(self.classifier(torch.stack(bags)), scores)
 
 
@@ -54,9 +52,7 @@ class ClamLike(nn.Module):
 
     def __init__(self, dim: int = 5, rows: int = 2):
         super().__init__()
-        self.attention_net = nn.Sequential(
-            nn.Linear(dim, 6), nn.ReLU(), nn.Dropout(0.25), GatedAttention(6, rows)
-        )
+        self.attention_net = nn.Sequential(nn.Linear(dim, 6), nn.ReLU(), nn.Dropout(0.25), GatedAttention(6, rows))
         self.classifiers = nn.Linear(6, 1)
 
     def forward(self, tiles: Tensor, *, label: Tensor | None = None):

@@ -148,9 +148,7 @@ def test_claims_9_and_11_every_attention_parameter_gets_gradient_and_it_does_not
     for tiles in (50, 5000):
         torch.manual_seed(3)
         model = toys.ClamLike()
-        stabilizer = AttentionStabilizer(
-            model, scores="attention_net.3.attention_c", beta=1, init="independent"
-        )
+        stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c", beta=1, init="independent")
         output = model.train()(torch.randn(tiles, 5))
         (output[0].square().sum() * 0 + stabilizer.loss()).backward()
         norms[tiles] = {n: float(p.grad.norm()) for n, p in model.attention_net.named_parameters()}
@@ -197,9 +195,7 @@ def test_claim_12_the_anchor_moves_after_the_step_and_the_momentum_is_configurab
     train(model, stabilizer, optimizer, [toys.batch(5, 8)] * 2)
     assert torch.equal(stabilizer.anchor.module.layer.weight, start)  # momentum 1
     train(model, stabilizer, optimizer, [toys.batch(5, 8)])
-    assert torch.equal(
-        stabilizer.anchor.module.layer.weight, model.layer.weight
-    )  # momentum 0, after the step
+    assert torch.equal(stabilizer.anchor.module.layer.weight, model.layer.weight)  # momentum 0, after the step
     assert {0, 1, 2} <= set(seen)
 
 

@@ -34,21 +34,15 @@ def test_clam_by_module_name_and_by_output(toys, scores):
     model = without_dropout(toys.ClamLike())
     stabilizer = AttentionStabilizer(model, scores=scores, beta=0.5)
     raw = model(TILES, label=torch.tensor([0]))[3]
-    assert float(stabilizer.loss()) == pytest.approx(
-        0.5 * kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7
-    )
-    assert stabilizer.statistics()["kl"] == pytest.approx(
-        kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7
-    )
+    assert float(stabilizer.loss()) == pytest.approx(0.5 * kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7)
+    assert stabilizer.statistics()["kl"] == pytest.approx(kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7)
 
 
 def test_multi_head_rows_along_the_last_axis(toys):
     model = toys.MultiHead()
     stabilizer = AttentionStabilizer(model, scores=lambda output: output[1], beta=1)
     _, scores = model(TILES[None])
-    assert float(stabilizer.loss()) == pytest.approx(
-        kl(scores.detach(), scores.detach(), 2), rel=1e-5, abs=2e-7
-    )
+    assert float(stabilizer.loss()) == pytest.approx(kl(scores.detach(), scores.detach(), 2), rel=1e-5, abs=2e-7)
 
 
 def test_padded_batches_by_a_mask_of_the_inputs(toys):
@@ -230,9 +224,7 @@ def test_a_frozen_anchor_stays_and_an_independent_one_differs(toys):
         model(toys.batch(6, 4))
         assert frozen.loss().isfinite()
         frozen.update()
-    assert all(
-        torch.equal(a, b) for a, b in zip(start.values(), frozen.anchor.state_dict().values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(start.values(), frozen.anchor.state_dict().values(), strict=True))
     assert frozen.statistics()["momentum"] == 1
 
 

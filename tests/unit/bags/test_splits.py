@@ -40,10 +40,7 @@ def test_our_own_file_comes_back(cohort, tmp_path):
 def test_summary_counts_slides_patients_and_classes(cohort):
     summary = make_splits(cohort, folds=3).summary()
     assert summary["part"].tolist() == ["train", "val", "test"] * 3
-    assert (
-        summary.groupby("fold")[["slides", "patients", "x", "y"]].sum().values.tolist()
-        == [[24, 12, 12, 12]] * 3
-    )
+    assert summary.groupby("fold")[["slides", "patients", "x", "y"]].sum().values.tolist() == [[24, 12, 12, 12]] * 3
 
 
 def test_clam_files_plain_and_bool(cohort, tmp_path):
@@ -54,9 +51,7 @@ def test_clam_files_plain_and_bool(cohort, tmp_path):
     splits = read_splits(tmp_path, cohort)
     assert splits.folds == [0, 1, 2]
     assert tuple(map(tuple, splits.fold(2))) == tuple(map(tuple, parts))
-    flags = {
-        p: [s in part for s in cohort.slides] for p, part in zip(("train", "val", "test"), parts, strict=True)
-    }
+    flags = {p: [s in part for s in cohort.slides] for p, part in zip(("train", "val", "test"), parts, strict=True)}
     only_bool = tmp_path / "bool"
     only_bool.mkdir()
     pd.DataFrame(flags, index=cohort.slides).to_csv(only_bool / "splits_0_bool.csv")
@@ -81,9 +76,7 @@ def test_fold_column(cohort):
 
 
 def test_acmil_json_by_patient_names(cohort, tmp_path):
-    names = {
-        f"{part}_names": ps for part, ps in (("train", range(6)), ("val", (6, 7)), ("test", range(8, 12)))
-    }
+    names = {f"{part}_names": ps for part, ps in (("train", range(6)), ("val", (6, 7)), ("test", range(8, 12)))}
     content = {key: [f"p{i:02d}" for i in patients] for key, patients in names.items()}
     (tmp_path / "split_1.json").write_text(json.dumps(content))
     assert read_splits(tmp_path, cohort).fold(0).val == slides_of(6, 7)

@@ -70,9 +70,7 @@ def test_failures_are_a_csv_that_reads_back(tmp_path):
     outcome.write(tmp_path / "run" / "failures.csv")
     with (tmp_path / "run" / "failures.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert rows == [
-        {"name": "b", "result": "failed", "stage": "open", "reason": 'says "no", twice\nand more'}
-    ]
+    assert rows == [{"name": "b", "result": "failed", "stage": "open", "reason": 'says "no", twice\nand more'}]
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["failures.csv"]
 
 

@@ -75,9 +75,7 @@ def test_a_bow_tie_is_repaired_and_said(tmp_path):
 
 
 def asap(kind="Polygon", corners=((0, 0), (4, 0), (4, 4), (0, 4)), group="Tumor"):
-    points = "".join(
-        f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in reversed([*enumerate(corners)])
-    )
+    points = "".join(f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in reversed([*enumerate(corners)]))
     return (
         f'<ASAP_Annotations><Annotations><Annotation Name="a" Type="{kind}" PartOfGroup="{group}">'
         f"<Coordinates>{points}</Coordinates></Annotation></Annotations>"
@@ -148,8 +146,6 @@ def test_real_files(data_dir):
     camelyon = read_annotations(data_dir / "tables" / "camelyon16" / "tumor_polygons" / "Tumor_016.json")
     assert any("2 negative" in note for note in camelyon.notes)
     assert camelyon.areas["positive"].intersection(camelyon.areas["negative"]).area == pytest.approx(0, abs=1)
-    nuclei = [
-        read_annotations(path) for path in sorted((data_dir / "colon" / "annotations").glob("*.geojson"))
-    ]
+    nuclei = [read_annotations(path) for path in sorted((data_dir / "colon" / "annotations").glob("*.geojson"))]
     assert sum(len(a.points_of(["Epithelial"])) for a in nuclei) == 7722
     assert sum(len(np.concatenate(list(a.points.values()))) for a in nuclei) == 22444

@@ -78,9 +78,7 @@ def test_repeated_splits_do_not_narrow_the_interval():
     options = {"groups": np.arange(40), "strata": y}
     once = mean_over_folds("auroc", y, prob, folds=np.zeros(40), **options)
     options = {"groups": np.tile(np.arange(40), 2), "strata": np.tile(y, 2)}
-    twice = mean_over_folds(
-        "auroc", np.tile(y, 2), np.tile(prob, (2, 1)), folds=np.repeat([0, 1], 40), **options
-    )
+    twice = mean_over_folds("auroc", np.tile(y, 2), np.tile(prob, (2, 1)), folds=np.repeat([0, 1], 40), **options)
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
 
 

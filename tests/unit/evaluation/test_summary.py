@@ -28,9 +28,7 @@ def test_seeds_are_averaged_and_patients_counted(table):
     assert (result["n_slides"], result["n_patients"]) == (24, 12)
     assert np.sum(result["confusion"]) == 24
     assert result["test_is"] == "mean_of_folds"
-    assert result["test"]["auroc"]["value"] == pytest.approx(
-        np.mean([f["auroc"] for f in result["per_fold"]])
-    )
+    assert result["test"]["auroc"]["value"] == pytest.approx(np.mean([f["auroc"] for f in result["per_fold"]]))
     assert [v["seed"] for v in result["per_seed"]["values"]] == [1, 2]
     assert result["per_seed"]["spread"]["auroc"]["sd"] > 0
     json.dumps(result, allow_nan=False)

@@ -58,9 +58,7 @@ def test_references_resolve():
     svg = figure_svg(_roc())
     root = ElementTree.fromstring(svg)
     known = {element.get("id") for element in root.iter()}
-    used = {
-        v.split("#")[1].rstrip(")") for e in root.iter() for k, v in e.items() if "#f" in v and "clip" in k
-    }
+    used = {v.split("#")[1].rstrip(")") for e in root.iter() for k, v in e.items() if "#f" in v and "clip" in k}
     assert used
     assert used <= known
 

@@ -12,9 +12,7 @@ from asmil.testing import check_model
 
 
 def one_bag(tiles, in_dim, dtype=torch.float32):
-    return BagBatch.from_bags(
-        Bag(torch.randn(tiles, in_dim, generator=torch.Generator().manual_seed(2)).to(dtype))
-    )
+    return BagBatch.from_bags(Bag(torch.randn(tiles, in_dim, generator=torch.Generator().manual_seed(2)).to(dtype)))
 
 
 @pytest.mark.parametrize("std", [0.02, 1e-6])

@@ -89,9 +89,7 @@ def _write_slide(folder: Path, name: str, *, positive: bool, random: np.random.G
     with h5py.File(folder / "features" / f"{name}.h5", "w") as file:
         file["features"] = random.normal(size=(len(level0_xy), 4)).astype(np.float16)
         file["coords"] = level0_xy
-        file.attrs.update(
-            patch_size_level0=SIDE, slide_mpp=0.5, mpp=1.0, level0_width=size[0], level0_height=size[1]
-        )
+        file.attrs.update(patch_size_level0=SIDE, slide_mpp=0.5, mpp=1.0, level0_width=size[0], level0_height=size[1])
     _write_geojson(folder / "tissue" / f"{name}.geojson", tissue, name="Tissue")
     if positive:
         _write_geojson(folder / "annotations" / f"{name}.geojson", tumour, name="tumour")
@@ -106,9 +104,7 @@ def _write_geojson(path: Path, geometry, *, name: str) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
 
 
-def _write_cell(
-    cell: Path, slides: list[str], *, truth: dict, epochs: int, random: np.random.Generator
-) -> None:
+def _write_cell(cell: Path, slides: list[str], *, truth: dict, epochs: int, random: np.random.Generator) -> None:
     with h5py.File(cell / "attention.h5", "w") as file:
         for slide in slides:
             score = 3.5 * truth[slide] + random.normal(scale=0.7, size=len(truth[slide]))
@@ -174,9 +170,7 @@ def _write_root(
         "momentum": 0.999, "folds": 3, "seeds": 2, "epochs": 25,
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    (folder / "environment.json").write_text(
-        json.dumps({"python": "3.12", "packages": {"torch": "2.9", "timm": None}})
-    )
+    (folder / "environment.json").write_text(json.dumps({"python": "3.12", "packages": {"torch": "2.9", "timm": None}}))
     pd.DataFrame(
         [
             {

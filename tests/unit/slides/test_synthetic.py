@@ -141,9 +141,7 @@ def test_no_optional_package_is_needed(tmp_path):
     assert openslide.OpenSlide(tmp_path / "a.tif").dimensions == (600, 600)
 
 
-@pytest.mark.parametrize(
-    "options", [{"patients": 1}, {"size_px": (500, 900)}, {"slides_per_patient": (2, 1)}]
-)
+@pytest.mark.parametrize("options", [{"patients": 1}, {"size_px": (500, 900)}, {"slides_per_patient": (2, 1)}])
 def test_a_cohort_that_cannot_be_drawn_is_refused(tmp_path, options):
     with pytest.raises(SlideError, match="cannot be drawn"):
         make_slides(tmp_path, **options)

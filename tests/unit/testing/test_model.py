@@ -77,8 +77,7 @@ class PositionInBatchCounts(Broken):
 class NeedsTwoTiles(Broken):
     def forward(self, batch):
         spread = [
-            (bag.var(0, correction=0) * len(bag) / (len(bag) - 1)).mean()
-            for bag in batch.split(batch.features.float())
+            (bag.var(0, correction=0) * len(bag) / (len(bag) - 1)).mean() for bag in batch.split(batch.features.float())
         ]  # NaN for one tile
         output = self.inner(batch)
         return replace(output, logits=output.logits + torch.stack(spread)[:, None])

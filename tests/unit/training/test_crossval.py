@@ -19,7 +19,13 @@ def study(tmp_path_factory, write_feature_files):
     """30 slides of 15 patients as feature files, with labels."""
     folder = tmp_path_factory.mktemp("study")
     names = write_feature_files(folder / "features", n_slides=30, dim=12)
-    table = pd.DataFrame({"slide_id": names, "case_id": [f"p{i // 2}" for i in range(30)], "label": [["neg", "pos"][i // 2 % 2] for i in range(30)]})
+    table = pd.DataFrame(
+        {
+            "slide_id": names,
+            "case_id": [f"p{i // 2}" for i in range(30)],
+            "label": [["neg", "pos"][i // 2 % 2] for i in range(30)],
+        }
+    )
     table.to_csv(folder / "labels.csv", index=False)
     cohort = read_cohort(folder / "labels.csv")
     return cohort, open_features(folder / "features"), make_splits(cohort, folds=3)
@@ -50,7 +56,15 @@ def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study,
 
 def test_cells_are_written_whole_and_kept(study, tmp_path):
     run = run_study(study, tmp_path / "run")
-    files = {"model.safetensors", "anchor.safetensors", "log.csv", "predictions.csv", "attention.h5", "dynamics.h5", "scores.h5"}
+    files = {
+        "model.safetensors",
+        "anchor.safetensors",
+        "log.csv",
+        "predictions.csv",
+        "attention.h5",
+        "dynamics.h5",
+        "scores.h5",
+    }
     for cell in run.cells():
         assert {p.name for p in cell.folder.iterdir()} == files
     before = {c: c.folder.joinpath("model.safetensors").stat().st_mtime_ns for c in run.cells()}

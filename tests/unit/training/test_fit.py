@@ -46,7 +46,9 @@ def test_it_learns_planted_tiles(name, bags):
     stabilizer = AttentionStabilizer(model, beta=0.1)
     settings = dataclasses.replace(SETTINGS, epochs=25, learning_rate=3e-3)
     result = fit(model, bags[:24], bags[24:32], settings=settings, stabilizer=stabilizer)
-    correct = [p.probabilities.argmax() == bag.label for p, bag in zip(predict(model, bags[32:]), bags[32:], strict=True)]
+    correct = [
+        p.probabilities.argmax() == bag.label for p, bag in zip(predict(model, bags[32:]), bags[32:], strict=True)
+    ]
     assert sum(correct) >= 7
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
     assert {"kl", "beta", "gradient_ratio"} <= result.history[0].keys()
@@ -97,7 +99,14 @@ def test_resumed_run_is_bit_equal_to_an_unbroken_one(bags, tmp_path, tiles_per_b
 
 def test_checkpoint_of_another_seed_is_refused(bags, tmp_path):
     with pytest.raises(Stop):
-        fit(build(), bags[:8], bags[8:12], settings=SETTINGS, checkpoint=tmp_path / "c.pt", listeners=[stop_after(3)])
+        fit(
+            build(),
+            bags[:8],
+            bags[8:12],
+            settings=SETTINGS,
+            checkpoint=tmp_path / "c.pt",
+            listeners=[stop_after(3)],
+        )
     with pytest.raises(RunError, match="another run"):
         fit(build(), bags[:8], bags[8:12], settings=SETTINGS, checkpoint=tmp_path / "c.pt", seed=1)
 

@@ -35,9 +35,5 @@ def read_patches(path: Path) -> tuple[np.ndarray, float | None]:
         if side is None and (patch_px := number(facts, "patch_size")) is not None:
             level = int(number(facts, "patch_level") or 0)
             if level == 0 or "downsample" in facts:
-                side = (
-                    patch_px
-                    * (number(facts, "downsample") or 1.0)
-                    * (number(facts, "custom_downsample") or 1.0)
-                )
+                side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
         return file["coords"][()], side

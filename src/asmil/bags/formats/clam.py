@@ -11,9 +11,7 @@ class _Clam:
     suffixes = (".h5", ".hdf5")
 
     def sniff(self, source: h5py.File) -> bool:
-        plain = (
-            isinstance(source.get("features"), h5py.Dataset) and attributes(source).get("format") != "asmil"
-        )
+        plain = isinstance(source.get("features"), h5py.Dataset) and attributes(source).get("format") != "asmil"
         return plain and not trident.FORMAT.sniff(source)
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:

@@ -50,9 +50,7 @@ def _load(path: Path) -> np.ndarray:
         found = reason.split(" was not")[0].strip()
         raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise FeatureError(
-            f"{path.name} cannot be read", found=error, fix="extract the slide again"
-        ) from error
+        raise FeatureError(f"{path.name} cannot be read", found=error, fix="extract the slide again") from error
     if isinstance(value, torch.Tensor):
         return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
     if isinstance(value, np.ndarray):

@@ -9,9 +9,7 @@ class _SingleFile:
     suffixes = (".h5", ".hdf5")
 
     def sniff(self, source: h5py.File) -> bool:
-        return len(source) > 0 and all(
-            isinstance(item, h5py.Group) and "feat" in item for item in source.values()
-        )
+        return len(source) > 0 and all(isinstance(item, h5py.Group) and "feat" in item for item in source.values())
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         return {name: group["feat"] for name, group in source.items()}
@@ -19,9 +17,7 @@ class _SingleFile:
     def entry(self, source: h5py.File, slide: str) -> Entry:
         group = source[slide]
         facts = attributes(group, source)
-        return Entry(
-            group["feat"], coords=group.get("coords"), encoder=facts.get("encoder"), provenance=facts
-        )
+        return Entry(group["feat"], coords=group.get("coords"), encoder=facts.get("encoder"), provenance=facts)
 
 
 FORMAT = _SingleFile()

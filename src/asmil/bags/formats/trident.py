@@ -13,9 +13,7 @@ class _Trident:
     def sniff(self, source: h5py.File) -> bool:
         if "features" not in source or "format" in source.attrs:
             return False
-        return "patch_size_level0" in attributes(source.get("coords")) or "encoder" in attributes(
-            source["features"]
-        )
+        return "patch_size_level0" in attributes(source.get("coords")) or "encoder" in attributes(source["features"])
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         return {slide_name(source.filename): source["features"]}

@@ -48,9 +48,7 @@ def evaluate(
     place: dict[str, Any] = {}
     if annotations is not None and positive:
         tiles = _tile_reader(features)
-        truth = _truth(
-            slides.slide, tiles, annotations=annotations, positive=positive, min_coverage=min_coverage
-        )
+        truth = _truth(slides.slide, tiles, annotations=annotations, positive=positive, min_coverage=min_coverage)
         place = _localise(run, attention, truth, slides=slides, bootstrap=bootstrap)
         for slide, labels in truth.items():
             scores = tile_scores(attention[slide], labels)
@@ -105,10 +103,7 @@ def _dynamics(run: Run) -> dict[str, float]:
         for slide in test:
             by_slide.setdefault(slide, []).append(maps[slide])
     pairs = [
-        float(diagnostics.jsd(p, q))
-        for maps in by_slide.values()
-        for i, p in enumerate(maps)
-        for q in maps[i + 1 :]
+        float(diagnostics.jsd(p, q)) for maps in by_slide.values() for i, p in enumerate(maps) for q in maps[i + 1 :]
     ]
     seeds = {"jsd_between_seeds": float(np.mean(pairs))} if pairs else {}
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
@@ -152,10 +147,8 @@ def _truth(
     }
 
 
-def _localise(
-    run: Run, attention: Maps, truth: Maps, *, slides: pd.DataFrame, bootstrap: int
-) -> dict[str, Any]:
-    """Tile AUROC, AP and Dice of the test attention; the Dice threshold comes from the validation slides of each cell."""
+def _localise(run: Run, attention: Maps, truth: Maps, *, slides: pd.DataFrame, bootstrap: int) -> dict[str, Any]:
+    """Tile AUROC, AP and Dice of the test attention; Dice at the threshold of each cell's validation slides."""
     cases = dict(zip(slides.slide, slides.case.astype(str), strict=True))
     maps = {slide: attention[slide] for slide in truth}
     scores = tile_metrics(maps, truth, cases=cases, n_boot=bootstrap)
