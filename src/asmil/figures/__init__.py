@@ -4,9 +4,9 @@ import importlib
 
 _HOMES = {
     "heatmap": (
-        "colour_stops", "draw_outlines", "enlarge", "heatmap_figure", "length_text", "percentiles",
-        "scale_bar_um", "tile_strip", "times_uniform",
+        "colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform",
     ),
+    "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
     "curves": (
         "Curve", "calibration_figure", "confusion_figure", "dynamics_figure", "epochs_figure",
         "precision_recall_figure", "roc_figure", "score_histogram_figure", "weights_figure",

@@ -66,7 +66,7 @@ def calibration_figure(
     axes.errorbar(predicted, observed, yerr=errors, fmt="none", ecolor=SERIES[0], alpha=0.5, linewidth=1.2)
     sizes = 14 + 70 * counts / max(counts.max(initial=1), 1)
     axes.plot(predicted, observed, color=SERIES[0], linewidth=1.0, alpha=0.6)
-    axes.scatter(predicted, observed, s=sizes, color=SERIES[0], linewidths=0, zorder=3)
+    axes.scatter(predicted, observed, s=sizes, color=SERIES[0], linewidths=0, zorder=3, clip_on=False)
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1.01),
@@ -162,19 +162,14 @@ def dynamics_figure(
 
 
 def _mean_curve(name: str, runs: Sequence[np.ndarray]) -> Curve:
-    """Mean over the trainings that still ran, while at least half of them did: a lone survivor is no mean."""
+    """Mean over all trainings, as long as all of them run: where one drops out the mean would jump for no reason."""
     runs = [np.asarray(run, dtype=np.float64) for run in runs if len(run)]
     if not runs:
         return Curve(np.empty(0), np.empty(0), name)
-    table = np.full((len(runs), max(map(len, runs))), np.nan)
-    for row, run in zip(table, runs, strict=True):
-        row[: len(run)] = run
-    counts = np.isfinite(table).sum(axis=0)
-    enough = counts * 2 >= len(runs)
-    mean = np.where(np.isfinite(table), table, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    epochs = np.arange(table.shape[1])
+    mean = np.mean([run[: min(map(len, runs))] for run in runs], axis=0)
+    there = np.isfinite(mean)
     faint = tuple((np.arange(len(run)), run) for run in runs) if len(runs) > 1 else ()
-    return Curve(epochs[enough], mean[enough], name, faint=faint)
+    return Curve(np.flatnonzero(there), mean[there], name, faint=faint)
 
 
 def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
@@ -184,19 +179,26 @@ def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
         weights: name (softmax, anchor NSF) to weight times number of tiles of all slides; 1 is uniform.
     """
     figure, (axes,) = new_figure(width_in=6.8, height_in=3.0)
-    bins = np.logspace(-4, 3, 71).tolist()
+    everything = np.concatenate([np.ravel(values) for values in weights.values()])
+    # nearly even weights would all fall into one bin of the range that sparse attention needs
+    ends = np.percentile(everything[everything > 0], [0.1, 99.9]) if (everything > 0).any() else (0.5, 2.0)
+    low, high = float(np.clip(ends[0], 1e-4, 0.95)), float(np.clip(ends[1], 1.05, 1e3))
+    bins = np.geomspace(low, high, 61).tolist()
     for (name, values), colour in zip(weights.items(), (SERIES[1], SERIES[0], *SERIES[2:]), strict=False):
         shown = np.clip(values, bins[0], bins[-1])
         share = np.full(len(shown), 1 / max(len(shown), 1))
         axes.hist(shown, bins=bins, weights=share, histtype="stepfilled", facecolor=colour, alpha=0.3)
         axes.hist(shown, bins=bins, weights=share, histtype="step", color=colour, linewidth=1.3, label=name)
     axes.axvline(1, color=MUTED, linewidth=0.9, dashes=(4, 3))
-    axes.text(1.1, 0.99, "uniform", transform=axes.get_xaxis_transform(), va="top", color=MUTED, size=SMALL_PT)
+    axes.text(1, 0.99, " uniform", transform=axes.get_xaxis_transform(), va="top", color=MUTED, size=SMALL_PT)
     axes.set(
         xscale="log",
         xlabel="weight × tiles (1 = uniform; outermost bins hold all beyond)",
         ylabel="share of tiles",
     )
+    if high / low < 20:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 5, 10]))
     plain_ticks(axes.xaxis)
+    axes.set_xlim(low, high)
     add_legend(axes, loc="upper left")
     return figure

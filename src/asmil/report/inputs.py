@@ -15,8 +15,9 @@ from PIL import Image
 
 from asmil.errors import RunError
 from asmil.files import safe_name
+from asmil.slides import scan_slides
 
-_TEXT = {"slide": str, "case": str, "label": str, "predicted": str, "part": str}
+_TEXT = {"slide": str, "name": str, "case": str, "label": str, "predicted": str, "part": str}
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,14 @@ class RunFiles:
 
     @cached_property
     def failures(self) -> pd.DataFrame:
-        """slide, stage, reason."""
+        """name, result (skipped, failed), stage, reason."""
         return self._table("failures.csv")
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        """Wall time by stage."""
-        return {str(k): float(v) for k, v in (self.metrics.get("seconds") or self._json("seconds.json")).items()}
+        """Wall time by stage, without the report: its own time is known only when it is written."""
+        known = {**(self.metrics.get("seconds") or {}), **self._json("seconds.json")}
+        return {str(stage): float(seconds) for stage, seconds in known.items() if stage != "report"}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -184,6 +186,12 @@ class RunFiles:
         name = safe_name(slide) + ".h5"
         folders = [self.folder / "features", Path(str(self.config.get("features") or "features"))]
         return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+    @cached_property
+    def slide_paths(self) -> dict[str, Path]:
+        """The slide files of the run by name, where their folder is at hand."""
+        folder = self.config.get("slides")
+        return {path.stem: path for path in scan_slides(folder)} if folder and Path(folder).is_dir() else {}
 
     def thumbnail(self, slide: str) -> np.ndarray | None:
         """The slide's thumbnail uint8 (h, w, 3), or None."""

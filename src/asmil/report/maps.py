@@ -1,6 +1,7 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,12 @@ from shapely.geometry.base import BaseGeometry
 from asmil.errors import RunError, SlideError
 from asmil.evaluation.annotations import find_annotation, read_annotations
 from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
-from asmil.figures.heatmap import (
-    draw_outlines,
-    enlarge,
-    heatmap,
-    heatmap_figure,
-    length_text,
-    scale_bar_um,
-    tile_strip,
-    times_uniform,
-)
+from asmil.figures.heatmap import raw_limits, times_uniform
+from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
 from asmil.files import safe_name
 from asmil.report.inputs import RunFiles, SlideTiles
-from asmil.slides import open_slide, scan_slides
+from asmil.slides import open_slide
 
-EMBEDDED_PX = 560
 STRIP_TILES, STRIP_TILE_PX = 6, 112
 
 
@@ -57,21 +49,11 @@ def write_heatmaps(run_folder: str | Path, slides: Iterable[str] | None = None) 
                 fix="name a slide of predictions.csv; the run must hold its attention and coordinates",
             )
         attention, tiles = found
-        outlines, points = marks(files, slide)
+        width_um = tiles.slide_size[0] * tiles.slide_mpp if tiles.slide_mpp else None
+        picture = heatmap_panels(drawn(files, slide, found), attention, width_um=width_um, title=slide)
         stem = files.folder / "figures" / safe_name(slide)
-        figure = heatmap_figure(
-            picture_of(files, slide, tiles),
-            tiles.level0_xy,
-            attention,
-            tile_level0_px=tiles.tile_level0_px,
-            slide_size=tiles.slide_size,
-            slide_mpp=tiles.slide_mpp,
-            title=slide,
-            outlines=outlines,
-            points=points,
-        )
-        png, geojson = Path(f"{stem}.png"), Path(f"{stem}.geojson")
-        written.append(write_png(figure, png))
+        written.append(write_png(picture, Path(f"{stem}.png")))
+        geojson = Path(f"{stem}.geojson")
         written.append(tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px))
     return written
 
@@ -92,6 +74,21 @@ def attention_and_tiles(files: RunFiles, slide: str) -> tuple[np.ndarray, SlideT
             fix="report with the feature files the run was trained on",
         )
     return attention, tiles
+
+
+def drawn(files: RunFiles, slide: str, found: tuple[np.ndarray, SlideTiles]) -> dict[str, np.ndarray]:
+    """The slide and its two maps with the annotation, as `slide_maps` gives them."""
+    attention, tiles = found
+    outlines, points = marks(files, slide)
+    return slide_maps(
+        picture_of(files, slide, tiles),
+        tiles.level0_xy,
+        attention,
+        tile_level0_px=tiles.tile_level0_px,
+        slide_size=tiles.slide_size,
+        outlines=outlines,
+        points=points,
+    )
 
 
 def picture_of(files: RunFiles, slide: str, tiles: SlideTiles) -> np.ndarray:
@@ -147,15 +144,18 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     if found is None:  # choose_slides offers only slides that have both
         raise RunError(f"{slide} lost its attention while the report was written")
     attention, tiles = found
-    outlines, points = marks(files, slide)
-    thumbnail = picture_of(files, slide, tiles)
-    place: dict[str, Any] = {"tile_level0_px": tiles.tile_level0_px, "slide_size": tiles.slide_size}
-    ink: dict[str, Any] = {"outlines": outlines, "points": points}
-    plain = draw_outlines(enlarge(thumbnail), slide_size=tiles.slide_size, **ink)
-    maps = {s: heatmap(thumbnail, tiles.level0_xy, attention, scale=s, **place, **ink) for s in ("percentile", "raw")}
+    pictures = drawn(files, slide, found)
     uniform = times_uniform(attention)
     order = np.argsort(-attention, kind="stable")
     shown = min(STRIP_TILES, len(order))
+    top, bottom = order[:shown], order[::-1][:shown]
+    cut = cut_tiles(files, slide, tiles=tiles, indices=np.append(top, bottom))
+    strips = {
+        name: image_data_uri(tile_strip(part, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
+        for name, part, indices in (("top", cut[:shown], top), ("bottom", cut[shown:], bottom))
+    }
+    height, width = pictures["slide"].shape[:2]
+    low, high = raw_limits(attention)
     view = {
         "slide": slide,
         "label": row["label"],
@@ -163,12 +163,12 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
         "right": row["label"] == row["predicted"],
         "probability": float(files.probabilities(row.to_frame().T).max()),
         "tiles": len(attention),
-        "highest": float(uniform.max()),
-        "annotated": outlines is not None or points is not None,
-        "pictures": {name: image_data_uri(p, max_px=EMBEDDED_PX) for name, p in {"slide": plain, **maps}.items()},
-        "top": _strip(files, row, tiles=tiles, thumbnail=thumbnail, indices=order[:shown], uniform=uniform),
-        "bottom": _strip(files, row, tiles=tiles, thumbnail=thumbnail, indices=order[::-1][:shown], uniform=uniform),
-        "aspect": plain.shape[1] / plain.shape[0],
+        "raw_colours": f"{low:.3g} – {high:.3g}×",
+        "raw_range": range_text(attention),
+        "annotated": any(mark is not None for mark in marks(files, slide)),
+        "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
+        **strips,
+        "aspect": width / height,
         "bar": None,
     }
     if tiles.slide_mpp:
@@ -178,34 +178,17 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     return view
 
 
-def _strip(
-    files: RunFiles,
-    row: pd.Series,
-    *,
-    tiles: SlideTiles,
-    thumbnail: np.ndarray,
-    indices: np.ndarray,
-    uniform: np.ndarray,
-) -> str:
+def cut_tiles(files: RunFiles, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
+    """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail."""
     boxes = tiles.level0_xy[indices]
-    cut = _from_slide(files, row["slide"], boxes=boxes, tiles=tiles) or _from_thumbnail(thumbnail, boxes, tiles=tiles)
-    return image_data_uri(tile_strip(cut, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
-
-
-def _from_slide(files: RunFiles, slide: str, *, boxes: np.ndarray, tiles: SlideTiles) -> list[np.ndarray] | None:
-    """Tiles read from the slide file, or None where the file is not at hand or not readable."""
-    folder = files.config.get("slides")
-    path = next((p for p in scan_slides(folder) if p.stem == slide), None) if folder and Path(folder).is_dir() else None
-    if path is None or tiles.slide_mpp is None:
-        return None
-    side_um = tiles.tile_level0_px * tiles.slide_mpp
-    size_px = max(min(round(tiles.tile_level0_px), STRIP_TILE_PX), 1)
-    try:
-        with open_slide(path, mpp=tiles.slide_mpp) as opened:
-            corners = boxes.round().astype(int)
-            return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in corners]
-    except SlideError:  # the report of a finished run must not depend on slides that were moved or damaged since
-        return None
+    path = files.slide_paths.get(slide)
+    if path is not None and tiles.slide_mpp is not None:
+        side_um = tiles.tile_level0_px * tiles.slide_mpp
+        size_px = max(min(round(tiles.tile_level0_px), STRIP_TILE_PX), 1)
+        # the report of a finished run must not depend on slides that were moved or damaged since
+        with suppress(SlideError), open_slide(path, mpp=tiles.slide_mpp) as opened:
+            return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in boxes.round().astype(int)]
+    return _from_thumbnail(picture_of(files, slide, tiles), boxes, tiles=tiles)
 
 
 def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: SlideTiles) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from asmil.figures.heatmap import colour_stops
 from asmil.files import write_text
-from asmil.report import sections
+from asmil.report import claims, sections
 from asmil.report.inputs import RunFiles
 from asmil.report.maps import slide_views
 
@@ -34,10 +34,10 @@ def write_report(run_folder: str | Path, *, heatmaps: int = 8) -> Path:
     page = environment.from_string(_resource("template.html.jinja")).render(
         style=Markup(_resource("style.css")),
         name=Path(run_folder).resolve().name,
-        headline=sections.headline(files),
-        protocol=sections.protocol(files),
+        headline=claims.headline(files),
+        protocol=claims.protocol(files),
         cohort=sections.cohort(files),
-        failures=files.failures.to_dict("records"),
+        failures=sections.failures(files),
         metrics=sections.metric_table(files),
         figures=sections.prediction_figures(files) | sections.attention_figures(files),
         attention=sections.attention_facts(files),

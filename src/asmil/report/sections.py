@@ -1,4 +1,4 @@
-"""The words, tables and figures of the report, as plain values for the template."""
+"""The tables and figures of the report, as plain values for the template."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from asmil.figures import curves
 from asmil.figures.export import figure_svg
 from asmil.report.inputs import RunFiles
-from asmil.report.measures import rate_curve, reliability, split_facts
+from asmil.report.measures import rate_curve, reliability
 
 METRIC_NAMES = {
     "auroc": "AUROC",
@@ -20,16 +20,25 @@ METRIC_NAMES = {
     "mcc": "Matthews correlation",
     "brier": "Brier score (lower is better)",
     "ece": "Calibration error (lower is better)",
+    "log_loss": "Log loss (lower is better)",
 }
 ATTENTION_NAMES = {
-    "jsd_last10": ("JSD, last 10 epochs", "change of the maps from one epoch to the next; 0 is settled"),
-    "entropy": ("Entropy", "spread of attention; 1 is uniform when normalised"),
-    "effective_tiles": ("Effective tiles", "how many tiles carry the decision"),
-    "top1_mass": ("Mass on the top 1 %", "share of attention on the strongest hundredth of tiles"),
-    "tile_auroc": ("Tile AUROC", "attention against annotated tiles, within slides; 0.5 is chance"),
-    "tile_ap": ("Tile average precision", "the same, stricter where annotated tiles are rare"),
-    "tile_ap_chance": ("Chance for that", "share of annotated tiles"),
-    "dice": ("Dice", "overlap of the thresholded map with the annotation"),
+    "jsd_last10": (
+        "JSD, last 10 epochs",
+        "change of a map from one epoch to the next; 0 is settled, ln 2 = 0.693 most",
+    ),
+    "jsd_between_seeds": ("JSD between seeds", "difference of the maps of two trainings on the same slide; 0 is none"),
+    "entropy": ("Normalised entropy", "spread of attention over a slide; 1 is even on all tiles, 0 is on one tile"),
+    "effective_tiles": ("Effective tiles", "as many tiles with even attention would be as spread out; mean of slides"),
+    "top1_mass": ("Mass on the top 1 %", "share of attention on the strongest hundredth of tiles; 0.01 would be even"),
+    "tile_auroc": ("Tile AUROC", "ranking of annotated tiles first, within slides, mean of slides; 0.5 is chance"),
+    "tile_ap": ("Tile average precision", "the same, stricter where annotated tiles are rare; mean of slides"),
+    "tile_ap_chance": ("Chance for that", "share of annotated tiles, mean of slides"),
+    "tile_slides": ("Slides in these", "annotated slides that have tiles inside and outside of the annotation"),
+    "tile_auroc_pooled": ("Tile AUROC, pooled", "the tiles of all annotated slides in one ranking"),
+    "tile_ap_pooled": ("Tile average precision, pooled", "the tiles of all annotated slides in one ranking"),
+    "tile_ap_pooled_chance": ("Chance for that", "share of annotated tiles among all tiles"),
+    "dice": ("Dice", "overlap of the thresholded map with the annotation; the threshold is from validation slides"),
     "froc": ("FROC", "lesions found at few false positives per slide"),
 }
 
@@ -40,92 +49,24 @@ def plural(n: int, word: str) -> str:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number for a table: fixed digits below 10, fewer above; a dash for what is not known."""
+    """A number for a table: fixed digits below 10, fewer above; a dash for what is not known.
+
+    What fixed digits would show as 0 is written as 3.2e-06.
+    """
     value = pd.to_numeric(value, errors="coerce") if not isinstance(value, dict) else value.get("value")
     if value is None or not np.isfinite(value):
         return "–"
     if float(value).is_integer() and abs(value) >= 1:
         return f"{int(value):,}"
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{value:.1e}"
     return f"{value:.{digits}f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def headline(files: RunFiles) -> dict[str, Any]:
-    """The result in one figure: metric, value, interval, and a verdict that the interval supports."""
-    test = files.metrics.get("test", {})
-    name = "auroc" if "auroc" in test else next(iter(test), None)
-    table = files.predictions
-    cases = table["case"].nunique()
-    found = {
-        "model": str(files.config.get("model", "model")),
-        "encoder": files.config.get("encoder"),
-        "stabilized": files.config.get("stabilize"),
-        "slides": plural(len(table), "slide"),
-        "cases": plural(cases, "patient"),
-        "classes": files.classes,
-        "metric": None,
-    }
-    if name is None:
-        return found
-    value, (low, high) = test[name]["value"], test[name].get("ci95") or (None, None)
-    found |= {"metric": METRIC_NAMES.get(name, name), "value": value, "low": low, "high": high}
-    if name == "auroc":
-        found["verdict"] = verdict(value, low, high, cases=cases)
-    return found
-
-
-def verdict(value: float, low: float | None, high: float | None, *, cases: int) -> str:
-    """One sentence that claims no more than the interval allows."""
-    if low is None or high is None:
-        return "No interval was computed, so the value cannot be told from chance."
-    if high < 0.5:
-        return "Worse than chance: the ranking is reversed. Check the labels and the order of the classes."
-    if low <= 0.5:
-        return "Not distinguishable from chance: the 95 % interval contains 0.5."
-    sentence = "Better than chance on patients it never saw: the 95 % interval lies above 0.5"
-    if high - low > 0.1:
-        return f"{sentence}, but it is wide. With {plural(cases, 'patient')} the value is provisional."
-    return sentence + "."
-
-
-def protocol(files: RunFiles) -> dict[str, Any]:
-    """How the numbers came about, in sentences made from the files, and the stated facts of metrics.json."""
-    metrics, config = files.metrics, files.config
-    seeds = metrics.get("seeds") or len({cell.seed for cell in files.cells})
-    seeds = len(seeds) if isinstance(seeds, list | dict) else int(seeds or 0)
-    says: list[str] = []
-    warns: list[str] = []
-    if not files.splits.empty and {"slide", "case", "fold", "part"} <= set(files.splits):
-        facts = split_facts(files.splits)
-        says.append(
-            f"{plural(facts['cases'], 'patient')} were divided into {plural(facts['folds'], 'fold')}. "
-            "Each fold is the test set once; the other folds are training and validation."
-        )
-        if facts["shared"]:
-            warns.append(f"Patients in two parts of one fold: {facts['shared']}. The results leak.")
-        if facts["retested"]:
-            warns.append(f"Slides tested in more than one fold: {facts['retested']}.")
-        if not (facts["shared"] or facts["retested"]):
-            says.append(
-                "Checked in the split table while this page was written: all slides of a patient "
-                "stay together, no patient is in two parts of a fold, and no slide is tested twice."
-            )
-    says.append(
-        "The epoch of each training was chosen on its validation slides "
-        f"({plain(config.get('select', 'validation loss')).replace('_', ' ')}). "
-        "Test slides took part in no choice and were predicted once, by the chosen epoch."
-    )
-    if seeds > 1:
-        says.append(f"Each fold was trained with {seeds} seeds; probabilities and attention are means over them.")
-    says.append(
-        "Intervals are 95 % bootstrap intervals over patients. They hold for patients like these, "
-        "not for another hospital or scanner."
-    )
-    stated = metrics.get("protocol") or {}
-    return {
-        "says": says,
-        "warns": warns,
-        "facts": [(k.replace("_", " "), plain(v)) for k, v in stated.items()],
-    }
+def near_one(value: Any) -> str:
+    """`number` with up to 6 digits where 3 would show 1: the entropy of nearly even attention."""
+    short = number(value)
+    return number(value, 6).rstrip("0").rstrip(".") if short == "1.000" else short
 
 
 def plain(value: Any) -> str:
@@ -141,6 +82,12 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def failures(files: RunFiles) -> list[dict[str, str]]:
+    """Slides that are not in the results: name, result (skipped, failed), stage, reason."""
+    table = files.failures.rename(columns={"slide": "name"})
+    return [{str(k): str(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
 def cohort(files: RunFiles) -> list[dict[str, Any]]:
     """Slides and patients by class."""
     table = files.cohort if not files.cohort.empty else files.predictions
@@ -153,20 +100,33 @@ def cohort(files: RunFiles) -> list[dict[str, Any]]:
 
 
 def metric_table(files: RunFiles) -> dict[str, Any]:
-    """Every metric with its interval, and its value in each fold."""
-    per_fold = files.metrics.get("per_fold") or []
+    """Every metric with its interval, the pooled value, what a single seed reaches, and its value in each fold."""
+    metrics = files.metrics
+    per_fold = metrics.get("per_fold") or []
+    pooled = metrics.get("pooled") if metrics.get("test_is") == "mean_of_folds" else None
+    seeds = metrics.get("per_seed") or {}
+    spread = seeds.get("spread") if len(seeds.get("values") or ()) > 1 else None
+    test = metrics.get("test", {})
     rows = []
-    for name, result in files.metrics.get("test", {}).items():
-        low, high = result.get("ci95") or (None, None)
+    for name in sorted(test, key=lambda name: [*METRIC_NAMES, name].index(name)):
+        low, high = test[name].get("ci95") or (None, None)
+        single = (spread or {}).get(name) or {}
         rows.append(
             {
                 "name": METRIC_NAMES.get(name, name.replace("_", " ")),
-                "value": number(result.get("value")),
+                "value": number(test[name].get("value")),
                 "interval": f"{number(low)} – {number(high)}",
+                "pooled": number((pooled or {}).get(name)),
+                "single": f"{number(single.get('mean'))} ± {number(single.get('sd'))}",
                 "folds": [number(fold.get(name)) for fold in per_fold],
             }
         )
-    return {"rows": rows, "folds": [fold.get("fold", i) for i, fold in enumerate(per_fold)]}
+    return {
+        "rows": rows,
+        "folds": [fold.get("fold", i) for i, fold in enumerate(per_fold)],
+        "has_pooled": pooled is not None,
+        "has_single": spread is not None,
+    }
 
 
 def attention_facts(files: RunFiles) -> list[dict[str, str]]:
@@ -176,7 +136,7 @@ def attention_facts(files: RunFiles) -> list[dict[str, str]]:
     for key, value in facts.items():
         name, meaning = ATTENTION_NAMES.get(key, (key.replace("_", " "), ""))
         if isinstance(value, int | float | dict):
-            rows.append({"name": name, "value": number(value), "meaning": meaning})
+            rows.append({"name": name, "value": near_one(value), "meaning": meaning})
     return rows
 
 
@@ -268,7 +228,7 @@ def slide_rows(files: RunFiles) -> list[dict[str, Any]]:
                 "predicted": row["predicted"],
                 "probability": number(sure),
                 "right": row["label"] == row["predicted"],
-                "entropy": number(row.get("entropy")),
+                "entropy": near_one(row.get("entropy")),
                 "tile_ap": number(row.get("tile_ap")),
                 "links": list(files.figure_files(row["slide"])),
             }

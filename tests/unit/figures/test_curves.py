@@ -20,13 +20,13 @@ def _lines(axes):
     return [(line.get_xdata(), line.get_ydata(), line.get_linewidth()) for line in axes.lines]
 
 
-def test_epoch_means_stop_where_fewer_than_half_of_the_trainings_go_on():
+def test_epoch_means_stop_where_the_first_training_stops():
     runs = [np.array([1.0, 2.0, 9.0, 9.0]), np.array([3.0, 4.0]), np.array([5.0, np.nan])]
     figure = epochs_figure({"entropy": runs}, ylabel="entropy")
     *faint, (x, y, width) = _lines(figure.axes[0])
     assert len(faint) == 3
-    assert x.tolist() == [0, 1]
-    assert y.tolist() == [3.0, 3.0]
+    assert x.tolist() == [0]
+    assert y.tolist() == [3.0]
     assert width > faint[0][2]
 
 
@@ -77,3 +77,11 @@ def test_weight_histograms_keep_all_tiles_even_far_outside():
 def test_score_histogram_counts_by_group():
     figure = score_histogram_figure({"a": np.array([0.01, 0.02]), "b": np.array([])})
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a (2)", "b (0)"]
+
+
+def test_nearly_even_weights_spread_over_many_bins():
+    figure = weights_figure({"online softmax": np.linspace(0.98, 1.02, 5000)})
+    low, high = figure.axes[0].get_xlim()
+    assert 0.9 < low < 0.98
+    assert 1.02 < high < 1.1
+    assert figure.axes[0].patches[0].get_xy()[:, 1].max() < 0.1

@@ -16,9 +16,10 @@ from PIL import Image
 
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_heatmaps, write_report
+from asmil.report.claims import protocol, verdict
 from asmil.report.inputs import RunFiles
 from asmil.report.maps import slide_views
-from asmil.report.sections import verdict
+from asmil.report.sections import near_one, number
 from asmil.slides import open_slide
 
 _SPEC = importlib.util.spec_from_file_location("fake_run", Path(__file__).with_name("fake_run.py"))
@@ -93,9 +94,13 @@ def test_the_page_of_a_full_run(finished):
     ]  # fmt: skip
     assert "0.900" in page.words
     assert "95 % interval 0.830 – 0.950" in page.words
+    assert "Test AUROC, mean of the folds" in page.words
+    assert "pooled AUROC 0.880 (0.810 – 0.930)" in page.words
+    assert "One seed alone reaches AUROC 0.870 ± 0.014" in page.words
+    assert {"3.2e-06", "0.99981", "0.870 ± 0.014"} <= set(page.text), "small differences are rounded away"
     assert "With 6 patients the value is provisional" in page.words
     assert "no patient is in two parts of a fold" in page.words
-    assert "case-999_a" in page.words, "the failed slide is not named"
+    assert "case-999_a skipped tissue no tissue was found" in page.words, "the skipped slide is not named"
     assert page.source.count("<svg") == 10
     assert len(page.ids) == len(set(page.ids)), "two elements share an id"
     assert len(page.images) == 4 * 5
@@ -128,8 +133,8 @@ def test_predictions_alone_are_enough(run):
 
 @pytest.mark.parametrize(
     "lost",
-    [("metrics.json", "environment.json", "thumbnails"), ("config.yaml", "cohort.csv", "splits.csv"),
-     ("failures.csv", "features", "tissue"), ("folds", "annotations")],
+    [("metrics.json", "environment.json", "thumbnails", "failures.csv"),
+     ("config.yaml", "cohort.csv", "splits.csv", "annotations")],
 )  # fmt: skip
 def test_any_part_may_be_missing(run, lost):
     for name in lost:
@@ -147,10 +152,40 @@ def test_a_leaking_split_is_named(run):
     rows = (splits.case == "case-000") & (splits.fold == 1) & (splits.slide == "case-000_a")
     splits.loc[rows, "part"] = "test"
     splits.to_csv(run / "splits.csv", index=False)
-    words = Page(write_report(run, heatmaps=0)).words
-    assert "Patients in two parts of one fold: 1. The results leak." in words
-    assert "Slides tested in more than one fold: 1." in words
-    assert "Checked in the split table" not in words
+    said = protocol(RunFiles(run))
+    assert said["warns"] == [
+        "Patients in two parts of one fold: 1. The results leak.", "Slides tested in more than one fold: 1.",
+    ]  # fmt: skip
+    assert "Checked in the split table" not in " ".join(said["says"])
+
+
+def test_the_protocol_claims_what_the_files_show_and_no_more(run):
+    says = " ".join(protocol(RunFiles(run))["says"])
+    assert "6 patients were divided into 3 folds" in says
+    assert "A model had 4 slides to train on, 4 slides to validate on, 4 slides to test on." in says
+    assert "lowest loss on its validation slides" in says
+    assert "patient of its own" not in says
+    for name in ("splits.csv", "cohort.csv", "predictions.csv"):
+        table = pd.read_csv(run / name)
+        table.assign(case=table["slide"]).to_csv(run / name, index=False)
+    (run / "config.yaml").write_text("select: last\n")
+    says = " ".join(protocol(RunFiles(run))["says"])
+    assert "Every slide is listed as a patient of its own." in says
+    assert "the last one of each training counts" in says
+    (run / "splits.csv").unlink()
+    (run / "config.yaml").unlink()
+    (run / "metrics.json").unlink()
+    says = " ".join(protocol(RunFiles(run))["says"])
+    assert "it cannot be checked that patients were kept apart" in says
+    assert "do not say how the epoch of each training was chosen" in says
+    assert "test slides were used" not in says
+
+
+def test_numbers_keep_the_digits_that_matter():
+    assert [number(x) for x in (0.5, 3.22e-6, 0.0, 12.34, 3.0, None, float("nan"))] == [
+        "0.500", "3.2e-06", "0.000", "12.3", "3", "–", "–",
+    ]  # fmt: skip
+    assert [near_one(x) for x in (0.99981, 0.74, 1.0)] == ["0.99981", "0.740", "1"]
 
 
 def test_names_from_elsewhere_cannot_become_markup(run):
@@ -158,7 +193,7 @@ def test_names_from_elsewhere_cannot_become_markup(run):
     table = pd.read_csv(run / "predictions.csv")
     table.loc[0, ["slide", "case"]] = evil
     table.to_csv(run / "predictions.csv", index=False)
-    pd.DataFrame([{"slide": evil, "stage": "tissue", "reason": '"><img src=x onerror=alert(1)>'}]).to_csv(
+    pd.DataFrame([{"name": evil, "stage": "tissue", "reason": '"><img src=x onerror=alert(1)>'}]).to_csv(
         run / "failures.csv", index=False
     )
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"model": evil}
@@ -179,7 +214,7 @@ def test_a_slide_called_NA_stays_a_slide(run):
 
 def test_three_classes_draw_one_curve_each(tmp_path):
     run = fake_run.write_fake_run(tmp_path / "run", slides=18, epochs=4, classes=("0", "1", "2"))
-    page = Page(write_report(run, heatmaps=3))
+    page = Page(write_report(run, heatmaps=0))
     assert page.source.count("<svg") == 10
     assert "0 / 1 / 2" in page.words
 
