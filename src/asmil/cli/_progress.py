@@ -4,24 +4,51 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 LOG_EVERY_SECONDS = 15.0
 
-Advance = Callable[[int], None]
+Advance = Callable[..., None]
+"""Called as advance(n, parts=m): n more units are done, m more of their parts."""
+
+
+@dataclass
+class _Count:
+    """How much is done, and how fast: in parts where they are counted, as a slide is not like another."""
+
+    unit: str
+    parts_unit: str | None
+    done: int = 0
+    parts: int = 0
+    start: float = field(default_factory=lambda: time.monotonic())
+
+    def add(self, n: int, parts: int) -> float:
+        """Add to both and return the seconds since the start."""
+        self.done += n
+        self.parts += parts
+        return time.monotonic() - self.start
+
+    @property
+    def rate(self) -> str:
+        seconds = time.monotonic() - self.start
+        if self.parts_unit and self.parts:
+            return rate_text(self.parts, seconds, self.parts_unit)
+        return rate_text(self.done, seconds, self.unit)
 
 
 @contextmanager
-def progress(what: str, *, total: int, unit: str = "slides") -> Iterator[Advance]:
-    """Yield `advance(n)`; shows n of total, the rate and the time left on stderr.
+def progress(what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+    """Yield `advance(n, parts=m)`; shows n of total, the rate (of the parts, if any) and the time left on stderr.
 
     Off a terminal a line is printed at the end and at most every `LOG_EVERY_SECONDS` before it.
     """
-    with _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit) as advance:
+    count = _Count(unit, parts)
+    with _bar(what, total, count) if sys.stderr.isatty() else _lines(what, total, count) as advance:
         yield advance
 
 
 @contextmanager
-def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(what: str, total: int, count: _Count) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -29,46 +56,41 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(count.unit),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(what, total=total, rate="")
-        done, start = 0, time.monotonic()
 
-        def advance(n: int = 1) -> None:
-            nonlocal done
-            done += n
-            bars.update(task, completed=done, rate=rate_text(done, time.monotonic() - start, unit))
+        def advance(n: int = 1, *, parts: int = 0) -> None:
+            count.add(n, parts)
+            bars.update(task, completed=count.done, rate=count.rate)
 
         yield advance
 
 
 @contextmanager
-def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
-    start = last = time.monotonic()
-    done = printed = 0
+def _lines(what: str, total: int, count: _Count) -> Iterator[Advance]:
+    last, printed = 0.0, 0
 
-    def show(now: float) -> None:
+    def show(seconds: float) -> None:
         nonlocal last, printed
-        last, printed = now, done
-        left = "" if not 0 < done < total else f", {_clock((now - start) / done * (total - done))} left"
-        rate = rate_text(done, now - start, unit)
-        print(f"{what}: {done}/{total} {unit}, {rate}{left}", file=sys.stderr, flush=True)
+        done = count.done
+        last, printed = seconds, done
+        left = "" if not 0 < done < total else f", {_clock(seconds / done * (total - done))} left"
+        print(f"{what}: {done}/{total} {count.unit}, {count.rate}{left}", file=sys.stderr, flush=True)
 
-    def advance(n: int = 1) -> None:
-        nonlocal done
-        done += n
-        now = time.monotonic()
-        if now - last >= LOG_EVERY_SECONDS:
-            show(now)
+    def advance(n: int = 1, *, parts: int = 0) -> None:
+        seconds = count.add(n, parts)
+        if seconds - last >= LOG_EVERY_SECONDS:
+            show(seconds)
 
     try:
         yield advance
     finally:
-        if done and printed != done:
-            show(time.monotonic())
+        if count.done and printed != count.done:
+            show(count.add(0, 0))
 
 
 def rate_text(done: int, seconds: float, unit: str) -> str:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+SIZE_PX = (1600, 1200)  # of a slide: large enough to have tissue, glands and tumour, small enough for two minutes
+
 
 def demo(
     out: Path = typer.Option(Path("runs/demo"), help="Run folder; the slides go to its `cohort` folder."),
@@ -18,7 +20,7 @@ def demo(
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
-        make_slides(cohort, patients=patients, seed=seed)
+        make_slides(cohort, patients=patients, seed=seed, size_px=SIZE_PX)
     config = RunConfig(
         slides=cohort / "slides",
         labels=cohort / "labels.csv",

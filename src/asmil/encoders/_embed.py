@@ -42,8 +42,8 @@ def embed(
     """Encode the tiles of a grid, float16 (tiles, dim), in the order of the grid.
 
     While the encoder works on one batch a thread reads the next; no more than these two are in memory. Values
-    beyond the range of float16 are clamped to it. `progress` is told the number of tiles done after each
-    batch.
+    beyond the range of float16 are clamped to it. `progress` is told the number of tiles of each
+    batch that is done.
 
     Raises:
         EncoderError: the encoder returns another shape than its card says, or values that are not finite.
@@ -59,7 +59,7 @@ def embed(
         features[done : done + len(tiles)] = vectors.clip(-FP16_MAX, FP16_MAX)
         done += len(tiles)
         if progress is not None:
-            progress(done)
+            progress(len(tiles))
     return features
 
 

@@ -8,6 +8,9 @@ binary patterns, Ojala 2002; co-occurrence, Haralick 1973). Scales are octaves o
 value is scaled by a constant to be of order one.
 """
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -58,7 +61,30 @@ class TextureEncoder:
                 fix=f"use tile_px >= {MIN_TILE_PX}",
             )
         at_once = max(1, _PIXELS_AT_ONCE.get(self.device.type, 1 << 20) // (height * width))
-        return torch.cat([describe(some.to(self.device)) for some in tiles.split(at_once)])
+        chunks = tiles.split(at_once)
+        if self.device.type == "cpu" and len(chunks) > 1:
+            return torch.cat(_describe_side_by_side(chunks))
+        return torch.cat([describe(some.to(self.device)) for some in chunks])
+
+
+def _describe_side_by_side(chunks: Iterable[Tensor]) -> list[Values]:
+    """Chunks in threads, each with one thread inside torch.
+
+    Hundreds of small operations that each meet at a barrier of torch's own threads crawl as soon as another program
+    uses a core; whole chunks never wait for each other. The values do not depend on the number of threads.
+    """
+    threads = torch.get_num_threads()
+
+    @torch.inference_mode()  # holds for one thread only
+    def alone(chunk: Tensor) -> Values:
+        torch.set_num_threads(1)  # of the calling thread
+        return describe(chunk)
+
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(alone, chunks))
+    finally:
+        torch.set_num_threads(threads)  # what threads started later begin with
 
 
 def describe(tiles: UInt8[Tensor, "tiles height width 3"]) -> Values:
@@ -184,9 +210,7 @@ def _cooccurrence(h: Float[Tensor, "tiles height width"]) -> Values:
     index = torch.arange(_GREY_LEVELS, device=h.device)
     step = (index[:, None] - index).abs().flatten().float()
     contrast, homogeneity = (p * step).sum(1) / 2, (p / (1 + step)).sum(1)
-    return torch.stack(
-        [contrast, homogeneity, p.square().sum(1).sqrt(), -torch.xlogy(p, p).sum(1) / 4], dim=1
-    )
+    return torch.stack([contrast, homogeneity, p.square().sum(1).sqrt(), -torch.xlogy(p, p).sum(1) / 4], dim=1)
 
 
 def _spread(x: Tensor) -> Tensor:
@@ -219,6 +243,4 @@ def _shares(codes: Int[Tensor, "tiles ..."], *, bins: int) -> Values:
     """Share of each code in 0..bins-1 among the pixels of each tile."""
     flat = codes.flatten(1)
     offsets = torch.arange(len(flat), device=codes.device)[:, None] * bins
-    return (
-        torch.bincount((flat + offsets).flatten(), minlength=len(flat) * bins).view(-1, bins) / flat.shape[1]
-    )
+    return torch.bincount((flat + offsets).flatten(), minlength=len(flat) * bins).view(-1, bins) / flat.shape[1]

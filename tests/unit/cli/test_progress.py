@@ -43,6 +43,17 @@ def test_a_short_job_is_one_line(clock, capsys):
     assert capsys.readouterr().err.splitlines() == ["embedding: 2/2 tiles, 4.0 tiles/s"]
 
 
+def test_the_rate_is_of_the_parts_where_they_are_counted(clock, capsys):
+    with progress("extract", total=4, parts="tiles") as advance:
+        for _ in range(4):
+            clock.now += 20
+            advance(0, parts=400)
+            advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "extract: 0/4 slides, 20 tiles/s"
+    assert lines[-1] == "extract: 4/4 slides, 20 tiles/s"
+
+
 def test_an_error_still_says_how_far_it_came(clock, capsys):
     def work():
         with progress("embedding", total=9) as advance:

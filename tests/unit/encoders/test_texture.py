@@ -101,6 +101,22 @@ def test_nuclear_share_is_about_the_area():
         assert np.pi * radius**2 / 256 < share < np.pi * (radius + 1) ** 2 / 256
 
 
+def test_threads_change_neither_values_nor_torch(encoder):
+    tiles = np.random.default_rng(2).integers(0, 256, (90, 48, 48, 3), dtype=np.uint8)
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found[threads] = encoder(tiles)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[1], found[2])
+    assert torch.equal(found[1], found[3])
+    assert not found[1].requires_grad
+
+
 @pytest.mark.parametrize("side", [16, 17, 32, 50, 127, 128, 300])
 def test_any_size(encoder, side):
     tiles = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
