@@ -1,6 +1,8 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -37,25 +39,34 @@ def write_heatmaps(run_folder: str | Path, slides: Iterable[str] | None = None) 
         RunError: a slide asked for by name has no attention, or no coordinates, in the run.
     """
     files = RunFiles(run_folder)
-    written = []
-    for slide in files.predictions["slide"] if slides is None else slides:
-        found = attention_and_tiles(files, slide)
-        if found is None:
-            if slides is None:
-                continue
-            raise RunError(
-                f"{slide} has no heatmap in {files.folder}",
-                found="no attention or no tile coordinates",
-                fix="name a slide of predictions.csv; the run must hold its attention and coordinates",
-            )
-        attention, tiles = found
-        width_um = tiles.slide_size[0] * tiles.slide_mpp if tiles.slide_mpp else None
-        picture = heatmap_panels(drawn(files, slide, found), attention, width_um=width_um, title=slide)
-        stem = files.folder / "figures" / safe_name(slide)
-        written.append(write_png(picture, Path(f"{stem}.png")))
-        geojson = Path(f"{stem}.geojson")
-        written.append(tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px))
-    return written
+    names = list(files.predictions["slide"] if slides is None else slides)
+    # most of the time goes into resizing and compressing, which leave the interpreter to other threads
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
+        pairs = list(pool.map(lambda slide: _write_heatmap(files, slide), names))
+    lost = [name for name, pair in zip(names, pairs, strict=True) if not pair]
+    if slides is not None and lost:
+        raise RunError(
+            f"{', '.join(lost)} has no heatmap in {files.folder}",
+            found="no attention or no tile coordinates",
+            fix="name a slide of predictions.csv; the run must hold its attention and coordinates",
+        )
+    return [path for pair in pairs for path in pair]
+
+
+def _write_heatmap(files: RunFiles, slide: str) -> tuple[Path, ...]:
+    """Picture and tile scores of one slide; nothing where attention or coordinates are absent."""
+    found = attention_and_tiles(files, slide)
+    if found is None:
+        return ()
+    attention, tiles = found
+    width_um = tiles.slide_size[0] * tiles.slide_mpp if tiles.slide_mpp else None
+    picture = heatmap_panels(drawn(files, slide, found), attention, width_um=width_um, title=slide)
+    stem = files.folder / "figures" / safe_name(slide)
+    geojson = Path(f"{stem}.geojson")
+    return (
+        write_png(picture, Path(f"{stem}.png")),
+        tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px),
+    )
 
 
 def attention_and_tiles(files: RunFiles, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
