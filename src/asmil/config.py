@@ -62,7 +62,7 @@ class RunConfig(BaseModel):
     mpp: PositiveFloat = 0.5
     tile_px: PositiveInt = 224
     overlap_px: Annotated[int, Field(ge=0)] = 0
-    min_tissue: Fraction = 0.5
+    min_tissue: Fraction = 0.25
     tissue_method: str = "otsu"
     encoder: str = "colour-texture"
     weights: Path | None = None
@@ -81,13 +81,14 @@ class RunConfig(BaseModel):
     by_site: bool = False
     splits: Path | None = None
     seeds: PositiveInt | Annotated[list[int], Field(min_length=1)] = 3
-    epochs: PositiveInt = 50
-    learning_rate: PositiveFloat = 2e-4
-    weight_decay: NonNegative = 1e-4
-    batch_size: PositiveInt = 1
+    epochs: PositiveInt = 40
+    learning_rate: PositiveFloat = 3e-4
+    weight_decay: NonNegative = 1e-2
+    batch_size: PositiveInt = 4
     clip_norm: PositiveFloat = 5.0
-    patience: PositiveInt = 10
+    patience: PositiveInt = 15
     select: Literal["val_loss", "val_auroc", "last"] = "val_loss"
+    tile_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     tiles_per_bag: PositiveInt | None = None
     standardize: bool = True
     # machine

@@ -151,3 +151,15 @@ def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, la
 def test_importing_the_settings_imports_no_torch():
     code = "import asmil.config, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_training_defaults_are_those_of_the_training_room():
+    """The command line and the API must not train differently by default."""
+    import dataclasses
+
+    from asmil.training import TrainSettings
+
+    config = RunConfig()
+    for field in dataclasses.fields(TrainSettings):
+        if field.name in RunConfig.model_fields:
+            assert getattr(config, field.name) == field.default, field.name

@@ -45,7 +45,7 @@ def extract(
     slides = list(slides)
     encoder = create_encoder(config.encoder, device=device_of(config), weights=config.weights)
     own_mpp = slide_mpp or {}
-    with progress("extract", total=len(slides), unit="slides") as advance:
+    with progress("extract", total=len(slides), unit="slides", parts="tiles") as advance:
         for path in slides:
             settings = ExtractSettings(
                 mpp=config.mpp,
@@ -57,7 +57,10 @@ def extract(
                 objective=None if path.stem in own_mpp else config.objective,
             )
             with outcome.attempt(path.stem, stage="extract"):
-                extract_slide(path, folder, encoder=encoder, settings=settings, tile_batch=config.tile_batch)
+                extract_slide(
+                    path, folder, encoder=encoder, settings=settings, tile_batch=config.tile_batch,
+                    progress=lambda tiles: advance(0, parts=tiles),
+                )  # fmt: skip
                 outcome.ok(path.stem)
             advance(1)
 
@@ -103,6 +106,7 @@ def recipe_of(config: RunConfig) -> "Recipe":
             clip_norm=config.clip_norm,
             patience=config.patience,
             select=config.select,
+            tile_dropout=config.tile_dropout,
             tiles_per_bag=config.tiles_per_bag,
             precision=config.precision,
         ),

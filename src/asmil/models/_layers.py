@@ -13,11 +13,12 @@ from asmil.errors import ConfigError, FeatureError
 
 
 def default_dim(in_dim: int) -> int:
-    """Width of the projected features: 128 up to 384 input features, 256 to 512, 384 to 768, else 512.
+    """Width of the projected features: 64 up to 320 input features, 128 to 384, 256 to 512, 384 to 768, else 512.
 
-    Source: the tables of the ACMIL, AEM and ASMIL code (ViT-S 128, ResNet-18 256, CLIP-L 384, UNI 512).
+    Source: the tables of the ACMIL, AEM and ASMIL code (ViT-S 128, ResNet-18 256, CLIP-L 384, UNI 512); 64 is ours, for
+    embeddings without weights (docs/log.md).
     """
-    for largest_in_dim, dim in ((384, 128), (512, 256), (768, 384)):
+    for largest_in_dim, dim in ((320, 64), (384, 128), (512, 256), (768, 384)):
         if in_dim <= largest_in_dim:
             return dim
     return 512

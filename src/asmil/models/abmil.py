@@ -32,7 +32,7 @@ class ABMIL(nn.Module):
         dim: int | None = None,
         hidden: int = 128,
         gated: bool = True,
-        dropout: float = 0.0,
+        dropout: float = 0.25,
         attention_normalizer: str = "softmax",
     ):
         super().__init__()

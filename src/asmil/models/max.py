@@ -29,7 +29,7 @@ class MaxPooling(nn.Module):
         *,
         dim: int | None = None,
         level: str = "embedding",
-        dropout: float = 0.0,
+        dropout: float = 0.25,
     ):
         super().__init__()
         levels = ("embedding", "instance")

@@ -19,7 +19,7 @@ class MeanPooling(nn.Module):
         ConfigError: an option out of its range.
     """
 
-    def __init__(self, in_dim: int, n_classes: int, *, dim: int | None = None, dropout: float = 0.0):
+    def __init__(self, in_dim: int, n_classes: int, *, dim: int | None = None, dropout: float = 0.25):
         super().__init__()
         dim = default_dim(in_dim) if dim is None else dim
         self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)

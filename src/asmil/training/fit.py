@@ -150,10 +150,11 @@ def _train_epoch(
 
 
 def _sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:
-    if settings.tiles_per_bag is None or len(bag) <= settings.tiles_per_bag:
+    kept = max(1, round(len(bag) * (1 - settings.tile_dropout)))
+    kept = min(kept, settings.tiles_per_bag or kept)
+    if kept == len(bag):
         return bag
-    rows = torch.from_numpy(np.sort(rng.choice(len(bag), settings.tiles_per_bag, replace=False)))
-    return bag.rows(rows)
+    return bag.rows(torch.from_numpy(np.sort(rng.choice(len(bag), kept, replace=False))))
 
 
 def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:

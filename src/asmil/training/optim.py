@@ -18,18 +18,20 @@ class TrainSettings:
     `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
     "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
     selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
-    `tiles_per_bag` draws a fresh sample of tiles of each training bag in every epoch.
+    `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
+    what is left.
     """
 
-    epochs: int = 60
+    epochs: int = 40
     learning_rate: float = 3e-4
     weight_decay: float = 1e-2
     batch_size: int = 4
     clip_norm: float = 5.0
     warmup_epochs: int = 2
-    patience: int = 20
-    min_epochs: int = 20
+    patience: int = 15
+    min_epochs: int = 10
     select: str = "val_loss"
+    tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
     precision: str = "auto"
     checkpoint_seconds: float = 10.0
@@ -39,6 +41,8 @@ class TrainSettings:
             raise ConfigError("unknown way to select an epoch", found=self.select, fix="val_loss, val_auroc or last")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
+        if not 0 <= self.tile_dropout < 1:
+            raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1", found=getattr(self, name))

@@ -82,11 +82,11 @@ def test_features_of_another_encoder(name):
 
 
 def test_options_with_defaults():
-    assert model_options("mean") == {"dim": None, "dropout": 0.0}
+    assert model_options("mean") == {"dim": None, "dropout": 0.25}
 
 
 @pytest.mark.parametrize(
-    ("in_dim", "dim"), [(55, 128), (300, 128), (384, 128), (512, 256), (768, 384), (1024, 512), (2560, 512)]
+    ("in_dim", "dim"), [(55, 64), (300, 64), (384, 128), (512, 256), (768, 384), (1024, 512), (2560, 512)]
 )
 def test_default_width(in_dim, dim):
     for name in ("asmil", "abmil"):
@@ -94,7 +94,7 @@ def test_default_width(in_dim, dim):
 
 
 def test_max_shares_attention_among_ties():
-    model = create_model("max", in_dim=6, n_classes=2, dim=10)
+    model = create_model("max", in_dim=6, n_classes=2, dim=10, dropout=0.0)
     tile = torch.randn(1, 6, generator=torch.Generator().manual_seed(0))
     output = model(BagBatch.from_bags(Bag(tile.expand(4, 6))))
     assert torch.allclose(output.attention, torch.full((4,), 0.25), atol=1e-6)

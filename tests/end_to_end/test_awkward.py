@@ -1,0 +1,69 @@
+"""Real slides and feature files that are awkward: each is done or named with its reason, and nothing stops."""
+
+import csv
+
+import h5py
+import pytest
+
+from asmil.bags import open_features
+
+NO_MPP = ("failed", "no mpp in the file")
+REFUSED = {
+    "broken": ("failed", "no reader can open"),
+    "small_dicom": ("failed", "OpenSlide cannot open"),
+    "smalltif": ("failed", "not an 8-bit image"),
+}
+AS_THEY_ARE = {
+    "CMU-1-Small-Region.jpeg": ("failed", "0.00499 um/px in the file"),
+    "TCGA-CR-7395-01A-01-TS1": NO_MPP,
+    "kidney-48-5": NO_MPP,
+    "slaid_patch-8-level": NO_MPP,
+    "camelyon_jpeg2000": ("failed", "coarser than the scale asked for"),
+    **REFUSED,
+}
+WITH_MPP = {
+    "kidney-48-5": ("skipped", "no tile holds enough tissue"),
+    "slaid_patch-8-level": ("skipped", "smaller than one tile"),
+    **REFUSED,
+}
+"""Slide -> (result, part of the reason); the others of the ten go through."""
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), AS_THEY_ARE), (("--slide-mpp", 0.5), WITH_MPP)])
+def test_every_real_slide_is_done_or_named(inside, data_dir, tmp_path, options, expected):
+    done = inside("embed", "--slides", data_dir / "slides", "--out", tmp_path, "--tile-px", 448, *options, code=1)
+    with (tmp_path / "failures.csv").open() as file:
+        found = {row["name"]: (row["result"], row["reason"]) for row in csv.DictReader(file)}
+    assert {name: result for name, (result, _) in found.items()} == {n: result for n, (result, _) in expected.items()}
+    for name, (_, reason) in expected.items():
+        assert reason in found[name][1], name
+    paths = list((tmp_path / "features").iterdir())
+    assert len(paths) == 10 - len(expected)
+    assert f"{len(paths)} ok" in done.stderr
+    for path in paths:
+        with h5py.File(path) as file:
+            assert len(file["features"]) > 0
+
+
+FOLDERS = {
+    "toolarena_tcga-crc_virchow2_10x": (10, 1280),
+    "eagle_tcga-crc_ctranspath_2mpp": (7, 768),
+}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_features_of_others_are_checked_and_trained_on(inside, data_dir, tmp_path, folder):
+    features, (number, dim) = data_dir / "features" / folder, FOLDERS[folder]
+    store = open_features(features)
+    assert (len(store.slides), store.dim) == (number, dim)
+    table = tmp_path / "labels.csv"
+    rows = [f"{slide},{slide[:12]},{'ab'[i % 2]}" for i, slide in enumerate(store.slides)]
+    table.write_text("\n".join(["slide_id,case_id,label", *rows]) + "\n")
+    cohort = ("--features", features, "--labels", table, "--folds", 3)
+    inside("check", *cohort)
+    quick = ("--epochs", 1, "--seeds", 1, "--workers", 1, "--tiles-per-bag", 200, "--device", "cpu")
+    inside("crossval", *cohort, *quick, "--out", tmp_path / "run")
+    with (tmp_path / "run" / "splits.csv").open() as file:
+        tested = [row["slide"] for row in csv.DictReader(file) if row["part"] == "test"]
+    assert sorted(tested) == sorted(store.slides)
+    inside("evaluate", tmp_path / "run", "--bootstrap", 10)

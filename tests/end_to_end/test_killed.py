@@ -1,0 +1,120 @@
+"""kill -9 in the middle of extraction and of training: the same command ends as if nothing had happened."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from .conftest import flags
+
+EVERY_EPOCH = """
+from dataclasses import replace
+import asmil.cli._stages as stages
+ours = stages.recipe_of
+def recipe_of(config):
+    recipe = ours(config)
+    return replace(recipe, settings=replace(recipe.settings, checkpoint_seconds=0))
+stages.recipe_of = recipe_of
+"""
+"""A checkpoint after every epoch instead of every ten seconds, so that a short training can be caught in the middle."""
+
+
+def kill_when(process, ready) -> bool:
+    """Kill a process and its workers as soon as `ready()`; False where it ended before."""
+    deadline = time.monotonic() + 240
+    while process.poll() is None and not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    alive = process.poll() is None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return alive
+
+
+def test_embedding_goes_on_where_it_was_killed(asmil, start_asmil, cohort, unbroken, tmp_path):
+    features = tmp_path / "features"
+    command = ("embed", "--slides", cohort / "slides", "--out", tmp_path, "--tile-px", 64)
+
+    def ready():
+        return len(list(features.glob("P*.h5"))) >= 3
+
+    assert kill_when(start_asmil(*command), ready), "the extraction ended before it could be killed"
+    (features / ".P99_1.h5.abc.partial.h5").write_bytes(b"half a file")
+    finished = {path: path.stat().st_mtime_ns for path in features.glob("P*.h5")}
+    assert 3 <= len(finished) < 10
+    asmil(*command, code=1)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    wanted = sorted((unbroken / "features").glob("*.h5"))
+    assert [path.name for path in sorted(features.glob("[!.]*.h5"))] == [path.name for path in wanted]
+    for path in wanted:
+        with h5py.File(path) as one, h5py.File(features / path.name) as other:
+            assert dict(one.attrs) == dict(other.attrs)
+            for name in one:
+                assert np.array_equal(one[name][:], other[name][:])
+
+
+@pytest.fixture(scope="module")
+def trained(asmil, inside, quick, unbroken, tmp_path_factory):
+    """A cross-validation made in one go, and the command that made it."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    training = {"labels": quick["labels"], "folds": 2, "seeds": 1, "epochs": 20, "patience": 20}
+    command = ("crossval", "--features", unbroken / "features", *flags(training))
+    asmil(*command, "--workers", 2, "--out", out)
+    inside("evaluate", out, "--bootstrap", 20)
+    return out, command
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, trained, tmp_path, workers):
+    """One process: killed in the second cell; two: in both cells."""
+    whole, command = trained
+    out = tmp_path / "run"
+    command = (*command, "--workers", workers, "--out", out)
+
+    def ready():
+        started = {path.parent for path in out.glob("folds/*/seed_*/checkpoint.pt")}
+        finished = {path.parent for path in out.glob("folds/*/seed_*/predictions.csv")}
+        return len(started | finished) == 2
+
+    process = start_asmil(*command, before=EVERY_EPOCH)
+    assert kill_when(process, ready), "the training ended before it could be killed"
+    unfinished = sorted(out.glob("folds/*/seed_*/checkpoint.pt"))
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("folds/*/seed_*/predictions.csv")}
+    assert unfinished
+    assert 0 < torch.load(unfinished[-1], weights_only=True)["parts"]["optimizer"]["state"][0]["step"] < 20 * 5
+    asmil(*command)
+    inside("evaluate", out, "--bootstrap", 20)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    _same_run(out, whole)
+
+
+def _same_run(run, other) -> None:
+    """Byte for byte, but for what tells the time."""
+    names = {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
+    assert {str(path.relative_to(run)) for path in run.rglob("[!.]*") if path.is_file()} == names
+    for name in sorted(names - {"config.yaml", "seconds.json", "environment.json"}):
+        if name.endswith("log.csv"):
+            one, two = (pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (run, other))
+            pd.testing.assert_frame_equal(one, two, check_exact=True)
+        elif name == "metrics.json":
+            one, two = (json.loads((folder / name).read_text()) | {"seconds": None} for folder in (run, other))
+            assert one == two
+        elif name.endswith(".h5"):  # HDF5 keeps times of its own
+            assert _arrays(run / name) == _arrays(other / name)
+        else:
+            assert (run / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def _arrays(path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, part: found.update({name: part[()].tobytes()} if hasattr(part, "dtype") else {}))
+    return found
