@@ -176,11 +176,11 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
         n = int(counts.get(index, 0))
         if n < max(folds, 3) or n - -(-n // folds) < 2:
             most = max((f for f in range(2, n + 1) if n - -(-n // f) >= 2), default=0) if n >= 3 else 0
-            possible = f"use folds={most}{' or fewer' if n > 3 else ''}"  # of 3 patients, 2 folds leave one for two parts
+            fewer = " or fewer" if n > 3 else ""  # of 3 patients, 2 folds leave one for two parts
             raise SplitError(
                 f"class {name!r} has too few patients for {folds} folds",
                 found=f"{n} patients",
-                fix=possible if most else "leave the class out or merge it with another",
+                fix=f"use folds={most}{fewer}" if most else "leave the class out or merge it with another",
             )
 
 
