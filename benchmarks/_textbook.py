@@ -49,9 +49,7 @@ class TextbookASMIL(nn.Module):
         self.projection = nn.Linear(in_dim, dim, bias=False)
         self.tokens = nn.Parameter(torch.randn(tokens, dim) * 0.02)
         self.cls_token = nn.Parameter(torch.randn(1, dim) * 0.02)
-        self.feat = nn.ModuleList(
-            TokenAttention(dim, heads, dropout=dropout) for _ in range(1 if shared else tokens)
-        )
+        self.feat = nn.ModuleList(TokenAttention(dim, heads, dropout=dropout) for _ in range(1 if shared else tokens))
         self.cls = TokenAttention(dim, heads, dropout=dropout)
         self.classifier = nn.Linear(dim, n_classes)
 

@@ -75,9 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
-    print(
-        f"{'tiles':>7} {'in':>5} {'dim':>4} {'published ms':>13} {'per_token':>10} {'shared':>7} {'limit':>6}"
-    )
+    print(f"{'tiles':>7} {'in':>5} {'dim':>4} {'published ms':>13} {'per_token':>10} {'shared':>7} {'limit':>6}")
     for tiles, in_dim, dim in SIZES:
         features = torch.randn(tiles, in_dim)
         steps = [published(features, dim), *(ours(features, dim, v) for v in ("per_token", "shared"))]

@@ -47,7 +47,11 @@ class Problem(NamedTuple):
 
 def dump_yaml(values: dict[str, Any]) -> str:
     """YAML text, keys in the given order, that `MarkedYaml` reads back equal."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if not any(c in text for c in "\x85\u2028\u2029"):
+        return text
+    # PyYAML writes these line ends of other alphabets as they are and reads them back as spaces: escape everything.
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=False)
 
 
 class MarkedYaml:

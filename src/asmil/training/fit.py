@@ -171,6 +171,8 @@ def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, 
 
 def _selected(row: dict[str, float], settings: TrainSettings) -> float:
     """The value to minimise. AUROC ties are common on small validation parts: the loss breaks them."""
+    if settings.select == "last":
+        return 0.0
     if settings.select == "val_auroc":
         return -row["val_auroc"] + 1e-3 * row["val_loss"]
     return row["val_loss"]
@@ -182,6 +184,8 @@ def _is_better(row: dict[str, float], result: FitResult, settings: TrainSettings
 
 def _should_stop(result: FitResult, settings: TrainSettings) -> bool:
     epochs = len(result.history)
+    if settings.stop_after is not None and epochs >= settings.stop_after:
+        return True
     if settings.select == "last" or epochs < settings.min_epochs:
         return False
     return epochs - 1 - result.best_epoch >= settings.patience

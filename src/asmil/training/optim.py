@@ -31,6 +31,7 @@ class TrainSettings:
     patience: int = 15
     min_epochs: int = 10
     select: str = "val_loss"
+    stop_after: int | None = None
     tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
     precision: str = "auto"

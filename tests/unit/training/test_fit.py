@@ -155,3 +155,9 @@ def test_a_diverged_loss_is_an_error(bags):
     broken = [dataclasses.replace(bag, features=bag.features * float("nan")) for bag in bags[:4]]
     with pytest.raises(AsmilError, match="diverged"):
         fit(build(), broken, bags[4:8], settings=SETTINGS)
+
+
+def test_the_last_epoch_needs_no_validation(bags):
+    model = build()
+    result = fit(model, bags[:16], [], settings=dataclasses.replace(SETTINGS, select="last"))
+    assert result.best_epoch == SETTINGS.epochs - 1 == len(result.history) - 1
