@@ -1,7 +1,7 @@
 """Attention-stabilised multiple-instance learning on whole-slide images.
 
-The line: open_slide -> find_tissue -> tile -> embed -> open_features + read_cohort -> make_splits -> crossval -> evaluate
--> write_report. Names are loaded when used: importing asmil imports no torch.
+The line: open_slide -> find_tissue -> tile -> embed -> open_features + read_cohort -> make_splits -> crossval ->
+evaluate -> write_report. Names are loaded when used: importing asmil imports no torch.
 """
 
 import importlib

@@ -91,6 +91,7 @@ class RunConfig(BaseModel):
     tile_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     tiles_per_bag: PositiveInt | None = None
     standardize: bool = True
+    refit: bool = True
     # machine
     device: Device = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

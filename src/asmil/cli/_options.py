@@ -48,6 +48,7 @@ HELP = {
     "tile_dropout": "Share of a bag's tiles left out at random in every epoch of training.",
     "tiles_per_bag": "Most tiles of a bag in a training step, a fresh random sample in every epoch.",
     "standardize": "Standardise features by the training part.",
+    "refit": "Train the tested model anew on training and validation part, for the epochs the latter selected.",
     "device": "auto, cpu, cuda, cuda:1, mps.",
     "precision": "auto (bf16 on CUDA), fp32, bf16.",
     "workers": "Training processes; 0 is one per core on a CPU and one on a GPU.",
@@ -67,7 +68,7 @@ TRUTH = ("annotations", "positive", "min_coverage", "bootstrap")
 def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command an option for each named setting (all if none is named); they arrive as keyword arguments.
 
-    Defaults are shown in the help and stay None when not given, so that a YAML file is only overridden by what was typed.
+    Defaults are shown in the help and stay None when not given, so that only what was typed overrides a YAML file.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from asmil.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
     from asmil.training import Run
-    from asmil.training.crossval import Recipe
+    from asmil.training.recipe import Recipe
 
 
 def device_of(config: RunConfig) -> str:
@@ -86,7 +86,7 @@ def splits_of(config: RunConfig, cohort: "Cohort") -> "Splits":
 def recipe_of(config: RunConfig) -> "Recipe":
     """What is trained in every fold."""
     from asmil.training import TrainSettings
-    from asmil.training.crossval import Recipe
+    from asmil.training.recipe import Recipe
 
     stabilizer = {
         "beta": config.beta,
@@ -111,6 +111,7 @@ def recipe_of(config: RunConfig) -> "Recipe":
             precision=config.precision,
         ),
         standardize=config.standardize,
+        refit=config.refit,
         device=device_of(config),
     )
 
@@ -135,7 +136,7 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
     cohort.save(run.folder / "cohort.csv")
     splits.save(path)
     cells = len(splits.folds) * len(config.seed_list)
-    with progress("train", total=cells * config.epochs, unit="epochs") as advance:
+    with progress("train", total=cells * config.epochs * (1 + config.refit), unit="epochs") as advance:
         crossval(
             cohort, store, splits, recipe=recipe_of(config), run=run, seeds=config.seed_list,
             workers=_workers(config), progress=_epochs_of_cells(advance),

@@ -27,7 +27,7 @@ def demo(
         annotations=cohort / "annotations",
         positive=["tumour"],
         out=out,
-        tile_px=112,
+        tile_px=128,
         folds=3,
         seeds=1,
         epochs=30,

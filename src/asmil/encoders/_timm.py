@@ -36,9 +36,7 @@ class TimmEncoder:
     @torch.inference_mode()
     def __call__(self, tiles: Tensor | np.ndarray) -> Float[Tensor, "tiles dim"]:
         """Encode uint8 (tiles, height, width, 3); float32 on the encoder's device."""
-        tiles = torch.as_tensor(tiles).to(
-            self.device, non_blocking=True
-        )  # as uint8: a quarter of the transfer
+        tiles = torch.as_tensor(tiles).to(self.device, non_blocking=True)  # as uint8: a quarter of the transfer
         pixels = tiles.permute(0, 3, 1, 2).float()
         side = self.card.tile_px
         if side is not None and tuple(pixels.shape[2:]) != (side, side):
@@ -112,9 +110,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise EncoderError(
-            "the weights file does not exist", found=path, fix="give a .safetensors or .pth file"
-        )
+        raise EncoderError("the weights file does not exist", found=path, fix="give a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -144,9 +140,7 @@ def _create(name: str, *, pretrained: bool, card: EncoderCard | None) -> nn.Modu
     try:
         import timm
     except ImportError as error:
-        raise EncoderError(
-            "this encoder needs timm", found=error, fix="pip install 'asmil[encoders]'"
-        ) from error
+        raise EncoderError("this encoder needs timm", found=error, fix="pip install 'asmil[encoders]'") from error
     try:
         return timm.create_model(name.removeprefix("timm:"), pretrained=pretrained, num_classes=0)
     except Exception as error:

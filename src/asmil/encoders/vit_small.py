@@ -20,6 +20,4 @@ def load(*, device, weights, precision):
     """Load it by timm; see `create_encoder`."""
     from asmil.encoders._timm import load_timm
 
-    return load_timm(
-        CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision
-    )
+    return load_timm(CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision)

@@ -191,6 +191,7 @@ def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:
         "patients": int(table.case.nunique()),
         "grouped_by": "patient",
         "epoch_selected_on": "inner validation part",
+        "refit_on_training_and_validation": bool(run.identity.get("refit")),
         "test_used": "once, after training",
         "seeds_combined": "mean probability",
         "intervals": "95 % percentile bootstrap over patients",

@@ -61,6 +61,11 @@ def protocol(files: RunFiles) -> dict[str, Any]:
     stated = files.metrics.get("protocol") or {}
     select = str(files.config.get("select", ""))
     says.append(SELECTED.get(select, "The files do not say how the epoch of each training was chosen."))
+    if files.config.get("refit") and select != "last":
+        says.append(
+            "The tested model was then trained anew on the training and validation slides together, for the number of "
+            "epochs chosen that way; curves by epoch are those of the training that chose it."
+        )
     used = stated.get("test_used")
     says.append(
         (f"By the record of the run, test slides were used {used}. " if used else "")

@@ -87,20 +87,19 @@ def _stain(site: np.random.Generator, patient: np.random.Generator) -> np.ndarra
 
 
 def draw_slide(rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, int], stain: np.ndarray) -> Drawing:
-    """Draw one slide; normal slides hold two to four crowds of lymphocytes, tumour slides at most one."""
+    """Draw one slide; crowds of lymphocytes, as dark as tumour, are as frequent in both kinds, so they say nothing."""
     canvas = Canvas(rng, size_px)
     canvas.add_islands(int(rng.integers(1, 3)))
     canvas.add_stroma()
     canvas.add_glands(int(rng.integers(8, 20)))
     scale = min(size_px) / 1500
-    crowds = int(rng.integers(0, 2) if tumour else rng.integers(2, 5))
     regions: dict[str, list[np.ndarray]] = {"lymphocytes": [], "tumour": []}
-    for _ in range(crowds):
+    for _ in range(int(rng.integers(1, 4))):
         radius = scale * rng.uniform(110, 230)
         regions["lymphocytes"].append(canvas.blob(canvas.deep_point(radius), radius))
         canvas.add_lymphocytes(regions["lymphocytes"][-1])
-    for _ in range(int(rng.integers(1, 4)) if tumour else 0):
-        radius = scale * rng.uniform(100, 200)
+    for _ in range(int(rng.integers(2, 5)) if tumour else 0):
+        radius = scale * rng.uniform(130, 260)
         regions["tumour"].append(canvas.blob(canvas.deep_point(radius), radius))
         canvas.add_tumour(regions["tumour"][-1])
     return Drawing(canvas.rgb(stain), {name: found for name, found in regions.items() if found})

@@ -5,6 +5,7 @@ from asmil.training.fit import FitResult, fit
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings
 from asmil.training.predict import Prediction, predict
+from asmil.training.recipe import Recipe
 from asmil.training.runs import Run
 from asmil.training.standardize import Standardized
 
@@ -12,6 +13,7 @@ __all__ = [
     "AttentionRecorder",
     "FitResult",
     "Prediction",
+    "Recipe",
     "Run",
     "Standardized",
     "TrainSettings",

@@ -87,6 +87,8 @@ def fit(
                 save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
                 saved = time.monotonic()
 
+        if checkpoint:  # what follows may be interrupted too
+            save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
         model.load_state_dict(best)
         _tell(listeners, "end", model=model, result=result)
     return result

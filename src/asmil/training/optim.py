@@ -19,7 +19,7 @@ class TrainSettings:
     "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
     selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
-    what is left.
+    what is left. `stop_after` ends training after that many epochs, with the schedule of all `epochs` (a refit).
     """
 
     epochs: int = 40

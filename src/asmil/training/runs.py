@@ -108,6 +108,11 @@ class Run:
         write_json(run.folder / "environment.json", environment())
         return run
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decided the results."""
+        return json.loads((self.folder / "identity.json").read_text())
+
     def cell(self, fold: int, seed: int) -> Cell:
         """The cell of a fold and a seed, finished or not."""
         return Cell(fold, seed, self.folder / "folds" / str(fold) / f"seed_{seed}")

@@ -23,9 +23,7 @@ def timm():
 @pytest.fixture(scope="module")
 def state(timm):
     torch.manual_seed(0)
-    return timm.create_model(
-        "test_vit", pretrained=False
-    ).state_dict()  # with its classifier, as files have it
+    return timm.create_model("test_vit", pretrained=False).state_dict()  # with its classifier, as files have it
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.errors import RunError
 from asmil.training import Run, TrainSettings, crossval
-from asmil.training.crossval import Recipe
+from asmil.training.recipe import Recipe
 from asmil.training.runs import write_attention
 
 SETTINGS = TrainSettings(epochs=4, min_epochs=1, checkpoint_seconds=0)

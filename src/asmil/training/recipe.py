@@ -1,0 +1,52 @@
+"""What is trained: a model by name, the stabiliser's options and the settings, as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from asmil.attention import AttentionStabilizer
+from asmil.bags import Bag, BagBatch
+from asmil.models import create_model
+from asmil.training.optim import TrainSettings
+from asmil.training.standardize import Standardized
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model by name with its options, the stabiliser's options (None: without), and the training settings.
+
+    With `refit`, the validation part selects the number of epochs, and the model that is tested is then trained anew on
+    the training and validation parts for that many epochs. Plain values: it can be sent to a process or written down.
+    """
+
+    model: str
+    model_options: dict[str, Any] = field(default_factory=dict)
+    stabilizer: dict[str, Any] | None = field(default_factory=dict)
+    settings: TrainSettings = field(default_factory=TrainSettings)
+    standardize: bool = True
+    refit: bool = True
+    device: str = "cpu"
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        return {k: v for k, v in asdict(self).items() if k != "device"}
+
+    def build(self, *, in_dim: int, n_classes: int, train: Sequence[Bag], seed: int) -> nn.Module:
+        """A freshly initialised model for this training part."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = create_model(self.model, in_dim=in_dim, n_classes=n_classes, **self.model_options)
+        if self.standardize:
+            model = Standardized(model, in_dim).fit_statistics(train)
+        return model.to(self.device)
+
+    def stabilize(self, model: nn.Module, bag: Bag) -> AttentionStabilizer | None:
+        """The stabiliser attached to a model; None where none is wanted or the model has no attention (mean, max)."""
+        if self.stabilizer is None:
+            return None
+        with torch.no_grad():
+            scores = model.eval()(BagBatch.from_bags(bag).to(self.device)).scores
+        return None if scores is None else AttentionStabilizer(model, **self.stabilizer)
