@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +58,19 @@ def fit(
         torch.manual_seed(seed)
         optimizer = make_optimizer(model, settings)
         result, best = FitResult(), _weights(model)
-        parts = {"model": model, "optimizer": optimizer, "stabilizer": stabilizer}
-        parts |= {f"listener{i}": x for i, x in enumerate(listeners) if hasattr(x, "state_dict")}
+        parts = _parts(model, optimizer, stabilizer, listeners=listeners)
         if checkpoint and checkpoint.exists():
             result, best = load_checkpoint(checkpoint, parts, seed=seed)
+        train_epoch = partial(
+            _train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, seed=seed
+        )
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
 
         for epoch in range(len(result.history), settings.epochs):
             if _should_stop(result, settings):
                 break
-            row = {"epoch": epoch} | _train_epoch(
-                model,
-                train,
-                optimizer=optimizer,
-                stabilizer=stabilizer,
-                settings=settings,
-                epoch=epoch,
-                seed=seed,
-            )
+            row = {"epoch": epoch} | train_epoch(epoch=epoch)
             predictions = predict(model, val)
             row |= _validation(predictions, val)
             if _is_better(row, result, settings):
@@ -182,6 +177,18 @@ def _selected(row: dict[str, float], settings: TrainSettings) -> float:
 
 def _is_better(row: dict[str, float], result: FitResult, settings: TrainSettings) -> bool:
     return settings.select == "last" or _selected(row, settings) < result.best_value
+
+
+def _parts(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    stabilizer: AttentionStabilizer | None,
+    *,
+    listeners: Sequence[Listener],
+) -> dict[str, Any]:
+    """Whatever has a state that a resumed training needs."""
+    recorded = {f"listener{i}": x for i, x in enumerate(listeners) if hasattr(x, "state_dict")}
+    return {"model": model, "optimizer": optimizer, "stabilizer": stabilizer} | recorded
 
 
 def _should_stop(result: FitResult, settings: TrainSettings) -> bool:
