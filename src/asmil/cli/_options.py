@@ -48,7 +48,7 @@ HELP = {
     "tile_dropout": "Share of a bag's tiles left out at random in every epoch of training.",
     "tiles_per_bag": "Most tiles of a bag in a training step, a fresh random sample in every epoch.",
     "standardize": "Standardise features by the training part.",
-    "refit": "Train the tested model anew on training and validation part, for the epochs the latter selected.",
+    "refit": "Train the tested model anew on training and validation part, for as long as the latter selected.",
     "device": "auto, cpu, cuda, cuda:1, mps.",
     "precision": "auto (bf16 on CUDA), fp32, bf16.",
     "workers": "Training processes; 0 is one per core on a CPU and one on a GPU.",

@@ -20,6 +20,7 @@ from asmil.bags import Bag, BagBatch, Cohort, Splits
 from asmil.files import write_text, written_beside
 from asmil.training.fit import FitResult, fit
 from asmil.training.listeners import AttentionRecorder, Listener, write_log
+from asmil.training.optim import refit_settings
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe
 from asmil.training.runs import Cell, write_attention
@@ -70,7 +71,7 @@ def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress
         _write_score_samples(cell.folder / "scores.h5", chosen, bags=val)
     final = chosen
     if recipe.refit:
-        settings = dataclasses.replace(recipe.settings, select="last", stop_after=chosen.result.best_epoch + 1)
+        settings = refit_settings(recipe.settings, chosen.result.best_epoch + 1)
         both = Job(job.features, job.cohort, job.splits, dataclasses.replace(recipe, settings=settings))
         final = _train(both, train + val, [], seed=cell.seed, checkpoint=checkpoints[1])
     _write_models(cell.folder, final, model=recipe.model, best_epoch=chosen.result.best_epoch)

@@ -193,8 +193,6 @@ def _parts(
 
 def _should_stop(result: FitResult, settings: TrainSettings) -> bool:
     epochs = len(result.history)
-    if settings.stop_after is not None and epochs >= settings.stop_after:
-        return True
     if settings.select == "last" or epochs < settings.min_epochs:
         return False
     return epochs - 1 - result.best_epoch >= settings.patience

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ class TrainSettings:
     "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
     selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
-    what is left. `stop_after` ends training after that many epochs, with the schedule of all `epochs` (a refit).
+    what is left.
     """
 
     epochs: int = 40
@@ -31,7 +31,6 @@ class TrainSettings:
     patience: int = 15
     min_epochs: int = 10
     select: str = "val_loss"
-    stop_after: int | None = None
     tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
     precision: str = "auto"
@@ -70,6 +69,15 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
         return settings.learning_rate * (progress + 1e-2) / (settings.warmup_epochs + 1e-2)
     span = max(settings.epochs - settings.warmup_epochs, 1e-9)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup_epochs) / span))
+
+
+def refit_settings(settings: TrainSettings, epochs: int) -> TrainSettings:
+    """Settings to train anew for as long as `epochs` epochs of the schedule, measured by the sum of learning rates.
+
+    Stopping in mid-schedule leaves the weights noisy; this schedule has the same sum and ends at zero.
+    """
+    budget = sum(learning_rate(settings, epoch + 0.5) for epoch in range(epochs)) / settings.learning_rate
+    return replace(settings, select="last", epochs=max(1, round(2 * budget)))
 
 
 def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:

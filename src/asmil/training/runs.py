@@ -161,7 +161,7 @@ class Run:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of a block to `seconds.json` under `stage`, over all starts of the run."""
+        """Add the wall time of a block to `seconds.json` (and metrics.json, if there is one), over all starts of the run."""
         started = time.monotonic()
         try:
             yield
@@ -169,6 +169,9 @@ class Run:
             seconds = self.seconds
             seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
             write_json(self.folder / "seconds.json", seconds)
+            metrics = self.folder / "metrics.json"
+            if metrics.exists():
+                write_json(metrics, json.loads(metrics.read_text()) | {"seconds": seconds})
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from asmil.bags import Bag, make_bags
 from asmil.errors import AsmilError, CohortError, RunError
 from asmil.models import create_model
 from asmil.training import AttentionRecorder, TrainSettings, fit, predict
+from asmil.training.optim import learning_rate, refit_settings
 
 SETTINGS = TrainSettings(epochs=8, batch_size=4, min_epochs=1, patience=50, checkpoint_seconds=0)
 
@@ -161,3 +162,14 @@ def test_the_last_epoch_needs_no_validation(bags):
     model = build()
     result = fit(model, bags[:16], [], settings=dataclasses.replace(SETTINGS, select="last"))
     assert result.best_epoch == SETTINGS.epochs - 1 == len(result.history) - 1
+
+
+def test_a_refit_has_the_sum_of_learning_rates_of_the_selected_epochs_and_ends_at_zero():
+    settings = TrainSettings(epochs=40, warmup_epochs=0)
+    for epochs in (3, 10, 40):
+        refit = refit_settings(settings, epochs)
+        first = sum(learning_rate(settings, e + 0.5) for e in range(epochs))
+        whole = sum(learning_rate(refit, e + 0.5) for e in range(refit.epochs))
+        assert whole == pytest.approx(first, rel=0.1)
+        assert learning_rate(refit, refit.epochs) == pytest.approx(0, abs=1e-12)
+    assert refit.epochs == 40
