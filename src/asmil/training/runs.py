@@ -161,7 +161,7 @@ class Run:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of a block to `seconds.json` (and metrics.json, if there is one), over all starts of the run."""
+        """Add the wall time of a block to `seconds.json` (and metrics.json), over all starts of the run."""
         started = time.monotonic()
         try:
             yield
