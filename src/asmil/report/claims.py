@@ -64,8 +64,8 @@ def protocol(files: RunFiles) -> dict[str, Any]:
     if files.config.get("refit") and select != "last":
         says.append(
             "The tested model was then trained anew on the training and validation slides together, for as long as "
-            "chosen that way (the same sum of learning rates, ending at zero); curves by epoch are those of the training that "
-            "chose it."
+            "chosen that way (the same sum of learning rates, ending at zero); curves by epoch are those of the "
+            "training that chose it."
         )
     used = stated.get("test_used")
     says.append(

@@ -19,7 +19,8 @@ class Recipe:
     """A model by name with its options, the stabiliser's options (None: without), and the training settings.
 
     With `refit`, the validation part selects the epoch, and the model that is tested is then trained anew on the
-    training and validation parts for as long (`refit_settings`). Plain values: it can be sent to a process or written down.
+    training and validation parts for as long (`refit_settings`). Plain values: it can be sent to a process, or
+    written down.
     """
 
     model: str
