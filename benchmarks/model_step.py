@@ -27,7 +27,7 @@ def milliseconds(step: Callable[[], None], *, seconds: float) -> float:
 
 def ours(features: torch.Tensor, dim: int, variant: str) -> Callable[[], None]:
     """A step of the production model."""
-    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, variant=variant)
+    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, variant=variant, feature_dropout=0)
     batch = BagBatch.from_bags(Bag(features, label=0))
 
     def step() -> None:

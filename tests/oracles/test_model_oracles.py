@@ -42,6 +42,7 @@ def asmil_pair(variant, **options):
         token_std=15.0,
         token_drop=0,
         dropout=0,
+        feature_dropout=0,
         **options,
     )
     with torch.no_grad():
@@ -108,7 +109,9 @@ def test_asmil_equals_torch_multihead_attention():
 
 def test_token_dropping_is_leaving_tokens_out():
     """What the class token reads with tokens dropped is what it reads when they never existed."""
-    model = create_model("asmil", in_dim=20, n_classes=2, dim=32, tokens=5, token_std=1.0, token_drop=0.5, dropout=0)
+    model = create_model(
+        "asmil", in_dim=20, n_classes=2, dim=32, tokens=5, token_std=1.0, token_drop=0.5, dropout=0, feature_dropout=0
+    )
     model.train()
     batch = BagBatch.from_bags(make_bags(20, 30))
     torch.manual_seed(3)
