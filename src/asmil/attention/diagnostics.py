@@ -34,9 +34,9 @@ def jsd(p: Array, q: Array, *, dim: int = -1, offsets: Array | None = None) -> A
             found=f"{tuple(first.shape)} and {tuple(second.shape)}",
         )
     middle = (first + second) / 2
-    # Tile by tile this is never negative, so nothing cancels and a divergence of 1e-12 is still right.
+    # Tile by tile this is never negative but for rounding, so nothing cancels and a divergence of 1e-12 is still right.
     terms = xlogy(first, first / middle) + xlogy(second, second / middle)
-    terms = terms.masked_fill(middle == 0, 0)
+    terms = terms.masked_fill(middle == 0, 0).clamp(min=0)
     return _like(p, _layout(dim, offsets).total(terms) / 2)
 
 
