@@ -1,7 +1,7 @@
 """Cross-validation: one cell per fold and seed, each resumable, run side by side in processes."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
@@ -36,13 +36,12 @@ def crossval(
     todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
     job = Job(store.path, cohort, splits, recipe)
     tell = progress or (lambda *_: None)
-    if workers <= 1:
+    if todo and workers > 1:
+        _in_processes(todo, job, workers=workers, progress=tell)
+    elif todo:
         bags = _bags_by_slide(job)
         for cell in todo:
             train_cell(cell, job, bags, progress=tell)
-    else:
-        for _ in _in_processes(todo, job, workers=workers, progress=tell):
-            pass
     return run
 
 
@@ -58,26 +57,24 @@ def _start_worker(job: Job, queue: Any) -> None:
     _worker.update(job=job, queue=queue, bags=_bags_by_slide(job))
 
 
-def _run_in_worker(cell: Cell) -> Cell:
+def _run_in_worker(cell: Cell) -> None:
     train_cell(cell, _worker["job"], _worker["bags"], progress=lambda *event: _worker["queue"].put(event))
-    return cell
 
 
-def _in_processes(cells: list[Cell], job: Job, *, workers: int, progress: Progress) -> Iterator[Cell]:
-    if not cells:
-        return
+def _in_processes(cells: list[Cell], job: Job, *, workers: int, progress: Progress) -> None:
     context = get_context("spawn")  # forking after torch has started threads can dead-lock
     with context.Manager() as manager:
         queue = manager.Queue()
         with ProcessPoolExecutor(
             min(workers, len(cells)), mp_context=context, initializer=_start_worker, initargs=(job, queue)
         ) as pool:
-            pending = {pool.submit(_run_in_worker, cell): cell for cell in cells}
+            pending = {pool.submit(_run_in_worker, cell) for cell in cells}
             try:
                 while pending:
-                    for future in _done_within(pending, seconds=0.3):
-                        pending.pop(future)
-                        yield future.result()
+                    done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                        pending.remove(future)
                     while not queue.empty():
                         progress(*queue.get())
             except BrokenProcessPool as error:
@@ -86,13 +83,3 @@ def _in_processes(cells: list[Cell], job: Job, *, workers: int, progress: Progre
                     found=f"{len(cells) - len(pending)} of {len(cells)} cells finished",
                     fix="run the same command again: finished cells are kept and started ones continue",
                 ) from error
-
-
-def _done_within(pending: Any, *, seconds: float) -> list[Any]:
-    done = []
-    try:
-        for future in as_completed(list(pending), timeout=seconds):
-            done.append(future)
-    except TimeoutError:
-        pass
-    return done
