@@ -45,13 +45,14 @@ def list(
     console = Console(highlight=False)
     for one in [kind] if kind else Kind:
         package, attribute = REGISTRIES[one]
-        rows = encoder_rows() if one is Kind.encoders else registry_rows(package, attribute=attribute)
+        rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(package, attribute=attribute)
         table = Table(
+            *HEADERS.get(one, ()),
             title=one.value,
             title_justify="left",
             title_style="bold",
             box=None,
-            show_header=False,
+            show_header=one in HEADERS,
             pad_edge=False,
         )
         for row in rows:
@@ -72,6 +73,18 @@ def encoder_rows() -> tuple[tuple[str, str], ...]:
         gated = ", gated" if facts.gated else ""
         rows.append((name, f"{facts.dim} values, {size}, {scale}, {facts.licence}{gated}"))
     return tuple(rows)
+
+
+def model_rows() -> tuple[tuple[str, str, str], ...]:
+    """Name, first line and what a stabiliser aligns, of every model."""
+    from asmil.models import list_models, model_info
+
+    infos = map(model_info, list_models())
+    return tuple((info.name, info.description, info.aligned or "nothing") for info in infos)
+
+
+OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
+HEADERS = {Kind.models: ("name", "what it is", "what a stabiliser aligns")}
 
 
 def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...]:

@@ -56,11 +56,12 @@ def create_model(name: str, *, in_dim: int, n_classes: int, **options: Any) -> "
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model is (one line) and the paper it is from."""
+    """What a model is (one line), the paper it is from, and what a stabiliser aligns in it ("" for nothing)."""
 
     name: str
     description: str
     paper: str
+    aligned: str
 
 
 def model_info(name: str) -> ModelInfo:
@@ -76,10 +77,12 @@ def model_info(name: str) -> ModelInfo:
     constants = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "PAPER"
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("PAPER", "ALIGNED")
     }
     description = (ast.get_docstring(tree) or "").splitlines()[0]
-    return ModelInfo(key, description, constants.get("PAPER", ""))
+    return ModelInfo(key, description, constants.get("PAPER", ""), constants.get("ALIGNED", ""))
 
 
 def __getattr__(name: str) -> Any:

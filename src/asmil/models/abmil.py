@@ -10,6 +10,7 @@ from asmil.models._layers import Projection, attention_weights, classifier, defa
 from asmil.models._output import MILOutput
 
 PAPER = "Attention-based Deep Multiple Instance Learning, ICML 2018, arXiv 1802.04712"
+ALIGNED = "The attention over the tiles, one row."
 
 
 class ABMIL(nn.Module):

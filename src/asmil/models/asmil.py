@@ -21,6 +21,7 @@ from asmil.models._layers import (
 from asmil.models._output import MILOutput
 
 PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging, ICLR 2026, arXiv 2603.06658"
+ALIGNED = "The attention of every token and head over the tiles."
 
 
 class ASMIL(nn.Module):

@@ -7,6 +7,7 @@ from asmil.models._layers import Projection, classifier, default_dim, pool
 from asmil.models._output import MILOutput
 
 PAPER = "Revisiting multiple instance neural networks, Pattern Recognition 2018, arXiv 1610.02501"
+ALIGNED = ""
 
 
 class MeanPooling(nn.Module):

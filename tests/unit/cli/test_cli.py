@@ -110,6 +110,17 @@ def test_list_names_every_part_of_a_kind(run, kind):
     assert set(names) <= first_words
 
 
+def test_list_shows_what_a_stabiliser_aligns(run):
+    from asmil.cli.list import model_rows
+    from asmil.models import list_models, model_info
+
+    assert "stabiliser" in run("list", "models").output
+    rows = {name: (line, aligned) for name, line, aligned in model_rows()}
+    assert rows.keys() == set(list_models())
+    assert rows["abmil"] == (model_info("abmil").description, model_info("abmil").aligned)
+    assert rows["mean"][1] == "nothing"
+
+
 def test_doctor_reports_and_succeeds(run, tmp_path):
     result = run("doctor", "--out", str(tmp_path / "not" / "yet"))
     assert result.exit_code == 0, result.output

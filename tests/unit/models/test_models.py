@@ -35,6 +35,19 @@ def test_model_info_names_paper():
         model_info("abmill")
 
 
+def test_model_info_tells_what_is_aligned():
+    assert model_info("abmil").aligned == "The attention over the tiles, one row."
+    assert model_info("mean").aligned == ""
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_what_is_said_to_be_aligned_are_the_scores(name):
+    corners = 256 * torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    bag = Bag(torch.randn(9, 6), label=0, level0_xy=corners, tile_level0_px=256.0)
+    output = create_model(name, in_dim=6, n_classes=2)(BagBatch.from_bags(bag))
+    assert bool(model_info(name).aligned) == (output.scores is not None)
+
+
 def test_output_type_is_exported():
     assert type(create_model("mean", in_dim=4, n_classes=2)(batch_of(4, 3))) is room.MILOutput
     with pytest.raises(AttributeError):
