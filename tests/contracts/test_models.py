@@ -1,5 +1,8 @@
 """Every registered model, in each of its variants, keeps the contract of models."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from asmil.models import create_model, list_models, model_info
@@ -22,6 +25,10 @@ VARIANTS: dict[str, list[dict]] = {
     "max": [{}, {"level": "instance"}],
 }
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+for file in sorted((Path(__file__).parent / "variants").glob("*.json")):
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    VARIANTS[file.stem] = facts["variants"]
+    EXPECTED_FAILURES[file.stem] = facts.get("expected_failures", {})
 CASES = [(name, options) for name in list_models() for options in VARIANTS.get(name, [{}])]
 
 

@@ -25,6 +25,7 @@ ROOMS = (
     {"evaluation"},
     {"figures"},
     {"report"},
+    {"study"},
     {"viewer"},
     {"testing"},
     {"cli"},

@@ -24,6 +24,7 @@ class Forward:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     scores: list[Tensor] = field(default_factory=list)
+    offsets: Tensor | None = None
     autocast: tuple[bool, torch.dtype] = (False, torch.float32)
 
     @contextmanager
@@ -102,6 +103,7 @@ class Recorder:
         if forward is None:
             return
         forward.args, forward.kwargs, output = call
+        forward.offsets = getattr(output, "score_offsets", None)
         device = forward.device.type
         forward.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         if self._read is not None:

@@ -27,9 +27,9 @@ Schedule = float | Callable[[int], float]
 class AttentionStabilizer:
     """Aligns a model's attention with that of its anchor: beta * KL(NSF(z') || softmax(z)).
 
-    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by the `offsets` of the
-    model's first input, and lets the anchor run only `attention_scores(...)` where the model has that method;
-    a dotted module name takes that submodule's output; a function takes the scores from the model's output.
+    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by `output.score_offsets` or else
+    by the `offsets` of the model's first input, and lets the anchor run only `attention_scores(...)` where the model has
+    that method; a dotted module name takes that submodule's output; a function takes the scores from the model's output.
     Scores are before normalisation, or `normalized=True` says that they are weights already (then z = log
     weights).
 
@@ -229,7 +229,7 @@ class AttentionStabilizer:
     def _layout(self, forward: Forward, scores: Tensor) -> dict[str, Any]:
         mask = self._mask(*forward.args, **forward.kwargs) if callable(self._mask) else self._mask
         first = forward.args[0] if forward.args else None
-        offsets = getattr(first, "offsets", None)
+        offsets = getattr(first, "offsets", None) if forward.offsets is None else forward.offsets
         if self._tile_dim is None and offsets is not None:
             return {"dim": 0, "offsets": offsets, "mask": mask}
         if self._auto and self._tile_dim is None:

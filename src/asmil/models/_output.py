@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -13,7 +13,9 @@ class MILOutput:
     `logits` (bags, classes). `scores` (tiles, rows): attention before normalisation, one column per attention
     row (token x head, class ...); None for models without attention. `attention` (tiles,): the slide's map,
     sums to 1 over the tiles of each bag. `embedding` (bags, dim): what the classifier sees. `losses`: a
-    model's own extra terms by name, already weighted; they are added to the task loss.
+    model's own extra terms by name, (bags,) each and already weighted; their means over the bags are added to the
+    task loss. `score_offsets` only where the rows of `scores` are packed in other segments than the batch's bags
+    (the shuffled pseudo-bags of DTFD-MIL).
     """
 
     logits: Float[Tensor, "bags classes"]
@@ -21,3 +23,4 @@ class MILOutput:
     embedding: Float[Tensor, "bags dim"]
     scores: Float[Tensor, "tiles rows"] | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    score_offsets: Int[Tensor, "segments+1"] | None = None

@@ -101,7 +101,7 @@ class _ModelChecks:
             if output.scores is not None:
                 _shape("scores", output.scores, (tiles, None))
             for name, loss in output.losses.items():
-                _shape(f"losses[{name!r}]", loss, ())
+                _shape(f"losses[{name!r}]", loss, (bags,))
             _finite(output)
 
     def attention_is_a_distribution(self) -> None:
@@ -280,4 +280,4 @@ def _distribution(output: MILOutput, batch: BagBatch, *, tolerance: float = 1e-4
 def _loss(output: MILOutput, batch: BagBatch) -> Tensor:
     """The task loss plus the model's own: what training would minimise."""
     task = F.cross_entropy(output.logits.float(), cast(Tensor, batch.labels))
-    return sum(output.losses.values(), start=task)
+    return sum((loss.mean() for loss in output.losses.values()), start=task)

@@ -48,6 +48,10 @@ def fit(
     caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
     left off and ends bit-equal to an unbroken one.
 
+    Two optional hooks are for methods that need more than a gradient step: `model.after_step(progress)`, progress in
+    (0, 1], after each step of the optimiser, and `model.prepare(train, train_stage)` before the first, where
+    `train_stage(module)` trains another module on the same parts with the same settings and returns it.
+
     Raises:
         CohortError: a bag without a label, or no validation bags although an epoch is to be selected.
         AsmilError: the loss is not finite.
@@ -56,6 +60,8 @@ def fit(
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
+        if not (checkpoint and checkpoint.exists()):
+            _prepare(model, train, val, settings=settings, seed=seed)
         optimizer = make_optimizer(model, settings)
         result, best = FitResult(), _weights(model)
         parts = _parts(model, optimizer, stabilizer, listeners=listeners)
@@ -110,6 +116,7 @@ def _train_epoch(
     # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
     total_task = total_extra = total_align = torch.zeros((), device=device)
     ratio = None
+    after_step = getattr(model, "after_step", lambda progress: None)
     for step, start in enumerate(starts):
         rate = learning_rate(settings, epoch + step / len(starts))
         for group in optimizer.param_groups:
@@ -119,7 +126,7 @@ def _train_epoch(
         with autocast(device, settings):
             output = model(batch)
             task = F.cross_entropy(output.logits.float(), batch.labels)
-            extra = sum(output.losses.values(), torch.zeros((), device=device))
+            extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
             align = stabilizer.loss() if stabilizer else torch.zeros((), device=device)
         if stabilizer and step == 0:
             ratio = stabilizer.gradient_ratio(task)
@@ -129,6 +136,7 @@ def _train_epoch(
         optimizer.step()
         if stabilizer:
             stabilizer.update()
+        after_step((epoch + (step + 1) / len(starts)) / settings.epochs)
         share = len(batch) / len(bags)
         total_task = total_task + task.detach() * share
         total_extra = total_extra + extra.detach() * share
@@ -144,6 +152,17 @@ def _train_epoch(
             fix="lower the learning rate or run `asmil check` on the features",
         )
     return row
+
+
+def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int) -> None:
+    """Let a method with earlier stages train them, on the same parts and like the model itself."""
+    device = next(model.parameters()).device
+
+    def train_stage(module: nn.Module) -> nn.Module:
+        fit(module.to(device), train, val, settings=settings, seed=seed)
+        return module
+
+    getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
 
 
 def _sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:

@@ -1,6 +1,8 @@
 """Per-dimension standardisation of features as part of the model, fitted on the training part only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -49,6 +51,27 @@ class Standardized(nn.Module):
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
+
+    def __getattr__(self, name: str) -> Any:
+        # Hooks exist where the wrapped model has them: `fit` looks for them by name.
+        if name == "after_step":
+            return getattr(self.model, name)
+        if name == "prepare" and hasattr(self.model, name):
+            return self._prepare
+        return super().__getattr__(name)
+
+    def _prepare(self, train: Sequence[Bag], train_stage: Callable[[nn.Module], nn.Module]) -> None:
+        """The wrapped model's preparation: it sees standardised features, and so do the stages it trains."""
+
+        def standardized_stage(module: nn.Module) -> nn.Module:
+            wrapped = Standardized(module, len(self.mean), limit=self.limit)
+            wrapped.load_state_dict({"mean": self.mean, "std": self.std}, strict=False)
+            train_stage(wrapped.to(self.mean.device))
+            return module
+
+        scaled = [replace(bag, features=self._scaled(BagBatch.from_bags(bag)).features) for bag in train]
+        prepare: Any = self.model.prepare
+        prepare(scaled, standardized_stage)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The wrapped model's scores (the anchor runs only this part); through its whole forward if it has none."""
