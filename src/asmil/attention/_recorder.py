@@ -25,6 +25,7 @@ class Forward:
     kwargs: dict[str, Any] = field(default_factory=dict)
     scores: list[Tensor] = field(default_factory=list)
     offsets: Tensor | None = None
+    order: Tensor | None = None
     autocast: tuple[bool, torch.dtype] = (False, torch.float32)
 
     @contextmanager
@@ -104,6 +105,7 @@ class Recorder:
             return
         forward.args, forward.kwargs, output = call
         forward.offsets = getattr(output, "score_offsets", None)
+        forward.order = getattr(output, "score_order", None)
         device = forward.device.type
         forward.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
         if self._read is not None:

@@ -27,10 +27,10 @@ Schedule = float | Callable[[int], float]
 class AttentionStabilizer:
     """Aligns a model's attention with that of its anchor: beta * KL(NSF(z') || softmax(z)).
 
-    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by `output.score_offsets` or else
-    by the `offsets` of the model's first input, and lets the anchor run only `attention_scores(...)` where the model has
-    that method; a dotted module name takes that submodule's output; a function takes the scores from the model's output.
-    Scores are before normalisation, or `normalized=True` says that they are weights already (then z = log
+    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by `output.score_offsets` or
+    else by the `offsets` of the model's first input, and lets the anchor run only `attention_scores(...)` where
+    the model has that method; a dotted module name takes that submodule's output; a function takes the scores
+    from the model's output. Scores are before normalisation, or `normalized=True` says that they are weights already (then z = log
     weights).
 
     `tile_dim` is the axis of tiles, all other axes are rows (heads, classes, bags ...). Where it is None,
@@ -201,6 +201,8 @@ class AttentionStabilizer:
         terms = []
         for target, online in zip(anchored, forward.scores, strict=True):
             layout = self._layout(forward, online)
+            if forward.order is not None:  # one split for both branches: the online one
+                target, online = target[forward.order], online[forward.order]
             log_target = log_weights(
                 self._normalizers["anchor"], self._logits(target), temperature=self._temperature, **layout
             )

@@ -48,9 +48,8 @@ def fit(
     caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
     left off and ends bit-equal to an unbroken one.
 
-    Two optional hooks are for methods that need more than a gradient step: `model.after_step(progress)`, progress in
-    (0, 1], after each step of the optimiser, and `model.prepare(train, train_stage)` before the first, where
-    `train_stage(module)` trains another module on the same parts with the same settings and returns it.
+    A model may have two hooks: `after_step(progress)`, progress in (0, 1], after each step of the optimiser, and
+    `prepare(train, train_stage)` before the first; `train_stage(module)` trains another module alike and returns it.
 
     Raises:
         CohortError: a bag without a label, or no validation bags although an epoch is to be selected.
@@ -72,7 +71,6 @@ def fit(
         )
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
-
         for epoch in range(len(result.history), settings.epochs):
             if _should_stop(result, settings):
                 break
