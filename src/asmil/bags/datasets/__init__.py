@@ -1,0 +1,70 @@
+"""Public datasets by name, one per file: bags with labels and patients, official splits, truth about tiles."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.errors import AsmilError, ConfigError
+from asmil.registry import FolderRegistry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asmil.bags.bag import Bag
+    from asmil.bags.cohort import Cohort
+    from asmil.bags.splits import Splits
+
+DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET")
+"""Each part is a function (root, *, options) -> Dataset."""
+
+
+class DatasetError(AsmilError):
+    """The files of a dataset are missing, are not what they should be, or cannot be downloaded."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset ready to be trained on.
+
+    `bags` are in the order of `cohort` and have labels and cases. `splits` are the official ones, None where there are
+    none. `tile_labels` give per slide (tiles,) int8: 1 positive, 0 negative, -1 unknown, where the truth is known
+    without geometry; elsewhere `annotations` is a folder with a file per slide, whose classes `positive` mark the
+    positive tiles. `source` says who made the data and where they come from.
+    """
+
+    name: str
+    bags: "list[Bag]"
+    cohort: "Cohort"
+    splits: "Splits | None" = None
+    tile_labels: "dict[str, np.ndarray] | None" = None
+    annotations: Path | None = None
+    positive: tuple[str, ...] = ()
+    source: str = ""
+    licence: str = ""
+
+
+def list_datasets() -> list[str]:
+    """The names of all datasets, sorted."""
+    return DATASETS.names()
+
+
+def load_dataset(name: str, *, root: str | Path | None = None, **options: Any) -> Dataset:
+    """Load a dataset.
+
+    `root` is the file or folder of its data (default: looked for in the folder that the environment variable
+    `ASMIL_DATA` names). The options are those of the dataset's own function, see docs/datasets.md.
+
+    Raises:
+        UnknownPartError: no dataset of that name.
+        ConfigError: an option that the dataset does not have.
+        DatasetError: files are missing, are not what they should be, or cannot be downloaded.
+        CohortError, SplitError, FeatureError: tables, splits or features cannot be used.
+    """
+    load: Callable[..., Dataset] = DATASETS[name]
+    known = [option for option in inspect.signature(load).parameters if option != "root"]
+    if unknown := sorted(set(options) - set(known)):
+        fix = f"known: {', '.join(known)}" if known else "leave it out"
+        raise ConfigError(f"dataset {name!r} has no option {unknown[0]!r}", found=f"options {sorted(options)}", fix=fix)
+    return load(None if root is None else Path(root).expanduser(), **options)
