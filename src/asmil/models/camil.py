@@ -1,0 +1,117 @@
+"""CAMIL: Nystrom attention among all tiles, blended with attention to each tile's neighbours on the slide."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from asmil.attention.normalizers import NORMALIZERS, softmax
+from asmil.bags.bag import BagBatch
+from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
+from asmil.models._neighbours import neighbours
+from asmil.models._nystrom import NystromAttention
+from asmil.models._output import MILOutput
+
+PAPER = (
+    "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"
+)
+ALIGNED = "the row of its attention pooling"
+
+
+class CAMIL(nn.Module):
+    """CAMIL of Fourkioti et al. 2024, section 3, as their code computes it.
+
+        t = x + Nystrom(x)                                     x = ReLU(W f)
+        u_i = sum_j s_ij q_i . k_j / sqrt(dim / 2)             q, k from t; j: the tile and its neighbours
+        l_i = softmax_i(u) V x_i                               over the bag
+        o_i = 2 w l_i + 2 (1 - w) t_i                          w = sigmoid(-l_i)^2, by element
+
+    then gated attention pooling of o (no biases) and a linear classifier. s_ij = exp(-d_ij), d_ij the distance
+    of the encoder's features, a tile's distances to its neighbours divided by their Euclidean norm; s_ii is the
+    largest s_ij of the row, and 1 where a tile has no neighbours.
+
+    `scores` are those of the pooling. `landmarks` is dim / 2 unless given (256 at the authors' width of 512),
+    `hidden` the width of the pooling's network, `dropout` acts on x. The order of tiles matters to `Nystrom`.
+
+    Deviations: neighbours are the up to 8 tiles around a tile on the grid (theirs: the 7 nearest in a stored
+    list); without coordinates each tile has only itself. The projection to x and its dropout are those of our
+    other models. One logit per class and cross-entropy, where they put a sigmoid for two classes; their weight
+    penalty of 1e-5 on the pooling is left to the optimiser's weight decay.
+
+    Raises:
+        ConfigError: an option out of its range.
+        UnknownPartError: no attention normaliser of that name.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        n_classes: int,
+        *,
+        dim: int | None = None,
+        heads: int = 8,
+        landmarks: int | None = None,
+        hidden: int = 128,
+        dropout: float = 0.25,
+        attention_normalizer: str = "softmax",
+    ):
+        super().__init__()
+        require(hidden > 0, "camil needs hidden units", found=hidden, fix="128 is usual")
+        dim = default_dim(in_dim) if dim is None else dim
+        self.normalizer = NORMALIZERS[attention_normalizer]
+        self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)
+        landmarks = dim // 2 if landmarks is None else landmarks
+        self.context = NystromAttention(dim, heads=heads, landmarks=landmarks, dropout=0.0)
+        self.query = nn.Linear(dim, dim // 2, bias=False)
+        self.key = nn.Linear(dim, dim // 2, bias=False)
+        self.value = nn.Linear(dim, dim)
+        self.tanh = nn.Linear(dim, hidden, bias=False)
+        self.gate = nn.Linear(dim, hidden, bias=False)
+        self.score = nn.Linear(hidden, 1, bias=False)
+        for layer in (self.query, self.key, self.value, self.tanh, self.gate, self.score):
+            nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(self.value.bias)
+        self.classifier = classifier(dim, n_classes)
+
+    def forward(self, batch: BagBatch) -> MILOutput:
+        tiles = self._blend(batch)
+        scores = self._score(tiles)
+        weights = attention_weights(scores, batch, normalizer=self.normalizer)
+        embedding = pool(weights, tiles, batch).squeeze(1)
+        return MILOutput(self.classifier(embedding), weights.squeeze(1), embedding, scores)
+
+    def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
+        """The scores alone, without what follows them: all that an anchor has to run."""
+        return self._score(self._blend(batch))
+
+    def _blend(self, batch: BagBatch) -> Float[Tensor, "tiles dim"]:
+        tiles = self.projection(batch.features)
+        context = tiles + torch.cat([self.context(bag) for bag in batch.split(tiles)])
+        query, key = self.query(context), _mix(self.key(context), batch)  # sum_j s q.k = q.(sum_j s k)
+        local_scores = (query * key).sum(-1, keepdim=True) / math.sqrt(query.shape[-1])
+        local = attention_weights(local_scores, batch, normalizer=softmax) * self.value(tiles)
+        share = torch.sigmoid(-local).square()
+        return 2 * share * local + 2 * (1 - share) * context
+
+    def _score(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles rows"]:
+        return self.score(torch.tanh(self.tanh(tiles)) * torch.sigmoid(self.gate(tiles)))
+
+
+def _mix(keys: Float[Tensor, "tiles dim"], batch: BagBatch) -> Float[Tensor, "tiles dim"]:
+    """Each tile's key and its neighbours', weighted by how alike the tiles' features are and added up."""
+    index, there = neighbours(batch)
+    features = batch.features.to(torch.promote_types(batch.features.dtype, torch.float32))
+    columns = index.unbind(1)  # one direction at a time: no (tiles x 8 x dim) tensor
+    distance = torch.stack([(features - features[column]).norm(dim=1) for column in columns], 1)
+    distance = distance / distance.norm(dim=1, keepdim=True).clamp(min=torch.finfo(distance.dtype).tiny)
+    weights = torch.exp(-distance) * there
+    own = weights.amax(1, keepdim=True)
+    own = own.where(own > 0, 1.0)
+    mixed = own * keys
+    for column, weight in zip(columns, weights.unbind(1), strict=True):
+        mixed = mixed + weight[:, None] * keys[column]
+    return mixed
+
+
+MODEL = CAMIL
