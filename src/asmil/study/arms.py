@@ -1,0 +1,135 @@
+"""What a study trains: its arms, the groups of cells still to train, and the record of what belongs together."""
+
+import fnmatch
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asmil.errors import ConfigError, RunError
+from asmil.files import write_json
+from asmil.study.config import StudyConfig
+from asmil.study.data import StudyData
+from asmil.study.parts import Part, has_scores
+from asmil.training.recipe import Recipe
+
+Cell = tuple[int, int]
+"""Fold and seed."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model with one stabiliser (`options` None: without) on one dataset; every fold and seed is a cell of it."""
+
+    dataset: Part
+    model: Part
+    stabilizer: str
+    options: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """<dataset>--<model>--<stabilizer>, which is also its folder."""
+        return f"{self.dataset.label}--{self.model.label}--{self.stabilizer}"
+
+    def recipe(self, config: StudyConfig) -> Recipe:
+        """What is trained in every cell."""
+        return Recipe(
+            model=self.model.name,
+            model_options=self.model.options,
+            stabilizer=self.options,
+            settings=config.settings,
+            standardize=config.standardize,
+            refit=False,
+            device=config.device,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells of an arm that are trained in one pass and written together."""
+
+    arm: Arm
+    cells: tuple[Cell, ...]
+
+
+def list_arms(config: StudyConfig, *, only: str | None = None) -> list[Arm]:
+    """Every arm, by dataset; models without attention come without stabiliser only.
+
+    `only` chooses by name: a shell pattern (`musk*--abmil--*`), or a part of the name.
+
+    Raises:
+        ConfigError: no arm has such a name.
+    """
+    arms = []
+    without = next((name for name, options in config.stabilizers.items() if options is None), "none")
+    scored = {model.label: has_scores(model) for model in config.models}
+    for dataset in config.datasets:
+        for model in config.models:
+            chosen = config.stabilizers if scored[model.label] else {without: None}
+            arms += [Arm(dataset, model, name, options) for name, options in chosen.items()]
+    found = [arm for arm in arms if only is None or fnmatch.fnmatchcase(arm.name, f"*{only}*")]
+    if not found:
+        raise ConfigError(f"no arm matches {only!r}", found=", ".join(arm.name for arm in arms))
+    return found
+
+
+def groups_of(arm: Arm, data: StudyData, *, finished: set[Cell]) -> list[Group]:
+    """The arm's unfinished cells in groups of whole seeds.
+
+    The groups follow from the settings alone, so that a study that was stopped goes on with the same ones.
+    """
+    folds, seeds = {seed: data.splits(seed).folds for seed in data.config.seeds}, data.config.seeds
+    size = max(1, data.group // max(len(several) for several in folds.values()))
+    groups = []
+    for start in range(0, len(seeds), size):
+        cells = [(fold, seed) for seed in seeds[start : start + size] for fold in folds[seed]]
+        # a group larger than asked for only where one seed has more folds than that
+        for first in range(0, len(cells), max(data.group, 1)):
+            several = tuple(cell for cell in cells[first : first + data.group] if cell not in finished)
+            groups += [Group(arm, several)] if several else []
+    return groups
+
+
+def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:
+    """Record what the study under `out` is made of, in study.json, or check that it goes on as it began.
+
+    Datasets, models, stabilisers and seeds may be added; one that is there already must not change, nor may the
+    common settings. `facts` identify each dataset's data, by label.
+
+    Raises:
+        RunError: something has changed; the message says what.
+    """
+    path = Path(config.out) / "study.json"
+    identity = json.loads(json.dumps(_identity(config, facts), default=str))
+    before: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    changed = [
+        f"{kind}.{name} was {old[name]!r}, is {new!r}"
+        for kind, old in before.items()
+        for name, new in identity.get(kind, {}).items()
+        if name in old and old[name] != new
+    ]
+    if changed:
+        more = f"; and {len(changed) - 8} more" if len(changed) > 8 else ""
+        raise RunError(
+            f"{config.out} holds a study made with other settings",
+            found="; ".join(changed[:8]) + more,
+            fix="choose another `out`, give the changed part a label of its own, or delete the folder",
+        )
+    write_json(path, {kind: before.get(kind, {}) | new for kind, new in identity.items()})
+
+
+def _identity(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    values = config.model_dump(mode="json")
+    common = ("folds", "resplit", "val_fraction", "standardize", "min_coverage")
+    return {
+        "common": {name: values[name] for name in common},
+        "settings": values["settings"],
+        "datasets": {label: {"name": name} | facts[label] for label, name in _names(config.datasets) if label in facts},
+        "models": {part.label: {"name": part.name, "options": part.options} for part in config.models},
+        "stabilizers": dict(config.stabilizers),
+    }
+
+
+def _names(parts: Iterable[Part]) -> list[tuple[str, str]]:
+    return [(part.label, part.name) for part in parts]

@@ -1,0 +1,223 @@
+"""A study from its settings to its tables: every unfinished cell trained, in one process or in several."""
+
+import os
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from asmil.errors import AsmilError, ConfigError, RunError
+from asmil.files import write_json, write_text
+from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
+from asmil.study.cells_table import Rows, add_rows, finished_cells, rows_of, write_results
+from asmil.study.config import StudyConfig
+from asmil.study.data import StudyData, load_data
+from asmil.study.parts import Part
+
+if TYPE_CHECKING:
+    from asmil.training.cells import CellRecord
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Cells of an arm that could not be trained, and the error."""
+
+    arm: str
+    seeds: str
+    error: str
+    reason: str
+    trace: str
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The folder of a study, its table of cells, the names of its arms, and what failed."""
+
+    folder: Path
+    table: Path
+    arms: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass
+class Standing:
+    """How far a study is: arms and cells done and in all, cells that were there before, and the arm at work."""
+
+    arms: int
+    cells: int
+    arms_done: int = 0
+    cells_done: int = 0
+    cells_before: int = 0
+    arm: str = ""
+
+
+Progress = Callable[[Standing], None]
+"""Called before the first group of cells and after each."""
+
+
+def run_study(config: StudyConfig, *, only: str | None = None, progress: Progress | None = None) -> StudyResult:
+    """Train every cell that is not finished and write the tables under `config.out`.
+
+    A cell's row is written as soon as its group is trained, so that the same call continues a study that was
+    stopped. An arm that fails is noted in failures.csv and the others go on. With `only`, the arms of that name
+    (`list_arms`). Studies of different arms may run at the same time into the same folder.
+
+    Raises:
+        ConfigError: a dataset cannot be loaded or leaks; all of them are named.
+        RunError: the folder holds other settings, or a worker process died (the same call then goes on).
+    """
+    from asmil.training.runs import environment
+
+    arms = list_arms(config, only=only)
+    finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
+    facts, groups, total = _prepare(config, arms, finished)
+    claim(config, facts)
+    write_json(config.out / "environment.json", environment())
+    standing = Standing(len(arms), total)
+    standing.cells_before = standing.cells_done = total - sum(len(group.cells) for group in groups)
+    failures = _train(config, arms, groups, standing=standing, progress=progress or (lambda _: None))
+    names = tuple(arm.name for arm in arms)
+    _write_failures(config.out, failures, names)
+    return StudyResult(config.out, write_results(config.out, names), names, tuple(failures))
+
+
+def _folder(config: StudyConfig, arm: Arm) -> Path:
+    return config.out / "arms" / arm.name
+
+
+def _prepare(
+    config: StudyConfig, arms: list[Arm], finished: dict[str, set[tuple[int, int]]]
+) -> tuple[dict[str, dict], list[Group], int]:
+    """Load and check every dataset once: its facts, the groups to train, and the number of all cells."""
+    facts: dict[str, dict] = {}
+    groups: list[Group] = []
+    problems, total = [], 0
+    for part in {arm.dataset.label: arm.dataset for arm in arms}.values():
+        try:
+            data = _data(part, config)
+            data.check()
+        except AsmilError as error:
+            problems.append(f"{part.label}: {error}")
+            continue
+        facts[part.label] = data.facts()
+        for arm in (arm for arm in arms if arm.dataset.label == part.label):
+            total += sum(len(group.cells) for group in groups_of(arm, data, finished=set()))
+            groups += groups_of(arm, data, finished=finished[arm.name])
+    if problems:
+        raise ConfigError("\n".join(["the study cannot use its data:", *problems]))
+    return facts, groups, total
+
+
+def _train(
+    config: StudyConfig, arms: list[Arm], groups: list[Group], *, standing: Standing, progress: Progress
+) -> list[Failure]:
+    """Train the groups; only this process writes, as each group is done."""
+    left = {arm.name: sum(group.arm.name == arm.name for group in groups) for arm in arms}
+    names, failures = [arm.name for arm in arms], []
+    standing.arms_done = sum(not count for count in left.values())
+    standing.arm = groups[0].arm.name if groups else ""
+    write_results(config.out, names)
+    progress(standing)
+    for group, rows in _trained(config, groups):
+        name = group.arm.name
+        if isinstance(rows, BaseException):
+            failures.append(_failure(group, rows))
+            _write_failures(config.out, failures, names)
+        else:
+            add_rows(_folder(config, group.arm), rows)
+        left[name] -= 1
+        if not left[name]:
+            standing.arms_done += 1
+            write_results(config.out, names)
+        standing.cells_done += len(group.cells)
+        standing.arm = next((other for other in names if left[other]), "")
+        progress(standing)
+    return failures
+
+
+def _trained(config: StudyConfig, groups: list[Group]) -> Iterator[tuple[Group, Rows | BaseException]]:
+    """Each group with its rows, or with the error that stopped it, in the order they are done."""
+    if config.workers == 1 or len(groups) < 2:
+        for group in groups:
+            try:
+                rows: Rows | BaseException = _train_group(config, group)
+            except Exception as error:  # noqa: BLE001  whatever stops one arm, the others go on; it is reported
+                rows = error
+            yield group, rows
+        return
+    _loaded.clear()  # every worker loads its own
+    context = get_context("spawn")  # forking after torch has started threads can dead-lock
+    pool = ProcessPoolExecutor(min(config.workers, len(groups)), mp_context=context, initializer=_start_worker)
+    try:
+        pending = {pool.submit(_train_group, config, group): group for group in groups}
+        for future in as_completed(pending):
+            stopped = future.exception()
+            if isinstance(stopped, BrokenProcessPool):
+                raise RunError(
+                    "a training process died (out of memory, or killed)",
+                    found=f"at work on {pending[future].arm.name} or its neighbours",
+                    fix="run the same command again, with fewer workers or a smaller `group`: finished cells are kept",
+                ) from stopped
+            yield pending[future], stopped or future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # nobody is left to take the results
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _train_group(config: StudyConfig, group: Group) -> Rows:
+    from asmil.training.cells import CellPlan, train_cells
+
+    data, arm = _data(group.arm.dataset, config), group.arm
+    plans = [CellPlan(*data.parts(fold, seed), seed=seed) for fold, seed in group.cells]
+    records: list[CellRecord] = train_cells(arm.recipe(config), data.bags, plans, n_classes=len(data.classes))
+    rows = [rows_of(record, data, arm=arm, cell=cell) for record, cell in zip(records, group.cells, strict=True)]
+    return {name: [row for one in rows for row in one[name]] for name in rows[0]}
+
+
+_loaded: dict[str, StudyData] = {}
+"""The dataset this process works on: groups come by dataset, so one is kept."""
+
+
+def _data(part: Part, config: StudyConfig) -> StudyData:
+    key = repr((part, config))
+    if key not in _loaded:
+        data = load_data(part, config)
+        _loaded.clear()
+        _loaded[key] = data
+    return _loaded[key]
+
+
+def _failure(group: Group, error: BaseException) -> Failure:
+    seeds = " ".join(map(str, sorted({seed for _, seed in group.cells})))
+    reason = " ".join(str(error).split())
+    return Failure(group.arm.name, seeds, type(error).__name__, reason, "".join(traceback.format_exception(error)))
+
+
+def _write_failures(out: Path, failures: list[Failure], arms: Sequence[str]) -> None:
+    """failures.csv: what failed now, and what is noted of arms that were not tried now."""
+    path, columns = out / "failures.csv", ["arm", "seeds", "error", "reason", "trace"]
+    table = pd.DataFrame(failures, columns=columns)
+    if path.exists():
+        before = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.concat([before[~before["arm"].isin(arms)], table])
+    write_text(path, table.to_csv(index=False))

@@ -1,0 +1,89 @@
+"""The settings of a study: defaults, labels, and every mistake at once with its place."""
+
+import pytest
+
+from asmil.errors import ConfigError
+from asmil.study import list_arms
+
+from .conftest import DIGITS, STUDY
+
+
+def test_names_and_named_options_are_parts(study):
+    config = study(STUDY.replace("[mean, abmil]", "[mean, {name: abmil, label: wide, hidden: 256}]"))
+    assert [(part.name, part.label, part.options) for part in config.models] == [
+        ("mean", "mean", {}),
+        ("abmil", "wide", {"hidden": 256}),
+    ]
+    assert config.datasets[0].options == {"bags": 24, "tiles_per_bag": 6, "positive_share": 0.3}
+    assert config.seeds == [0, 1]
+    assert config.settings.epochs == 3
+
+
+def test_arms_are_the_product_but_for_models_without_attention(study):
+    names = [arm.name for arm in list_arms(study())]
+    assert names == ["digits--mean--none", "digits--abmil--none", "digits--abmil--anchor"]
+    only_anchor = study(STUDY.replace("none: null, ", ""))
+    assert [arm.name for arm in list_arms(only_anchor)] == ["digits--mean--none", "digits--abmil--anchor"]
+
+
+@pytest.mark.parametrize(("only", "count"), [("mean", 1), ("digits--abmil*", 2), ("anchor", 1), ("abmil--none", 1)])
+def test_arms_are_chosen_by_name(study, only, count):
+    assert len(list_arms(study(), only=only)) == count
+
+
+def test_a_choice_of_no_arm_names_those_there_are(study):
+    with pytest.raises(ConfigError, match="digits--abmil--anchor"):
+        list_arms(study(), only="transmil")
+
+
+def test_all_mistakes_are_shown_at_once_with_their_places(study, tmp_path):
+    text = """\
+datasets: [digitz, {name: digits, bag: 3}]
+models:
+  - abmill
+  - {name: abmil, hiden: 3}
+  - {name: abmil, label: none-left, hidden: 0}
+stabilizers: {anchor: {betta: 1}, odd: {anchor: emma}}
+seed: 3
+settings:
+  epoch: 3
+  batch_size: many
+"""
+    with pytest.raises(ConfigError) as caught:
+        study(text)
+    shown = str(caught.value).replace(f"{tmp_path}/", "")
+    for expected in (
+        "study.yaml:1:12: there is no dataset 'digitz'; did you mean 'digits'?",
+        "study.yaml:1:35: dataset 'digits' has no option 'bag'; did you mean 'bags'?",
+        "study.yaml:3:5: there is no model 'abmill'; did you mean 'abmil'?",
+        "study.yaml:4:19: the model 'abmil' has no option 'hiden'; did you mean 'hidden'?",
+        "study.yaml:5:5: abmil needs hidden units",
+        "study.yaml:6:24: the stabiliser has no option 'betta'; did you mean 'beta'?",
+        "study.yaml:6:40: unknown kind of anchor",
+        "study.yaml:7:1: unknown key 'seed'; did you mean 'seeds'?",
+        "study.yaml:9:3: unknown key 'settings.epoch'; did you mean 'epochs'?",
+        "study.yaml:10:15: settings.batch_size: Input should be a valid integer",
+        "10 problems",
+    ):
+        assert expected in shown
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("epochs: 3", "epochs: 0", "epochs must be at least 1"),
+        ("seeds: 2", "seeds: []", "at least 1 item"),
+        ("seeds: 2", "seeds: [1, 1]", "1 is there twice"),
+        ("seeds: 2", "seeds: 0", "at least 1 item"),
+        ("[mean, abmil]", "[abmil, {name: abmil, hidden: 3}]", "abmil is there twice"),
+        ("[mean, abmil]", "[{name: abmil, label: a--b}]", "'a--b' cannot be a label"),
+        ("[mean, abmil]", "[{hidden: 3}]", "give a name"),
+        ("none: null", "'null': null", "'null' cannot be a label"),
+        ("folds: 2", "folds: 1", "greater than or equal to 2"),
+        ("models: [mean, abmil]", "", "models must be given"),
+        (DIGITS, "{name: digits, label: ../up}", "cannot be a label"),
+    ],
+)
+def test_what_a_study_cannot_be(study, before, after, expected):
+    with pytest.raises(ConfigError, match=expected):
+        study(STUDY.replace(before, after))
