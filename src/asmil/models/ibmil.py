@@ -65,7 +65,8 @@ class IBMIL(ABMIL):
     Three stages, run by `prepare` before training: an ABMIL is trained on the same parts; its embeddings of the
     training bags are clustered by k-means (L2-normalised for the clustering, the centroids are means of the embeddings
     as they are) into `confounders` typical bags, clipped to the number of bags; then the model itself is trained from
-    scratch, with attention over these, which stay in the space of the first stage. Without `prepare` there are no confounders, and the model is its host.
+    scratch, with attention over these, which stay in the space of the first stage. Without `prepare` there are no
+    confounders, and the model is its host.
 
     `merge` is "cat", "add" or "sub". The other options are ABMIL's. Ours: k-means starts ten times instead of once,
     and the loss is the cross-entropy of all models here instead of one sigmoid per class; the host has a projection
