@@ -14,8 +14,8 @@ class MILOutput:
     row (token x head, class ...); None for models without attention. `attention` (tiles,): the slide's map,
     sums to 1 over the tiles of each bag. `embedding` (bags, dim): what the classifier sees. `losses`: a
     model's own extra terms by name, (bags,) each and already weighted; their means over the bags are added to the
-    task loss. `score_offsets` only where the rows of `scores` are packed in other segments than the batch's bags
-    (the shuffled pseudo-bags of DTFD-MIL).
+    task loss. `score_offsets` and `score_order` only where scores are normalised over other segments than the
+    batch's bags (the random pseudo-bags of DTFD-MIL): segment s is rows offsets[s]:offsets[s + 1] of scores[order].
     """
 
     logits: Float[Tensor, "bags classes"]
@@ -24,3 +24,4 @@ class MILOutput:
     scores: Float[Tensor, "tiles rows"] | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
     score_offsets: Int[Tensor, "segments+1"] | None = None
+    score_order: Int[Tensor, " tiles"] | None = None

@@ -1,0 +1,146 @@
+"""DTFD-MIL: a bag is split into pseudo-bags, and a second attention classifies what the first distilled from each."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asmil.attention.normalizers import softmax
+from asmil.bags.bag import BagBatch
+from asmil.models._gated import GatedAttention
+from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
+from asmil.models._output import MILOutput
+
+PAPER = (
+    "DTFD-MIL: Double-Tier Feature Distillation Multiple Instance Learning for Histopathology Whole Slide Image "
+    "Classification, CVPR 2022, arXiv 2203.12081"
+)
+ALIGNED = "the tier-1 softmax row of each pseudo-bag, both branches under the same random split"
+
+_DISTILLED = {"afs": 1, "maxs": 1, "maxmins": 2}  # instances from each pseudo-bag
+
+
+class DTFD(nn.Module):
+    """Two tiers of gated attention, the second over what the first distilled from each of `groups` pseudo-bags.
+
+    Tier 1 pools and classifies each pseudo-bag as if it were a bag. `distill` says what goes on to tier 2: "afs" the
+    pooled feature, "maxs" the tile whose own contribution a h looks most like the class (softmax over classes of
+    W a h, W the tier-1 classifier without its bias), "maxmins" that tile and the one that looks least like it. With
+    two classes "the class" is the last one, as published; with more it is the tile's most probable one, ours.
+
+    `logits` are tier 2's; the loss "tier1" is the mean cross-entropy of the bag's pseudo-bags, weight 1. The
+    distilled features are detached: the authors' two optimisers throw away the gradient of tier 2 in tier 1, so one
+    backward pass of the sum is the same, but for clipping, theirs being per tier.
+
+    Deviations: in evaluation tile i of a bag is in pseudo-bag i mod `groups` (the authors split at random there too),
+    so the result depends on the order of tiles, a little. `dropout` of the embedded tiles is .25 as in our other
+    models, theirs 0. A bag shorter than `groups` has a pseudo-bag for each tile.
+
+    `attention` is a tile's tier-1 weight in its pseudo-bag times the pseudo-bag's tier-2 weight, whatever `distill`
+    is. The split changes only what `scores` are normalised over, not the scores: `score_order` and `score_offsets`
+    tell it.
+
+    Raises:
+        ConfigError: an option out of its range.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        n_classes: int,
+        *,
+        dim: int | None = None,
+        hidden: int = 128,
+        groups: int = 4,
+        distill: str = "afs",
+        dropout: float = 0.25,
+    ):
+        super().__init__()
+        require(groups > 0, "dtfd needs at least one pseudo-bag", found=groups, fix="4 is the paper's number")
+        require(
+            distill in _DISTILLED,
+            "there is no such distillation in dtfd",
+            found=distill,
+            fix=f"use one of {tuple(_DISTILLED)}",
+        )
+        dim = default_dim(in_dim) if dim is None else dim
+        self.groups, self.distill = groups, distill
+        self.projection = Projection(in_dim, dim, bias=False, dropout=dropout)
+        self.tier1 = _Tier(dim, n_classes, hidden=hidden)
+        self.tier2 = _Tier(dim, n_classes, hidden=hidden)
+
+    def forward(self, batch: BagBatch) -> MILOutput:
+        tiles = self.projection(batch.features)
+        scores = self.tier1.attention(tiles)
+        order, lengths = self._split(batch)
+        pseudo_bags = _packed(tiles[order], lengths)
+        weights = attention_weights(scores[order], pseudo_bags, normalizer=softmax)
+        pooled = pool(weights, pseudo_bags.features, pseudo_bags).squeeze(1)
+
+        distilled = self._distil(weights, pooled, pseudo_bags).detach()
+        counts = [min(self.groups, length) for length in batch.lengths]
+        second = _packed(distilled.flatten(0, 1), [count * distilled.shape[1] for count in counts])
+        shares = attention_weights(self.tier2.attention(second.features), second, normalizer=softmax)
+        embedding = pool(shares, second.features, second).squeeze(1)
+
+        share = shares.reshape(distilled.shape[:2]).sum(1)
+        attention = weights.squeeze(1) * share[pseudo_bags.bag_of_tile]
+        losses = {}
+        if self.training and batch.labels is not None:
+            parts = self.tier1.classifier(pooled).float().split(counts)
+            targets = [label.expand(count) for label, count in zip(batch.labels, counts, strict=True)]
+            losses["tier1"] = torch.stack([F.cross_entropy(*pair) for pair in zip(parts, targets, strict=True)])
+        return MILOutput(
+            self.tier2.classifier(embedding),
+            torch.zeros_like(attention).scatter(0, order, attention),
+            embedding,
+            scores,
+            losses,
+            score_offsets=pseudo_bags.offsets,
+            score_order=order,
+        )
+
+    def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
+        """The tier-1 scores alone, in the order of the tiles: the same under every split."""
+        return self.tier1.attention(self.projection(batch.features))
+
+    def _split(self, batch: BagBatch) -> tuple[Int[Tensor, " tiles"], list[int]]:
+        """The tiles in the order of the pseudo-bags, and how many each has: equally many, but for one."""
+        order: list[Tensor] = []
+        device = batch.features.device
+        for start, length in zip(batch.starts, batch.lengths, strict=False):
+            index = torch.randperm(length, device=device) if self.training else torch.arange(length, device=device)
+            order.extend(start + index[group :: self.groups] for group in range(min(self.groups, length)))
+        return torch.cat(order), [len(part) for part in order]
+
+    def _distil(
+        self, weights: Float[Tensor, "tiles 1"], pooled: Float[Tensor, "pseudo dim"], pseudo_bags: BagBatch
+    ) -> Float[Tensor, "pseudo instances dim"]:
+        """The instances of each pseudo-bag that tier 2 sees."""
+        if self.distill == "afs":
+            return pooled.unsqueeze(1)
+        tiles, weight = pseudo_bags.features, self.tier1.classifier.weight
+        probability = F.linear(weights * tiles, weight.to(weights.dtype)).softmax(1)
+        likeness = probability[:, -1] if probability.shape[1] == 2 else probability.amax(1)
+        chosen = []
+        for like, bag in zip(pseudo_bags.split(likeness), pseudo_bags.split(tiles), strict=True):
+            ends = [like.topk(1, largest=largest).indices for largest in (True, False)]
+            chosen.append(bag[torch.cat(ends[: _DISTILLED[self.distill]])])
+        return torch.stack(chosen)
+
+
+class _Tier(nn.Module):
+    """Gated attention and a classifier."""
+
+    def __init__(self, dim: int, n_classes: int, *, hidden: int):
+        super().__init__()
+        self.attention = GatedAttention(dim, hidden)
+        self.classifier = classifier(dim, n_classes)
+
+
+def _packed(rows: Float[Tensor, "rows dim"], lengths: list[int]) -> BagBatch:
+    """Rows as bags of these lengths."""
+    return BagBatch(rows, torch.tensor([0, *lengths], device=rows.device).cumsum(0), tuple(lengths))
+
+
+MODEL = DTFD
