@@ -115,7 +115,9 @@ def effect_sizes(differences: np.ndarray, *, test_to_train: float, level: float 
     ranks = stats.rankdata(np.abs(kept))
     biserial = float((np.sign(kept) * ranks).sum() / ranks.sum())
     spread = z * np.sqrt(inflation * (2 * n + 1) / (1.5 * n * (n + 1)))  # of atanh of the rank-biserial correlation
-    ends = np.tanh(np.arctanh(np.clip(biserial, -1 + 1e-9, 1 - 1e-9)) + np.array([-spread, spread]))
+    inside = 1 - 2 / (n * (n + 1))  # half a step below 1, where Fisher's scale ends
+    ends = np.tanh(np.arctanh(np.clip(biserial, -inside, inside)) + np.array([-spread, spread]))
+    ends = np.array([min(ends[0], biserial), max(ends[1], biserial)])
     if np.ptp(kept) <= 1e-12 * np.abs(kept).max():
         return EffectSizes(np.nan, np.nan, np.nan, biserial, *ends.tolist())
     d_z = float(kept.mean() / kept.std(ddof=1))
@@ -206,8 +208,8 @@ def rank_correlation(
     x: np.ndarray,
     y: np.ndarray,
     *,
-    clusters: Sequence,
-    within: Sequence | None = None,
+    clusters: Sequence | np.ndarray,
+    within: Sequence | np.ndarray | None = None,
     n: int = 1000,
     level: float = 0.95,
     seed: int = 0,

@@ -198,3 +198,9 @@ def test_one_cluster_has_no_interval_and_nothing_has_no_correlation():
     assert (empty.n, empty.dropped) == (0, 1)
     with pytest.raises(AsmilError, match="one value per row"):
         rank_correlation(np.ones(3), np.ones(3), clusters=np.ones(2))
+
+
+def test_signs_that_all_agree_still_leave_an_interval():
+    few, many = (effect_sizes(RNG.uniform(1, 2, n), test_to_train=0) for n in (5, 50))
+    assert few.rank_biserial == many.rank_biserial == few.rank_biserial_high == 1
+    assert 0 < few.rank_biserial_low < many.rank_biserial_low < 1

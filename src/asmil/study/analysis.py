@@ -1,0 +1,270 @@
+"""From the table of a study to tables of means, differences, ranks and correlations, each with its interval."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asmil.errors import RunError
+from asmil.evaluation.paired import (
+    Ranking,
+    corrected_mean,
+    effect_sizes,
+    holm,
+    rank_correlation,
+    rank_methods,
+    signed_rank_p,
+)
+
+ARM, CELL = ["dataset", "model", "stabilizer"], ["dataset", "model", "fold", "seed"]
+METRIC_NAMES = {
+    "test_auroc": "AUROC",
+    "test_accuracy": "accuracy",
+    "test_balanced_accuracy": "balanced accuracy",
+    "test_macro_f1": "macro F1",
+    "test_log_loss": "log loss",
+    "test_brier": "Brier score",
+    "tile_ap": "tile AP",
+    "tile_auroc": "tile AUROC",
+    "log10_jsd": "log10 JSD",
+    "optimistic_auroc": "optimistic AUROC",
+    "optimistic_accuracy": "optimistic accuracy",
+}
+"""Metrics of a cell that arms are compared by."""
+PROTOCOLS = {
+    "optimistic_auroc": "test_auroc",
+    "optimistic_accuracy": "test_accuracy",
+    "last_accuracy": "test_accuracy",
+}
+"""What another way of choosing the epoch gives, and the honest number it is compared with."""
+LEVELS: dict[str, list[str] | None] = {
+    "all cells": None,
+    "within dataset and model": ["dataset", "model"],
+    "within arm": ARM,
+    "within cell": CELL,
+}
+"""What is held fixed in a correlation: within an arm only split and seed differ, within a cell only the stabiliser."""
+FEW_GROUPS = 8
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The cells of a study and what follows from them.
+
+    `tables`: arms, differences, overall, ranks, protocols, choices, correlations; a table is empty where nothing
+    can be said. `rankings`: models by AUROC, for each stabiliser. `baseline`: what stabilisers are compared with.
+    """
+
+    cells: pd.DataFrame
+    baseline: str
+    tables: dict[str, pd.DataFrame]
+    rankings: dict[str, Ranking]
+
+
+def analyse(results: pd.DataFrame, *, bootstrap: int = 1000) -> Analysis:
+    """All tables of a study from its results (a row per cell); `bootstrap` draws for intervals of correlations.
+
+    Raises:
+        RunError: no rows, or a column is missing that names the cell.
+    """
+    cells = _checked(results)
+    baseline = _baseline(cells)
+    differences = _differences(cells, baseline)
+    rankings = {str(name): _ranking(arms) for name, arms in cells.groupby("stabilizer", sort=False)}
+    tables = {
+        "arms": _arms(cells),
+        "differences": differences,
+        "overall": _overall(differences),
+        "ranks": _rank_table(rankings),
+        "protocols": _protocols(cells),
+        "choices": _choices(cells, baseline),
+        "correlations": _correlations(cells, bootstrap),
+    }
+    return Analysis(cells, baseline, tables, rankings)
+
+
+def read_results(folder: str | Path) -> pd.DataFrame:
+    """The results.csv of a study's folder.
+
+    Raises:
+        RunError: there is none.
+    """
+    path = Path(folder) / "results.csv"
+    if not path.is_file():
+        raise RunError(f"{folder} has no results of a study", found="no results.csv", fix="run `asmil study` first")
+    return pd.read_csv(path, dtype=dict.fromkeys(ARM, str), keep_default_na=False, na_values=["", "nan", "NaN"])
+
+
+def _checked(results: pd.DataFrame) -> pd.DataFrame:
+    missing = [column for column in (*ARM, "fold", "seed") if column not in results]
+    if missing or results.empty:
+        found = f"no column {', '.join(missing)}" if missing else "no rows"
+        raise RunError("the table of results cannot be analysed", found=found, fix="use the results.csv of a study")
+    twice = int(results.duplicated([*ARM, "fold", "seed"]).sum())
+    if twice:
+        raise RunError("cells occur more than once in the table of results", found=f"{twice} repeated rows")
+    cells = results.reset_index(drop=True)
+    for name in (*METRIC_NAMES, *PROTOCOLS, "jsd", "val_loss", "n_train", "n_test"):
+        cells[name] = pd.to_numeric(cells[name], errors="coerce") if name in cells else np.nan
+    cells["log10_jsd"] = np.log10(cells["jsd"].where(cells["jsd"] > 0))
+    return cells
+
+
+def _baseline(cells: pd.DataFrame) -> str:
+    """The stabiliser that is none: the one without options, or the one called none."""
+    options = [column for column in cells if str(column).startswith("stabilizer.")]
+    bare = set(cells.loc[cells[options].isna().all(axis=1), "stabilizer"]) if options else set()
+    return bare.pop() if len(bare) == 1 else "none"
+
+
+def _ratio(cells: pd.DataFrame) -> float:
+    """Mean of tested by trained slides; that of five folds where the table does not say."""
+    ratio = (cells["n_test"] / cells["n_train"]).mean()
+    return float(ratio) if np.isfinite(ratio) else 0.25
+
+
+def _arms(cells: pd.DataFrame) -> pd.DataFrame:
+    """Mean and interval of every metric of every arm."""
+    rows = []
+    for key, own in cells.groupby(ARM, sort=False):
+        for metric in _measured(own, [*METRIC_NAMES, *PROTOCOLS]):
+            rows.append(_row(key, ARM) | {"metric": metric} | _mean(own[metric], _ratio(own)))
+    return pd.DataFrame(rows).drop(columns="p", errors="ignore")
+
+
+def _differences(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Every stabiliser minus none, of the same dataset, model, fold and seed; Holm over all rows of a metric."""
+    rows = []
+    for key, own, other in _against(cells, baseline):
+        ratio = _ratio(own)
+        for metric in _measured(own, METRIC_NAMES):
+            values = (own[metric] - other[metric]).to_numpy()
+            row = _row(key, ARM) | {"metric": metric} | _mean(values, ratio)
+            rows.append(row | asdict(effect_sizes(values, test_to_train=ratio)))
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(
+            list(table).index("p") + 1, "holm_p", table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
+        )
+    return table
+
+
+def _overall(differences: pd.DataFrame) -> pd.DataFrame:
+    """A stabiliser over all datasets: datasets are the unit, so one that many models ran on counts once."""
+    if differences.empty:
+        return differences
+    rows = []
+    every = differences.assign(model="all models")
+    models = [differences] if differences["model"].nunique() > 1 else []
+    for (name, model, metric), own in pd.concat([every, *models]).groupby(
+        ["stabilizer", "model", "metric"], sort=False
+    ):
+        by_dataset = own.groupby("dataset")["mean"].mean().to_numpy()
+        beyond = {
+            f"{word}_{sign}": int((own[p].lt(0.05) & own["mean"].mul(side).gt(0)).sum())
+            for word, p in (("interval", "p"), ("holm", "holm_p"))
+            for sign, side in (("higher", 1), ("lower", -1))
+        }
+        rows.append(
+            {"stabilizer": name, "model": model, "metric": metric, "datasets": int(np.isfinite(by_dataset).sum())}
+            | {"mean": float(np.nanmean(by_dataset)) if np.isfinite(by_dataset).any() else np.nan}
+            | {"wilcoxon_p": signed_rank_p(by_dataset), "comparisons": int(own["p"].notna().sum())}
+            | beyond
+        )
+    return pd.DataFrame(rows)
+
+
+def _ranking(cells: pd.DataFrame) -> Ranking:
+    """Models ranked by mean AUROC over datasets; models that were not measured on every dataset are left out."""
+    table = cells.pivot_table(index="dataset", columns="model", values="test_auroc", aggfunc="mean", dropna=False)
+    table = table.loc[:, table.notna().all()]
+    return rank_methods(table.to_numpy(), list(table.columns))
+
+
+def _rank_table(rankings: dict[str, Ranking]) -> pd.DataFrame:
+    rows = []
+    for stabilizer, ranking in rankings.items():
+        for name, rank in zip(ranking.names, ranking.mean_ranks, strict=True):
+            row = {"stabilizer": stabilizer, "model": name, "mean_rank": rank, "datasets": ranking.n_datasets}
+            row |= {"critical_difference": ranking.critical_difference, "friedman_p": ranking.friedman_p}
+            rows.append(row | {"reason": ranking.reason})
+    return pd.DataFrame(rows)
+
+
+def _protocols(cells: pd.DataFrame) -> pd.DataFrame:
+    """What choosing the epoch on the test part (or not choosing) adds to the number reported, by arm and overall."""
+    rows = []
+    groups = [(("all", "all models", name), own) for name, own in cells.groupby("stabilizer", sort=False)]
+    for key, own in (*groups, *cells.groupby(ARM, sort=False)):
+        for protocol, honest in PROTOCOLS.items():
+            values = (own[protocol] - own[honest]).to_numpy()
+            if np.isfinite(values).any():
+                means = {"protocol_mean": own[protocol].mean(), "honest_mean": own[honest].mean()}
+                interval = _mean(values, _ratio(own))
+                if key[0] == "all":  # cells of many arms share slides: their spread says nothing of a mean of all
+                    interval |= dict.fromkeys(("low", "high", "p"), np.nan)
+                rows.append(_row(key, ARM) | {"protocol": protocol, "honest": honest} | means | interval)
+    return pd.DataFrame(rows)
+
+
+def _choices(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """In every cell the stabiliser of lowest validation loss, and what its test part gains over none."""
+    known = cells[cells["val_loss"].notna()]
+    several = known.groupby(CELL)["stabilizer"].transform("nunique") > 1
+    chosen = known.loc[known[several].groupby(CELL, sort=False)["val_loss"].idxmin()]
+    other = cells[cells["stabilizer"] == baseline].set_index(CELL)
+    rows = []
+    for key, own in chosen.groupby(["dataset", "model"], sort=False):
+        none = other.reindex(pd.MultiIndex.from_frame(own[CELL]))
+        shares = own["stabilizer"].value_counts(normalize=True)
+        text = ", ".join(f"{name} {shares[name]:.0%}" for name in cells["stabilizer"].unique() if name in shares)
+        for metric in _measured(own, METRIC_NAMES):
+            means = {"chosen_mean": own[metric].mean(), "none_mean": none[metric].mean()}
+            values = own[metric].to_numpy() - none[metric].to_numpy()
+            row = _row(key, ["dataset", "model"]) | {"metric": metric, "chosen": text} | means
+            rows.append(row | _mean(values, _ratio(own)))
+    return pd.DataFrame(rows)
+
+
+def _correlations(cells: pd.DataFrame, bootstrap: int) -> pd.DataFrame:
+    """Rank correlation of log JSD with performance, over all cells and with ever more held fixed."""
+    rows = []
+    for metric in ("test_auroc", "test_accuracy", "tile_ap", "tile_auroc"):
+        known = cells[cells["log10_jsd"].notna() & cells[metric].notna()]
+        groups = known.groupby(["dataset", "model"]).ngroup()
+        many = groups.nunique() >= FEW_GROUPS
+        clusters = groups if many else known.groupby(CELL).ngroup()
+        for level, held in LEVELS.items() if len(known) > 2 else ():
+            within = None if held is None else known.groupby(held).ngroup().to_numpy()
+            x, y = known["log10_jsd"].to_numpy(), known[metric].to_numpy()
+            result = asdict(rank_correlation(x, y, clusters=clusters.to_numpy(), within=within, n=bootstrap))
+            result["dropped"] = len(cells) - len(known)
+            if result["groups"]:
+                row = {"metric": metric, "level": level, **result}
+                rows.append(row | {"drawn_together": "dataset and model" if many else "cell"})
+    return pd.DataFrame(rows)
+
+
+def _against(cells: pd.DataFrame, baseline: str) -> Iterator[tuple[tuple[Hashable, ...], pd.DataFrame, pd.DataFrame]]:
+    """Each arm with a stabiliser and the cells of the same model without, on one index of fold and seed."""
+    by_arm = {key: own.set_index(["fold", "seed"]) for key, own in cells.groupby(ARM, sort=False)}
+    for (dataset, model, stabilizer), own in by_arm.items():
+        none = by_arm.get((dataset, model, baseline))
+        if stabilizer != baseline and none is not None:
+            index = own.index.union(none.index)
+            yield (dataset, model, stabilizer), own.reindex(index), none.reindex(index)
+
+
+def _measured(cells: pd.DataFrame, metrics: Sequence[str] | dict[str, str]) -> list[str]:
+    return [metric for metric in metrics if cells[metric].notna().any()]
+
+
+def _mean(values: Any, ratio: float) -> dict[str, Any]:
+    return asdict(corrected_mean(np.asarray(values), test_to_train=ratio))
+
+
+def _row(key: Any, columns: list[str]) -> dict[str, Any]:
+    return dict(zip(columns, key, strict=True))
