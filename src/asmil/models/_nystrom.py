@@ -34,10 +34,10 @@ class NystromAttention(nn.Module):
 
     heads merged by a linear map, then dropout; q is scaled by 1 / sqrt(dim / heads).
 
-    Source: Nystromformer, AAAI 2021, arXiv 2102.03902, eq. 13 and 14; the pinv is its eq. 11 with 6 iterations.
-    Deviations: where the tokens do not fill the segments the public code puts zeros in front; here these are
-    masked, and a masked token can only shorten the first segment's mean and drop the landmarks that have none,
-    so none is stored. The pinv's two maxima are per head, theirs over all heads and bags of a batch.
+    Source: Nystromformer, AAAI 2021, arXiv 2102.03902, with 6 iterations of its pinv. Deviations: where the
+    tokens do not fill the segments the public code puts zeros in front; here these are masked, and all that a
+    masked token can do is to shorten the first segment or to leave a landmark without tokens out, so none is
+    stored. The pinv's two maxima are per bag and head, theirs over all heads and bags of a batch.
 
     Raises:
         ConfigError: heads that do not divide `dim`, no landmarks, or a dropout out of range.

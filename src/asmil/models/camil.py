@@ -20,7 +20,7 @@ ALIGNED = "the row of its attention pooling"
 
 
 class CAMIL(nn.Module):
-    """CAMIL of Fourkioti et al. 2024, section 3, as their code computes it.
+    """CAMIL of Fourkioti et al. 2024, as their code computes it.
 
         t = x + Nystrom(x)                                     x = ReLU(W f)
         u_i = sum_j s_ij q_i . k_j / sqrt(dim / 2)             q, k from t; j: the tile and its neighbours

@@ -19,7 +19,7 @@ SMALLEST_SIDE = 4  # tiles along a region's side, at least: attention within a s
 
 
 class RRT(nn.Module):
-    """RRT-MIL of Tang et al. 2024: the re-embedding of section 3.3, then ABMIL (plain tanh, no biases).
+    """RRT-MIL of Tang et al. 2024: re-embedding by R-MSA and CR-MSA, then ABMIL (plain tanh, no biases).
 
     x = ReLU(W f), laid out row by row on a square that is cut into `regions` x `regions`;
     x + R-MSA(LN x): attention within each region, its logits plus a depth-wise convolution of them along the

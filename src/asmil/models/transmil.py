@@ -18,7 +18,7 @@ ALIGNED = "the landmark-to-tile rows of the last Nystrom layer, one per head and
 
 
 class TransMIL(nn.Module):
-    """TransMIL of Shao et al. 2021 (algorithms 1 and 2, section 3.3).
+    """TransMIL of Shao et al. 2021: its TPT module, with PPEG between the two attention layers.
 
     h = ReLU(W f); the first tiles are repeated until the bag fills a square, a class token goes in front;
     x + Nystrom(LN x); depth-wise convolutions of 7, 5 and 3 over the square, plus itself (PPEG); x + Nystrom(LN
