@@ -57,10 +57,10 @@ def possible_masks(attention, *, random, low, high, share):
 
 @pytest.mark.parametrize(
     ("random", "low", "high", "share"),
-    [(0.5, 0.0, 0.2, 0.5), (0.25, 0.3, 0.3, 0.5), (0.0, 0.4, 0.3, 1.0), (0.0, 0.0, 0.4, 0.4), (0.6, 0.6, 0.6, 0.8)],
+    [(0.5, 0.0, 0.4, 0.5), (0.25, 0.3, 0.3, 0.5), (0.0, 0.4, 0.3, 1.0), (0.0, 0.0, 0.5, 0.5), (0.6, 0.6, 0.6, 0.8)],
 )
 def test_masks_and_losses_in_numpy(random, low, high, share):
-    model, (bag,) = make(6, mask_random=random, mask_low=low, mask_high=high, high_share=share, consistency=0.3)
+    model, (bag,) = make(5, mask_random=random, mask_low=low, mask_high=high, high_share=share, consistency=0.3)
     x, batch = bag.features.numpy(), BagBatch.from_bags(bag)
     _, attention, teacher, _ = abmil(model, "teacher", x)
     target = np.exp(teacher / 0.1) / np.exp(teacher / 0.1).sum()
@@ -70,7 +70,7 @@ def test_masks_and_losses_in_numpy(random, low, high, share):
         mask = frozenset(np.flatnonzero(output.attention.detach() == 0).tolist())
         assert mask in possible
         if mask not in seen:
-            kept = [i for i in range(6) if i not in mask]
+            kept = [i for i in range(5) if i not in mask]
             _, weights, embedding, logits = abmil(model, "student", x[kept])
             np.testing.assert_allclose(output.attention.detach()[kept], weights, atol=1e-10)
             np.testing.assert_allclose(output.logits.detach()[0], logits, atol=1e-10)
@@ -110,8 +110,8 @@ def test_the_teacher_follows_and_gets_no_gradient():
     for name, value in model.teacher.named_parameters():
         assert value.grad is None
         wanted = 0.9 * before[f"teacher.{name}"] + 0.1 * before[f"student.{name}"]
-        torch.testing.assert_close(value.detach(), wanted)
-        torch.testing.assert_close(model.state_dict()[f"student.{name}"], before[f"student.{name}"])
+        np.testing.assert_allclose(value.detach(), wanted, atol=1e-12)
+        assert torch.equal(model.state_dict()[f"student.{name}"], before[f"student.{name}"])
 
 
 @pytest.mark.parametrize("pretrain", [True, False])
@@ -132,9 +132,9 @@ def test_prepare_starts_the_teacher_from_a_trained_baseline(pretrain):
     assert len(stages) == pretrain
     for name, value in model.state_dict().items():
         shifted = name.startswith(("teacher", "student.projection")) and pretrain
-        branch, _, rest = name.partition(".")
+        rest = name.partition(".")[2]
         wanted = before[f"student.{rest}"] + 1 if shifted else before[name]
-        torch.testing.assert_close(value, wanted, msg=f"{branch} {rest}")
+        assert torch.equal(value, wanted), name
     assert all(p.requires_grad for p in model.student.parameters())
     assert not any(p.requires_grad for p in model.teacher.parameters())
 

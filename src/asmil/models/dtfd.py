@@ -73,7 +73,7 @@ class DTFD(nn.Module):
         tiles = self.projection(batch.features)
         scores = self.tier1.attention(tiles)
         order, lengths = self._split(batch)
-        pseudo_bags = _packed(tiles[order], lengths)
+        pseudo_bags = _packed(tiles.index_select(0, order), lengths)
         weights = attention_weights(scores[order], pseudo_bags, normalizer=softmax)
         pooled = pool(weights, pseudo_bags.features, pseudo_bags).squeeze(1)
 
