@@ -27,11 +27,11 @@ Schedule = float | Callable[[int], float]
 class AttentionStabilizer:
     """Aligns a model's attention with that of its anchor: beta * KL(NSF(z') || softmax(z)).
 
-    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by `output.score_offsets` or
-    else by the `offsets` of the model's first input, and lets the anchor run only `attention_scores(...)` where
-    the model has that method; a dotted module name takes that submodule's output; a function takes the scores
-    from the model's output. Scores are before normalisation, or `normalized=True` says that they are weights
-    already (then z = log weights).
+    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by the `offsets` of the model's
+    first input, and lets the anchor run only `attention_scores(...)` where the model has that method; a dotted
+    module name takes that submodule's output; a function takes the scores from the model's output. Where the
+    output has `score_order` and `score_offsets`, both branches are put in that order and packed by these. Scores
+    are before normalisation, or `normalized=True` says that they are weights already (then z = log weights).
 
     `tile_dim` is the axis of tiles, all other axes are rows (heads, classes, bags ...). Where it is None,
     inputs with `offsets` mean packed (tiles, ...); else it is -2 for a module name (a layer's (..., tiles,
