@@ -1,4 +1,4 @@
-"""What the two CLAM models share: gated attention, the instance loss, and all but the number of rows."""
+"""What the two CLAM models share: the instance loss, and all but the number of rows."""
 
 from typing import cast
 
@@ -9,27 +9,11 @@ from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.bags.bag import BagBatch
+from asmil.models._gated import GatedAttention
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput
 
 MARGINS = {"svm": 1.0, "ce": 0.0}
-
-
-class GatedAttention(nn.Module):
-    """Scores W (tanh(V x) * sigmoid(U x)), dropout on both factors: (tiles, dim) -> (tiles, rows).
-
-    Source: Ilse et al. 2018 (arXiv 1802.04712), eq. 9; the dropout is CLAM's.
-    """
-
-    def __init__(self, dim: int, hidden: int, *, rows: int, dropout: float):
-        super().__init__()
-        self.tanh, self.gate = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
-        self.score = nn.Linear(hidden, rows)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles rows"]:
-        content, gate = torch.tanh(self.tanh(tiles)), torch.sigmoid(self.gate(tiles))
-        return self.score(self.dropout(content) * self.dropout(gate))
 
 
 class InstanceLoss(nn.Module):
@@ -101,7 +85,6 @@ class CLAM(nn.Module):
         super().__init__()
         dim = default_dim(in_dim) if dim is None else dim
         hidden = dim // 2 if hidden is None else hidden
-        require(hidden > 0, "clam needs hidden units", found=hidden, fix="half of dim is usual")
         require(0 < bag_weight <= 1, "bag_weight is a share in (0, 1]", found=bag_weight, fix="0.7 is the paper's")
         self.instance_weight = (1 - bag_weight) / bag_weight
         self.normalizer = NORMALIZERS[attention_normalizer]

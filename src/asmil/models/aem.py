@@ -16,7 +16,7 @@ PAPER = (
     "AEM: Attention Entropy Maximization for Multiple Instance Learning based Whole Slide Image Classification, "
     "MICCAI 2025, arXiv 2406.15303"
 )
-ALIGNED = "the softmax of its one row over the tiles"
+ALIGNED = "The attention over the tiles, one row."
 
 
 class AEM(ABMIL):

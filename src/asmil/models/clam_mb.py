@@ -6,7 +6,7 @@ PAPER = (
     "Data-efficient and weakly supervised computational pathology on whole-slide images, "
     "Nature Biomedical Engineering 2021, arXiv 2004.09666"
 )
-ALIGNED = "the softmax over the tiles of each class's row"
+ALIGNED = "The attention of each class over the tiles."
 
 
 class CLAMMB(CLAM):

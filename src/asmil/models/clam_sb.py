@@ -6,7 +6,7 @@ PAPER = (
     "Data-efficient and weakly supervised computational pathology on whole-slide images, "
     "Nature Biomedical Engineering 2021, arXiv 2004.09666"
 )
-ALIGNED = "the softmax of its one row over the tiles"
+ALIGNED = "The attention over the tiles, one row."
 
 
 class CLAMSB(CLAM):

@@ -16,7 +16,7 @@ PAPER = (
     "Dual-stream Multiple Instance Learning Network for Whole Slide Image Classification with Self-supervised "
     "Contrastive Learning, CVPR 2021, arXiv 2011.08939"
 )
-ALIGNED = "the softmax over the tiles of each class's likeness to its critical tile; the anchor finds its own"
+ALIGNED = "The attention of each class over the tiles; the anchor finds its own critical tiles."
 
 
 class DSMIL(nn.Module):

@@ -16,7 +16,7 @@ PAPER = (
     "Transformer-based biomarker prediction from colorectal cancer histology, Cancer Cell 2023, arXiv 2301.09617; "
     "blocks of Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762"
 )
-ALIGNED = "the class token's attention over the tiles in the last block, per head"
+ALIGNED = "The class token's attention over the tiles in the last block, each head."
 
 
 class Transformer(nn.Module):
