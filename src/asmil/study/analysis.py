@@ -1,14 +1,12 @@
 """From the table of a study to tables of means, differences, ranks and correlations, each with its interval."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from asmil.errors import RunError
 from asmil.evaluation.paired import (
     Ranking,
     corrected_mean,
@@ -18,8 +16,8 @@ from asmil.evaluation.paired import (
     rank_methods,
     signed_rank_p,
 )
+from asmil.study.results import ARM, CELL, with_splits
 
-ARM, CELL = ["dataset", "model", "stabilizer"], ["dataset", "model", "fold", "seed"]
 METRIC_NAMES = {
     "test_auroc": "AUROC",
     "test_accuracy": "accuracy",
@@ -34,6 +32,7 @@ METRIC_NAMES = {
     "optimistic_accuracy": "optimistic accuracy",
 }
 """Metrics of a cell that arms are compared by."""
+METRICS = list(METRIC_NAMES)
 PROTOCOLS = {
     "optimistic_auroc": "test_auroc",
     "optimistic_accuracy": "test_accuracy",
@@ -67,10 +66,14 @@ class Analysis:
 def analyse(results: pd.DataFrame, *, bootstrap: int = 1000) -> Analysis:
     """All tables of a study from its results (a row per cell); `bootstrap` draws for intervals of correlations.
 
+    Cells that test the same slides (`split`: seeds on fixed folds) are averaged before an interval is made: more
+    seeds are no more slides. Where a dataset has one split only, seeds are the unit, and the interval speaks of
+    training anew on the same slides.
+
     Raises:
         RunError: no rows, or a column is missing that names the cell.
     """
-    cells = _checked(results)
+    cells = _numeric(results)
     baseline = _baseline(cells)
     differences = _differences(cells, baseline)
     rankings = {str(name): _ranking(arms) for name, arms in cells.groupby("stabilizer", sort=False)}
@@ -86,27 +89,9 @@ def analyse(results: pd.DataFrame, *, bootstrap: int = 1000) -> Analysis:
     return Analysis(cells, baseline, tables, rankings)
 
 
-def read_results(folder: str | Path) -> pd.DataFrame:
-    """The results.csv of a study's folder.
-
-    Raises:
-        RunError: there is none.
-    """
-    path = Path(folder) / "results.csv"
-    if not path.is_file():
-        raise RunError(f"{folder} has no results of a study", found="no results.csv", fix="run `asmil study` first")
-    return pd.read_csv(path, dtype=dict.fromkeys(ARM, str), keep_default_na=False, na_values=["", "nan", "NaN"])
-
-
-def _checked(results: pd.DataFrame) -> pd.DataFrame:
-    missing = [column for column in (*ARM, "fold", "seed") if column not in results]
-    if missing or results.empty:
-        found = f"no column {', '.join(missing)}" if missing else "no rows"
-        raise RunError("the table of results cannot be analysed", found=found, fix="use the results.csv of a study")
-    twice = int(results.duplicated([*ARM, "fold", "seed"]).sum())
-    if twice:
-        raise RunError("cells occur more than once in the table of results", found=f"{twice} repeated rows")
-    cells = results.reset_index(drop=True)
+def _numeric(results: pd.DataFrame) -> pd.DataFrame:
+    """The cells with every column that is analysed, as numbers; nan where the study lacks it."""
+    cells = with_splits(results).reset_index(drop=True)
     for name in (*METRIC_NAMES, *PROTOCOLS, "jsd", "val_loss", "n_train", "n_test"):
         cells[name] = pd.to_numeric(cells[name], errors="coerce") if name in cells else np.nan
     cells["log10_jsd"] = np.log10(cells["jsd"].where(cells["jsd"] > 0))
@@ -120,18 +105,27 @@ def _baseline(cells: pd.DataFrame) -> str:
     return bare.pop() if len(bare) == 1 else "none"
 
 
-def _ratio(cells: pd.DataFrame) -> float:
-    """Mean of tested by trained slides; that of five folds where the table does not say."""
-    ratio = (cells["n_test"] / cells["n_train"]).mean()
-    return float(ratio) if np.isfinite(ratio) else 0.25
+def _estimates(values: pd.DataFrame, cells: pd.DataFrame, *, sizes: bool = False) -> Iterator[tuple[str, dict]]:
+    """Mean and interval (and effect sizes) over splits of every column that has values; `n`, `dropped` count cells."""
+    units, ratio = values, 0.0  # one split: seeds are all there is
+    if cells["split"].nunique() > 1:
+        ratio = float((cells["n_test"] / cells["n_train"]).mean())
+        ratio = ratio if np.isfinite(ratio) else 0.25  # that of five folds
+        units = values.groupby(cells["split"].to_numpy(), sort=False).mean()
+    for metric, n in np.isfinite(values).sum().items():
+        if n:
+            sample = units[metric].to_numpy()
+            found = asdict(corrected_mean(sample, test_to_train=ratio))
+            found |= {"n": int(n), "dropped": len(values) - int(n), "splits": found["n"]}
+            yield str(metric), found | (asdict(effect_sizes(sample, test_to_train=ratio)) if sizes else {})
 
 
 def _arms(cells: pd.DataFrame) -> pd.DataFrame:
     """Mean and interval of every metric of every arm."""
     rows = []
     for key, own in cells.groupby(ARM, sort=False):
-        for metric in _measured(own, [*METRIC_NAMES, *PROTOCOLS]):
-            rows.append(_row(key, ARM) | {"metric": metric} | _mean(own[metric], _ratio(own)))
+        for metric, estimate in _estimates(own[list(METRIC_NAMES | PROTOCOLS)], own):
+            rows.append(_row(key, ARM) | {"metric": metric} | estimate)
     return pd.DataFrame(rows).drop(columns="p", errors="ignore")
 
 
@@ -139,11 +133,8 @@ def _differences(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Every stabiliser minus none, of the same dataset, model, fold and seed; Holm over all rows of a metric."""
     rows = []
     for key, own, other in _against(cells, baseline):
-        ratio = _ratio(own)
-        for metric in _measured(own, METRIC_NAMES):
-            values = (own[metric] - other[metric]).to_numpy()
-            row = _row(key, ARM) | {"metric": metric} | _mean(values, ratio)
-            rows.append(row | asdict(effect_sizes(values, test_to_train=ratio)))
+        for metric, estimate in _estimates(own[METRICS] - other[METRICS], own, sizes=True):
+            rows.append(_row(key, ARM) | {"metric": metric} | estimate)
     table = pd.DataFrame(rows)
     if len(table):
         table.insert(
@@ -199,14 +190,13 @@ def _protocols(cells: pd.DataFrame) -> pd.DataFrame:
     rows = []
     groups = [(("all", "all models", name), own) for name, own in cells.groupby("stabilizer", sort=False)]
     for key, own in (*groups, *cells.groupby(ARM, sort=False)):
-        for protocol, honest in PROTOCOLS.items():
-            values = (own[protocol] - own[honest]).to_numpy()
-            if np.isfinite(values).any():
-                means = {"protocol_mean": own[protocol].mean(), "honest_mean": own[honest].mean()}
-                interval = _mean(values, _ratio(own))
-                if key[0] == "all":  # cells of many arms share slides: their spread says nothing of a mean of all
-                    interval |= dict.fromkeys(("low", "high", "p"), np.nan)
-                rows.append(_row(key, ARM) | {"protocol": protocol, "honest": honest} | means | interval)
+        values = pd.DataFrame({protocol: own[protocol] - own[honest] for protocol, honest in PROTOCOLS.items()})
+        for protocol, estimate in _estimates(values, own):
+            honest = PROTOCOLS[protocol]
+            means = {"protocol_mean": own[protocol].mean(), "honest_mean": own[honest].mean()}
+            if key[0] == "all":  # cells of many arms share slides: their spread says nothing of a mean of all
+                estimate |= dict.fromkeys(("low", "high", "p"), np.nan)
+            rows.append(_row(key, ARM) | {"protocol": protocol, "honest": honest} | means | estimate)
     return pd.DataFrame(rows)
 
 
@@ -221,11 +211,10 @@ def _choices(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
         none = other.reindex(pd.MultiIndex.from_frame(own[CELL]))
         shares = own["stabilizer"].value_counts(normalize=True)
         text = ", ".join(f"{name} {shares[name]:.0%}" for name in cells["stabilizer"].unique() if name in shares)
-        for metric in _measured(own, METRIC_NAMES):
+        for metric, estimate in _estimates(own[METRICS] - none[METRICS].to_numpy(), own):
             means = {"chosen_mean": own[metric].mean(), "none_mean": none[metric].mean()}
-            values = own[metric].to_numpy() - none[metric].to_numpy()
             row = _row(key, ["dataset", "model"]) | {"metric": metric, "chosen": text} | means
-            rows.append(row | _mean(values, _ratio(own)))
+            rows.append(row | estimate)
     return pd.DataFrame(rows)
 
 
@@ -236,7 +225,7 @@ def _correlations(cells: pd.DataFrame, bootstrap: int) -> pd.DataFrame:
         known = cells[cells["log10_jsd"].notna() & cells[metric].notna()]
         groups = known.groupby(["dataset", "model"]).ngroup()
         many = groups.nunique() >= FEW_GROUPS
-        clusters = groups if many else known.groupby(CELL).ngroup()
+        clusters = groups if many else known.groupby(["dataset", "model", "split"]).ngroup()
         for level, held in LEVELS.items() if len(known) > 2 else ():
             within = None if held is None else known.groupby(held).ngroup().to_numpy()
             x, y = known["log10_jsd"].to_numpy(), known[metric].to_numpy()
@@ -244,7 +233,7 @@ def _correlations(cells: pd.DataFrame, bootstrap: int) -> pd.DataFrame:
             result["dropped"] = len(cells) - len(known)
             if result["groups"]:
                 row = {"metric": metric, "level": level, **result}
-                rows.append(row | {"drawn_together": "dataset and model" if many else "cell"})
+                rows.append(row | {"drawn_together": "dataset and model" if many else "split of a model"})
     return pd.DataFrame(rows)
 
 
@@ -255,15 +244,8 @@ def _against(cells: pd.DataFrame, baseline: str) -> Iterator[tuple[tuple[Hashabl
         none = by_arm.get((dataset, model, baseline))
         if stabilizer != baseline and none is not None:
             index = own.index.union(none.index)
-            yield (dataset, model, stabilizer), own.reindex(index), none.reindex(index)
-
-
-def _measured(cells: pd.DataFrame, metrics: Sequence[str] | dict[str, str]) -> list[str]:
-    return [metric for metric in metrics if cells[metric].notna().any()]
-
-
-def _mean(values: Any, ratio: float) -> dict[str, Any]:
-    return asdict(corrected_mean(np.asarray(values), test_to_train=ratio))
+            own, none = own.reindex(index), none.reindex(index)
+            yield (dataset, model, stabilizer), own.assign(split=own["split"].fillna(none["split"])), none
 
 
 def _row(key: Any, columns: list[str]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from asmil.files import write_text, written_beside
-from asmil.study.analysis import METRIC_NAMES, Analysis, analyse, read_results
+from asmil.study.analysis import METRIC_NAMES, Analysis, analyse
+from asmil.study.results import read_results
 
 MAIN = ("test_auroc", "test_accuracy", "test_macro_f1", "test_log_loss", "tile_ap", "tile_auroc", "log10_jsd")
 PROTOCOL_NAMES = {
@@ -124,6 +125,10 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
             rows.append((*_names(model, stabilizer, arm["n"].max()), *values))
         columns = ("Model", "Stabiliser", "Cells", *(_title(m) for m in metrics))
         note = "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t."
+        if (own["splits"] <= 1).all():
+            note = (
+                "Mean over seeds, tested on one split: the 95 % interval speaks of training anew, not of other slides."
+            )
         yield TextTable("results", f"Results on {dataset}", columns, tuple(rows), 2, note)
 
 

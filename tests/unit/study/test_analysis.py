@@ -10,7 +10,7 @@ from scipy import stats
 
 from asmil.errors import RunError
 from asmil.study import analysis as study_analysis
-from asmil.study.analysis import read_results
+from asmil.study.results import read_results
 from asmil.study.tables import write_tables
 
 _SPEC = importlib.util.spec_from_file_location("fake_results", Path(__file__).with_name("fake_results.py"))
@@ -80,6 +80,23 @@ def test_datasets_not_cells_are_the_unit_over_datasets(analysis):
     assert row["datasets"] == 3
     assert row["wilcoxon_p"] == pytest.approx(2 / 2**3)
     assert (row["interval_higher"], row["interval_lower"], row["comparisons"]) == (6, 0, 6)
+
+
+def test_seeds_on_the_same_test_slides_are_averaged_before_the_interval(table, tmp_path):
+    own = table.query("dataset == 'data0' and model == 'abmil' and stabilizer == 'none'")
+    folder = fake_results.write(tmp_path, own)
+    slides = [(f, s, f"slide{f}_{i}") for f in range(5) for s in range(2) for i in range(3)]
+    predictions = pd.DataFrame(slides, columns=["fold", "seed", "slide"])
+    predictions.to_csv(folder / "arms" / "data0--abmil--none" / "predictions.csv", index=False)
+    row = _one(analyse(read_results(folder)).tables["arms"], metric="test_auroc")
+    means = own.groupby("fold")["test_auroc"].mean()
+    half = stats.t.ppf(0.975, 4) * np.sqrt((1 / 5 + 40 / 128) * means.var())
+    assert (row["n"], row["splits"]) == (10, 5)
+    assert row["high"] - row["mean"] == pytest.approx(half)
+    predictions.assign(slide="the same").to_csv(folder / "arms" / "data0--abmil--none" / "predictions.csv", index=False)
+    row = _one(analyse(read_results(folder)).tables["arms"], metric="test_auroc")
+    plain = stats.ttest_1samp(own["test_auroc"], 0).confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx(tuple(plain))
 
 
 def test_missing_cells_are_dropped_pairwise_and_counted(table):
