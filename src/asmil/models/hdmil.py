@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.attention.segments import Layout
 from asmil.bags.bag import BagBatch
-from asmil.models._clam import GatedAttention, InstanceLoss
+from asmil.models._clam import InstanceLoss
+from asmil.models._gated import GatedAttention
 from asmil.models._layers import Projection, attention_weights, default_dim, pool, require
 from asmil.models._output import MILOutput
 
@@ -84,7 +85,6 @@ class HDMIL(nn.Module):
         super().__init__()
         dim = default_dim(in_dim) if dim is None else dim
         hidden = dim // 2 if hidden is None else hidden
-        require(hidden > 0, "hdmil needs hidden units", found=hidden, fix="half of dim is usual")
         require(0 < keep <= 1, "keep is the share of tiles, in (0, 1]", found=keep, fix="0.6 or 0.7 are the paper's")
         require(temperature > 0, "the temperature must be above 0", found=temperature, fix="0.7 is the paper's")
         self.keep, self.temperature = keep, temperature
