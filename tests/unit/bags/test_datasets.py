@@ -1,6 +1,8 @@
 """Datasets that anyone can load: the registry, digits, and the slide cohorts colon and idc."""
 
+import inspect
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from asmil.bags import make_splits
-from asmil.bags.datasets import DatasetError, list_datasets, load_dataset
+from asmil.bags.datasets import DATASETS, DatasetError, list_datasets, load_dataset
 from asmil.errors import ConfigError, UnknownPartError
 
 CLASSIC = ["elephant", "fox", "musk1", "musk2", "tiger"]
@@ -23,6 +25,15 @@ def test_an_unknown_dataset_or_option_is_named():
         load_dataset("musk3")
     with pytest.raises(ConfigError, match="tiles_per_bag"):
         load_dataset("digits", tiles=3)
+
+
+@pytest.mark.parametrize("name", list_datasets())
+def test_every_option_is_documented(name):
+    page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line.split("|")[1]]
+    options = list(inspect.signature(DATASETS[name]).parameters)
+    assert options[0] == "root"
+    assert [option for option in options if f"`{option}`" not in row] == []
 
 
 class TestDigits:

@@ -76,7 +76,7 @@ class ClassicSet:
         failures = []
         for url in self.urls:
             try:
-                path = fetch(url, name=f"{self.name}-{url.rsplit('/', 1)[1]}")
+                path = fetch(url)
             except DatasetError as error:
                 failures.append(f"{url}: {error.found}")
                 continue

@@ -5,6 +5,7 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from asmil.bags.datasets import DatasetError
@@ -45,7 +46,7 @@ def find(root: Path, names: Sequence[str]) -> Path | None:
     return None
 
 
-def fetch(url: str, *, name: str, timeout: float = 60.0) -> Path:
+def fetch(url: str, *, timeout: float = 60.0) -> Path:
     """Download a file once into the cache folder; later calls return the kept file. `timeout` in seconds.
 
     A download that breaks off leaves nothing behind.
@@ -53,6 +54,7 @@ def fetch(url: str, *, name: str, timeout: float = 60.0) -> Path:
     Raises:
         DatasetError: no network, an answer other than the file, or fewer bytes than announced.
     """
+    name = f"{sha256(url.encode()).hexdigest()[:8]}-{url.rsplit('/', 1)[1]}"
     place = cache_folder() / "datasets" / name
     if place.is_file():
         return place

@@ -27,10 +27,10 @@ def load_camelyon16(
     """The official split, with validation slides drawn from the training part (or `splits` of others).
 
     `root` is `reference.csv` (slide, Normal or Tumor, type, size; no header) or a folder with it; training labels are
-    in the slides' names, and every slide counts as its own patient, because no table says otherwise. test_114 is
-    officially a tumour (49 of 129) whose annotation is not exhaustive; some tables call it normal, some studies leave
-    it out: `test_114=False` does that (48 of 128). `annotations` is a folder of ASAP XML (default: `annotations` beside
-    the table or below root) or of polygon JSON; in XML, polygons of group `_2` are holes.
+    in the slides' names; every patient has one slide. test_114 is officially a tumour (49 of 129) whose annotation is
+    not exhaustive; some tables call it normal, some studies leave it out: `test_114=False` does that (48 of 128).
+    `annotations` is a folder of ASAP XML (default: `annotations` beside the table or its folder), in which polygons of
+    group `_2` are holes, or of polygon JSON.
 
     Raises:
         DatasetError: no table, a table of other slides, or features of official slides are missing.
