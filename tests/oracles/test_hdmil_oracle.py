@@ -76,12 +76,13 @@ def same(found, wanted):
 
 
 @pytest.mark.parametrize("degree", [1, 12])
-def test_evaluation_in_numpy(degree):
-    model = model_of(degree=degree).eval()
+@pytest.mark.parametrize("evaluate_on", ["kept", "all"])
+def test_evaluation_in_numpy(degree, evaluate_on):
+    model = model_of(degree=degree, evaluate_on=evaluate_on).eval()
     oracle, bags = Oracle(model), bags_of(*LENGTHS)
     output = model(BagBatch.from_bags(bags))
     rows = [oracle.scores(bag.features) for bag in bags]
-    pooled = [oracle.pool(tiles, scores, scores > 0) for tiles, scores in rows]
+    pooled = [oracle.pool(tiles, scores, (scores > 0) | (evaluate_on == "all")) for tiles, scores in rows]
     share = np.mean(np.concatenate([scores for _, scores in rows]) > 0)
     assert 0.1 < share < 0.9  # masks that mask something
     same(output.scores, np.concatenate([scores for _, scores in rows]))

@@ -1,6 +1,7 @@
 """HDMIL: a pooling for each class learns to do with the tiles that a learned mask keeps."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -56,7 +57,8 @@ class HDMIL(nn.Module):
     attention on the kept tiles only, normalised again. Training classifies the pooling of all tiles. Its extra losses:
     KL(all || kept) of the class probabilities, the mean squared difference of what was pooled, (share of tiles that
     any class keeps - `keep`)^2, and CLAM's instance loss (`k`, `subtyping`). Evaluation classifies and shows the
-    kept tiles: those of a score above 0, without noise.
+    kept tiles, those of a score above 0, without noise. While scores are near 0 that is far fewer than the noise of
+    training keeps; `evaluate_on="all"` leaves the mask out.
 
     Mended from the published code: the kept attention sums to 1 for each class, not over all classes; the share of
     kept tiles counts all classes, not two; the softmax of the KL runs over classes. Ours: where a mask keeps nothing,
@@ -80,6 +82,7 @@ class HDMIL(nn.Module):
         temperature: float = 0.7,
         k: int = 8,
         subtyping: bool = False,
+        evaluate_on: str = "kept",
         attention_normalizer: str = "softmax",
     ):
         super().__init__()
@@ -87,7 +90,11 @@ class HDMIL(nn.Module):
         hidden = dim // 2 if hidden is None else hidden
         require(0 < keep <= 1, "keep is the share of tiles, in (0, 1]", found=keep, fix="0.6 or 0.7 are the paper's")
         require(temperature > 0, "the temperature must be above 0", found=temperature, fix="0.7 is the paper's")
-        self.keep, self.temperature = keep, temperature
+        parts = ("kept", "all")
+        require(
+            evaluate_on in parts, "hdmil evaluates on kept or all tiles", found=evaluate_on, fix=f"use one of {parts}"
+        )
+        self.keep, self.temperature, self.evaluate_on = keep, temperature, evaluate_on
         self.normalizer = NORMALIZERS[attention_normalizer]
         self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)
         self.attention = GatedAttention(dim, hidden, rows=n_classes, dropout=dropout)
@@ -98,26 +105,38 @@ class HDMIL(nn.Module):
         tiles = self.projection(batch.features)
         scores = self.attention(tiles)
         weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        mask = self._mask(scores.to(weights.dtype))
-        kept_weights = _renormalised(weights, mask, batch)
-        kept = pool(kept_weights, tiles, batch)
-        if not self.training:
-            return MILOutput(self.classifier(kept), kept_weights.mean(1), kept.flatten(1), scores)
+        if not self.training and self.evaluate_on == "kept":
+            weights = self._kept(weights, scores, batch)[0]
         pooled = pool(weights, tiles, batch)
-        logits = self.classifier(pooled)
+        output = MILOutput(self.classifier(pooled), weights.mean(1), pooled.flatten(1), scores)
+        if not self.training:
+            return output
+        kept_weights, share = self._kept(weights, scores, batch)
+        kept = pool(kept_weights, tiles, batch)
         losses = {
-            "logits": _divergence(logits, self.classifier(kept)),
+            "logits": _divergence(output.logits, self.classifier(kept)),
             "features": (pooled - kept).float().square().mean((1, 2)),
-            "kept": (_share_kept(mask, batch) - self.keep).square(),
+            "kept": (share - self.keep).square(),
         }
         if batch.labels is not None:
             losses["instances"] = self.instances(tiles, weights, batch)
-        losses = {name: WEIGHTS[name] / BAG_WEIGHT * loss for name, loss in losses.items()}
-        return MILOutput(logits, weights.mean(1), pooled.flatten(1), scores, losses)
+        return replace(output, losses={name: WEIGHTS[name] / BAG_WEIGHT * loss for name, loss in losses.items()})
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The scores alone, without what follows them: all that an anchor has to run."""
         return self.attention(self.projection(batch.features))
+
+    def _kept(
+        self, weights: Float[Tensor, "tiles classes"], scores: Float[Tensor, "tiles classes"], batch: BagBatch
+    ) -> tuple[Float[Tensor, "tiles classes"], Float[Tensor, " bags"]]:
+        """The weights of the kept tiles, summing to 1 for each bag and class, and the share that any class keeps."""
+        layout, mask = Layout(0, batch.offsets), self._mask(scores.to(weights.dtype))
+        kept = weights * mask
+        total = layout.sum(kept)
+        kept = torch.where(total > LEAST, kept / total.clamp(min=LEAST), weights)
+        count = mask.sum(1)
+        union = (count.detach() > 0) + (count - count.detach())  # the gradient reaches the mask of every class
+        return kept, layout.total(union) / batch.offsets.diff()
 
     def _mask(self, scores: Float[Tensor, "tiles classes"]) -> Float[Tensor, "tiles classes"]:
         """1 where a class keeps a tile, else 0; the gradient is that of the sigmoid behind it."""
@@ -126,20 +145,6 @@ class HDMIL(nn.Module):
             scores = (scores + noise) / self.temperature
         soft = torch.sigmoid(scores)
         return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
-
-
-def _renormalised(weights: Tensor, mask: Tensor, batch: BagBatch) -> Float[Tensor, "tiles classes"]:
-    """The weights of the kept tiles, summing to 1 for each bag and class; all weights where none is kept."""
-    kept = weights * mask
-    total = Layout(0, batch.offsets).sum(kept)
-    return torch.where(total > LEAST, kept / total.clamp(min=LEAST), weights)
-
-
-def _share_kept(mask: Float[Tensor, "tiles classes"], batch: BagBatch) -> Float[Tensor, " bags"]:
-    """Share of the tiles of each bag that any class keeps; every class's mask gets the gradient."""
-    count = mask.sum(1)
-    union = (count.detach() > 0) + (count - count.detach())
-    return Layout(0, batch.offsets).total(union) / batch.offsets.diff()
 
 
 def _divergence(target: Float[Tensor, "bags classes"], logits: Float[Tensor, "bags classes"]) -> Float[Tensor, " bags"]:
