@@ -54,6 +54,11 @@ def dump_yaml(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=False)
 
 
+def read_value(text: str) -> Any:
+    """A single value as it would be read in a file: `1e-6` is a number, `no` is text."""
+    return yaml.load(text, _Loader)
+
+
 class MarkedYaml:
     """A YAML file of `key: value` lines, walked once.
 

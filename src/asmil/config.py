@@ -74,6 +74,8 @@ class RunConfig(BaseModel):
     beta: NonNegative = 0.1
     momentum: Fraction = 0.999
     anchor: Literal["ema", "frozen"] = "ema"
+    anchor_init: Literal["copy", "independent"] = "copy"
+    reduction: Literal["sum", "mean"] = "sum"
     anchor_start_epoch: Annotated[int, Field(ge=0)] = 0
     # splits and training
     folds: Annotated[int, Field(ge=2)] = 5

@@ -32,6 +32,8 @@ HELP = {
     "beta": "Weight of the alignment with the anchor.",
     "momentum": "Momentum of the anchor's moving average.",
     "anchor": "ema (the paper), or frozen (the authors' script).",
+    "anchor_init": "copy of the model (the paper), or independent (new random weights, the authors' script).",
+    "reduction": "sum of the divergence over tiles (the paper), or mean (1/tiles of it, the authors' script).",
     "anchor_start_epoch": "Epoch in which the alignment begins.",
     "folds": "Outer folds; every patient is tested once.",
     "val_fraction": "Share of the other patients that only selects the epoch.",
@@ -121,8 +123,7 @@ def _flat(annotation: Any) -> list[Any]:
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
     """What was typed, ready for `load_config`: None left out, `name=value` options read as YAML values."""
-    import yaml
-
+    from asmil._yaml import read_value
     from asmil.errors import ConfigError
 
     values = {k: v for k, v in settings.items() if v is not None and v != []}
@@ -131,5 +132,5 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
         wrong = [f"{n}{s}{v}" for n, s, v in pairs if not (n and s)]
         if wrong:
             raise ConfigError("a model option is name=value", found=", ".join(wrong), fix="--model-option tokens=8")
-        values["model_options"] = {n.strip().replace("-", "_"): yaml.safe_load(v) for n, _, v in pairs}
+        values["model_options"] = {n.strip().replace("-", "_"): read_value(v) for n, _, v in pairs}
     return values

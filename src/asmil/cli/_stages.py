@@ -92,6 +92,8 @@ def recipe_of(config: RunConfig) -> "Recipe":
         "beta": config.beta,
         "momentum": config.momentum,
         "anchor": config.anchor,
+        "init": config.anchor_init,
+        "reduction": config.reduction,
         "start_epoch": config.anchor_start_epoch,
     }
     return Recipe(
@@ -165,10 +167,14 @@ RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued."""
 
+LATER_SETTINGS = {"anchor_init": "copy", "reduction": "sum"}
+"""Settings younger than the first runs and the values those had: left out there, so that old runs can be continued."""
+
 
 def identity_of(config: RunConfig) -> dict[str, Any]:
     """The settings that must be the same for a run to be continued."""
-    return {k: v for k, v in config.model_dump(mode="json").items() if k in RESULT_SETTINGS}
+    values = {k: v for k, v in config.model_dump(mode="json").items() if k in RESULT_SETTINGS}
+    return {k: v for k, v in values.items() if (k, v) not in LATER_SETTINGS.items()}
 
 
 def note_problems(problems: Iterable[Any], outcome: Outcome) -> None:

@@ -99,9 +99,15 @@ class StackedLinear(nn.Module):
 
     def __init__(self, dim: int, *, sets: int):
         super().__init__()
-        bound = 1 / math.sqrt(dim)
-        self.weight = nn.Parameter(torch.empty(sets, dim, dim).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(sets, dim).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(sets, dim, dim))
+        self.bias = nn.Parameter(torch.empty(sets, dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, as an anchor with `init="independent"` does."""
+        bound = 1 / math.sqrt(self.weight.shape[-1])
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, tokens: Float[Tensor, "... tokens dim"]) -> Float[Tensor, "... tokens dim"]:
         if self.weight.shape[0] == 1:
@@ -134,7 +140,9 @@ class CrossAttention(nn.Module):
             fix="choose dim as a multiple of heads",
         )
         self.heads, self.head_dim = heads, dim // heads
-        self.tokens = nn.Parameter(torch.randn(tokens, dim) * token_std)
+        self.token_std = token_std
+        self.tokens = nn.Parameter(torch.empty(tokens, dim))
+        self.reset_parameters()
         self.query = StackedLinear(dim, sets=sets)
         self.key = StackedLinear(dim, sets=sets)
         self.value = StackedLinear(dim, sets=sets)
@@ -142,6 +150,11 @@ class CrossAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norm_weight = nn.Parameter(torch.ones(sets, dim))
         self.norm_bias = nn.Parameter(torch.zeros(sets, dim))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw new tokens; the linear maps draw their own."""
+        self.tokens.copy_(torch.randn_like(self.tokens) * self.token_std)
 
     def scores(self, inputs: Float[Tensor, "... inputs dim"]) -> Float[Tensor, "... inputs rows"]:
         """Attention before normalisation, rows = tokens x heads."""

@@ -88,7 +88,7 @@ def _train(
 ) -> _Trained:
     recipe = job.recipe
     model = recipe.build(in_dim=train[0].features.shape[1], n_classes=len(job.cohort.classes), train=train, seed=seed)
-    stabilizer = recipe.stabilize(model, train[0])
+    stabilizer = recipe.stabilize(model, train[0], seed=seed)
     result = fit(
         model, train, val, settings=recipe.settings, stabilizer=stabilizer, listeners=listeners,
         seed=seed, checkpoint=checkpoint,

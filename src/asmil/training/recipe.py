@@ -44,10 +44,21 @@ class Recipe:
             model = Standardized(model, in_dim).fit_statistics(train)
         return model.to(self.device)
 
-    def stabilize(self, model: nn.Module, bag: Bag) -> AttentionStabilizer | None:
-        """The stabiliser attached to a model; None where none is wanted or the model has no attention (mean, max)."""
+    def stabilize(self, model: nn.Module, bag: Bag, *, seed: int = 0) -> AttentionStabilizer | None:
+        """The stabiliser attached to a model; None where none is wanted or the model has no attention (mean, max).
+
+        The weights of an anchor with `init="independent"` depend on `seed` alone.
+        """
         if self.stabilizer is None:
             return None
         with torch.no_grad():
             scores = model.eval()(BagBatch.from_bags(bag).to(self.device)).scores
-        return None if scores is None else AttentionStabilizer(model, **self.stabilizer)
+        if scores is None:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + _ANCHOR_SEED)
+            return AttentionStabilizer(model, **self.stabilizer)
+
+
+_ANCHOR_SEED = 1_000_003
+"""Apart from the seeds of models: an independent anchor drawn from its model's seed would be its equal."""

@@ -1,0 +1,86 @@
+"""The settings of the authors' published script: their loss, written out, and what they mean for older runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asmil.bags import BagBatch
+from asmil.bags.synthetic import make_bags
+from asmil.cli._options import given
+from asmil.cli._stages import identity_of, recipe_of
+from asmil.config import RunConfig, load_config
+from asmil.training import Run
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "published_script.yaml"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Model and stabiliser of the example after three steps, with the last loss, its batch and the online scores."""
+    recipe = recipe_of(load_config(EXAMPLE, {"device": "cpu"}))
+    bags, _ = make_bags(4, tiles=(12, 30), dim=10)
+    model = recipe.build(in_dim=10, n_classes=2, train=bags, seed=0)
+    stabilizer = recipe.stabilize(model, bags[0], seed=0)
+    start = [p.clone() for p in stabilizer.anchor.module.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for bag in bags[:3]:
+        batch = BagBatch.from_bags(bag)
+        output = model.train()(batch)
+        loss = stabilizer.loss()
+        optimizer.zero_grad()
+        (torch.nn.functional.cross_entropy(output.logits, batch.labels) + loss).backward()
+        optimizer.step()
+        stabilizer.update()
+    return recipe, model, stabilizer, {"start": start, "loss": loss.item(), "batch": batch, "scores": output.scores}
+
+
+def test_the_loss_is_the_scripts(trained):
+    _, _, stabilizer, last = trained
+    online = last["scores"].detach().double().numpy()
+    anchored = stabilizer.anchor.module(last["batch"]).scores.double().numpy()
+    total = 0.0
+    for row in range(online.shape[1]):  # a token and a head
+        target = 1 / (1 + np.exp(-anchored[:, row]))
+        target /= target.sum()
+        softmax = np.exp(online[:, row]) / np.exp(online[:, row]).sum()
+        total += np.mean(target * np.log(target / softmax))
+    assert last["loss"] == pytest.approx(total / online.shape[1], rel=1e-4, abs=1e-9)
+    assert last["loss"] > 1e-7
+
+
+def test_the_anchor_has_weights_of_its_own_and_keeps_them(trained):
+    recipe, model, stabilizer, last = trained
+    anchored = dict(stabilizer.anchor.module.named_parameters())
+    for before, (name, parameter) in zip(last["start"], anchored.items(), strict=True):
+        assert torch.equal(before, parameter), name
+        if "norm" not in name:  # ones and zeros, however drawn
+            assert not torch.equal(parameter, model.get_parameter(name)), name
+    bags, _ = make_bags(4, tiles=(12, 30), dim=10)
+    fresh = recipe.build(in_dim=10, n_classes=2, train=bags, seed=0)
+    torch.manual_seed(99)  # no matter which random numbers were drawn elsewhere
+    again, other = (recipe.stabilize(fresh, bags[0], seed=s).anchor.module for s in (0, 1))
+    for name, parameter in anchored.items():
+        assert torch.equal(parameter, again.get_parameter(name))
+        if "norm" not in name:
+            assert not torch.equal(fresh.get_parameter(name), parameter), name
+            assert not torch.equal(other.get_parameter(name), parameter), name
+
+
+def test_flags_say_the_same_as_the_file():
+    flags = {"anchor": "frozen", "anchor_init": "independent", "reduction": "mean", "model": "asmil"}
+    options = ["variant=per_token", "token_std=1e-6"]
+    config = load_config(None, given(flags | {"model_options": options}))
+    stabilizer, wanted = recipe_of(config).stabilizer, recipe_of(load_config(EXAMPLE)).stabilizer
+    assert stabilizer | {"beta": 1.0} == wanted
+    assert config.model_options == {"variant": "per_token", "token_std": 1e-6}
+
+
+def test_a_run_from_before_these_settings_can_be_continued(tmp_path):
+    identity = identity_of(RunConfig())
+    assert not {"anchor_init", "reduction"} & set(identity)
+    Run.create(tmp_path, identity=identity)
+    Run.create(tmp_path, identity=identity_of(RunConfig()))
+    with pytest.raises(Exception, match="reduction was None, is 'mean'"):
+        Run.create(tmp_path, identity=identity_of(RunConfig(reduction="mean")))
