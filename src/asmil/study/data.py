@@ -55,7 +55,7 @@ class StudyData:
             )
         return self._drawn[drawn]
 
-    def parts(self, fold: int, seed: int) -> tuple[tuple[int, ...], ...]:
+    def parts(self, fold: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Indices of the training, validation and test bags of a cell."""
         names = self.splits(seed).fold(fold)
         train, val, test = (tuple(self.rows[slide] for slide in part) for part in names)

@@ -188,7 +188,8 @@ def _train_group(config: StudyConfig, group: Group) -> Rows:
     from asmil.training.cells import CellPlan, train_cells
 
     data, arm = _data(group.arm.dataset, config), group.arm
-    plans = [CellPlan(*data.parts(fold, seed), seed=seed) for fold, seed in group.cells]
+    parts = [data.parts(fold, seed) for fold, seed in group.cells]
+    plans = [CellPlan(*own, seed) for own, (_, seed) in zip(parts, group.cells, strict=True)]
     records: list[CellRecord] = train_cells(arm.recipe(config), data.bags, plans, n_classes=len(data.classes))
     rows = [rows_of(record, data, arm=arm, cell=cell) for record, cell in zip(records, group.cells, strict=True)]
     return {name: [row for one in rows for row in one[name]] for name in rows[0]}

@@ -1,14 +1,13 @@
 """A study of digit bags, and a training that only pretends, for the tests of what is around the training."""
 
-import sys
-import types
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from asmil.study import load_study
+from asmil.training import cells
+from asmil.training.cells import CellRecord
 
 DIGITS = "{name: digits, bags: 24, tiles_per_bag: 6, positive_share: .3}"
 STUDY = f"""\
@@ -19,24 +18,6 @@ folds: 2
 seeds: 2
 settings: {{epochs: 3, batch_size: 8, warmup_epochs: 0}}
 """
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    train: tuple
-    val: tuple
-    test: tuple
-    seed: int
-
-
-@dataclass
-class CellRecord:
-    history: list
-    best_epoch: int
-    probabilities: np.ndarray
-    attention: list
-    together: bool
-    seconds: float
 
 
 class PretendedTraining:
@@ -68,9 +49,7 @@ class PretendedTraining:
 def training(monkeypatch) -> PretendedTraining:
     """Replaces the training of cells."""
     pretended = PretendedTraining()
-    module = types.ModuleType("asmil.training.cells")
-    module.__dict__.update(CellPlan=CellPlan, CellRecord=CellRecord, train_cells=pretended)
-    monkeypatch.setitem(sys.modules, "asmil.training.cells", module)
+    monkeypatch.setattr(cells, "train_cells", pretended)
     return pretended
 
 

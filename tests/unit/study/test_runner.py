@@ -11,6 +11,7 @@ from asmil.errors import ConfigError, RunError
 from asmil.evaluation import METRICS
 from asmil.study import list_arms, run_study
 from asmil.study import runner as runner_module
+from asmil.study.cells_table import auroc_by_epoch
 from asmil.study.data import load_data
 
 from .conftest import DIGITS, STUDY
@@ -62,6 +63,7 @@ def test_a_row_holds_what_the_record_says(study, training, tmp_path):
     accuracies = [(p.argmax(1) == y).mean() for p in probabilities]
     assert row.optimistic_accuracy == max(accuracies)
     assert row.last_accuracy == accuracies[-1]
+    assert row.optimistic_auroc == pytest.approx(max(METRICS["auroc"](y, p) for p in probabilities), rel=1e-12)
     assert row.best_epoch == 1
     assert row.val_loss == record.history[1]["val_loss"]
     assert row.kl == record.history[1]["kl"]
@@ -169,6 +171,15 @@ def test_labels_that_look_like_numbers_stay_as_they_are(study, training):
     assert set(table.model) == {"007"}
 
 
+@pytest.mark.parametrize(("n_classes", "labels"), [(2, [0, 1, 1, 0, 1]), (3, [0, 1, 2, 2, 1]), (3, [0, 0, 1, 1, 1])])
+def test_auroc_of_all_epochs_is_the_metric(n_classes, labels):
+    y, rng = np.array(labels), np.random.default_rng(0)
+    probabilities = rng.integers(1, 4, size=(7, 5, n_classes)).astype(float)  # with ties
+    probabilities /= probabilities.sum(2, keepdims=True)
+    expected = [METRICS["auroc"](y, p) for p in probabilities]
+    np.testing.assert_allclose(auroc_by_epoch(y, probabilities), expected)
+
+
 @pytest.fixture
 def changed_bags(monkeypatch):
     """A function that makes every dataset be loaded with its bags changed."""
@@ -193,7 +204,7 @@ def _with_copy(dataset):
 
 def test_a_copied_bag_in_two_parts_is_refused(study, training, changed_bags):
     changed_bags(_with_copy)
-    text = STUDY.replace("seeds: 2", "seeds: 8")
+    text = STUDY.replace("seeds: 2", "seeds: 4")
     with pytest.raises(ConfigError, match=r"very same features.*digits_0.. \(.*\) and digits_0.. \("):
         run_study(study(text))
     run_study(study("allow_duplicates: true\n" + text))
