@@ -110,8 +110,10 @@ class TestCamelyon16:
         assert (c16.annotations, c16.positive) == (drawn, ("positive",))
         beside = reference.parent.parent / "annotations"
         beside.mkdir(exist_ok=True)
+        (beside / "tumor_001.xml").write_text('<A PartOfGroup="_1"/><A PartOfGroup="_2"/>')
+        (beside / "tumor_002.xml").write_text('<A PartOfGroup="Tumor"/>')
         c16 = load_dataset("camelyon16", root=reference, features=c16_features)
-        assert (c16.annotations, c16.positive) == (beside, ("_0", "_1", "Tumor"))
+        assert (c16.annotations, c16.positive) == (beside, ("Tumor", "_1"))
         with pytest.raises(DatasetError, match="no folder of annotations"):
             load_dataset("camelyon16", root=reference, features=c16_features, annotations=beside / "x")
 

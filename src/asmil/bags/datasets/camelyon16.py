@@ -1,5 +1,6 @@
 """CAMELYON16: lymph nodes of breast cancer patients, tumour or normal; 270 official training and 129 test slides."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ from asmil.bags.problem import listed
 CLASSES = ("normal", "tumor")
 # normal_086 was found to be tumorous after publication and became tumor_111.
 TRAIN = [f"normal_{i:03d}" for i in range(1, 161) if i != 86] + [f"tumor_{i:03d}" for i in range(1, 112)]
+
+_TUMOUR_GROUPS = ("_0", "_1", "Tumor", "metastases")
 
 
 def load_camelyon16(
@@ -54,9 +57,18 @@ def load_camelyon16(
         source="Ehteshami Bejnordi et al. 2017, doi:10.1001/jama.2017.14585; data Litjens et al. 2018",
         licence="CC0",
         annotations=folder,
-        positive=("positive",) if folder and any(folder.glob("*.json")) else ("_0", "_1", "Tumor"),
+        positive=() if folder is None else _positive(folder),
     )
     return load_official(official, Choices(features, splits, val_fraction, seed, partial))
+
+
+def _positive(folder: Path) -> tuple[str, ...]:
+    """The classes that mark tumour: `positive` in polygon JSON, in XML those of the known groups that are used."""
+    if any(folder.glob("*.json")):
+        return ("positive",)
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in sorted(folder.glob("*.xml")))
+    used = {group for text in texts for group in re.findall(r'PartOfGroup="([^"]*)"', text)}
+    return tuple(sorted(used & set(_TUMOUR_GROUPS)))
 
 
 def _annotations(table: Path, given: str | Path | None) -> Path | None:
