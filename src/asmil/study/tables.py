@@ -73,8 +73,8 @@ def text_tables(analysis: Analysis) -> list[TextTable]:
     """The tables a reader needs, in reading order; those without rows are left out."""
     tables = [
         *_arm_tables(analysis),
-        *_difference_tables(analysis),
         _overall_table(analysis),
+        *_difference_tables(analysis),
         _choice_table(analysis),
         _protocol_table(analysis),
         _rank_table(analysis),
@@ -108,7 +108,7 @@ def _estimate(row: pd.Series, *, signed: bool = False, strong: bool = False) -> 
     if not np.isfinite(row["low"]):
         return Entry(text)
     between = " to " if signed or row["low"] < 0 else "–"
-    return Entry(text, between.join(number(row[end], signed=signed) for end in ("low", "high")), strong)
+    return Entry(text, between.join(number(row[end]) for end in ("low", "high")), strong)
 
 
 def _names(*texts: object) -> list[Entry]:
@@ -197,7 +197,7 @@ def _protocol_table(analysis: Analysis) -> TextTable:
         values = (number(row.honest_mean), number(row.protocol_mean), number(row.mean, signed=True), row.n)
         rows.append(tuple(_names(row.stabilizer, PROTOCOL_NAMES[str(row.protocol)], *values)))
     columns = ("Stabiliser", "Number reported", "Epoch chosen on validation", "Reported", "Difference", "Cells")
-    note = "What the same trainings would have reported under another protocol; mean over all cells."
+    note = "What the same trainings would have reported under another protocol; mean over all cells of a setting."
     return TextTable("protocol", "Honest and optimistic protocol", columns, tuple(rows), 2, note)
 
 

@@ -21,7 +21,9 @@ def results(
             for stabilizer in stabilizers if model != "mean" else stabilizers[:1]:
                 for fold in range(folds):
                     for s in range(seeds):
-                        auroc = 0.75 + 0.03 * d + 0.02 * m + EFFECT[stabilizer] + hard[fold, s] + rng.normal(0, 0.01)
+                        auroc = (
+                            0.75 + 0.03 * d + 0.02 * m + EFFECT.get(stabilizer, 0) + hard[fold, s] + rng.normal(0, 0.01)
+                        )
                         auroc = min(auroc, 1.0)
                         jsd = 10 ** (-2 - 0.3 * d - (stabilizer == "anchor") + rng.normal(0, 0.1))
                         attends = model != "mean"

@@ -1,0 +1,210 @@
+"""Figures of a study: critical differences, forests of differences, stability against performance, learning."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, TEXT_PT, new_figure, plain_ticks, style_axes
+
+MAX_COLUMNS = 3
+WIDTH_IN = 8.6
+MAX_VECTOR_POINTS = 1500
+"""More points than this are drawn as an image inside the SVG."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One line of a forest: a difference with its interval; `sure` where it holds after adjustment."""
+
+    panel: str
+    row: str
+    series: str
+    value: float
+    low: float
+    high: float
+    sure: bool = False
+
+
+def critical_difference_figure(
+    names: Sequence[str], mean_ranks: Sequence[float], *, difference: float, cliques: Sequence[tuple[int, int]]
+) -> Figure:
+    """Mean ranks on a line, best at the left; bars join methods closer than the critical difference.
+
+    Args:
+        names: methods, best first.
+        mean_ranks: (methods,), ascending.
+        difference: the critical difference, drawn to scale above the axis.
+        cliques: first and last index of every joined run.
+    """
+    k = len(names)
+    half = (k + 1) // 2
+    top, step = 0.5 + 0.32 * len(cliques), 0.62
+    depth = top + step * max(half, k - half) + 0.2
+    figure, (axes,) = new_figure(width_in=WIDTH_IN, height_in=0.9 + 0.3 * depth)
+    axes.set_axis_off()
+    axes.plot([1, k], [0, 0], color=INK, linewidth=1.1)
+    for tick in range(1, k + 1):
+        axes.plot([tick, tick], [0, -0.14], color=INK, linewidth=0.9)
+        axes.text(tick, -0.24, str(tick), ha="center", va="bottom", color=MUTED, size=SMALL_PT)
+    span = k - 1
+    for i, (name, rank) in enumerate(zip(names, mean_ranks, strict=True)):
+        left = i < half
+        y = top + step * (i + 1 if left else k - i)
+        end = 1 - 0.06 * span if left else k + 0.06 * span
+        axes.plot([rank, rank, end], [0, y, y], color=MUTED, linewidth=0.8)
+        label = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+        beside = end + (-0.012 if left else 0.012) * span
+        axes.text(
+            beside, y, label, ha="right" if left else "left", va="center", color=INK, size=TEXT_PT, parse_math=False
+        )
+    for level, (first, last) in enumerate(cliques):
+        y, margin = 0.35 + 0.32 * level, 0.008 * span
+        ends = [mean_ranks[first] - margin, mean_ranks[last] + margin]
+        axes.plot(ends, [y, y], color=SERIES[0], linewidth=3.2, solid_capstyle="butt")
+    y = -1.25
+    shown = min(difference, span)
+    axes.plot([1, 1 + shown], [y, y], color=INK, linewidth=1.1, marker="|", markersize=6)
+    more = "" if difference <= span else ", wider than the axis"
+    axes.text(1, y - 0.22, f"critical difference {difference:.2f}{more}", va="bottom", color=INK, size=SMALL_PT)
+    label_in = min(0.3 + 0.075 * max(len(f"{name}  00.00") for name in names), 3.4)
+    margin = 0.06 * span + label_in * 1.12 * span / (WIDTH_IN - 2 * label_in)
+    axes.set(xlim=(1 - margin, k + margin), ylim=(depth, -2.1))
+    return figure
+
+
+def forest_figure(differences: Sequence[Difference], *, xlabel: str) -> Figure:
+    """Differences with their intervals: a panel for each dataset, a row for each model, a colour for each stabiliser.
+
+    What holds after adjustment for many comparisons is drawn in full colour, the rest pale. A difference
+    without interval is a mark alone; one that is not finite is not drawn. All panels share their x axis.
+    """
+    panels, rows, series = (list(dict.fromkeys(getattr(d, name) for d in differences))
+                            for name in ("panel", "row", "series"))  # fmt: skip
+    lines = -(-len(panels) // MAX_COLUMNS)
+    columns = -(-len(panels) // lines)
+    height = 0.3 + lines * (0.55 + len(rows) * max(0.2, 0.13 * len(series)))
+    figure, grid = _grid(lines, columns, width_in=WIDTH_IN, height_in=max(height, 1.5))
+    for axes, panel in zip(grid, panels, strict=False):
+        axes.axvline(0, color=MUTED, linewidth=0.9)
+        for d in (d for d in differences if d.panel == panel and np.isfinite(d.value)):
+            place = series.index(d.series)
+            y = rows.index(d.row) + (place - (len(series) - 1) / 2) * min(0.8 / len(series), 0.3)
+            colour = SERIES[place % len(SERIES)]
+            alpha = 1.0 if d.sure else 0.42
+            if np.isfinite(d.low):
+                axes.plot([d.low, d.high], [y, y], color=colour, linewidth=1.5, alpha=alpha, solid_capstyle="butt")
+            axes.plot([d.value], [y], "o", color=colour, markersize=4.4, markeredgewidth=0, alpha=alpha)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)))
+        axes.set_yticklabels(rows, parse_math=False)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_title(panel, loc="left", size=TEXT_PT, color=INK, parse_math=False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    _share_labels(figure, grid[: len(panels)], columns=columns, xlabel=xlabel)
+    if len(series) > 1:
+        _legend_below(figure, series)
+    return figure
+
+
+def stability_figure(
+    jsd: np.ndarray, performance: np.ndarray, *, groups: Sequence[str], colours: Sequence[str], ylabel: str
+) -> Figure:
+    """Steadiness of attention against performance, a dot for each cell: as measured, and within groups.
+
+    On the right the mean of its group is taken from every dot, with the least-squares line of what remains, so that
+    an easy dataset or a strong model makes no trend.
+
+    Args:
+        jsd: (cells,) log10 of the Jensen-Shannon divergence of attention from epoch to epoch.
+        performance: (cells,).
+        groups: (cells,), for example dataset and model.
+        colours: (cells,), what dots are coloured by, for example the dataset.
+        ylabel: name of the performance.
+    """
+    kept = np.isfinite(jsd) & np.isfinite(performance)
+    x, y = np.asarray(jsd, dtype=np.float64)[kept], np.asarray(performance, dtype=np.float64)[kept]
+    codes = np.unique(np.asarray(groups)[kept], return_inverse=True)[1].reshape(-1)
+    names, shade = np.unique(np.asarray(colours)[kept], return_inverse=True)
+    if len(names) > len(SERIES):  # more names than colours that can be told apart
+        names, shade = names[:1], np.zeros_like(shade)
+    figure, grid = _grid(1, 2, width_in=WIDTH_IN, height_in=3.5, share=False)
+    counts = np.maximum(np.bincount(codes), 1)
+    inside = [values - (np.bincount(codes, weights=values) / counts)[codes] for values in (x, y)]
+    for axes, (a, b) in zip(grid, ((x, y), inside), strict=True):
+        dots = [SERIES[i % len(SERIES)] for i in shade]
+        size = 14 if len(a) < 500 else 7
+        axes.scatter(a, b, c=dots, s=size, alpha=0.45, linewidths=0, rasterized=len(a) > MAX_VECTOR_POINTS)
+    if len(x) > 2 and np.ptp(inside[0]) > 0:
+        slope = float((inside[0] * inside[1]).sum() / (inside[0] ** 2).sum())
+        ends = np.array([inside[0].min(), inside[0].max()])
+        grid[1].plot(ends, slope * ends, color=INK, linewidth=1.6)
+    grid[0].set(xlabel="log10 JSD of attention", ylabel=ylabel)
+    grid[1].set(xlabel="log10 JSD, minus the mean of the group", ylabel=f"{ylabel}, minus the mean of the group")
+    if len(names) > 1:
+        _legend_below(figure, names.tolist())
+    figure.set_dpi(200)
+    return figure
+
+
+def learning_figure(arms: Mapping[str, Mapping[str, np.ndarray]], *, labels: Mapping[str, str]) -> Figure:
+    """Curves by epoch, a panel for each measure and a colour for each arm: mean over cells, band from 10 to 90 %.
+
+    Args:
+        arms: name of the arm to measure to (cells, epochs); NaN is a gap.
+        labels: measure to the name of its axis, in the order of the panels. `jsd` has a logarithmic axis.
+    """
+    figure, grid = _grid(1, len(labels), width_in=WIDTH_IN, height_in=2.6, share=False)
+    for axes, (measure, label) in zip(grid, labels.items(), strict=True):
+        for i, curves in enumerate(arms.values()):
+            values = np.asarray(curves.get(measure, np.empty((0, 0))), dtype=np.float64)
+            known = np.flatnonzero(np.isfinite(values).any(axis=0)) if values.size else np.empty(0, dtype=int)
+            if not len(known):
+                continue
+            colour, shown = SERIES[i % len(SERIES)], values[:, known]
+            if len(values) > 1:
+                low, high = np.nanpercentile(shown, [10, 90], axis=0)
+                axes.fill_between(known, low, high, color=colour, alpha=0.14, linewidth=0)
+            axes.plot(known, np.nanmean(shown, axis=0), color=colour, linewidth=1.6)
+        if measure == "jsd" and any(np.max(line.get_ydata()) > 0 for line in axes.lines):
+            axes.set_yscale("log")
+            plain_ticks(axes.yaxis)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.margins(x=0.01)
+    if len(arms) > 1:
+        _legend_below(figure, list(arms))
+    return figure
+
+
+def _grid(
+    lines: int, columns: int, *, width_in: float, height_in: float, share: bool = True
+) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
+    grid = list(figure.subplots(lines, columns, sharex=share, sharey=share, squeeze=False).ravel())
+    for axes in grid:
+        style_axes(axes)
+    return figure, grid
+
+
+def _share_labels(figure: Figure, used: Sequence[Axes], *, columns: int, xlabel: str) -> None:
+    """x tick labels and title under the last panel of every column; panels that hold nothing are removed."""
+    for axes in figure.axes[len(used) :]:
+        axes.remove()
+    for axes in used[-columns:]:
+        axes.set_xlabel(xlabel)
+        axes.tick_params(labelbottom=True)
+
+
+def _legend_below(figure: Figure, names: Sequence[str]) -> None:
+    handles = [Line2D([], [], color=SERIES[i % len(SERIES)], linewidth=2.4) for i in range(len(names))]
+    legend = figure.legend(
+        handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=SMALL_PT,
+        labelcolor=INK, handlelength=1.4,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
