@@ -1,6 +1,5 @@
 """Models, stabilisers and datasets compared: every fold and seed of every arm trained, one table, one page."""
 
-import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ def study(
     """Train what is not trained yet, and write results.csv and report.html; run it again to go on or to add arms."""
     from asmil.cli._outcome import Outcome
     from asmil.cli._stages import device_of
-    from asmil.study import load_study, run_study
+    from asmil.study import load_study, run_study, write_study_report
 
     settings = load_study(config, {"out": out, "workers": workers})
     settings = settings.model_copy(update={"device": device_of(settings)})
@@ -35,10 +34,8 @@ def study(
     for failure in result.failures:
         outcome.failed(failure.arm, stage="train", reason=f"{failure.error}: {failure.reason}")
     outcome.print_table()
-    typer.echo(f"table:  {result.table}")
-    if importlib.util.find_spec("asmil.study.page"):
-        from asmil.study.page import write_study_report
-
+    if result.cells:
+        typer.echo(f"table:  {result.table}")
         typer.echo(f"report: {write_study_report(result.folder)}")
     raise typer.Exit(outcome.exit_code)
 

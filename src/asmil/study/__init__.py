@@ -12,6 +12,7 @@ _HOME = {
     "list_arms": "arms",
     "load_study": "config",
     "run_study": "runner",
+    "write_study_report": "page",
 }
 __all__ = sorted(_HOME)
 

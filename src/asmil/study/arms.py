@@ -9,6 +9,7 @@ from typing import Any
 
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
+from asmil.models._layers import default_dim
 from asmil.study.config import StudyConfig
 from asmil.study.data import StudyData
 from asmil.study.parts import Part, has_scores
@@ -16,6 +17,9 @@ from asmil.training.recipe import Recipe
 
 Cell = tuple[int, int]
 """Fold and seed."""
+
+SMALL, PARAMETERS, TOGETHER = 2_000_000, 100_000_000, 200_000_000
+"""Feature values of a small dataset; parameters and embedded values that cells trained together may have."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of an arm that are trained in one pass and written together."""
+    """Cells of an arm that are trained in one pass and written together; how many is up to `group`."""
 
     arm: Arm
     cells: tuple[Cell, ...]
@@ -80,15 +84,28 @@ def groups_of(arm: Arm, data: StudyData, *, finished: set[Cell]) -> list[Group]:
     The groups follow from the settings alone, so that a study that was stopped goes on with the same ones.
     """
     folds, seeds = {seed: data.splits(seed).folds for seed in data.config.seeds}, data.config.seeds
-    size = max(1, data.group // max(len(several) for several in folds.values()))
+    most = data.config.group or cells_at_once(arm, data)
+    size = max(1, most // max(len(several) for several in folds.values()))
     groups = []
     for start in range(0, len(seeds), size):
         cells = [(fold, seed) for seed in seeds[start : start + size] for fold in folds[seed]]
-        # a group larger than asked for only where one seed has more folds than that
-        for first in range(0, len(cells), max(data.group, 1)):
-            several = tuple(cell for cell in cells[first : first + data.group] if cell not in finished)
+        for first in range(0, len(cells), most):  # once, but where one seed alone has more folds than fit
+            several = tuple(cell for cell in cells[first : first + most] if cell not in finished)
             groups += [Group(arm, several)] if several else []
     return groups
+
+
+def cells_at_once(arm: Arm, data: StudyData) -> int:
+    """How many cells of an arm fit into one pass: 100 on small data, else 25, and fewer of large models or bags."""
+    from asmil.models import create_model
+
+    in_dim = data.bags[0].features.shape[1]
+    model = create_model(arm.model.name, in_dim=in_dim, n_classes=len(data.classes), **arm.model.options)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    tiles = [len(bag) for bag in data.bags]
+    embedded = data.config.settings.batch_size * max(tiles) * default_dim(in_dim)
+    most = 100 if sum(tiles) * in_dim <= SMALL else 25
+    return max(1, min(most, PARAMETERS // max(parameters, 1), TOGETHER // embedded))
 
 
 def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:

@@ -110,16 +110,17 @@ def add_rows(folder: Path, rows: Rows) -> None:
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
 
 
-def write_results(out: Path, arms: Iterable[str]) -> Path:
-    """Write results.csv: the cells of all arms under `out`, those of `arms` first and in their order."""
+def write_results(out: Path, arms: Iterable[str]) -> int:
+    """Write results.csv: the cells of all arms under `out`, those of `arms` first; return how many there are."""
     found = {path.parent.name: path for path in sorted((out / "arms").glob("*/cells.csv"))}
     ordered = [name for name in dict.fromkeys(arms) if name in found]
     ordered += [name for name in found if name not in ordered]
     tables = [_read(found[name]) for name in ordered]
-    columns = _merged([list(table.columns) for table in tables])
-    table = pd.concat(tables)[columns].fillna("") if tables else pd.DataFrame()
+    if not tables:
+        return 0
+    table = pd.concat(tables)[_merged([list(table.columns) for table in tables])].fillna("")
     write_text(out / "results.csv", table.to_csv(index=False))
-    return out / "results.csv"
+    return len(table)
 
 
 def _merged(several: list[list[str]]) -> list[str]:

@@ -17,9 +17,6 @@ from asmil.evaluation import MetricError, find_annotation, read_annotations, req
 from asmil.study.config import StudyConfig
 from asmil.study.parts import Part
 
-SMALL = 2_000_000
-"""Feature values of a dataset up to which its cells are trained a hundred at a time."""
-
 
 @dataclass(frozen=True)
 class StudyData:
@@ -100,12 +97,6 @@ class StudyData:
         splits = self.dataset.splits
         digest.update(b"" if splits is None else splits.table.to_csv(index=False).encode())
         return {"bags": len(self.bags), "digest": digest.hexdigest()[:16]}
-
-    @property
-    def group(self) -> int:
-        """The most cells to train together: as the settings say, else 100 on small data and 25 on other."""
-        small = sum(bag.features.numel() for bag in self.bags) <= SMALL
-        return self.config.group or (100 if small else 25)
 
 
 def load_data(part: Part, config: StudyConfig) -> StudyData:

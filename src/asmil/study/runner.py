@@ -38,10 +38,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The folder of a study, its table of cells, the names of its arms, and what failed."""
+    """The folder of a study, its table and the number of cells in it, the names of the arms, and what failed."""
 
     folder: Path
     table: Path
+    cells: int
     arms: tuple[str, ...]
     failures: tuple[Failure, ...]
 
@@ -85,7 +86,8 @@ def run_study(config: StudyConfig, *, only: str | None = None, progress: Progres
     failures = _train(config, arms, groups, standing=standing, progress=progress or (lambda _: None))
     names = tuple(arm.name for arm in arms)
     _write_failures(config.out, failures, names)
-    return StudyResult(config.out, write_results(config.out, names), names, tuple(failures))
+    cells = write_results(config.out, names)
+    return StudyResult(config.out, config.out / "results.csv", cells, names, tuple(failures))
 
 
 def _folder(config: StudyConfig, arm: Arm) -> Path:

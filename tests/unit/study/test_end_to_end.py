@@ -41,8 +41,9 @@ def whole(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "whole" / "results.csv")
 
 
-def test_the_numbers_are_those_of_trained_models(whole):
+def test_the_numbers_are_those_of_trained_models(folder, whole):
     assert len(whole) == 12
+    assert "abmil" in (folder / "whole" / "report.html").read_text(encoding="utf-8")
     assert whole[["test_accuracy", "test_log_loss", "val_loss", "optimistic_accuracy"]].notna().all(axis=None)
     assert (whole.optimistic_accuracy >= whole.test_accuracy).all()
     scored = whole[whole.model == "abmil"]
@@ -52,6 +53,7 @@ def test_the_numbers_are_those_of_trained_models(whole):
     assert (scored[scored.stabilizer == "none"].kl.fillna(0) == 0).all()
 
 
+@pytest.mark.slow
 def test_killed_in_two_processes_and_continued_in_one_is_as_if_nothing_had_happened(folder, whole):
     command = [sys.executable, "-c", MAIN, "study", "study.yaml", "--out", "killed", "--workers", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from asmil.cli import app
 from asmil.errors import ConfigError, RunError
 from asmil.evaluation import METRICS
 from asmil.study import list_arms, run_study
 from asmil.study import runner as runner_module
+from asmil.study.arms import cells_at_once
 from asmil.study.cells_table import auroc_by_epoch
 from asmil.study.data import load_data
 
@@ -147,6 +150,15 @@ def test_groups_hold_whole_seeds(study, training):
     assert training.calls == [("mean", (0, 0)), ("mean", (1, 1))]
 
 
+@pytest.mark.parametrize(
+    ("dim", "batch_size", "expected"), [(64, 8, 100), (20_000, 8, 74), (200_000, 8, 7), (64, 1_000_000, 1)]
+)
+def test_fewer_cells_of_large_models_and_batches_at_once(study, dim, batch_size, expected):
+    text = STUDY.replace("[mean, abmil]", f"[{{name: mean, dim: {dim}}}]").replace("size: 8", f"size: {batch_size}")
+    config = study(text)
+    assert cells_at_once(list_arms(config)[0], load_data(config.datasets[0], config)) == expected
+
+
 def test_an_arm_that_fails_is_named_and_the_others_go_on(study, training, tmp_path):
     training.fail = lambda model, seeds: model == "mean"
     result = run_study(study())
@@ -169,6 +181,16 @@ def test_labels_that_look_like_numbers_stay_as_they_are(study, training):
     run_study(study(text), only="none")
     table = pd.read_csv(run_study(study(text)).table, dtype=str)
     assert set(table.model) == {"007"}
+
+
+def test_the_command_says_what_failed_when_all_did(study, training, tmp_path):
+    training.fail = lambda model, seeds: True
+    study()
+    done = CliRunner().invoke(app, ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "RuntimeError: no good" in done.output
+    assert "0 ok, 0 skipped, 3 failed" in done.output
+    assert not (tmp_path / "out" / "results.csv").exists()
 
 
 @pytest.mark.parametrize(("n_classes", "labels"), [(2, [0, 1, 1, 0, 1]), (3, [0, 1, 2, 2, 1]), (3, [0, 0, 1, 1, 1])])
