@@ -45,6 +45,18 @@ def figure_svg(figure: Figure, *, title: str = "") -> str:
     )
 
 
+def write_figure(figure: Figure, path: str | Path) -> list[Path]:
+    """Write a figure on white as PNG (200 dpi) and SVG beside it; a suffix .png or .svg of `path` is replaced."""
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path
+    written = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    for target in written:
+        with written_beside(target) as partial, matplotlib.rc_context({"svg.hashsalt": "asmil"}):
+            dated = {"Date": None} if target.suffix == ".svg" else {}
+            figure.savefig(partial, dpi=200, facecolor="white", metadata=dated)
+    return written
+
+
 def _raw(text: str) -> str:
     return text.replace("\\", r"\\")
 

@@ -26,21 +26,35 @@ class Listener(Protocol):
     def __call__(self, event: str, **values: Any) -> dict[str, Any] | None: ...
 
 
+EMBEDDINGS = ".embeddings"
+"""Group of dynamics.h5 beside those of slides, whose names start with no dot."""
+
+EMBEDDED_EVERY = 5
+"""Epochs from one recording of the embeddings to the next."""
+
+
 class AttentionRecorder:
     """Follows the attention on validation slides from epoch to epoch.
 
     Logs `jsd` (nats; mean over slides, against the epoch before), `entropy` (of 1), `effective_tiles` and `top1_mass`,
-    over the first `measure` validation slides, and keeps the maps of the first `keep` of them.
+    over the first `measure` validation slides, and keeps the maps of the first `keep` of them. Of the first `embed`
+    slides it keeps the embeddings, of every fifth epoch (`EMBEDDED_EVERY`).
     """
 
-    def __init__(self, *, keep: int = 4, measure: int = 64):
-        self.keep, self.measure = keep, measure
+    def __init__(self, *, keep: int = 4, measure: int = 64, embed: int = 256):
+        self.keep, self.measure, self.embed = keep, measure, embed
+        self._embeddings: dict[int, np.ndarray] = {}
+        self._embedded: list[str] = []
         self._last: dict[str, np.ndarray] = {}
         self._kept: dict[str, list[np.ndarray]] = {}
 
     def __call__(self, event: str, **values: Any) -> dict[str, Any] | None:
         if event != "epoch":
             return None
+        if values["epoch"] % EMBEDDED_EVERY == 0 and values["val"]:
+            first = values["val"][: self.embed]
+            self._embedded = [p.slide for p in first]
+            self._embeddings[values["epoch"]] = np.stack([p.embedding for p in first])
         maps = {p.slide: p.attention for p in values["val"][: self.measure]}
         for slide in list(maps)[: self.keep]:
             self._kept.setdefault(slide, []).append(maps[slide])
@@ -51,20 +65,37 @@ class AttentionRecorder:
         return row
 
     def save(self, path: Path) -> None:
-        """Write the kept maps as HDF5: a group per slide with `attention` float32 (epochs, tiles)."""
+        """Write what was kept as HDF5: a group per slide with `attention` float32 (epochs, tiles).
+
+        Beside them the group `EMBEDDINGS` with `epoch` (recorded,), `slide` (slides,) and `embedding` float16
+        (recorded, slides, dim), where anything was recorded.
+        """
         with written_beside(path) as partial, h5py.File(partial, "w") as file:
             for slide, maps in self._kept.items():
                 file.create_group(slide)["attention"] = np.stack(maps).astype(np.float32)
+            if self._embeddings:
+                group = file.create_group(EMBEDDINGS)
+                group["epoch"], group["slide"] = list(self._embeddings), self._embedded
+                largest = np.finfo(np.float16).max
+                values = np.stack(list(self._embeddings.values())).clip(-largest, largest)
+                group.create_dataset("embedding", data=values.astype(np.float16), compression="gzip")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far, as tensors."""
         kept = {slide: torch.from_numpy(np.stack(maps)) for slide, maps in self._kept.items()}
-        return {"last": {s: torch.from_numpy(p.copy()) for s, p in self._last.items()}, "kept": kept}
+        return {
+            "last": {s: torch.from_numpy(p.copy()) for s, p in self._last.items()},
+            "kept": kept,
+            "embeddings": {epoch: torch.from_numpy(values) for epoch, values in self._embeddings.items()},
+            "embedded": self._embedded,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue a recording."""
         self._last = {s: p.numpy() for s, p in state["last"].items()}
         self._kept = {s: list(p.numpy()) for s, p in state["kept"].items()}
+        self._embeddings = {epoch: values.numpy() for epoch, values in state.get("embeddings", {}).items()}
+        self._embedded = state.get("embedded", [])
 
 
 _STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
