@@ -144,8 +144,9 @@ def kl_divergence(
     mask: Tensor | None = None,
     offsets: Tensor | None = None,
     reduction: str = "sum",
+    each: bool = False,
 ) -> Tensor:
-    """KL(target || online) in nats, a scalar: summed over tiles, a mean over rows and bags.
+    """KL(target || online) in nats: summed over tiles; a mean over rows and bags, or `each` of them (bags, rows).
 
     Every row and bag counts equally. Tiles of target 0 contribute 0; a tile with target above 0 and online
     weight 0 makes it infinite. Rows of padding only are left out. `reduction="mean"` averages over tiles
@@ -167,11 +168,11 @@ def kl_divergence(
     layout = Layout(dim, offsets)
     per_row = layout.total(target * difference)
     if mask is None and reduction == "sum":
-        return per_row.mean()
+        return per_row if each else per_row.mean()
     counts = layout.total(_real(mask, log_online))
     if reduction == "mean":
         per_row = per_row / counts.clamp(min=1)
-    return per_row.sum() / (counts > 0).sum().clamp(min=1)
+    return per_row if each else per_row.sum() / (counts > 0).sum().clamp(min=1)
 
 
 def _real(mask: Tensor | None, like: Tensor) -> Tensor:

@@ -37,35 +37,46 @@ def spread(
     per_bag: Float[Tensor, "bags *rows"], offsets: Int[Tensor, "bags+1"], *, tiles: int
 ) -> Float[Tensor, "tiles *rows"]:
     """Give every tile the value of its bag. With one bag the result keeps one row, which broadcasts."""
-    return per_bag if offsets.numel() == 2 else _Spread.apply(per_bag, (offsets, tiles))
+    return per_bag if offsets.numel() == 2 else _Spread.apply(per_bag, offsets, tiles)
 
 
 class _Sum(torch.autograd.Function):
     """Sum over bags. Its gradient is the spread, and the spread's is the sum: no atomics."""
 
+    generate_vmap_rule = True  # many models at once see the same bags
+
     @staticmethod
-    def forward(ctx, values: Tensor, offsets: Tensor) -> Tensor:
-        ctx.offsets, ctx.tiles = offsets, values.shape[0]
+    def forward(values: Tensor, offsets: Tensor) -> Tensor:
         if values.is_cuda:
             return _reduce_on_device(values, offsets, "sum", empty=0.0)
         return torch.stack([bag.sum(0) for bag in _bags(values, offsets)])
 
     @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        values, ctx.offsets = inputs
+        ctx.tiles = values.shape[0]
+
+    @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Spread.apply(gradients[0], (ctx.offsets, ctx.tiles)), None
+        return _Spread.apply(gradients[0], ctx.offsets, ctx.tiles), None
 
 
 class _Spread(torch.autograd.Function):
     """Each bag's value at each of its tiles."""
 
-    @staticmethod
-    def forward(ctx, per_bag: Tensor, where: tuple[Tensor, int]) -> Tensor:
-        ctx.offsets, tiles = where
-        return per_bag.repeat_interleave(ctx.offsets.diff(), dim=0, output_size=tiles)
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Sum.apply(gradients[0], ctx.offsets), None
+    def forward(per_bag: Tensor, offsets: Tensor, tiles: int) -> Tensor:
+        return per_bag.repeat_interleave(offsets.diff(), dim=0, output_size=tiles)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        ctx.offsets = inputs[1]
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _Sum.apply(gradients[0], ctx.offsets), None, None
 
 
 def _on_device(values: Tensor, offsets: Tensor) -> bool:

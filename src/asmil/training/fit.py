@@ -119,7 +119,7 @@ def _train_epoch(
         rate = learning_rate(settings, epoch + step / len(starts))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        chosen = [_sample_tiles(bags[i], settings, rng) for i in order[start : start + settings.batch_size]]
+        chosen = [sample_tiles(bags[i], settings, rng) for i in order[start : start + settings.batch_size]]
         batch = BagBatch.from_bags(chosen).to(device)
         with autocast(device, settings):
             output = model(batch)
@@ -163,7 +163,8 @@ def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, sett
     getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
 
 
-def _sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:
+def sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:
+    """The tiles of a bag that one training step sees, in their order: a fresh random sample."""
     kept = max(1, round(len(bag) * (1 - settings.tile_dropout)))
     kept = min(kept, settings.tiles_per_bag or kept)
     if kept == len(bag):

@@ -50,14 +50,18 @@ class TrainSettings:
 
 def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW; weight decay acts on weights of linear maps, not on biases, norms and tokens."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    free = [p for name, p in named if p.dim() < 2 or _NOT_DECAYED.search(name)]
-    decayed = [p for name, p in named if not (p.dim() < 2 or _NOT_DECAYED.search(name))]
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    decayed = decayed_names(model)
     groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": [p for name, p in named.items() if name in decayed], "weight_decay": settings.weight_decay},
+        {"params": [p for name, p in named.items() if name not in decayed], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
+
+
+def decayed_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that weight decay acts on."""
+    return {n for n, p in model.named_parameters() if p.dim() >= 2 and not _NOT_DECAYED.search(n)}
 
 
 _NOT_DECAYED = re.compile(r"(bias|norm[^.]*|tokens?)$|norm[^.]*\.[^.]*$")
