@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -77,14 +78,16 @@ def critical_difference_figure(
     return figure
 
 
-def forest_figure(differences: Sequence[Difference], *, xlabel: str) -> Figure:
+def forest_figure(differences: Sequence[Difference], *, xlabel: str, order: Sequence[str] = ()) -> Figure:
     """Differences with their intervals: a panel for each dataset, a row for each model, a colour for each stabiliser.
 
     What holds after adjustment for many comparisons is drawn in full colour, the rest pale. A difference
-    without interval is a mark alone; one that is not finite is not drawn. All panels share their x axis.
+    without interval is a mark alone; one that is not finite is not drawn. `order` are all stabilisers of the page, so
+    that a colour means the same in all its figures. All panels share their x axis.
     """
     panels, rows, series = (list(dict.fromkeys(getattr(d, name) for d in differences))
                             for name in ("panel", "row", "series"))  # fmt: skip
+    colours = dict(zip(dict.fromkeys([*order, *series]), cycle(SERIES), strict=False))
     lines = -(-len(panels) // MAX_COLUMNS)
     columns = -(-len(panels) // lines)
     height = 0.3 + lines * (0.55 + len(rows) * max(0.2, 0.13 * len(series)))
@@ -94,7 +97,7 @@ def forest_figure(differences: Sequence[Difference], *, xlabel: str) -> Figure:
         for d in (d for d in differences if d.panel == panel and np.isfinite(d.value)):
             place = series.index(d.series)
             y = rows.index(d.row) + (place - (len(series) - 1) / 2) * min(0.8 / len(series), 0.3)
-            colour = SERIES[place % len(SERIES)]
+            colour = colours[d.series]
             alpha = 1.0 if d.sure else 0.42
             if np.isfinite(d.low):
                 axes.plot([d.low, d.high], [y, y], color=colour, linewidth=1.5, alpha=alpha, solid_capstyle="butt")
@@ -107,7 +110,7 @@ def forest_figure(differences: Sequence[Difference], *, xlabel: str) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     _share_labels(figure, grid[: len(panels)], columns=columns, xlabel=xlabel)
     if len(series) > 1:
-        _legend_below(figure, series)
+        _legend_below(figure, {name: colours[name] for name in series})
     return figure
 
 
@@ -146,7 +149,7 @@ def stability_figure(
     grid[0].set(xlabel="log10 JSD of attention", ylabel=ylabel)
     grid[1].set(xlabel="log10 JSD, minus the mean of the group", ylabel=f"{ylabel}, minus the mean of the group")
     if len(names) > 1:
-        _legend_below(figure, names.tolist())
+        _legend_below(figure, dict(zip(names.tolist(), SERIES, strict=False)))
     figure.set_dpi(200)
     return figure
 
@@ -177,7 +180,7 @@ def learning_figure(arms: Mapping[str, Mapping[str, np.ndarray]], *, labels: Map
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.margins(x=0.01)
     if len(arms) > 1:
-        _legend_below(figure, list(arms))
+        _legend_below(figure, dict(zip(arms, cycle(SERIES), strict=False)))
     return figure
 
 
@@ -200,11 +203,11 @@ def _share_labels(figure: Figure, used: Sequence[Axes], *, columns: int, xlabel:
         axes.tick_params(labelbottom=True)
 
 
-def _legend_below(figure: Figure, names: Sequence[str]) -> None:
-    handles = [Line2D([], [], color=SERIES[i % len(SERIES)], linewidth=2.4) for i in range(len(names))]
+def _legend_below(figure: Figure, colours: Mapping[str, str]) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
     legend = figure.legend(
-        handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=SMALL_PT,
-        labelcolor=INK, handlelength=1.4,
+        handles, list(colours), loc="outside lower center", ncols=min(len(colours), 6), frameon=False,
+        fontsize=SMALL_PT, labelcolor=INK, handlelength=1.4,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)

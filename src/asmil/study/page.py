@@ -89,6 +89,7 @@ def _forests(analysis: Analysis) -> dict[str, list]:
     """A forest of differences for each main metric."""
     drawn = []
     table = analysis.tables["differences"]
+    order = list(analysis.cells["stabilizer"].unique())
     for metric in FORESTS if len(table) else ():
         own = table[table["metric"] == metric]
         differences = [
@@ -102,7 +103,7 @@ def _forests(analysis: Analysis) -> dict[str, list]:
                 f"Difference of {name}, with the stabiliser minus without, and its 95 % interval. Full colour: holds "
                 "after Holm's adjustment; pale: does not."
             )
-            figure = forest_figure(differences, xlabel=f"difference of {name}")
+            figure = forest_figure(differences, xlabel=f"difference of {name}", order=order)
             drawn.append(_figure(figure, f"Differences of {name}", caption))
     return {"differences": drawn}
 

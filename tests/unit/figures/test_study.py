@@ -11,6 +11,7 @@ from asmil.figures.study import (
     learning_figure,
     stability_figure,
 )
+from asmil.figures.style import SERIES
 
 RNG = np.random.default_rng(0)
 
@@ -47,6 +48,8 @@ def test_forest_puts_every_difference_in_its_panel_row_and_colour():
     marks = {axes.get_title(loc="left"): [line for line in axes.lines if line.get_marker() == "o"] for axes in (a, b)}
     assert [mark.get_xdata()[0] for mark in marks["a"]] == pytest.approx([0, 0.1, 0.2])
     assert len({mark.get_color() for mark in marks["a"]}) == 2
+    ordered = forest_figure(several, xlabel="difference", order=["none", "t", "s"])
+    assert [line.get_color() for line in ordered.axes[0].lines if line.get_marker() == "o"][2] == SERIES[1]
     assert [mark.get_alpha() for mark in marks["b"]] == [1.0]
     assert [round(float(mark.get_ydata()[0])) for mark in marks["a"]] == [0, 1, 0]
 
