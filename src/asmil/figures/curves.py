@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks
 
@@ -198,6 +198,8 @@ def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
     )
     if high / low < 20:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 5, 10]))
+    elif high / low < 1000:  # else often a single decade would be labelled
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     plain_ticks(axes.xaxis)
     axes.set_xlim(low, high)
     add_legend(axes, loc="upper left")

@@ -53,7 +53,7 @@ def embeddings_figure(
                 chosen = np.asarray(labels[name]) == label
                 axes.scatter(x[chosen], y[chosen], s=14, color=colour, linewidths=0, alpha=0.8, label=label)
             if axes in panels[0]:
-                axes.set_title(f"epoch {epoch + 1}", size=TEXT_PT, color=MUTED)
+                axes.set_title(f"epoch {epoch}", size=TEXT_PT, color=MUTED)
         row[0].set_ylabel(name)
     handles, names = panels[0, 0].get_legend_handles_labels()
     legend = figure.legend(

@@ -58,7 +58,7 @@ def runs(tmp_path_factory):
     [
         ("fig1", True, ["with anchor", "without anchor", "epoch", "JSD"]),
         ("fig3", False, ["softmax of the model", "NSF of the anchor"]),
-        ("fig5", True, ["epoch 1", "epoch 6", "epoch 11", "with anchor", "without anchor"]),
+        ("fig5", True, ["epoch 0", "epoch 5", "epoch 10", "with anchor", "without anchor"]),
     ],
 )
 def test_a_figure_is_written_as_png_and_svg(runs, tmp_path, name, compared, words):
