@@ -124,7 +124,10 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
             values = [_estimate(found.loc[m]) if m in found.index else Entry("–") for m in metrics]
             rows.append((*_names(model, stabilizer, arm["n"].max()), *values))
         columns = ("Model", "Stabiliser", "Cells", *(_title(m) for m in metrics))
-        note = "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t."
+        note = (
+            "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t; it is symmetric, so "
+            "few cells near the best possible value can carry it beyond."
+        )
         if (own["splits"] <= 1).all():
             note = (
                 "Mean over seeds, tested on one split: the 95 % interval speaks of training anew, not of other slides."

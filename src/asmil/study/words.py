@@ -124,7 +124,8 @@ def _optimistic(analysis: Analysis) -> list[str]:
                     int((differences.loc[differences["metric"] == metric, "p"] < 0.05).sum())
                     for metric in (optimistic, honest)
                 ]
-                text += f" {counts[0]} intervals of differences would exclude 0 instead of {counts[1]} (not adjusted)."
+                if counts[0] != counts[1]:
+                    text += f" {counts[0]} intervals of differences would exclude 0, not {counts[1]} (not adjusted)."
             says.append(text)
     return says
 
