@@ -125,8 +125,8 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
             rows.append((*_names(model, stabilizer, arm["n"].max()), *values))
         columns = ("Model", "Stabiliser", "Cells", *(_title(m) for m in metrics))
         note = (
-            "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t; it is symmetric, so "
-            "few cells near the best possible value can carry it beyond."
+            "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t; it is symmetric, "
+            "so few cells near the best possible value can carry it beyond."
         )
         if (own["splits"] <= 1).all():
             note = (
