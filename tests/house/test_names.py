@@ -16,6 +16,7 @@ REGISTRIES = (
     ("asmil.tiles", "TISSUE_METHODS"),
     ("asmil.encoders", "ENCODERS"),
     ("asmil.bags", "FEATURE_FORMATS"),
+    ("asmil.bags.datasets", "DATASETS"),
     ("asmil.attention", "NORMALIZERS"),
     ("asmil.models", "MODELS"),
     ("asmil.evaluation", "METRICS"),

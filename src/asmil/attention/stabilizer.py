@@ -149,7 +149,7 @@ class AttentionStabilizer:
         """Norm of the last loss's gradient over that of `task_loss`, both with respect to the online scores.
 
         Call it between `loss()` and `backward()`, now and then: it runs part of the backward pass twice. 0
-        where the last loss was constant; nan where the task loss does not pass through the recorded tensor of
+        where the last loss was constant; nan where that loss does not pass through the recorded tensor of
         scores.
         """
         if self._aligned is None:

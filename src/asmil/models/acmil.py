@@ -16,7 +16,7 @@ from asmil.models._output import MILOutput
 PAPER = (
     "Attention-Challenging Multiple Instance Learning for Whole Slide Image Classification, ECCV 2024, arXiv 2311.07125"
 )
-ALIGNED = "each token's softmax row over the tiles (multihead: of each head), before the random masking"
+ALIGNED = "The attention of each token over the tiles (multihead: of each head too), before the random masking."
 
 
 class ACMIL(nn.Module):

@@ -16,7 +16,7 @@ from asmil.models._output import MILOutput
 PAPER = (
     "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"
 )
-ALIGNED = "the row of its attention pooling"
+ALIGNED = "The attention of its pooling over the tiles, one row."
 
 
 class CAMIL(nn.Module):

@@ -15,7 +15,7 @@ PAPER = (
     "DTFD-MIL: Double-Tier Feature Distillation Multiple Instance Learning for Histopathology Whole Slide Image "
     "Classification, CVPR 2022, arXiv 2203.12081"
 )
-ALIGNED = "the tier-1 softmax row of each pseudo-bag, both branches under the same random split"
+ALIGNED = "The tier-1 attention within each pseudo-bag; both branches see the same random split."
 
 _DISTILLED = {"afs": 1, "maxs": 1, "maxmins": 2}  # instances from each pseudo-bag
 

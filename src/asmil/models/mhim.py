@@ -18,7 +18,7 @@ PAPER = (
     "Multiple Instance Learning Framework with Masked Hard Instance Mining for Whole Slide Image Classification, "
     "ICCV 2023, arXiv 2307.15254"
 )
-ALIGNED = "the student's softmax row over all tiles, before the masking"
+ALIGNED = "The student's attention over all tiles, one row, before the masking."
 
 
 class MHIM(nn.Module):

@@ -14,7 +14,7 @@ from asmil.models._layers import Projection, attention_weights, classifier, defa
 from asmil.models._output import MILOutput
 
 PAPER = "Feature Re-Embedding: Towards Foundation Model-Level Performance in CPath, CVPR 2024, arXiv 2402.17228"
-ALIGNED = "the row of its attention pooling"
+ALIGNED = "The attention of its pooling over the tiles, one row."
 SMALLEST_SIDE = 4  # tiles along a region's side, at least: attention within a single tile would do nothing
 
 

@@ -14,7 +14,7 @@ from asmil.models._nystrom import Factors, NystromAttention
 from asmil.models._output import MILOutput
 
 PAPER = "TransMIL: Transformer based Correlated Multiple Instance Learning, NeurIPS 2021, arXiv 2106.00908"
-ALIGNED = "the landmark-to-tile rows of the last Nystrom layer, one per head and landmark"
+ALIGNED = "The attention of each head's landmarks over the tiles in the last Nystrom layer."
 
 
 class TransMIL(nn.Module):

@@ -114,7 +114,7 @@ class Together:
         task, extra, kl, scores = vmap(losses, randomness="different")(self.params, self.buffers, anchor, share)
         row = {"train_loss": task.detach(), "kl": kl.detach()}
         if measure and beta:
-            row["gradient_ratio"] = _gradient_norms(beta * kl, scores) / _gradient_norms(task, scores)
+            row["gradient_ratio"] = _gradient_norms(beta * kl, scores) / _gradient_norms(task + extra, scores)
         self.optimizer.zero_grad(set_to_none=True)
         (task + extra + beta * kl).sum().backward()
         _clip_each(list(self.params.values()), self.settings.clip_norm)

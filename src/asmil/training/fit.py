@@ -127,7 +127,7 @@ def _train_epoch(
             extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
             align = stabilizer.loss() if stabilizer else torch.zeros((), device=device)
         if stabilizer and step == 0:
-            ratio = stabilizer.gradient_ratio(task)
+            ratio = stabilizer.gradient_ratio(task + extra)
         optimizer.zero_grad(set_to_none=True)
         (task + extra + align).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)

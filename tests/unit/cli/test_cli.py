@@ -96,7 +96,9 @@ def test_the_script_prints_its_version():
     assert done.stdout.startswith("asmil ")
 
 
-@pytest.mark.parametrize("kind", ["models", "encoders", "metrics", "readers", "formats", "normalizers", "tissue"])
+@pytest.mark.parametrize(
+    "kind", ["models", "encoders", "metrics", "readers", "formats", "normalizers", "tissue", "datasets"]
+)
 def test_list_names_every_part_of_a_kind(run, kind):
     import importlib
 
