@@ -44,13 +44,15 @@ def results(
     return pd.DataFrame(rows)
 
 
-def write(folder: Path, table: pd.DataFrame, *, epochs: int = 12) -> Path:
-    """The folder of a study: results.csv and the history of every arm."""
+def write(folder: Path, table: pd.DataFrame, *, epochs: int = 12, histories: tuple[str, ...] = ()) -> Path:
+    """The folder of a study: results.csv, and the histories of these models."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "results.csv", index=False)
     rng = np.random.default_rng(1)
     t = np.arange(1, epochs + 1)
-    for (dataset, model, stabilizer), own in table.groupby(["dataset", "model", "stabilizer"]):
+    for (dataset, model, stabilizer), own in table[table["model"].isin(histories)].groupby(
+        ["dataset", "model", "stabilizer"]
+    ):
         frames = []
         for _, cell in own.iterrows():
             columns = {

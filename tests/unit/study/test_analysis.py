@@ -87,6 +87,7 @@ def test_seeds_on_the_same_test_slides_are_averaged_before_the_interval(table, t
     folder = fake_results.write(tmp_path, own)
     slides = [(f, s, f"slide{f}_{i}") for f in range(5) for s in range(2) for i in range(3)]
     predictions = pd.DataFrame(slides, columns=["fold", "seed", "slide"])
+    (folder / "arms" / "data0--abmil--none").mkdir(parents=True)
     predictions.to_csv(folder / "arms" / "data0--abmil--none" / "predictions.csv", index=False)
     row = _one(analyse(read_results(folder)).tables["arms"], metric="test_auroc")
     means = own.groupby("fold")["test_auroc"].mean()
@@ -168,7 +169,7 @@ def test_columns_that_the_study_lacks_are_left_out(table, tmp_path):
 
 
 def test_markdown_holds_the_numbers_of_the_tables(table, analysis, tmp_path):
-    write_tables(fake_results.write(tmp_path, table), bootstrap=20)
+    write_tables(fake_results.write(tmp_path, table[table["dataset"] == "data0"]), bootstrap=20)
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     row = _one(analysis.tables["arms"], dataset="data0", model="asmil", stabilizer="anchor", metric="test_auroc")
     line = next(line for line in text.splitlines() if line.startswith("| asmil | anchor"))
