@@ -82,13 +82,13 @@ class Together:
 
     @torch.no_grad()
     def evaluate(
-        self, *, tiles_at_once: int = 20_000
+        self, *, tiles_at_once: int = 50_000
     ) -> tuple[Float[np.ndarray, "models bags classes"], Float[np.ndarray, "models tiles"]]:
-        """Logits and attention of every model on every bag."""
+        """Logits and attention of every model on every bag; `tiles_at_once` of all models together are in memory."""
         self.template.eval()
         parts = [
             vmap(lambda p, b, batch=batch: self._outputs(p, b, batch))(self.params, self.buffers)
-            for batch in _batches(self.bags, tiles_at_once)
+            for batch in _batches(self.bags, tiles_at_once // len(self.trains))
         ]
         logits, attention = zip(*parts, strict=True)
         return torch.cat(logits, 1).cpu().numpy(), torch.cat(attention, 1).cpu().numpy()
