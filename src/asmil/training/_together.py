@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
-from asmil.attention import Anchor, AttentionStabilizer
+from asmil.attention import AttentionStabilizer
 from asmil.attention.normalizers import kl_divergence, log_weights
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput
@@ -26,7 +26,8 @@ class Together:
 
     A batch holds bags of the whole cohort, as many as give each model about `batch_size` of its own. Losses, the
     alignment and the gradient's norm are per model, so a model's training is what it would be alone on the same
-    batches (within rounding); the bags it does not learn from change nothing.
+    batches (within rounding); the bags it does not learn from change nothing. `anchors` are given where they do not
+    start as copies of the models.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Together:
         *,
         settings: TrainSettings,
         stabilizer: dict[str, Any] | None,
+        anchors: Sequence[nn.Module] | None = None,
     ):
         self.bags, self.settings = bags, settings
         self.template = copy.deepcopy(models[0]).train()
@@ -53,9 +55,7 @@ class Together:
         # The stabiliser of the template has checked the options and knows beta and momentum of the moment.
         self.schedule = AttentionStabilizer(self.template, **stabilizer) if stabilizer is not None else None
         self.options = stabilizer or {}
-        self.anchor: Stack | None = None
-        if self.options.get("init") == "independent":
-            self.anchor = _detached(stack_module_state([Anchor(m, init="independent").module for m in models])[0])
+        self.anchor = None if anchors is None else _detached(stack_module_state(list(anchors))[0])
 
     def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, " models"]]:
         """One pass over all bags in a fresh order; the mean losses of every model."""

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
+from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
 from asmil.training._ledger import CellPlan, CellRecord, Ledger
 from asmil.training._together import Together
@@ -67,12 +68,25 @@ def _train_together(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         stabilizer = recipe.stabilizer if has_scores else None
-        models_together = Together(models, bags, trains, settings=recipe.settings, stabilizer=stabilizer)
+        anchors = None
+        if stabilizer and stabilizer.get("init") == "independent":
+            anchors = [_anchor(recipe, model, bags[0], seed=p.seed) for model, p in zip(models, plans, strict=True)]
+        models_together = Together(
+            models, bags, trains, settings=recipe.settings, stabilizer=stabilizer, anchors=anchors
+        )
         ledger = Ledger(bags, plans, has_scores=has_scores)
         for epoch in range(recipe.settings.epochs):
             means = models_together.train_epoch(epoch, np.random.default_rng((seed, epoch)))
             ledger.add(means, *models_together.evaluate())
     return ledger
+
+
+def _anchor(recipe: Recipe, model: nn.Module, bag: Bag, *, seed: int) -> nn.Module:
+    """The anchor that the model would have alone."""
+    stabilizer = cast(AttentionStabilizer, recipe.stabilize(model, bag, seed=seed))
+    stabilizer.detach()
+    model.train()
+    return stabilizer.anchor.module
 
 
 def _train_alone(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, model: nn.Module) -> Ledger:
@@ -89,8 +103,6 @@ def _train_alone(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, model: 
             ledger.add(known, np.log(np.maximum(probabilities, 1e-30))[None], attention[None])
 
     settings = replace(recipe.settings, patience=recipe.settings.epochs)
-    fit(
-        model, train, val, settings=settings, stabilizer=recipe.stabilize(model, bags[0]), listeners=[listen],
-        seed=plan.seed,
-    )  # fmt: skip
+    stabilizer = recipe.stabilize(model, bags[0], seed=plan.seed)
+    fit(model, train, val, settings=settings, stabilizer=stabilizer, listeners=[listen], seed=plan.seed)
     return ledger
