@@ -40,7 +40,10 @@ class AttentionStabilizer:
 
     Momentum and beta are numbers, or functions of the number of updates so far. Before `start_epoch` the loss
     is exactly 0; then the anchor starts equal to the model of that moment (unless `init="independent"`), and
-    beta rises linearly over `warmup_epochs`. `temperature` divides the anchor's scores only.
+    beta rises linearly over `warmup_epochs`. `temperature` divides the anchor's scores only. With
+    `max_gradient_ratio` beta tunes itself downwards: in every step it is made so small that the gradient of the
+    alignment is at most that many times the task's, in norm, with respect to the scores (where the task's loss passes
+    through the recorded tensor of scores; else beta stays).
 
     Raises:
         AttentionError: no such submodule, an unknown option, or an online normalizer that gives exact zeros,
@@ -66,6 +69,7 @@ class AttentionStabilizer:
         normalized: bool = False,
         start_epoch: int = 0,
         warmup_epochs: int = 0,
+        max_gradient_ratio: float | None = None,
     ):
         if anchor not in ("ema", "frozen"):
             raise AttentionError("unknown kind of anchor", found=repr(anchor), fix='use "ema" or "frozen"')
@@ -86,7 +90,9 @@ class AttentionStabilizer:
         self._tile_dim, self._mask, self._normalized = tile_dim, mask, normalized
         self._start_epoch, self._warmup_epochs = start_epoch, warmup_epochs
         self._epoch, self._step, self._begun = 0, 0, False
+        self._max_ratio = max_gradient_ratio
         self._kl: Tensor | None = None
+        self._scale = torch.ones(())
         self._aligned: tuple[Tensor, list[Tensor]] | None = None
         self.anchor = Anchor(model, momentum=_at(momentum, 0), init=init)
         self._recorder = Recorder(model, self._scores)
@@ -108,11 +114,14 @@ class AttentionStabilizer:
         """Tell which epoch begins, from 0."""
         self._epoch = epoch
 
-    def loss(self) -> Tensor:
+    def loss(self, task_loss: Tensor | None = None) -> Tensor:
         """beta * KL of the training forwards since the last call, a scalar; several forwards count equally.
 
+        `task_loss`, all else that the model learns from, is needed with `max_gradient_ratio` only.
+
         Raises:
-            AttentionError: there was no such forward, or the scores are not where they should be.
+            AttentionError: there was no such forward, the scores are not where they should be, or the task's loss is
+                missing.
         """
         forwards, self._kl, self._aligned = self._recorder.take(), None, None
         if not forwards:
@@ -127,9 +136,20 @@ class AttentionStabilizer:
         if beta == 0:
             return torch.zeros((), device=forwards[0].device)
         kl = torch.stack([self._divergence(forward) for forward in forwards]).mean()
-        loss = beta * kl
-        self._kl, self._aligned = kl.detach(), (loss, [z for forward in forwards for z in forward.scores])
+        self._kl, scores = kl.detach(), [z for forward in forwards for z in forward.scores]
+        if self._max_ratio is not None:
+            self._scale = self._tuned(beta * kl, task_loss, scores=scores, limit=self._max_ratio)
+        loss = beta * self._scale * kl
+        self._aligned = loss, scores
         return loss
+
+    @staticmethod
+    def _tuned(loss: Tensor, task_loss: Tensor | None, *, scores: list[Tensor], limit: float) -> Tensor:
+        """What the loss is multiplied by, at most 1, to keep its gradient below `limit` times the task's."""
+        if task_loss is None:
+            raise AttentionError("max_gradient_ratio needs the task's loss", fix="call loss(task_loss)")
+        ratio = _gradient_norm(loss, scores) / _gradient_norm(task_loss, scores).clamp(min=1e-30)
+        return (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
 
     def update(self) -> None:
         """Move the anchor, after the optimiser's step. Forwards that no `loss()` took are forgotten."""
@@ -143,7 +163,7 @@ class AttentionStabilizer:
     def statistics(self) -> dict[str, float]:
         """`kl` of the last loss in nats (nan where there was none), and the present `beta` and `momentum`."""
         kl = math.nan if self._kl is None else float(self._kl)
-        return {"kl": kl, "beta": self.beta, "momentum": self.momentum}
+        return {"kl": kl, "beta": self.beta * float(self._scale), "momentum": self.momentum}
 
     def gradient_ratio(self, task_loss: Tensor) -> float:
         """Norm of the last loss's gradient over that of `task_loss`, both with respect to the online scores.
@@ -155,12 +175,7 @@ class AttentionStabilizer:
         if self._aligned is None:
             return 0.0
         loss, scores = self._aligned
-        align, task = (
-            torch.autograd.grad(value, scores, retain_graph=True, allow_unused=True) for value in (loss, task_loss)
-        )
-        if any(gradient is None for gradient in task):
-            return math.nan
-        return float(_norm(align) / _norm(task))
+        return float(_gradient_norm(loss, scores) / _gradient_norm(task_loss, scores))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs to be bit-equal, beside the model's and optimiser's state."""
@@ -269,5 +284,9 @@ def _at(schedule: Schedule, step: int) -> float:
     return float(schedule(step) if callable(schedule) else schedule)
 
 
-def _norm(gradients: tuple[Tensor | None, ...]) -> Tensor:
-    return torch.stack([g.float().square().sum() for g in gradients if g is not None]).sum().sqrt()
+def _gradient_norm(loss: Tensor, scores: list[Tensor]) -> Tensor:
+    """Norm of the gradient with respect to the scores; nan where the loss does not pass through one of them."""
+    gradients = torch.autograd.grad(loss, scores, retain_graph=True, allow_unused=True)
+    if any(gradient is None for gradient in gradients):
+        return loss.new_full((), math.nan)
+    return torch.stack([g.float().square().sum() for g in gradients]).sum().sqrt()

@@ -112,11 +112,19 @@ class Together:
 
         anchor = self.params if self.anchor is None else self.anchor
         task, extra, kl, scores = vmap(losses, randomness="different")(self.params, self.buffers, anchor, share)
-        row = {"train_loss": task.detach(), "kl": kl.detach()}
-        if measure and beta:
-            row["gradient_ratio"] = _gradient_norms(beta * kl, scores) / _gradient_norms(task + extra, scores)
+        row, align, limit = (
+            {"train_loss": task.detach(), "kl": kl.detach()},
+            beta * kl,
+            self.options.get("max_gradient_ratio"),
+        )
+        if beta and (measure or limit is not None):
+            ratio = _gradient_norms(align, scores) / _gradient_norms(task + extra, scores).clamp(min=1e-30)
+            if limit is not None:
+                align = align * (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
+                ratio = ratio.clamp(max=limit)
+            row["gradient_ratio"] = ratio
         self.optimizer.zero_grad(set_to_none=True)
-        (task + extra + beta * kl).sum().backward()
+        (task + extra + align).sum().backward()
         _clip_each(list(self.params.values()), self.settings.clip_norm)
         self.optimizer.step()
         if self.schedule:

@@ -125,7 +125,7 @@ def _train_epoch(
             output = model(batch)
             task = F.cross_entropy(output.logits.float(), batch.labels)
             extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
-            align = stabilizer.loss() if stabilizer else torch.zeros((), device=device)
+            align = stabilizer.loss(task + extra) if stabilizer else torch.zeros((), device=device)
         if stabilizer and step == 0:
             ratio = stabilizer.gradient_ratio(task + extra)
         optimizer.zero_grad(set_to_none=True)

@@ -41,7 +41,15 @@ def options_without_randomness(name):
     return {k: v for k, v in DROPOUTS.items() if k in model_options(name)}
 
 
-@pytest.mark.parametrize("stabilizer", [None, STABILIZER, STABILIZER | {"anchor": "frozen", "init": "independent"}])
+@pytest.mark.parametrize(
+    "stabilizer",
+    [
+        None,
+        STABILIZER,
+        STABILIZER | {"anchor": "frozen", "init": "independent"},
+        {"beta": 9.0, "max_gradient_ratio": 0.3},
+    ],
+)
 @pytest.mark.parametrize("name", ["abmil", "asmil", "dsmil", "clam_mb", "mean", "acmil"])
 def test_together_equals_alone(name, stabilizer):
     """One batch holds all bags, and nothing is random: the same losses, predictions and attention as `fit`."""

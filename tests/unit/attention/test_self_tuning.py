@@ -1,0 +1,31 @@
+"""Beta that tunes itself: the alignment's gradient stays below a share of the task's."""
+
+import pytest
+import torch
+
+from asmil.attention import AttentionStabilizer
+from asmil.errors import AttentionError
+
+
+def test_beta_tunes_itself_down_to_the_largest_gradient_ratio():
+    """A large beta is cut to the ratio asked for; a small one is left as it is."""
+    torch.manual_seed(0)
+    found = {}
+    for beta in (1e3, 1e-6):
+        model = torch.nn.Linear(6, 2)
+        stabilizer = AttentionStabilizer(model, scores=lambda z: z, tile_dim=0, beta=beta, max_gradient_ratio=0.25)
+        task = model(torch.randn(20, 6)).softmax(0).square().sum()
+        stabilizer.loss(task)
+        found[beta] = stabilizer.gradient_ratio(task), stabilizer.statistics()["beta"]
+    assert found[1e3][0] == pytest.approx(0.25, rel=1e-4)
+    assert found[1e3][1] < 1e3
+    assert found[1e-6][0] < 0.25
+    assert found[1e-6][1] == 1e-6
+
+
+def test_a_largest_ratio_needs_the_loss_of_the_task():
+    model = torch.nn.Linear(6, 2)
+    stabilizer = AttentionStabilizer(model, scores=lambda z: z, tile_dim=0, max_gradient_ratio=0.25)
+    model(torch.randn(20, 6))
+    with pytest.raises(AttentionError, match="task's loss"):
+        stabilizer.loss()
