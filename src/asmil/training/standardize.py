@@ -46,8 +46,8 @@ class Standardized(nn.Module):
         return self
 
     def _scaled(self, batch: BagBatch) -> BagBatch:
-        x: Float[Tensor, "tiles dim"] = (batch.features.to(self.mean.dtype) - self.mean) / self.std
-        return batch.with_features(x.clamp(-self.limit, self.limit))
+        x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
+        return batch.with_features(x.div_(self.std).clamp(-self.limit, self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
