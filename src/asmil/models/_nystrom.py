@@ -1,11 +1,12 @@
 """Nystrom attention: softmax attention among all tokens through a few landmarks, no (tokens x tokens) matrix."""
 
-import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asmil.models._layers import require
 
@@ -13,21 +14,56 @@ KERNEL = 33  # tokens that the depth-wise convolution of the values sees
 ITERATIONS = 6  # of the pseudo-inverse
 
 
+class Segments(NamedTuple):
+    """How bags of tokens, padded to the longest, are cut into landmarks.
+
+    `means` (bags, landmarks, tokens): row l gives the mean of segment l; a bag of fewer segments repeats its own
+    cyclically. `used`: the most segments of a bag. `tokens` (bags, 1, 1, tokens) and `landmarks` (bags, 1, 1,
+    used) are 0 where there is one and -inf elsewhere; None where nothing is padded.
+    """
+
+    means: Float[Tensor, "bags landmarks tokens"]
+    used: int
+    tokens: Tensor | None
+    landmarks: Tensor | None
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], *, landmarks: int, like: Tensor) -> "Segments":
+        """Segments of ceil(length / landmarks) tokens, the first one shorter; dtype and device of `like`."""
+        sizes = [-(-length // landmarks) for length in lengths]
+        counts = [-(-length // size) for length, size in zip(lengths, sizes, strict=True)]
+        length, size, count = torch.tensor([list(lengths), sizes, counts], device=like.device)[..., None]
+        place = torch.arange(max(lengths), device=like.device)
+        row = torch.arange(landmarks, device=like.device)
+        segment = torch.where(place < length, (place + size * count - length) // size, -1)
+        member = (segment[:, None] == (row % count)[..., None]).to(like.dtype)
+        means = member / member.sum(-1, keepdim=True)
+        used = max(counts)
+        if min(lengths) == max(lengths):
+            return cls(means, used, None, None)
+        tokens, rows = (_bias(there, like) for there in (place < length, row[:used] < count))
+        return cls(means, used, tokens, rows)
+
+
+def _bias(there: Tensor, like: Tensor) -> Tensor:
+    return torch.zeros_like(there, dtype=like.dtype).masked_fill(~there, -torch.inf)[:, None, None]
+
+
 class Factors(NamedTuple):
     """Attention of some queries over all tokens as the product `first @ middle @ last`.
 
-    `first` (heads, queries, landmarks), `middle` (heads, landmarks, landmarks), `last` (heads, landmarks,
-    tokens) = softmax of `scores` over the tokens.
+    `first` (bags, heads, queries, landmarks), `middle` (bags, heads, landmarks, landmarks), `last` (bags, heads,
+    landmarks, tokens) = softmax of `scores` over the tokens; `scores` have all rows of `Segments.means`.
     """
 
-    first: Float[Tensor, "heads queries landmarks"]
-    middle: Float[Tensor, "heads landmarks landmarks"]
-    last: Float[Tensor, "heads landmarks tokens"]
-    scores: Float[Tensor, "heads landmarks tokens"]
+    first: Float[Tensor, "bags heads queries landmarks"]
+    middle: Float[Tensor, "bags heads landmarks landmarks"]
+    last: Float[Tensor, "bags heads landmarks tokens"]
+    scores: Float[Tensor, "bags heads rows tokens"]
 
 
 class NystromAttention(nn.Module):
-    """Self-attention of one bag, (tokens, dim) -> (tokens, dim), linear in the number of tokens.
+    """Self-attention within each bag, (bags, tokens, dim) -> the same, linear in the number of tokens.
 
         q~, k~ = means of q, k over consecutive segments of ceil(tokens / landmarks) tokens
         out = softmax(q k~^T) pinv(softmax(q~ k~^T)) (softmax(q~ k^T) v) + convolution of v along the tokens
@@ -60,54 +96,62 @@ class NystromAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Float[Tensor, "tokens dim"]) -> Float[Tensor, "tokens dim"]:
-        return self.read(tokens, self.factors(tokens))
+    def forward(self, tokens: Float[Tensor, "bags tokens dim"], segments: Segments) -> Float[Tensor, "bags tokens dim"]:
+        """Padding has to be 0 in `tokens`; what comes out there means nothing."""
+        return self.read(tokens, self.factors(tokens, segments))
 
-    def scores(self, tokens: Float[Tensor, "tokens dim"]) -> Float[Tensor, "heads landmarks tokens"]:
+    def scores(
+        self, tokens: Float[Tensor, "bags tokens dim"], segments: Segments
+    ) -> Float[Tensor, "bags heads rows tokens"]:
         """Landmark -> token attention before its softmax, with no more work than it takes."""
-        query, key = self._query_key(tokens)
-        return self._means(query) @ key.mT
+        query, key = self._weights()
+        return self._split(F.linear(segments.means @ tokens, query)) @ self._split(F.linear(tokens, key)).mT
 
-    def factors(self, tokens: Float[Tensor, "tokens dim"], *, queries: int | None = None) -> Factors:
+    def factors(
+        self, tokens: Float[Tensor, "bags tokens dim"], segments: Segments, *, queries: int | None = None
+    ) -> Factors:
         """The three factors of the attention, for the first `queries` tokens (None: all)."""
-        query, key = self._query_key(tokens)
-        query_means, key_means = self._means(query), self._means(key)
-        scores = query_means @ key.mT
+        query, key = self._weights()
+        means = segments.means @ tokens  # the means of q and k follow from those of the tokens
+        query_means = self._split(F.linear(means, query))
+        key_means = self._split(F.linear(means[:, : segments.used], key)).mT
+        scores = query_means @ self._split(F.linear(tokens, key)).mT
+        middle = _softmax(query_means[:, :, : segments.used] @ key_means, segments.landmarks)
+        if segments.landmarks is not None:
+            middle = middle * segments.landmarks.mT.exp()  # zero rows and columns stay so in the inverse
         return Factors(
-            first=(query[:, :queries] @ key_means.mT).softmax(-1),
-            middle=pseudo_inverse((query_means @ key_means.mT).softmax(-1)),
-            last=scores.softmax(-1),
+            first=_softmax(self._split(F.linear(tokens[:, :queries], query)) @ key_means, segments.landmarks),
+            middle=pseudo_inverse(middle),
+            last=_softmax(scores[:, :, : segments.used], segments.tokens),
             scores=scores,
         )
 
-    def read(self, tokens: Float[Tensor, "tokens dim"], factors: Factors) -> Float[Tensor, "queries dim"]:
+    def read(self, tokens: Float[Tensor, "bags tokens dim"], factors: Factors) -> Float[Tensor, "bags queries dim"]:
         """The output for the queries of `factors`."""
         value = self._split(self.value(tokens))
         attended = factors.first @ (factors.middle @ (factors.last @ value))
-        queries = attended.shape[1]
-        near = value[:, : queries + KERNEL // 2]  # all that the convolution can see from the queries
-        merged = attended + self.residual(near[None])[0, :, :queries]
-        return self.dropout(self.out(merged.transpose(0, 1).flatten(1)))
+        if attended.shape[2] == 1:  # of the convolution, one place is quicker by hand
+            near = value[:, :, : KERNEL // 2 + 1]
+            merged = attended + self.residual.weight[:, 0, KERNEL // 2 :, 0][:, None, : near.shape[2]] @ near
+        else:
+            merged = attended + self.residual(value)
+        return self.dropout(self.out(merged.transpose(1, 2).flatten(2)))
 
-    def _query_key(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        query, key = self.query_key(tokens).chunk(2, dim=-1)
-        query, key = self._split(query), self._split(key)
-        return query / math.sqrt(query.shape[-1]), key
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        """Those of the queries, scaled, and of the keys."""
+        query, key = self.query_key.weight.chunk(2)
+        return query * (self.heads / len(key)) ** 0.5, key
 
     def _split(self, vectors: Tensor) -> Tensor:
-        """(tokens, dim) -> (heads, tokens, head_dim)."""
-        return vectors.unflatten(-1, (self.heads, -1)).transpose(0, 1)
-
-    def _means(self, vectors: Tensor) -> Tensor:
-        """(heads, tokens, head_dim) -> (heads, landmarks, head_dim), the first segment being the short one."""
-        tokens = vectors.shape[1]
-        size = -(-tokens // self.landmarks)
-        full = -(-tokens // size) - 1
-        short = vectors[:, : tokens - full * size].mean(1, keepdim=True)
-        return torch.cat([short, vectors[:, tokens - full * size :].unflatten(1, (full, size)).mean(2)], 1)
+        """(bags, tokens, dim) -> (bags, heads, tokens, head_dim)."""
+        return vectors.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def pseudo_inverse(matrix: Float[Tensor, "... n n"]) -> Float[Tensor, "... n n"]:
+def _softmax(logits: Tensor, bias: Tensor | None) -> Tensor:
+    return (logits if bias is None else logits + bias).softmax(-1)
+
+
+def pseudo_inverse(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """The Moore-Penrose inverse of matrices without negative entries, approximately, by products only.
 
     Each matrix starts from its own transpose over the largest column sum times the largest row sum. In float32
@@ -116,9 +160,51 @@ def pseudo_inverse(matrix: Float[Tensor, "... n n"]) -> Float[Tensor, "... n n"]
     with torch.autocast(matrix.device.type, enabled=False):
         matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
         largest = matrix.sum(-2).amax(-1) * matrix.sum(-1).amax(-1)
-        inverse = matrix.mT / largest[..., None, None]
-        one = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        flat = matrix.flatten(0, -3)
+        inverse = _Inverse.apply(flat, flat.mT / largest.flatten()[:, None, None])
+        return inverse.unflatten(0, matrix.shape[:-2])
+
+
+class _Inverse(torch.autograd.Function):
+    """The iteration from a start, with a gradient in few products; its steps are done again for it, not kept."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, start: Tensor) -> Tensor:
         for _ in range(ITERATIONS):
-            product = matrix @ inverse
-            inverse = inverse @ (13 * one - product @ (15 * one - product @ (7 * one - product))) / 4
-        return inverse
+            start = _step(matrix, start)[0]
+        return start
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        matrix, inverse = ctx.saved_tensors
+        steps = []
+        for _ in range(ITERATIONS):
+            after, *parts = _step(matrix, inverse)
+            steps.append((inverse, *parts))
+            inverse = after
+        # Gradients are held transposed: then no factor of a product is, which takes twice as long on a CPU.
+        of_matrix, grad = torch.zeros_like(matrix), grad.mT.contiguous()
+        for inverse, product, inner, outer in reversed(steps):
+            of_outer = torch.baddbmm(grad, grad, inverse, beta=0, alpha=-1 / 4)
+            of_inner = torch.baddbmm(of_outer, of_outer, product, beta=0, alpha=-1)
+            of_product = torch.baddbmm(of_outer, inner, of_outer, beta=15, alpha=-1).add(of_inner, alpha=7)
+            of_product = torch.baddbmm(of_product, product, of_inner, alpha=-1)
+            of_product = torch.baddbmm(of_product, of_inner, product, alpha=-1)
+            of_matrix = torch.baddbmm(of_matrix, inverse, of_product)
+            grad = torch.baddbmm(grad, outer, grad, beta=13 / 4, alpha=-1 / 4)
+            grad = torch.baddbmm(grad, of_product, matrix)
+        return of_matrix.mT, grad.mT
+
+
+def _step(matrix: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Z (13 - P (15 - P (7 - P))) / 4 with P = A Z, without the identity; and P, P (7 - P), P (15 - P (7 - P))."""
+    product = matrix @ inverse
+    inner = torch.baddbmm(product, product, product, beta=7, alpha=-1)
+    outer = torch.baddbmm(product, product, inner, beta=15, alpha=-1)
+    return torch.baddbmm(inverse, inverse, outer, beta=13 / 4, alpha=-1 / 4), product, inner, outer

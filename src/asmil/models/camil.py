@@ -5,13 +5,15 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS, softmax
 from asmil.bags.bag import BagBatch
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._neighbours import neighbours
-from asmil.models._nystrom import NystromAttention
+from asmil.models._nystrom import NystromAttention, Segments
 from asmil.models._output import MILOutput
+from asmil.models._padding import pack, similar
 
 PAPER = (
     "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"
@@ -61,8 +63,8 @@ class CAMIL(nn.Module):
         dim = default_dim(in_dim) if dim is None else dim
         self.normalizer = NORMALIZERS[attention_normalizer]
         self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)
-        landmarks = dim // 2 if landmarks is None else landmarks
-        self.context = NystromAttention(dim, heads=heads, landmarks=landmarks, dropout=0.0)
+        self.landmarks = dim // 2 if landmarks is None else landmarks
+        self.context = NystromAttention(dim, heads=heads, landmarks=self.landmarks, dropout=0.0)
         self.query = nn.Linear(dim, dim // 2, bias=False)
         self.key = nn.Linear(dim, dim // 2, bias=False)
         self.value = nn.Linear(dim, dim)
@@ -87,12 +89,21 @@ class CAMIL(nn.Module):
 
     def _blend(self, batch: BagBatch) -> Float[Tensor, "tiles dim"]:
         tiles = self.projection(batch.features)
-        context = tiles + torch.cat([self.context(bag) for bag in batch.split(tiles)])
+        context = tiles + self._context(tiles, batch)
         query, key = self.query(context), _mix(self.key(context), batch)  # sum_j s q.k = q.(sum_j s k)
         local_scores = (query * key).sum(-1, keepdim=True) / math.sqrt(query.shape[-1])
         local = attention_weights(local_scores, batch, normalizer=softmax) * self.value(tiles)
         share = torch.sigmoid(-local).square()
         return 2 * share * local + 2 * (1 - share) * context
+
+    def _context(self, tiles: Float[Tensor, "tiles dim"], batch: BagBatch) -> Float[Tensor, "tiles dim"]:
+        """Nystrom attention within each bag, bags of similar size at once."""
+        groups, bags, parts = similar(batch.lengths), batch.split(tiles), []
+        for group in groups:
+            lengths = [batch.lengths[bag] for bag in group]
+            padded = torch.stack([F.pad(bags[bag], (0, 0, 0, lengths[0] - batch.lengths[bag])) for bag in group])
+            parts.append(self.context(padded, Segments.of(lengths, landmarks=self.landmarks, like=self.value.weight)))
+        return pack(parts, batch, groups)
 
     def _score(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles rows"]:
         return self.score(torch.tanh(self.tanh(tiles)) * torch.sigmoid(self.gate(tiles)))

@@ -1,17 +1,20 @@
 """TransMIL: two Nystrom attention layers, a convolution over a square of the tiles between, read by a token."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.bags.bag import BagBatch
 from asmil.models._layers import Projection, classifier, default_dim
-from asmil.models._nystrom import Factors, NystromAttention
+from asmil.models._nystrom import Factors, NystromAttention, Segments
 from asmil.models._output import MILOutput
+from asmil.models._padding import pack, similar, stack
 
 PAPER = "TransMIL: Transformer based Correlated Multiple Instance Learning, NeurIPS 2021, arXiv 2106.00908"
 ALIGNED = "The attention of each head's landmarks over the tiles in the last Nystrom layer."
@@ -62,32 +65,67 @@ class TransMIL(nn.Module):
 
     def forward(self, batch: BagBatch) -> MILOutput:
         embeddings, attention, scores = [], [], []
-        for tiles in batch.split(self.projection(batch.features)):
-            tokens = self._tokens(tiles)
-            normed = self.last_norm(tokens)
-            factors = self.last.factors(normed, queries=1)  # only the class token is read
-            embeddings.append(self.norm(tokens[:1] + self.last.read(normed, factors)))
-            attention.append(_cls_map(factors, tiles=len(tiles)))
-            scores.append(self._rows(factors.scores, tiles=len(tiles)))
-        embedding = torch.cat(embeddings)
-        return MILOutput(self.classifier(embedding), torch.cat(attention), embedding, torch.cat(scores))
+        groups, table = self._groups(batch)
+        for group in groups:
+            tokens, normed = self._tokens(table, group)
+            factors = self.last.factors(normed, group.segments, queries=1)  # only the class token is read
+            embeddings.append(self.norm(tokens[:, :1] + self.last.read(normed, factors)).squeeze(1))
+            attention.append(_cls_map(factors, tiles=group.tiles, longest=group.longest))
+            scores.append(_rows(factors.scores, group))
+        bags = [group.bags for group in groups]
+        embedding = stack(embeddings, bags)
+        packed = (pack(parts, batch, bags) for parts in (attention, scores))
+        return MILOutput(self.classifier(embedding), next(packed), embedding, next(packed))
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The scores alone, without what follows them: all that an anchor has to run."""
-        bags = batch.split(self.projection(batch.features))
-        scores = [self.last.scores(self.last_norm(self._tokens(tiles))) for tiles in bags]
-        return torch.cat([self._rows(rows, tiles=len(tiles)) for rows, tiles in zip(scores, bags, strict=True)])
+        groups, table = self._groups(batch)
+        scores = [_rows(self.last.scores(self._tokens(table, group)[1], group.segments), group) for group in groups]
+        return pack(scores, batch, [group.bags for group in groups])
 
-    def _tokens(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tokens dim"]:
-        """What the last layer sees: the class token, the tiles, then repeated tiles up to a square."""
-        side = math.isqrt(len(tiles) - 1) + 1
-        tokens = torch.cat([self.cls, tiles, tiles[: side * side - len(tiles)]])
-        tokens = tokens + self.first(self.first_norm(tokens))
-        return torch.cat([tokens[:1], self.position(tokens[1:], side)])
+    def _groups(self, batch: BagBatch) -> tuple[list["_Squares"], Float[Tensor, "1+tiles dim"]]:
+        """Bags of similar size, and what their tokens are drawn from: the class token, then the tiles."""
+        table = torch.cat([self.cls, self.projection(batch.features)])
+        bags = similar([_side(length) ** 2 + 1 for length in batch.lengths])
+        return [_Squares.of(batch, group, landmarks=self.landmarks, like=self.cls) for group in bags], table
 
-    def _rows(self, scores: Float[Tensor, "heads landmarks tokens"], *, tiles: int) -> Float[Tensor, "tiles rows"]:
-        index = torch.arange(self.landmarks, device=scores.device) % scores.shape[1]
-        return scores.permute(2, 0, 1)[1 : tiles + 1, :, index].flatten(1)
+    def _tokens(self, table: Tensor, group: "_Squares") -> tuple[Tensor, Tensor]:
+        """What the last layer sees (bags, tokens, dim), before and after its LayerNorm."""
+        tokens = table.index_select(0, group.rows.flatten()).unflatten(0, group.rows.shape)
+        tokens = tokens + self.first(group.blank(self.first_norm(tokens)), group.segments)
+        tokens = torch.cat([tokens[:, :1], self.position(tokens[:, 1:], group)], 1)
+        return tokens, group.blank(self.last_norm(tokens))
+
+
+@dataclass(frozen=True)
+class _Squares:
+    """Bags whose tokens are padded to those of the largest square: a class token, the tiles, repeated tiles."""
+
+    bags: list[int]
+    tiles: Int[Tensor, "bags 1"]
+    longest: int  # tiles of a bag
+    sides: tuple[int, ...]
+    rows: Int[Tensor, "bags tokens"]  # of the table that holds the class token and the tiles
+    real: Bool[Tensor, "bags tokens 1"] | None  # None: nothing is padded
+    segments: Segments
+
+    @classmethod
+    def of(cls, batch: BagBatch, bags: list[int], *, landmarks: int, like: Tensor) -> "_Squares":
+        lengths = [batch.lengths[bag] for bag in bags]
+        sides = tuple(_side(length) for length in lengths)
+        starts = [batch.starts[bag] for bag in bags]
+        tokens = [side * side + 1 for side in sides]
+        start, tiles, length = torch.tensor([starts, lengths, tokens], device=like.device)[..., None]
+        place = torch.arange(max(tokens), device=like.device)
+        real = place < length
+        rows = torch.where(real & (place > 0), start + place - tiles * (place > tiles), 0)
+        segments = Segments.of(tokens, landmarks=landmarks, like=like)
+        equal = min(sides) == max(sides)
+        return cls(bags, tiles, max(lengths), sides, rows, None if equal else real[..., None], segments)
+
+    def blank(self, tokens: Float[Tensor, "bags tokens dim"]) -> Float[Tensor, "bags tokens dim"]:
+        """The tokens with 0 in place of padding."""
+        return tokens if self.real is None else tokens * self.real
 
 
 class _Position(nn.Module):
@@ -97,21 +135,52 @@ class _Position(nn.Module):
         super().__init__()
         self.large, self.middle, self.small = (nn.Conv2d(dim, dim, size, groups=dim) for size in (7, 5, 3))
 
-    def forward(self, tiles: Float[Tensor, "tiles dim"], side: int) -> Float[Tensor, "tiles dim"]:
+    def forward(self, tiles: Float[Tensor, "bags tiles dim"], group: _Squares) -> Float[Tensor, "bags tiles dim"]:
         weight = self.large.weight + F.pad(self.middle.weight, [1] * 4) + F.pad(self.small.weight, [2] * 4)
         bias = sum(cast(Tensor, layer.bias) for layer in (self.large, self.middle, self.small))
-        square = tiles.T.unflatten(1, (side, side))[None]
-        return tiles + F.conv2d(square, weight, cast(Tensor, bias), padding=3, groups=tiles.shape[1])[0].flatten(1).T
+        side = max(group.sides)
+        there, back = (None, None) if group.real is None else _places(group.sides, tiles.device)
+        square = (tiles if there is None else _take(tiles, there)).mT.unflatten(2, (side, side))
+        convolved = F.conv2d(square, weight, cast(Tensor, bias), padding=3, groups=square.shape[1]).flatten(2).mT
+        return tiles + (convolved if back is None else _take(convolved, back))
 
 
-def _cls_map(factors: Factors, *, tiles: int) -> Float[Tensor, " tiles"]:
-    """The class token's attention as a distribution over the tiles."""
-    row = (factors.first[:, :1] @ factors.middle @ factors.last).mean(0)[0, 1:]
+def _places(sides: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places (bags, tiles) of bags' squares in the corner of the largest, and the way back; -1 is nowhere."""
+    largest = max(sides)
+    side = torch.tensor(sides, device=device)[:, None]
+    place = torch.arange(largest * largest, device=device)
+    row, column = place // largest, place % largest
+    there = torch.where((row < side) & (column < side), row * side + column, -1)
+    back = torch.where(place < side * side, place // side * largest + place % side, -1)
+    return there, back
+
+
+def _take(tokens: Float[Tensor, "bags tokens dim"], places: Int[Tensor, "bags places"]) -> Tensor:
+    """Tokens of each bag at `places`, 0 for -1."""
+    bag = torch.arange(len(places), device=places.device)[:, None] * tokens.shape[1]
+    taken = tokens.flatten(0, 1).index_select(0, (places.clamp(min=0) + bag).flatten())
+    return taken.unflatten(0, places.shape) * (places >= 0)[..., None]
+
+
+def _side(tiles: int) -> int:
+    """Of the smallest square that holds the tiles."""
+    return math.isqrt(tiles - 1) + 1
+
+
+def _rows(scores: Float[Tensor, "bags heads rows tokens"], group: _Squares) -> Float[Tensor, "bags longest rows"]:
+    return scores[..., 1 : group.longest + 1].permute(0, 3, 1, 2).flatten(2)
+
+
+def _cls_map(factors: Factors, *, tiles: Int[Tensor, "bags 1"], longest: int) -> Float[Tensor, "bags longest"]:
+    """The class token's attention as a distribution over the tiles, 0 for padding."""
+    row = (factors.first[:, :, :1] @ factors.middle @ factors.last).mean(1)[:, 0, 1:]
     row = row.to(torch.promote_types(row.dtype, torch.float32))
-    repeated = row[tiles:]
-    weights = (row[:tiles] + F.pad(repeated, (0, tiles - len(repeated)))).clamp(min=0)
-    total = weights.sum()
-    return torch.where(total > 0, weights / total.clamp(min=torch.finfo(row.dtype).tiny), 1 / tiles)
+    place = torch.arange(longest, device=row.device)
+    repeated = F.pad(row, (0, 1)).gather(1, (tiles + place).clamp(max=row.shape[1]))  # padding has weight 0
+    weights = (row[:, :longest] + repeated).clamp(min=0) * (place < tiles)
+    total = weights.sum(1, keepdim=True)
+    return torch.where(total > 0, weights / total.clamp(min=torch.finfo(row.dtype).tiny), 1 / tiles.to(row.dtype))
 
 
 MODEL = TransMIL

@@ -76,12 +76,14 @@ def test_without_coordinates_there_are_no_neighbours():
 
 def test_cls_map_is_uniform_where_nothing_is_positive():
     def factors(row):
-        one = torch.ones(1, 1, 1)
-        return Factors(one, one, torch.tensor([[row]]), torch.tensor([[row]]))
+        one = torch.ones(1, 1, 1, 1)
+        return Factors(one, one, torch.tensor([[[row]]]), torch.tensor([[[row]]]))
 
-    negative = _cls_map(factors([0.5, -1.0, -2.0, 0.0]), tiles=3)
+    negative = _cls_map(factors([0.5, -1.0, -2.0, 0.0]), tiles=torch.tensor([[3]]), longest=3)[0]
     torch.testing.assert_close(negative, torch.full((3,), 1 / 3))
-    repeated = _cls_map(factors([0.5, 1.0, -1.0, 2.0, 3.0]), tiles=3)  # the fourth repeats the first
+    repeated = _cls_map(factors([0.5, 1.0, -1.0, 2.0, 3.0]), tiles=torch.tensor([[3]]), longest=3)[
+        0
+    ]  # the fourth repeats the first
     torch.testing.assert_close(repeated, torch.tensor([4 / 6, 0, 2 / 6]))
 
 

@@ -1,0 +1,60 @@
+"""Bags of similar size side by side: groups that waste little, the way back, and gradients as in a loop."""
+
+import pytest
+import torch
+
+from asmil.bags.bag import Bag, BagBatch
+from asmil.models import create_model
+from asmil.models._nystrom import pseudo_inverse
+from asmil.models._padding import AT_ONCE, FREE, pack, similar, stack
+
+
+@pytest.mark.parametrize("sizes", [[10_000, 3, 5, 4, 200, 210, 90], [7], [300] * 100, list(range(1, 500, 7))], ids=len)
+def test_groups_hold_every_bag_once_and_waste_little(sizes):
+    groups = similar(sizes)
+    assert sorted(bag for group in groups for bag in group) == list(range(len(sizes)))
+    for group in groups:
+        longest = max(sizes[bag] for bag in group)
+        assert sizes[group[0]] == longest
+        assert all(longest <= 1.5 * sizes[bag] or longest - sizes[bag] <= FREE for bag in group)
+        assert len(group) == 1 or longest * len(group) <= AT_ONCE
+
+
+def test_few_groups_where_sizes_are_alike():
+    assert len(similar([8, 3, 12, 5, 9, 30])) == 1
+    assert len(similar([200, 240, 180, 210])) == 1
+
+
+def test_packed_again_in_the_order_of_the_batch():
+    lengths = [2, 300, 1, 290]
+    batch = BagBatch.from_bags([Bag(torch.full((n, 1), float(i))) for i, n in enumerate(lengths)])
+    groups = similar(lengths)
+    assert len(groups) == 2
+    bags = batch.split(batch.features)
+    padded = [torch.nn.utils.rnn.pad_sequence([bags[bag] for bag in group], batch_first=True) for group in groups]
+    assert torch.equal(pack(padded, batch, groups), batch.features)
+    assert stack([part[:, 0, 0] for part in padded], groups).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["transmil", "camil", "rrt"])
+def test_gradients_of_a_batch_are_those_of_a_loop(name):
+    """Sizes that are padded together, and one that is not."""
+    torch.manual_seed(0)
+    model = create_model(name, in_dim=12, n_classes=2, dim=16, heads=2).double().eval()
+    bags = [Bag(torch.randn(n, 12, dtype=torch.float64), label=0) for n in (7, 40, 1, 300, 23)]
+
+    def gradients(batches):
+        model.zero_grad()
+        for batch in batches:
+            output = model(batch)
+            (output.logits.sin().sum() + output.scores.sin().sum() + output.attention.square().sum()).backward()
+        return {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
+
+    together, alone = gradients([BagBatch.from_bags(bags)]), gradients(map(BagBatch.from_bags, bags))
+    for key in alone:
+        torch.testing.assert_close(together[key], alone[key])
+
+
+def test_gradient_of_the_pseudo_inverse():
+    matrix = torch.rand(2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(pseudo_inverse, (matrix,))
