@@ -1,10 +1,11 @@
 """RRT-MIL: tiles are re-embedded by attention within regions, then across regions, before attention pooling."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from asmil.attention.normalizers import NORMALIZERS
 from asmil.bags.bag import BagBatch
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput
+from asmil.models._padding import similar
 
 PAPER = "Feature Re-Embedding: Towards Foundation Model-Level Performance in CPath, CVPR 2024, arXiv 2402.17228"
 ALIGNED = "The attention of its pooling over the tiles, one row."
@@ -87,15 +89,39 @@ class RRT(nn.Module):
         return self.score(self._embed(batch))
 
     def _embed(self, batch: BagBatch) -> Float[Tensor, "tiles dim"]:
-        bags = batch.split(self.projection(batch.features))
-        return self.norm(torch.cat([self._embed_bag(bag) for bag in bags]))
+        tiles = self.projection(batch.features)
+        layout = _Layout.of(batch, regions=self.regions)
+        embedded = tiles + layout.apply(lambda x, group: self.region(x, group.real), self.region_norm(tiles))
+        embedded = embedded + layout.apply(self.cross, self.cross_norm(embedded))
+        return self.norm(embedded + tiles if self.shortcut else embedded)
 
-    def _embed_bag(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles dim"]:
-        grid = _Grid.of(len(tiles), regions=self.regions)
-        real = grid.real(tiles.device)
-        embedded = tiles + grid.join(self.region(grid.split(self.region_norm(tiles)), real))
-        embedded = embedded + grid.join(self.cross(grid.split(self.cross_norm(embedded)), real))
-        return embedded + tiles if self.shortcut else embedded
+
+@dataclass(frozen=True)
+class _Regions:
+    """Regions of several bags, bag by bag, their tiles padded to those of the largest."""
+
+    rows: Int[Tensor, "regions places"]  # of the batch, any in place of padding
+    real: Bool[Tensor, "regions places"] | None  # None: nothing is padded
+    counts: tuple[int, ...]  # regions of each bag
+
+    def per_bag(self, regions: Float[Tensor, "regions slots dim"]) -> tuple[Tensor, Tensor | None]:
+        """(bags, slots, longest, dim) and what is real of (bags, longest)."""
+        if min(self.counts) == max(self.counts):
+            return regions.unflatten(0, (len(self.counts), -1)).transpose(1, 2), None
+        count, place = torch.tensor(self.counts), torch.arange(max(self.counts))
+        real = (place < count[:, None]).to(regions.device)
+        index = (count.cumsum(0) - count)[:, None] + place.clamp(max=count[:, None] - 1)
+        padded = regions.index_select(0, index.flatten().to(regions.device))
+        return padded.unflatten(0, index.shape).transpose(1, 2), real
+
+    def per_region(self, bags: Float[Tensor, "bags slots longest dim"]) -> Float[Tensor, "regions slots dim"]:
+        """Undo `per_bag`."""
+        regions = bags.transpose(1, 2).flatten(0, 1)
+        if min(self.counts) == max(self.counts):
+            return regions
+        longest = max(self.counts)
+        index = torch.cat([torch.arange(n) + bag * longest for bag, n in enumerate(self.counts)])
+        return regions.index_select(0, index.to(regions.device))
 
 
 class _Attention(nn.Module):
@@ -114,14 +140,16 @@ class _Attention(nn.Module):
             self.position = nn.Conv2d(heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads)
 
     def forward(
-        self, tokens: Float[Tensor, "groups tokens dim"], real: Bool[Tensor, "groups tokens"]
+        self, tokens: Float[Tensor, "groups tokens dim"], real: Bool[Tensor, "groups tokens"] | None
     ) -> Float[Tensor, "groups tokens dim"]:
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        logits = query @ key.mT / math.sqrt(query.shape[-1])
+        query = query / math.sqrt(query.shape[-1])
+        if self.position is not None and real is not None:
+            query = query * real[:, None, :, None]  # logits of 0, as the convolution's own padding
+        logits = query @ key.mT
         if self.position is not None:
-            logits = logits.masked_fill(~real[:, None, :, None], 0)  # as the convolution's own padding
             logits = logits + self.position(logits)
-        logits = _mask(logits, real[:, None, None])
+        logits = _mask(logits, None if real is None else real[:, None, None])
         return self.dropout(self.out((logits.softmax(-1) @ value).transpose(1, 2).flatten(2)))
 
 
@@ -134,62 +162,67 @@ class _CrossRegion(nn.Module):
         self.attention = _Attention(dim, heads=heads, dropout=dropout)
 
     def forward(
-        self, tokens: Float[Tensor, "regions tokens dim"], real: Bool[Tensor, "regions tokens"]
-    ) -> Float[Tensor, "regions tokens dim"]:
-        logits = (tokens @ self.slots).mT  # (regions, slots, tokens)
-        real = real[:, None]
-        means = (_mask(logits, real).softmax(-1) @ tokens).transpose(0, 1)
-        means = self.attention(means, real.new_ones(means.shape[:2])).transpose(0, 1)
+        self, tokens: Float[Tensor, "regions places dim"], regions: _Regions
+    ) -> Float[Tensor, "regions places dim"]:
+        logits = (tokens @ self.slots).mT  # (regions, slots, places)
+        real = None if regions.real is None else regions.real[:, None]
+        means, there = regions.per_bag(_mask(logits, real).softmax(-1) @ tokens)
+        if there is not None:
+            there = there.repeat_interleave(means.shape[1], 0)
+        means = regions.per_region(self.attention(means.flatten(0, 1), there).unflatten(0, means.shape[:2]))
         low, high = -_mask(-logits, real).amax(-1, keepdim=True), _mask(logits, real).amax(-1, keepdim=True)
         spread = (high - low).clamp(min=torch.finfo(logits.dtype).eps)
         weights = (logits - low) / spread * logits.softmax(1)
         return weights.mT @ means
 
 
-def _mask(logits: Tensor, real: Tensor) -> Tensor:
+def _mask(logits: Tensor, real: Tensor | None) -> Tensor:
     """The lowest finite number where there is padding."""
-    return logits.masked_fill(~real, torch.finfo(logits.dtype).min)
+    return logits if real is None else logits.masked_fill(~real, torch.finfo(logits.dtype).min)
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """How a bag of `tiles` fills a grid of square regions row by row: only regions with a tile are kept."""
+class _Layout:
+    """How the bags of a batch fill grids of square regions: in groups of similar regions, and the way back."""
 
-    tiles: int
-    regions: int  # along a row of the grid
-    side: int  # of a region, in tiles
+    groups: list[_Regions]
+    back: Int[Tensor, " tiles"]
 
     @classmethod
-    def of(cls, tiles: int, *, regions: int) -> "_Grid":
-        width = math.isqrt(tiles - 1) + 1
-        regions = max(1, min(regions, width // SMALLEST_SIDE))
-        return cls(tiles, regions, -(-width // regions))
+    def of(cls, batch: BagBatch, *, regions: int) -> "_Layout":
+        bags = [_grid(length, regions=regions) for length in batch.lengths]
+        groups, numbers = [], []
+        for group in similar([bag.shape[1] for bag in bags], copies=[bag.shape[0] for bag in bags]):
+            places = bags[group[0]].shape[1]
+            shifted = [bags[bag].where(bags[bag] < 0, bags[bag] + batch.starts[bag]) for bag in group]
+            rows = torch.cat([F.pad(bag, (0, places - bag.shape[1]), value=-1) for bag in shifted])
+            padding = rows < 0
+            real = (~padding).to(batch.features.device) if padding.any() else None
+            counts = tuple(bags[bag].shape[0] for bag in group)
+            groups.append(_Regions(rows.clamp(min=0).to(batch.features.device), real, counts))
+            numbers.append(rows.flatten())
+        back = torch.cat(numbers).argsort()[-batch.starts[-1] :]  # padding sorts before the tiles
+        return cls(groups, back.to(batch.features.device))
 
-    def split(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "regions places dim"]:
-        bands, width = self._bands, self.regions * self.side
-        padded = F.pad(tiles, (0, 0, 0, bands * self.side * width - self.tiles))
-        regions = padded.unflatten(0, (bands, self.side, self.regions, self.side)).transpose(1, 2)
-        return regions.flatten(2, 3).flatten(0, 1)[: self._kept]
+    def apply(
+        self, module: Callable[[Tensor, _Regions], Tensor], tiles: Float[Tensor, "tiles dim"]
+    ) -> Float[Tensor, "tiles dim"]:
+        """Run a module on the regions, group by group."""
+        parts = [
+            module(tiles.index_select(0, group.rows.flatten()).unflatten(0, group.rows.shape), group).flatten(0, 1)
+            for group in self.groups
+        ]
+        return torch.cat(parts).index_select(0, self.back)
 
-    def join(self, regions: Float[Tensor, "regions places dim"]) -> Float[Tensor, "tiles dim"]:
-        bands = self._bands
-        padded = F.pad(regions, (0, 0, 0, 0, 0, bands * self.regions - self._kept))
-        grid = padded.unflatten(1, (self.side, self.side)).unflatten(0, (bands, self.regions)).transpose(1, 2)
-        return grid.flatten(0, 3)[: self.tiles]
 
-    def real(self, device: torch.device) -> Bool[Tensor, "regions places"]:
-        return self.split(torch.ones(self.tiles, 1, device=device)).squeeze(2) > 0
-
-    @property
-    def _bands(self) -> int:
-        """Rows of regions that hold a tile."""
-        return -(-self.tiles // (self.regions * self.side * self.side))
-
-    @property
-    def _kept(self) -> int:
-        """Regions that hold a tile: those of the full bands, and as many of the last as its first row reaches."""
-        above = (self._bands - 1) * self.regions
-        return above + min(self.regions, -(-(self.tiles - above * self.side * self.side) // self.side))
+def _grid(tiles: int, *, regions: int) -> Int[Tensor, "regions places"]:
+    """Numbers of the tiles in each region that has any, -1 where there is none; on the CPU."""
+    width = math.isqrt(tiles - 1) + 1
+    regions = max(1, min(regions, width // SMALLEST_SIDE))
+    side = -(-width // regions)
+    number = torch.arange((regions * side) ** 2).view(regions, side, regions, side).transpose(1, 2).reshape(-1, side**2)
+    number = number[number[:, 0] < tiles]  # the first place of a region is the first to be filled
+    return number.where(number < tiles, -1)
 
 
 MODEL = RRT
