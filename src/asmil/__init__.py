@@ -4,54 +4,49 @@ The line: open_slide -> find_tissue -> tile -> embed -> open_features + read_coh
 evaluate -> write_report. Names are loaded when used: importing asmil imports no torch.
 """
 
-import importlib
 from typing import Any
 
+from asmil._lazy import load
+
 _ROOM_OF = {
-    "AsmilError": "asmil.errors",
-    "Slide": "asmil.slides",
-    "open_slide": "asmil.slides",
-    "scan_slides": "asmil.slides",
-    "Tissue": "asmil.tiles",
-    "TileGrid": "asmil.tiles",
-    "find_tissue": "asmil.tiles",
-    "tile": "asmil.tiles",
-    "EncoderCard": "asmil.encoders",
-    "create_encoder": "asmil.encoders",
-    "embed": "asmil.encoders",
-    "extract_slide": "asmil.encoders",
-    "Bag": "asmil.bags",
-    "BagBatch": "asmil.bags",
-    "Cohort": "asmil.bags",
-    "FeatureStore": "asmil.bags",
-    "Splits": "asmil.bags",
-    "load_bags": "asmil.bags",
-    "make_splits": "asmil.bags",
-    "open_features": "asmil.bags",
-    "read_cohort": "asmil.bags",
-    "Anchor": "asmil.attention",
-    "AttentionStabilizer": "asmil.attention",
-    "MILOutput": "asmil.models",
-    "create_model": "asmil.models",
-    "list_models": "asmil.models",
-    "Run": "asmil.training",
-    "TrainSettings": "asmil.training",
-    "crossval": "asmil.training",
-    "fit": "asmil.training",
-    "predict": "asmil.training",
-    "bootstrap_ci": "asmil.evaluation",
-    "evaluate": "asmil.evaluation",
-    "write_report": "asmil.report",
+    "AsmilError": "errors",
+    "Slide": "slides",
+    "open_slide": "slides",
+    "scan_slides": "slides",
+    "Tissue": "tiles",
+    "TileGrid": "tiles",
+    "find_tissue": "tiles",
+    "tile": "tiles",
+    "EncoderCard": "encoders",
+    "create_encoder": "encoders",
+    "embed": "encoders",
+    "extract_slide": "encoders",
+    "Bag": "bags",
+    "BagBatch": "bags",
+    "Cohort": "bags",
+    "FeatureStore": "bags",
+    "Splits": "bags",
+    "load_bags": "bags",
+    "make_splits": "bags",
+    "open_features": "bags",
+    "read_cohort": "bags",
+    "Anchor": "attention",
+    "AttentionStabilizer": "attention",
+    "MILOutput": "models",
+    "create_model": "models",
+    "list_models": "models",
+    "Run": "training",
+    "TrainSettings": "training",
+    "crossval": "training",
+    "fit": "training",
+    "predict": "training",
+    "bootstrap_ci": "evaluation",
+    "evaluate": "evaluation",
+    "write_report": "report",
 }
 
 __all__ = sorted(_ROOM_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'asmil' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ROOM_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    return load(__name__, _ROOM_OF, name)

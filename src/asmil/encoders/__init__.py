@@ -1,9 +1,9 @@
 """Encoders: tiles become vectors; one encoder per file, its card readable without torch."""
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asmil._lazy import load
 from asmil.encoders._card import EncoderCard
 from asmil.errors import EncoderError
 from asmil.registry import FolderRegistry
@@ -88,6 +88,4 @@ def _check(device: str, precision: str | None) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"asmil.encoders.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load(__name__, _HOMES, name)

@@ -1,6 +1,8 @@
 """Numbers to pictures: heatmaps, curves, and their export; the only room that uses matplotlib."""
 
-import importlib
+from typing import Any
+
+from asmil._lazy import load
 
 _HOMES = {
     "heatmap": (
@@ -18,11 +20,5 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str):
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+def __getattr__(name: str) -> Any:
+    return load(__name__, _HOME_OF, name)

@@ -3,7 +3,9 @@
 Names are loaded when used: reading this package imports no torch.
 """
 
-from importlib import import_module
+from typing import Any
+
+from asmil._lazy import load
 
 _HOME = {
     "Arm": "arms",
@@ -17,11 +19,5 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+def __getattr__(name: str) -> Any:
+    return load(__name__, _HOME, name)

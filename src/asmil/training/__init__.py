@@ -1,5 +1,6 @@
 """Bags to a trained run: fit one model, cross-validate a cohort, keep it all in a run folder."""
 
+from asmil.training.cells import CellPlan, CellRecord, train_cells
 from asmil.training.crossval import crossval
 from asmil.training.fit import FitResult, fit
 from asmil.training.listeners import AttentionRecorder
@@ -11,6 +12,8 @@ from asmil.training.standardize import Standardized
 
 __all__ = [
     "AttentionRecorder",
+    "CellPlan",
+    "CellRecord",
     "FitResult",
     "Prediction",
     "Recipe",
@@ -20,4 +23,5 @@ __all__ = [
     "crossval",
     "fit",
     "predict",
+    "train_cells",
 ]
