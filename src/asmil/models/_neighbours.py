@@ -1,5 +1,7 @@
 """Which tiles of a bag lie beside each other on the grid, without a (tiles x tiles) matrix."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,26 +22,28 @@ def neighbours(batch: BagBatch) -> tuple[Int[Tensor, "tiles 8"], Bool[Tensor, "t
     if batch.level0_xy is None:
         alone = rows[:, None].expand(-1, len(STEPS))
         return alone, torch.zeros_like(alone, dtype=torch.bool)
-    sides = batch.tile_level0_px or (None,) * len(batch)
-    found = [_in_bag(xy, side) for xy, side in zip(batch.split(batch.level0_xy), sides, strict=True)]
-    index = torch.cat([bag + start for (bag, _), start in zip(found, batch.starts, strict=False)])
-    there = torch.cat([bag for _, bag in found])
-    return torch.where(there, index, rows[:, None]), there
-
-
-def _in_bag(xy: Int[Tensor, "tiles 2"], side: float | None) -> tuple[Tensor, Tensor]:
-    """Neighbours within one bag: cells numbered row by row, the number of the wanted cell found by bisection."""
-    step = _smallest_step(xy) if side is None else side
-    column, row = ((xy - xy.amin(0)) / step).round().long().unbind(1)
-    width = column.amax() + 3  # a free column on either side, so that no step wraps into another row
-    cell = (row + 1) * width + column + 1
+    xy, bag = batch.level0_xy, batch.bag_of_tile
+    column, row = _steps(batch.split(xy), batch.tile_level0_px or (None,) * len(batch), bag).unbind(1)
+    width, height = column.amax() + 3, row.amax() + 3  # free cells around a bag: no step wraps into a row or bag
+    cell = (bag * height + row + 1) * width + column + 1
     order = xy[:, 0].argsort(stable=True)  # then by y, then by cell: the same tile stands for a cell in any order
     order = order[xy[order, 1].argsort(stable=True)]
     order = order[cell[order].argsort(stable=True)]
     ordered = cell[order]
     wanted = torch.stack([cell + y * width + x for x, y in STEPS], 1)
-    place = torch.searchsorted(ordered, wanted).clamp(max=len(cell) - 1)
-    return order[place], ordered[place] == wanted
+    place = torch.searchsorted(ordered, wanted).clamp(max=len(cell) - 1)  # of the wanted cell, by bisection
+    there = ordered[place] == wanted
+    return torch.where(there, order[place], rows[:, None]), there
+
+
+def _steps(
+    bags: Sequence[Int[Tensor, "_ 2"]], sides: Sequence[float | None], bag: Int[Tensor, " tiles"]
+) -> Int[Tensor, "tiles 2"]:
+    """Positions in whole steps from the upper left of each bag."""
+    sizes = [_smallest_step(xy) if side is None else side for xy, side in zip(bags, sides, strict=True)]
+    step = torch.stack([torch.as_tensor(size, dtype=torch.float32, device=bag.device) for size in sizes])
+    start = torch.stack([xy.amin(0) for xy in bags])
+    return ((torch.cat(list(bags)) - start[bag]) / step[bag, None]).round().long()
 
 
 def _smallest_step(xy: Int[Tensor, "tiles 2"]) -> Float[Tensor, ""]:

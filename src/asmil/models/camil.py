@@ -111,17 +111,18 @@ class CAMIL(nn.Module):
 
 def _mix(keys: Float[Tensor, "tiles dim"], batch: BagBatch) -> Float[Tensor, "tiles dim"]:
     """Each tile's key and its neighbours', weighted by how alike the tiles' features are and added up."""
+    if batch.level0_xy is None:
+        return keys
     index, there = neighbours(batch)
     features = batch.features.to(torch.promote_types(batch.features.dtype, torch.float32))
-    columns = index.unbind(1)  # one direction at a time: no (tiles x 8 x dim) tensor
-    distance = torch.stack([(features - features[column]).norm(dim=1) for column in columns], 1)
+    columns = index.T.contiguous().unbind()  # one direction at a time: no (tiles x 8 x dim) tensor
+    distance = torch.stack([(features - features.index_select(0, column)).norm(dim=1) for column in columns], 1)
     distance = distance / distance.norm(dim=1, keepdim=True).clamp(min=torch.finfo(distance.dtype).tiny)
     weights = torch.exp(-distance) * there
     own = weights.amax(1, keepdim=True)
-    own = own.where(own > 0, 1.0)
-    mixed = own * keys
-    for column, weight in zip(columns, weights.unbind(1), strict=True):
-        mixed = mixed + weight[:, None] * keys[column]
+    mixed = own.where(own > 0, 1.0) * keys
+    for column, weight in zip(columns, weights.split(1, dim=1), strict=True):
+        mixed = torch.addcmul(mixed, weight, keys.index_select(0, column))
     return mixed
 
 
