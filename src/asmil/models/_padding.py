@@ -7,20 +7,22 @@ from torch import Tensor
 
 from asmil.bags.bag import BagBatch
 
-FREE = 64  # tokens of padding that cost less than the operations of one more group
+FREE = 192  # tokens of padding that cost less than the operations of one more group
 AT_ONCE = 16_384  # tokens of a group, padding included, unless a single bag has more
 
 
 def similar(sizes: Sequence[int], *, copies: Sequence[int] | None = None) -> list[list[int]]:
-    """Indices of bags in groups, the longest first: padding a bag adds at most half its size, or `FREE` tokens.
+    """Indices of bags in groups, the longest first: padding adds at most half a bag's tokens, or `FREE` of them.
 
-    `copies`: how often the size of each bag counts towards `AT_ONCE`, once unless given.
+    A bag has `copies` times its size of tokens, once its size unless given.
     """
+    copies = copies or [1] * len(sizes)
     groups: list[list[int]] = []
     for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
         longest = sizes[groups[-1][0]] if groups else 0
-        fits = groups and longest <= max(1.5 * sizes[index], sizes[index] + FREE)
-        if fits and longest * sum(copies[i] if copies else 1 for i in (*groups[-1], index)) <= AT_ONCE:
+        padding = (longest - sizes[index]) * copies[index]
+        fits = groups and padding <= max(FREE, sizes[index] * copies[index] / 2)
+        if fits and longest * sum(copies[i] for i in (*groups[-1], index)) <= AT_ONCE:
             groups[-1].append(index)
         else:
             groups.append([index])

@@ -25,8 +25,14 @@ def test_few_groups_where_sizes_are_alike():
     assert len(similar([200, 240, 180, 210])) == 1
 
 
+def test_padding_counts_in_every_copy():
+    """64 regions of 16 places are not padded to 169, one region is."""
+    assert similar([169, 16], copies=[64, 64]) == [[0], [1]]
+    assert similar([169, 16], copies=[64, 1]) == [[0, 1]]
+
+
 def test_packed_again_in_the_order_of_the_batch():
-    lengths = [2, 300, 1, 290]
+    lengths = [2, 500, 1, 490]
     batch = BagBatch.from_bags([Bag(torch.full((n, 1), float(i))) for i, n in enumerate(lengths)])
     groups = similar(lengths)
     assert len(groups) == 2
@@ -41,7 +47,7 @@ def test_gradients_of_a_batch_are_those_of_a_loop(name):
     """Sizes that are padded together, and one that is not."""
     torch.manual_seed(0)
     model = create_model(name, in_dim=12, n_classes=2, dim=16, heads=2).double().eval()
-    bags = [Bag(torch.randn(n, 12, dtype=torch.float64), label=0) for n in (7, 40, 1, 300, 23)]
+    bags = [Bag(torch.randn(n, 12, dtype=torch.float64), label=0) for n in (7, 40, 1, 400, 23)]
 
     def gradients(batches):
         model.zero_grad()
