@@ -168,7 +168,11 @@ def pseudo_inverse(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch
 class _Inverse(torch.autograd.Function):
     """The iteration from a start, with a gradient in few products; its steps are done again for it, not kept."""
 
-    generate_vmap_rule = True
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, int], matrix: Tensor, start: Tensor) -> tuple[Tensor, int]:
+        """Several models are more matrices of one batch: torch itself would take the products of `_step` apart."""
+        flat = (part.movedim(dim, 0).flatten(0, 1) for part, dim in zip((matrix, start), in_dims, strict=True))
+        return _Inverse.apply(*flat).unflatten(0, (info.batch_size, -1)), 0
 
     @staticmethod
     def forward(matrix: Tensor, start: Tensor) -> Tensor:

@@ -64,3 +64,12 @@ def test_gradients_of_a_batch_are_those_of_a_loop(name):
 def test_gradient_of_the_pseudo_inverse():
     matrix = torch.rand(2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(pseudo_inverse, (matrix,))
+
+
+def test_the_pseudo_inverse_of_several_models_at_once():
+    matrices = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    together = torch.vmap(pseudo_inverse, in_dims=1)(matrices)  # the models along another dimension than the first
+    alone = torch.stack([pseudo_inverse(matrix) for matrix in matrices.unbind(1)])
+    torch.testing.assert_close(together, alone)
+    gradients = [torch.autograd.grad(inverse.sin().sum(), matrices)[0] for inverse in (together, alone)]
+    torch.testing.assert_close(*gradients)
