@@ -76,6 +76,7 @@ class RunConfig(BaseModel):
     anchor: Literal["ema", "frozen"] = "ema"
     anchor_init: Literal["copy", "independent"] = "copy"
     reduction: Literal["sum", "mean"] = "sum"
+    max_gradient_ratio: PositiveFloat | None = None
     anchor_start_epoch: Annotated[int, Field(ge=0)] = 0
     # splits and training
     folds: Annotated[int, Field(ge=2)] = 5

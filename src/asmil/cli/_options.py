@@ -33,6 +33,7 @@ HELP = {
     "momentum": "Momentum of the anchor's moving average.",
     "anchor": "ema (the paper), or frozen (the authors' script).",
     "anchor_init": "copy of the model (the paper), or independent (new random weights, the authors' script).",
+    "max_gradient_ratio": "Self-tuning beta: at most this ratio of the alignment's gradient to the task's.",
     "reduction": "sum of the divergence over tiles (the paper), or mean (1/tiles of it, the authors' script).",
     "anchor_start_epoch": "Epoch in which the alignment begins.",
     "folds": "Outer folds; every patient is tested once.",

@@ -94,6 +94,7 @@ def recipe_of(config: RunConfig) -> "Recipe":
         "anchor": config.anchor,
         "init": config.anchor_init,
         "reduction": config.reduction,
+        "max_gradient_ratio": config.max_gradient_ratio,
         "start_epoch": config.anchor_start_epoch,
     }
     return Recipe(
@@ -167,7 +168,7 @@ RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued."""
 
-LATER_SETTINGS = {"anchor_init": "copy", "reduction": "sum"}
+LATER_SETTINGS = {"anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None}
 """Settings younger than the first runs and the values those had: left out there, so that old runs can be continued."""
 
 
