@@ -10,7 +10,9 @@ from torch import Tensor
 
 def segment_sum(values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]) -> Float[Tensor, "bags *rows"]:
     """Sum of each bag; 0 for a bag without tiles. Differentiable, and the same bits on every call."""
-    return values.sum(0, keepdim=True) if offsets.numel() == 2 else _Sum.apply(values, offsets)
+    if _on_device(values, offsets):
+        return _Sum.apply(values, offsets)
+    return torch.stack([bag.sum(0) for bag in _bags(values, offsets)])
 
 
 def segment_max(values: Float[Tensor, "tiles *rows"], offsets: Int[Tensor, "bags+1"]) -> Float[Tensor, "bags *rows"]:
@@ -37,19 +39,21 @@ def spread(
     per_bag: Float[Tensor, "bags *rows"], offsets: Int[Tensor, "bags+1"], *, tiles: int
 ) -> Float[Tensor, "tiles *rows"]:
     """Give every tile the value of its bag. With one bag the result keeps one row, which broadcasts."""
-    return per_bag if offsets.numel() == 2 else _Spread.apply(per_bag, offsets, tiles)
+    if offsets.numel() == 2:
+        return per_bag
+    if per_bag.is_cuda:
+        return _Spread.apply(per_bag, offsets, tiles)
+    return per_bag.repeat_interleave(offsets.diff(), dim=0, output_size=tiles)
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over bags. Its gradient is the spread, and the spread's is the sum: no atomics."""
+    """Sum over bags on a device. Its gradient is the spread, and the spread's is the sum: no atomics."""
 
     generate_vmap_rule = True  # many models at once see the same bags
 
     @staticmethod
     def forward(values: Tensor, offsets: Tensor) -> Tensor:
-        if values.is_cuda:
-            return _reduce_on_device(values, offsets, "sum", empty=0.0)
-        return torch.stack([bag.sum(0) for bag in _bags(values, offsets)])
+        return _reduce_on_device(values, offsets, "sum", empty=0.0)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
