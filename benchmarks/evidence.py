@@ -7,10 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 
+CELL = ["dataset", "model", "stabilizer", "seed", "fold"]
+
+
 def slim(results: pd.DataFrame) -> pd.DataFrame:
     """The columns that vary, and no more digits than mean something."""
-    vary = [name for name in results if results[name].nunique(dropna=False) > 1]
-    return results[vary].sort_values(["dataset", "model", "stabilizer", "seed", "fold"])
+    vary = [name for name in results if name in CELL or results[name].nunique(dropna=False) > 1]
+    return results[vary].sort_values(CELL)
 
 
 def main() -> None:
