@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-
 CELL = ["dataset", "model", "stabilizer", "seed", "fold"]
 
 
