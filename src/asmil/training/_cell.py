@@ -118,11 +118,14 @@ def _write_score_samples(path: Path, trained: _Trained, *, bags: list[Bag]) -> N
     for bag in bags[:8]:
         batch = BagBatch.from_bags(bag).to(device)
         for name, (module, normalizer) in modules.items():
-            scores = module(batch).scores
-            if scores is None:
+            output = module(batch)
+            if output.scores is None:
                 return
-            share = normalizer(scores.float(), offsets=batch.offsets).mean(1)
-            weights[name].append((share * len(bag)).cpu().numpy())
+            offsets = batch.offsets if output.score_offsets is None else output.score_offsets
+            scores = output.scores if output.score_order is None else output.scores[output.score_order]
+            lengths = offsets.diff().repeat_interleave(offsets.diff())
+            share = normalizer(scores.float(), offsets=offsets).mean(1)
+            weights[name].append((share * lengths).cpu().numpy())
     with written_beside(path) as partial, h5py.File(partial, "w") as file:
         for name, several in weights.items():
             file[name] = np.concatenate(several).astype(np.float32)
