@@ -113,8 +113,13 @@ def _same_run(run, other) -> None:
             assert (run / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def _arrays(path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+def _arrays(path) -> dict[str, bytes | list]:
+    found: dict[str, bytes | list] = {}
+
+    def read(name, part):
+        if hasattr(part, "dtype"):  # the bytes of an array of strings are addresses
+            found[name] = part[()].tolist() if part.dtype == object else part[()].tobytes()
+
     with h5py.File(path) as file:
-        file.visititems(lambda name, part: found.update({name: part[()].tobytes()} if hasattr(part, "dtype") else {}))
+        file.visititems(read)
     return found
