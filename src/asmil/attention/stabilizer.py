@@ -149,7 +149,7 @@ class AttentionStabilizer:
         if task_loss is None:
             raise AttentionError("max_gradient_ratio needs the task's loss", fix="call loss(task_loss)")
         ratio = _gradient_norm(loss, scores) / _gradient_norm(task_loss, scores).clamp(min=1e-30)
-        return (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
+        return scale_below(ratio, limit)
 
     def update(self) -> None:
         """Move the anchor, after the optimiser's step. Forwards that no `loss()` took are forgotten."""
@@ -282,6 +282,11 @@ def _scores_of(output: Any) -> Tensor:
 
 def _at(schedule: Schedule, step: int) -> float:
     return float(schedule(step) if callable(schedule) else schedule)
+
+
+def scale_below(ratio: Tensor, limit: float) -> Tensor:
+    """The factor, at most 1, that brings a ratio down to a limit; 1 where the ratio is not known (nan)."""
+    return (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
 
 
 def _gradient_norm(loss: Tensor, scores: list[Tensor]) -> Tensor:

@@ -30,6 +30,24 @@ def require(condition: bool, what: str, *, found: object, fix: str) -> None:
         raise ConfigError(what, found=found, fix=fix)
 
 
+def require_heads(dim: int, heads: int) -> None:
+    """Raise a `ConfigError` unless the width can be cut into heads."""
+    require(
+        heads > 0 and dim % heads == 0,
+        "the width of the model must be a multiple of its heads",
+        found=f"dim={dim}, heads={heads}",
+        fix="choose dim as a multiple of heads",
+    )
+
+
+def xavier_normal(module: nn.Module) -> None:
+    """Start a linear layer with xavier_normal weights and no bias, for `nn.Module.apply`; others stay as they are."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class Projection(nn.Module):
     """x = ReLU(W f), then dropout: the first layer of every model (tiles, in_dim) -> (tiles, dim).
 
@@ -133,12 +151,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, *, tokens: int, heads: int, sets: int, token_std: float, dropout: float):
         super().__init__()
-        require(
-            heads > 0 and dim % heads == 0,
-            "the width of the model must be a multiple of its heads",
-            found=f"dim={dim}, heads={heads}",
-            fix="choose dim as a multiple of heads",
-        )
+        require_heads(dim, heads)
         self.heads, self.head_dim = heads, dim // heads
         self.token_std = token_std
         self.tokens = nn.Parameter(torch.empty(tokens, dim))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.models._layers import require
+from asmil.models._layers import require, require_heads
 
 KERNEL = 33  # tokens that the depth-wise convolution of the values sees
 ITERATIONS = 6  # of the pseudo-inverse
@@ -81,12 +81,7 @@ class NystromAttention(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, landmarks: int, dropout: float):
         super().__init__()
-        require(
-            heads > 0 and dim % heads == 0,
-            "the width of the model must be a multiple of its heads",
-            found=f"dim={dim}, heads={heads}",
-            fix="choose dim as a multiple of heads",
-        )
+        require_heads(dim, heads)
         require(landmarks > 0, "there must be landmarks", found=landmarks, fix="half the width is usual")
         require(0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.1 is usual, 0 is none")
         self.heads, self.landmarks = heads, landmarks

@@ -25,3 +25,8 @@ class MILOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
     score_offsets: Int[Tensor, "segments+1"] | None = None
     score_order: Int[Tensor, " tiles"] | None = None
+
+    def segments(self, offsets: Int[Tensor, "bags+1"]) -> tuple[Tensor | slice, Int[Tensor, "segments+1"]]:
+        """What to index scores by, and how they are then packed: the order and segments above, or the bags'."""
+        order = slice(None) if self.score_order is None else self.score_order
+        return order, offsets if self.score_offsets is None else self.score_offsets

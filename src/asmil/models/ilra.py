@@ -9,7 +9,15 @@ from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, require
+from asmil.models._layers import (
+    Projection,
+    attention_weights,
+    classifier,
+    default_dim,
+    require,
+    require_heads,
+    xavier_normal,
+)
 from asmil.models._output import MILOutput
 
 PAPER = (
@@ -123,14 +131,14 @@ class ILRA(nn.Module):
         require(
             min(counts.values()) > 0, "ilra needs at least one of each", found=counts, fix="2, 64, 1 and 8 are usual"
         )
-        require(dim % heads == 0, "the width must be a multiple of the heads", found=(dim, heads), fix="change dim")
+        require_heads(dim, heads)
         self.normalizer = NORMALIZERS[attention_normalizer]
         self.projection = Projection(in_dim, dim, bias=True, dropout=dropout)
         self.blocks = nn.ModuleList(GatedBlock(dim, latents=latents, heads=heads, norm=norm) for _ in range(layers))
         self.seeds = nn.Parameter(nn.init.xavier_uniform_(torch.empty(seeds, dim)))
         self.pooling = AttentionBlock(dim, heads=heads, gated=False, norm=norm)
         self.classifier = classifier(dim, n_classes)
-        self.apply(_xavier)
+        self.apply(xavier_normal)
 
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self._mix(batch)
@@ -159,13 +167,6 @@ class ILRA(nn.Module):
         pairs = zip(batch.split(rows), batch.split(values), strict=True)
         read = torch.stack([torch.einsum("nqh,nhd->qhd", row, value).flatten(1) for row, value in pairs])
         return block.finish(self.seeds, block.fc_q(self.seeds), read).mean(1)
-
-
-def _xavier(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 MODEL = ILRA

@@ -11,7 +11,16 @@ from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
+from asmil.models._layers import (
+    Projection,
+    attention_weights,
+    classifier,
+    default_dim,
+    pool,
+    require,
+    require_heads,
+    xavier_normal,
+)
 from asmil.models._output import MILOutput
 from asmil.models._padding import similar
 
@@ -71,11 +80,7 @@ class RRT(nn.Module):
         self.cross = _CrossRegion(dim, heads=heads, slots=slots, dropout=dropout)
         self.score = nn.Sequential(nn.Linear(dim, hidden, bias=False), nn.Tanh(), nn.Linear(hidden, 1, bias=False))
         self.classifier = classifier(dim, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_normal_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        self.apply(xavier_normal)
 
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self._embed(batch)
@@ -129,8 +134,7 @@ class _Attention(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, kernel: int | None = None, dropout: float):
         super().__init__()
-        what = "the width of the model must be a multiple of its heads"
-        require(dim % heads == 0, what, found=f"dim={dim}, heads={heads}", fix="choose dim as a multiple of heads")
+        require_heads(dim, heads)
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
+from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require, require_heads
 from asmil.models._output import MILOutput
 
 PAPER = (
@@ -51,12 +51,7 @@ class Transformer(nn.Module):
         super().__init__()
         dim = default_dim(in_dim) if dim is None else dim
         require(depth > 0, "a transformer needs blocks", found=depth, fix="2 is usual")
-        require(
-            heads > 0 and dim % heads == 0,
-            "the width of the model must be a multiple of its heads",
-            found=f"dim={dim}, heads={heads}",
-            fix="choose dim as a multiple of heads",
-        )
+        require_heads(dim, heads)
         require(0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.25 is usual, 0 is none")
         self.normalizer = NORMALIZERS[attention_normalizer]
         self.projection = Projection(in_dim, dim, bias=True, dropout=feature_dropout)

@@ -9,10 +9,11 @@ from typing import Any
 
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
+from asmil.models import model_info
 from asmil.models._layers import default_dim
 from asmil.study.config import StudyConfig
 from asmil.study.data import StudyData
-from asmil.study.parts import Part, has_scores
+from asmil.study.parts import Part
 from asmil.training.recipe import Recipe
 
 Cell = tuple[int, int]
@@ -67,10 +68,9 @@ def list_arms(config: StudyConfig, *, only: str | None = None) -> list[Arm]:
     """
     arms = []
     without = next((name for name, options in config.stabilizers.items() if options is None), "none")
-    scored = {model.label: has_scores(model) for model in config.models}
     for dataset in config.datasets:
         for model in config.models:
-            chosen = config.stabilizers if scored[model.label] else {without: None}
+            chosen = config.stabilizers if model_info(model.name).aligned else {without: None}
             arms += [Arm(dataset, model, name, options) for name, options in chosen.items()]
     found = [arm for arm in arms if only is None or fnmatch.fnmatchcase(arm.name, f"*{only}*")]
     if not found:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from asmil.evaluation import METRICS, tile_scores
 from asmil.files import write_text
@@ -16,6 +15,7 @@ from asmil.study.arms import Arm, Cell
 from asmil.study.config import StudyConfig
 from asmil.study.data import StudyData
 from asmil.study.parts import stabilizer_defaults
+from asmil.training._ledger import rank_auroc
 
 if TYPE_CHECKING:
     from asmil.training.cells import CellRecord
@@ -71,13 +71,9 @@ def rows_of(record: "CellRecord", data: StudyData, *, arm: Arm, cell: Cell) -> R
 
 def auroc_by_epoch(y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The metric `auroc` of every epoch at once (epochs,); probabilities are (epochs, bags, classes)."""
-    n_classes, areas = probabilities.shape[2], []
-    for c in [1] if n_classes == 2 else range(n_classes):
-        positive = y == c
-        n, others = positive.sum(), (~positive).sum()
-        wins = rankdata(probabilities[:, :, c], axis=1)[:, positive].sum(1) - n * (n + 1) / 2
-        areas.append(wins / (n * others) if n and others else np.full(len(wins), np.nan))
-    return np.mean(areas, axis=0)
+    n_classes = probabilities.shape[2]
+    scored = [1] if n_classes == 2 else range(n_classes)
+    return np.mean([rank_auroc(y == c, probabilities[:, :, c]) for c in scored], axis=0)
 
 
 def settings_of(arm: Arm, config: StudyConfig) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def _prepare(
             continue
         facts[part.label] = data.facts()
         for arm in (arm for arm in arms if arm.dataset.label == part.label):
-            total += sum(len(group.cells) for group in groups_of(arm, data, finished=set()))
+            total += sum(len(data.splits(seed).folds) for seed in config.seeds)
             groups += groups_of(arm, data, finished=finished[arm.name])
     if problems:
         raise ConfigError("\n".join(["the study cannot use its data:", *problems]))

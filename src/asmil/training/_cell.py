@@ -121,10 +121,9 @@ def _write_score_samples(path: Path, trained: _Trained, *, bags: list[Bag]) -> N
             output = module(batch)
             if output.scores is None:
                 return
-            offsets = batch.offsets if output.score_offsets is None else output.score_offsets
-            scores = output.scores if output.score_order is None else output.scores[output.score_order]
+            order, offsets = output.segments(batch.offsets)
             lengths = offsets.diff().repeat_interleave(offsets.diff())
-            share = normalizer(scores.float(), offsets=offsets).mean(1)
+            share = normalizer(output.scores[order].float(), offsets=offsets).mean(1)
             weights[name].append((share * lengths).cpu().numpy())
     with written_beside(path) as partial, h5py.File(partial, "w") as file:
         for name, several in weights.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
+from scipy.stats import rankdata
 
 from asmil.attention import diagnostics
 from asmil.bags import Bag
@@ -124,8 +125,12 @@ def _auroc(labels: np.ndarray, probabilities: Float[np.ndarray, "bags classes"])
     present = np.unique(labels)
     if len(present) < 2:
         return float("nan")
-    areas = []
-    for c in present:
-        positive, negative = probabilities[labels == c, c][:, None], probabilities[labels != c, c]
-        areas.append(float(((positive > negative) + 0.5 * (positive == negative)).mean()))
-    return float(np.mean(areas))
+    return float(np.mean([rank_auroc(labels == c, probabilities[:, c]) for c in present]))
+
+
+def rank_auroc(positive: np.ndarray, scores: Float[np.ndarray, "*several bags"]) -> Float[np.ndarray, " *several"]:
+    """AUROC of `positive` (bags,) by ranks, ties a half; nan where a kind is missing."""
+    n, others = positive.sum(), (~positive).sum()
+    if not (n and others):
+        return np.full(scores.shape[:-1], np.nan)
+    return (rankdata(scores, axis=-1)[..., positive].sum(-1) - n * (n + 1) / 2) / (n * others)

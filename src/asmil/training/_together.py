@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
 from asmil.attention.normalizers import kl_divergence, log_weights
+from asmil.attention.stabilizer import scale_below
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput
 from asmil.training.fit import sample_tiles
@@ -54,6 +55,8 @@ class Together:
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
         # The stabiliser of the template has checked the options and knows beta and momentum of the moment.
         self.schedule = AttentionStabilizer(self.template, **stabilizer) if stabilizer is not None else None
+        if self.schedule:
+            self.schedule.detach()  # forwards are aligned here: nothing has to be recorded
         self.options = stabilizer or {}
         self.anchor = None if anchors is None else _detached(stack_module_state(list(anchors))[0])
 
@@ -112,15 +115,12 @@ class Together:
 
         anchor = self.params if self.anchor is None else self.anchor
         task, extra, kl, scores = vmap(losses, randomness="different")(self.params, self.buffers, anchor, share)
-        row, align, limit = (
-            {"train_loss": task.detach(), "kl": kl.detach()},
-            beta * kl,
-            self.options.get("max_gradient_ratio"),
-        )
+        row, align = {"train_loss": task.detach(), "kl": kl.detach()}, beta * kl
+        limit = self.options.get("max_gradient_ratio")
         if beta and (measure or limit is not None):
             ratio = _gradient_norms(align, scores) / _gradient_norms(task + extra, scores).clamp(min=1e-30)
             if limit is not None:
-                align = align * (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
+                align = align * scale_below(ratio, limit)
                 ratio = ratio.clamp(max=limit)
             row["gradient_ratio"] = ratio
         self.optimizer.zero_grad(set_to_none=True)
@@ -137,8 +137,7 @@ class Together:
             self.template.eval()
             target = functional_call(_Scores(self.template), _named(*anchor), (batch,))
             self.template.train()
-        order = slice(None) if output.score_order is None else output.score_order
-        offsets = batch.offsets if output.score_offsets is None else output.score_offsets
+        order, offsets = output.segments(batch.offsets)
         normalizers = self.options.get("anchor_normalizer", "nsf"), self.options.get("online_normalizer", "softmax")
         temperature = self.options.get("temperature", 1.0)
         log_target = log_weights(normalizers[0], target[order], dim=0, offsets=offsets, temperature=temperature)

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags import Bag, BagBatch
+from asmil.bags import Bag
 from asmil.training._ledger import CellPlan, CellRecord, Ledger
 from asmil.training._together import Together
 from asmil.training.fit import fit
 from asmil.training.predict import predict
-from asmil.training.recipe import Recipe
+from asmil.training.recipe import Recipe, has_scores
 
 __all__ = ["CellPlan", "CellRecord", "train_cells"]
 
@@ -49,32 +49,24 @@ def _build(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, n_classes: in
     return recipe.build(in_dim=bags[0].features.shape[1], n_classes=n_classes, train=train, seed=plan.seed)
 
 
-def _has_scores(model: nn.Module, bag: Bag) -> bool:
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        scores = model.eval()(BagBatch.from_bags(bag).to(device)).scores
-    model.train()
-    return scores is not None
-
-
 def _train_together(
     recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, models: list[nn.Module]
 ) -> Ledger:
-    has_scores = _has_scores(models[0], bags[0])
+    attends = has_scores(models[0], bags[0])
     trains = np.zeros((len(plans), len(bags)), dtype=bool)
     for row, plan in zip(trains, plans, strict=True):
         row[list(plan.train)] = True
     seed = plans[0].seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        stabilizer = recipe.stabilizer if has_scores else None
+        stabilizer = recipe.stabilizer if attends else None
         anchors = None
         if stabilizer and stabilizer.get("init") == "independent":
             anchors = [_anchor(recipe, model, bags[0], seed=p.seed) for model, p in zip(models, plans, strict=True)]
         models_together = Together(
             models, bags, trains, settings=recipe.settings, stabilizer=stabilizer, anchors=anchors
         )
-        ledger = Ledger(bags, plans, has_scores=has_scores)
+        ledger = Ledger(bags, plans, has_scores=attends)
         for epoch in range(recipe.settings.epochs):
             means = models_together.train_epoch(epoch, np.random.default_rng((seed, epoch)))
             ledger.add(means, *models_together.evaluate())
@@ -85,13 +77,12 @@ def _anchor(recipe: Recipe, model: nn.Module, bag: Bag, *, seed: int) -> nn.Modu
     """The anchor that the model would have alone."""
     stabilizer = cast(AttentionStabilizer, recipe.stabilize(model, bag, seed=seed))
     stabilizer.detach()
-    model.train()
     return stabilizer.anchor.module
 
 
 def _train_alone(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, model: nn.Module) -> Ledger:
     train, val = [bags[i] for i in plan.train], [bags[i] for i in plan.val]
-    ledger = Ledger(bags, [plan], has_scores=_has_scores(model, bags[0]))
+    ledger = Ledger(bags, [plan], has_scores=has_scores(model, bags[0]))
 
     def listen(event: str, **values: Any) -> None:
         if event == "epoch":

@@ -51,13 +51,21 @@ class Recipe:
         """
         if self.stabilizer is None:
             return None
-        with torch.no_grad():
-            scores = model.eval()(BagBatch.from_bags(bag).to(self.device)).scores
-        if scores is None:
+        if not has_scores(model, bag):
             return None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + _ANCHOR_SEED)
             return AttentionStabilizer(model, **self.stabilizer)
+
+
+@torch.no_grad()
+def has_scores(model: nn.Module, bag: Bag) -> bool:
+    """Whether a model has attention to align; it is run on a bag, and its mode is restored."""
+    was_training = model.training
+    device = next(model.parameters()).device
+    scores = model.eval()(BagBatch.from_bags(bag).to(device)).scores
+    model.train(was_training)
+    return scores is not None
 
 
 _ANCHOR_SEED = 1_000_003
