@@ -58,14 +58,20 @@ class RunConfig(BaseModel):
     # scale of slides that do not say it
     slide_mpp: PositiveFloat | None = None
     objective: PositiveFloat | None = None
+    reader: str | None = None
     # tiles and features
     mpp: PositiveFloat = 0.5
     tile_px: PositiveInt = 224
     overlap_px: Annotated[int, Field(ge=0)] = 0
     min_tissue: Fraction = 0.25
     tissue_method: str = "otsu"
+    slide_settings: Path | None = None
+    exclude_tiles: Texts = []
     encoder: str = "colour-texture"
     weights: Path | None = None
+    encoder_precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    stain: Literal["none", "macenko", "reinhard"] = "none"
+    stain_target: Path | None = None
     tile_batch: PositiveInt = 256
     # model and stabiliser
     model: str = "asmil"

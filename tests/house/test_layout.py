@@ -18,6 +18,7 @@ ROOMS = (
     {"slides"},
     {"tiles"},
     {"encoders"},
+    {"extraction"},
     {"bags"},
     {"attention"},
     {"models"},

@@ -18,13 +18,19 @@ HELP = {
     "out": "Output folder.",
     "slide_mpp": "Micrometres per pixel of the slides themselves, where the files do not say it.",
     "objective": "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.",
+    "reader": "Reader of the slides instead of the first that knows them; `asmil list readers`.",
     "mpp": "Scale at which tiles are cut, micrometres per pixel.",
     "tile_px": "Side of a tile in pixels at --mpp.",
     "overlap_px": "Pixels two neighbouring tiles share.",
     "min_tissue": "Least share of a tile that is tissue.",
     "tissue_method": "How tissue is found; `asmil list tissue`.",
+    "slide_settings": "Table (csv) of settings slide by slide; `asmil tissue` writes one to edit.",
+    "exclude_tiles": "Flag whose tiles are left out (blur, fold, pen); repeat for several.",
     "encoder": "Encoder of the tiles: a name of `asmil list encoders`, timm:NAME or hf-hub:NAME.",
-    "weights": "File of encoder weights, to work without the network.",
+    "weights": "Encoder weights, to work without the network: a file, a folder of them, or a json map from name to file.",
+    "encoder_precision": "fp32, fp16 or bf16 on a GPU; auto is the card's, as far as the GPU has it.",
+    "stain": "Stain normalisation of the tiles: none, macenko or reinhard.",
+    "stain_target": "Image whose stain the tiles are brought to, instead of the built-in reference.",
     "tile_batch": "Tiles encoded at once.",
     "model": "MIL model; `asmil list models`.",
     "model_options": "Option of the model as name=value; repeat for several.",
@@ -62,9 +68,9 @@ HELP = {
 """What every setting is, in one sentence."""
 
 INPUT = ("labels", "slide_table", "label")
-SCALE = ("slide_mpp", "objective")
-TILES = ("mpp", "tile_px", "overlap_px", "min_tissue")
-ENCODER = ("encoder", "weights", "tile_batch", "device")
+SCALE = ("slide_mpp", "objective", "reader")
+TILES = ("mpp", "tile_px", "overlap_px", "min_tissue", "slide_settings", "exclude_tiles")
+ENCODER = ("encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
 TRUTH = ("annotations", "positive", "min_coverage", "bootstrap")
 
 
@@ -106,7 +112,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _type(name: str, annotation: Any) -> Any:
-    if name in ("positive", "model_options"):
+    if name in ("positive", "model_options", "exclude_tiles"):
         return list[str] | None
     if name == "seeds":
         return int | None

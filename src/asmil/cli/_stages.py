@@ -168,7 +168,10 @@ RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued."""
 
-LATER_SETTINGS = {"anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None}
+LATER_SETTINGS = {
+    "anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None, "reader": None, "slide_settings": None,
+    "exclude_tiles": [], "encoder_precision": "auto", "stain": "none", "stain_target": None,
+}  # fmt: skip
 """Settings younger than the first runs and the values those had: left out there, so that old runs can be continued."""
 
 
