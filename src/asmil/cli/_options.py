@@ -27,7 +27,7 @@ HELP = {
     "slide_settings": "Table (csv) of settings slide by slide; `asmil tissue` writes one to edit.",
     "exclude_tiles": "Flag whose tiles are left out (blur, fold, pen); repeat for several.",
     "encoder": "Encoder of the tiles: a name of `asmil list encoders`, timm:NAME or hf-hub:NAME.",
-    "weights": "Encoder weights, to work without the network: a file, a folder of them, or a json map from name to file.",
+    "weights": "Encoder weights without the network: a file, a folder of them, or a json map from name to file.",
     "encoder_precision": "fp32, fp16 or bf16 on a GPU; auto is the card's, as far as the GPU has it.",
     "stain": "Stain normalisation of the tiles: none, macenko or reinhard.",
     "stain_target": "Image whose stain the tiles are brought to, instead of the built-in reference.",
