@@ -16,6 +16,7 @@ LIGHT_MODULES = (
     "asmil.slides",
     "asmil.tiles",
     "asmil.encoders",
+    "asmil.extraction",
     "asmil.cli",
     "asmil.slides.synthetic",
 )
@@ -48,7 +49,7 @@ def test_listing_encoders_and_reading_a_card_needs_no_torch():
 def test_importing_writes_nothing_and_changes_no_environment(tmp_path):
     code = (
         "import os; before = dict(os.environ), os.getcwd()\n"
-        "import asmil, asmil.slides, asmil.tiles, asmil.encoders, asmil.cli\n"
+        "import asmil, asmil.slides, asmil.tiles, asmil.encoders, asmil.extraction, asmil.cli\n"
         "assert (dict(os.environ), os.getcwd()) == before"
     )
     environment = {**os.environ, "HOME": str(tmp_path)}

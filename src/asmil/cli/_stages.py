@@ -40,7 +40,8 @@ def extract(
     slide_mpp: dict[str, float] | None = None,
 ) -> None:
     """Tissue, tiles and features of every slide, one after the other; what is wrong with one slide is noted."""
-    from asmil.encoders import ExtractSettings, create_encoder, extract_slide
+    from asmil.encoders import create_encoder
+    from asmil.extraction import ExtractSettings, extract_slide
 
     slides = list(slides)
     encoder = create_encoder(config.encoder, device=device_of(config), weights=config.weights)

@@ -13,8 +13,8 @@ def tissue(**settings: Any) -> None:
     from asmil.cli._outcome import Outcome
     from asmil.cli._progress import progress
     from asmil.config import load_config
-    from asmil.encoders import tissue_of
     from asmil.errors import ConfigError
+    from asmil.extraction import tissue_of
     from asmil.slides import open_slide, scan_slides
 
     config = load_config(None, given(settings))

@@ -9,22 +9,13 @@ from asmil.errors import EncoderError
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
-    from asmil.encoders._embed import Encoder as Encoder
-    from asmil.encoders._embed import embed as embed
-    from asmil.encoders._extract import ExtractSettings as ExtractSettings
-    from asmil.encoders._extract import extract_slide as extract_slide
-    from asmil.encoders._extract import tissue_of as tissue_of
-    from asmil.encoders._file import is_finished as is_finished
-    from asmil.encoders._file import write_features as write_features
+    from asmil.encoders._protocol import Encoder as Encoder
 
 ENCODERS = FolderRegistry("encoder", "asmil.encoders", "CARD")
 HUBS = ("timm:", "hf-hub:")
 """Prefixes of names that are looked up in timm or on the Hugging Face hub instead of in this folder."""
 
-_HOMES = {
-    "Encoder": "_embed", "embed": "_embed", "is_finished": "_file", "write_features": "_file",
-    "ExtractSettings": "_extract", "extract_slide": "_extract", "tissue_of": "_extract",
-}  # fmt: skip
+_HOMES = {"Encoder": "_protocol"}
 __all__ = ["ENCODERS", "EncoderCard", "card", "create_encoder", "list_encoders", *_HOMES]
 
 

@@ -2,33 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asmil.encoders._card import EncoderCard
+from asmil.encoders._protocol import FP16_MAX, Encoder
 from asmil.errors import EncoderError
 from asmil.tiles.grid import TileGrid
 
 if TYPE_CHECKING:
     from asmil.slides import Slide
-
-FP16_MAX = float(np.finfo(np.float16).max)
-
-
-class Encoder(Protocol):
-    """What an encoder offers; `asmil.testing.check_encoder` checks it.
-
-    `weight_hash` tells one set of weights (or version of a formula) from another. A call takes uint8 (tiles,
-    height, width, 3), tensor or array, of any size the card allows, and returns a float32 tensor (tiles,
-    dim).
-    """
-
-    card: EncoderCard
-    weight_hash: str
-    device: Any
-
-    def __call__(self, tiles: Any) -> Any: ...
 
 
 def embed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from asmil.encoders._embed import Encoder
+from asmil.encoders import Encoder
 from asmil.errors import FeatureError
 from asmil.files import written_beside
 from asmil.tiles.grid import TileGrid

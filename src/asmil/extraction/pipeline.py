@@ -2,33 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from asmil.encoders._embed import Encoder, embed
-from asmil.encoders._file import is_finished, write_features
+from asmil.encoders import Encoder
+from asmil.extraction.embedding import embed
+from asmil.extraction.feature_file import is_finished, write_features
+from asmil.extraction.settings import ExtractSettings
 from asmil.files import safe_name, write_json, written_beside
 from asmil.slides import Slide, open_slide
 from asmil.tiles import Tissue, find_tissue, tile
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """What decides the features of a slide, beside the slide and the encoder.
-
-    `mpp` is the scale tiles are cut at, `slide_mpp` or `objective` state the slide's own scale where its file does not.
-    """
-
-    mpp: float
-    tile_px: int
-    overlap_px: int = 0
-    min_tissue: float = 0.5
-    tissue_method: str = "otsu"
-    slide_mpp: float | None = None
-    objective: float | None = None
 
 
 def extract_slide(
@@ -52,7 +38,7 @@ def extract_slide(
     features, tissue_file = folder / "features" / f"{name}.h5", folder / "tissue" / f"{name}.geojson"
     if is_finished(features, settings=_identity(settings, encoder, tissue_file)):
         return False
-    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective) as slide:
+    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader) as slide:
         tissue = tissue_of(slide, folder, method=settings.tissue_method)
         grid = tile(
             slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asmil.encoders import create_encoder
-from asmil.encoders._embed import FP16_MAX, Encoder
+from asmil.encoders._protocol import FP16_MAX, Encoder
 from asmil.testing._report import CheckReport, ContractError, run_checks
 
 ANY_SIZE_PX = (16, 33, 50, 224)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.encoders import EncoderCard, create_encoder, embed
+from asmil.encoders import EncoderCard, create_encoder
 from asmil.errors import EncoderError
+from asmil.extraction import embed
 from asmil.slides import open_slide
 from asmil.tiles.grid import TileGrid
 

@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from asmil.encoders import create_encoder, is_finished, write_features
+from asmil.encoders import create_encoder
 from asmil.errors import FeatureError
+from asmil.extraction import is_finished, write_features
 from asmil.tiles.grid import TileGrid
 
 SETTINGS = {"mpp": 0.5, "tile_px": 32, "min_tissue": 0.5}

@@ -1,0 +1,23 @@
+"""Extraction: slides become feature files, in one stream of tiles."""
+
+from typing import TYPE_CHECKING, Any
+
+from asmil._lazy import load
+
+if TYPE_CHECKING:
+    from asmil.extraction.embedding import embed as embed
+    from asmil.extraction.feature_file import is_finished as is_finished
+    from asmil.extraction.feature_file import write_features as write_features
+    from asmil.extraction.pipeline import extract_slide as extract_slide
+    from asmil.extraction.pipeline import tissue_of as tissue_of
+    from asmil.extraction.settings import ExtractSettings as ExtractSettings
+
+_HOMES = {
+    "ExtractSettings": "settings", "embed": "embedding", "extract_slide": "pipeline", "is_finished": "feature_file",
+    "tissue_of": "pipeline", "write_features": "feature_file",
+}  # fmt: skip
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    return load(__name__, _HOMES, name)
