@@ -6,15 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from asmil.encoders import Encoder
 from asmil.extraction.embedding import embed
 from asmil.extraction.feature_file import is_finished, write_features
 from asmil.extraction.settings import ExtractSettings
-from asmil.files import safe_name, write_json, written_beside
-from asmil.slides import Slide, open_slide
-from asmil.tiles import Tissue, find_tissue, tile
+from asmil.extraction.tissue import tissue_of
+from asmil.files import safe_name
+from asmil.slides import open_slide
+from asmil.tiles import tile
 
 
 def extract_slide(
@@ -48,26 +47,6 @@ def extract_slide(
         identity = _identity(settings, encoder, tissue_file)
         write_features(features, vectors, grid, encoder=encoder, slide=slide, extra={"settings": identity})
     return True
-
-
-def tissue_of(slide: Slide, folder: Path, *, method: str) -> Tissue:
-    """The tissue of a slide: read from `folder/tissue` where it is (perhaps edited), else found and saved there, with
-    a thumbnail.
-
-    Raises:
-        TissueError: a tissue file that is not readable.
-    """
-    name = safe_name(slide.name)
-    path = folder / "tissue" / f"{name}.geojson"
-    if path.exists():
-        return Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
-    thumbnail = folder / "thumbnails" / f"{name}.jpg"
-    with written_beside(thumbnail) as partial:
-        Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
-    write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})
-    tissue = find_tissue(slide, method=method)
-    tissue.save(path)
-    return tissue
 
 
 def _identity(settings: ExtractSettings, encoder: Encoder, tissue_file: Path) -> dict[str, Any]:

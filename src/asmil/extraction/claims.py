@@ -1,0 +1,219 @@
+"""Claims on slides by lock files, so that processes and machines share one folder and survive each other's death."""
+
+import json
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from asmil.files import safe_name
+
+FOLDER = ".claims"
+HEARTBEAT_SECONDS = 15.0
+STALE_SECONDS = 180.0
+"""A claim of another machine counts as dead when nothing was heard of it for so long."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a claim: a process, by its number and start (a number is given again), on a machine since its boot.
+
+    `token` names this one claim; `deaths` is how many processes died over it before.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    started: str
+    token: str
+    deaths: int = 0
+
+
+class Claim:
+    """A slide that is ours until `release`; `deaths` is how many processes died over it before."""
+
+    def __init__(self, path: Path, owner: Owner, on_release: Callable[["Claim"], None]):
+        self.path, self._owner, self._on_release = path, owner, on_release
+        self.deaths = owner.deaths
+
+    def release(self) -> None:
+        """Let go; of a claim that somebody took over meanwhile nothing is removed."""
+        self._on_release(self)
+        if _read(self.path) == self._owner:
+            with suppress(FileNotFoundError):
+                self.path.unlink()
+
+    def beat(self) -> None:
+        """Tell other machines that we live, by the time of the file."""
+        with suppress(OSError):
+            if _read(self.path) == self._owner:
+                os.utime(self.path)
+
+
+class Claims:
+    """The claims in an output folder, `.claims/<slide>.lock` each.
+
+    A lock appears whole, by one atomic step (a hard link; exclusive creation where there are none), also on NFS. A dead
+    owner is one whose process is gone from this machine, or of whom another machine heard nothing for
+    `STALE_SECONDS`. Who wants its lock must first claim the right to replace it, a lock named by the dead one's token:
+    so only one does, and whoever dies while replacing is replaced in the same way. `close` ends the heartbeat.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder) / FOLDER
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._held: set[Claim] = set()
+        self._stop = threading.Event()
+        threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
+
+    def take(self, slide: str) -> Claim | None:
+        """Claim a slide that nobody claimed; None where somebody has, dead or alive."""
+        return self._take(self._path(slide))
+
+    def take_over(self, slide: str) -> Claim | None:
+        """Claim a slide that nobody claimed or whose owner is dead; None where one lives."""
+        return self._take_over(self._path(slide))
+
+    def left_behind(self) -> list[str]:
+        """Slides whose owner is dead."""
+        locks = [path for path in self.folder.glob("[!.]*.lock") if _dead(path, now=self._now) is not None]
+        return sorted(path.name.removesuffix(".lock") for path in locks)
+
+    def close(self) -> None:
+        """Release what is held and end the heartbeat."""
+        self._stop.set()
+        for claim in list(self._held):
+            claim.release()
+
+    def __enter__(self) -> "Claims":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, slide: str) -> Path:
+        return self.folder / f"{safe_name(slide)}.lock"
+
+    def _take(self, path: Path) -> Claim | None:
+        owner = _self()
+        return self._hold(path, owner) if _create(path, owner) else None
+
+    def _take_over(self, path: Path) -> Claim | None:
+        claim = self._take(path)
+        if claim is not None:
+            return claim
+        dead = _dead(path, now=self._now)
+        right = self._take_over(path.with_name(f"{path.name}.{dead.token}")) if dead else None
+        if dead is None or right is None:
+            return None
+        try:
+            if _read(path) != dead:
+                return None
+            owner = replace(_self(), deaths=dead.deaths + 1)
+            _beside(path, owner).replace(path)
+            return self._hold(path, owner)
+        finally:
+            right.release()
+
+    def _hold(self, path: Path, owner: Owner) -> Claim:
+        claim = Claim(path, owner, self._held.discard)
+        self._held.add(claim)
+        return claim
+
+    def _now(self) -> float:
+        """The time by the clock of the file system: those of machines differ."""
+        probe = self.folder / f".now.{secrets.token_hex(6)}"
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+        return now
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            for claim in list(self._held):
+                claim.beat()
+
+
+def _create(path: Path, owner: Owner) -> bool:
+    partial = _beside(path, owner)
+    try:
+        os.link(partial, path)
+        return True
+    except FileExistsError:
+        return os.stat(partial).st_nlink > 1  # a server's answer may be lost and the request be sent again
+    except OSError:  # a file system without hard links
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w") as file:
+            file.write(_text(owner))
+        return True
+    finally:
+        partial.unlink()
+
+
+def _beside(path: Path, owner: Owner) -> Path:
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    partial.write_text(_text(owner))
+    return partial
+
+
+def _text(owner: Owner) -> str:
+    return json.dumps(asdict(owner))
+
+
+_UNREADABLE = Owner(host="", machine="", pid=0, started="", token="unreadable")
+
+
+def _read(path: Path) -> Owner | None:
+    """Who holds it; None where nobody does."""
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        return _UNREADABLE
+
+
+def _dead(path: Path, *, now: Callable[[], float]) -> Owner | None:
+    """The owner of a lock if it is dead, else None."""
+    owner = _read(path)
+    if owner is None:
+        return None
+    if owner.machine and owner.machine == _machine():
+        return owner if _started(owner.pid) != owner.started else None
+    try:
+        silent = now() - path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return owner if silent > STALE_SECONDS else None
+
+
+def _self() -> Owner:
+    pid = os.getpid()
+    return Owner(platform.node(), _machine(), pid, _started(pid), secrets.token_hex(6))
+
+
+@cache
+def _machine() -> str:
+    """What process numbers are unique in: a machine since its boot, a container; empty where this cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine was started, in ticks since boot; empty if it is dead or cannot be looked at."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,159 @@
+"""What became of every slide, kept beside the features: a record for each, and one table of all."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.extraction.duplicates import content_hash, find_duplicates
+from asmil.files import safe_name, write_json, write_text
+
+if TYPE_CHECKING:
+    from asmil.extraction.pipeline import SlideResult
+    from asmil.extraction.settings import ExtractSettings
+
+FOLDER, TABLE, DUPLICATES = ".state", "state.csv", "duplicates.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A slide in a store: what became of it, when, by whom, and the `key` of all that decided it."""
+
+    slide: str
+    file: str
+    result: str
+    stage: str
+    reason: str
+    tiles: int
+    seconds: float
+    waiting: float
+    reader: str
+    store: str
+    host: str
+    when: str
+    content: str
+    key: str
+
+
+COLUMNS = (*[field.name for field in fields(Record) if field.name != "key"], "same_as")
+
+
+class Ledger:
+    """The records of the slides in the stores of one pass: `.state/<store>/<slide>.json`.
+
+    Whoever holds the claim on a slide writes its records, so there is one writer. What was noted `since` (file time)
+    counts as settled by this call, whichever process did it; skipped slides are settled until something that decided
+    it (settings, slide file, tissue file) changes.
+    """
+
+    def __init__(self, folder: str | Path, stores: Sequence[str], *, since: float):
+        self.folder, self.stores, self._since = Path(folder), tuple(stores), since
+
+    def settled(self, path: Path, settings: "ExtractSettings") -> Record | None:
+        """What is known of a slide that needs no work in this call, else None."""
+        records = [_read(self._place(path, store)) for store in self.stores]
+        known = [record for record in records if record is not None]
+        if len(known) < len(records) or {record.key for record in known} != {self._key(path, settings)}:
+            return None
+        recent = all(self._place(path, store).stat().st_mtime >= self._since for store in self.stores)
+        return known[0] if recent or all(record.result == "skipped" for record in known) else None
+
+    def note(self, path: Path, result: "SlideResult", *, settings: "ExtractSettings", stage: str = "extract") -> Record:
+        """Write down what became of a slide, and return it; of a kept one the older record tells more and stays."""
+        key, noted = self._key(path, settings), []
+        for store in self.stores:
+            place = self._place(path, store)
+            before = _read(place)
+            if result.result == "kept" and before is not None and (before.key, before.result) in _done(key):
+                os.utime(place)
+                noted.append(replace(before, result="kept"))
+                continue
+            same = before is not None and before.key == key and before.content
+            record = Record(
+                slide=path.stem, file=str(path), result=result.result, stage=stage, reason=result.reason,
+                tiles=result.tiles, seconds=round(result.seconds, 3), waiting=round(result.waiting, 3),
+                reader=result.reader, store=store, host=platform.node(), key=key,
+                when=datetime.now(UTC).isoformat(timespec="seconds"),
+                content=before.content if before is not None and same else _content(path),
+            )  # fmt: skip
+            write_json(place, asdict(record))
+            noted.append(record)
+        return noted[0]
+
+    def _place(self, path: Path, store: str) -> Path:
+        return self.folder / FOLDER / store / f"{safe_name(path.stem)}.json"
+
+    def _key(self, path: Path, settings: "ExtractSettings") -> str:
+        """Changes with the settings of the slide, its file, and an edit of its tissue."""
+        tissue = self.folder / "tissue" / f"{safe_name(path.stem)}.geojson"
+        try:
+            facts: Any = (path.stat().st_size, path.stat().st_mtime_ns)
+        except OSError:
+            facts = None
+        outlines = tissue.read_bytes() if tissue.exists() else b""
+        text = json.dumps([asdict(settings), facts, hashlib.sha256(outlines).hexdigest()], default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def start_time(folder: str | Path) -> float:
+    """Now, by the clock of the folder's file system: the `since` of a call."""
+    probe = Path(folder) / FOLDER / f".now.{secrets.token_hex(6)}"
+    probe.parent.mkdir(parents=True, exist_ok=True)
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink()
+    return now
+
+
+def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Find slides of equal content, write them down for the table, and return the groups."""
+    groups = find_duplicates(paths)
+    names = {other.stem: group[0].stem for group in groups for other in group[1:]}
+    write_json(Path(folder) / FOLDER / DUPLICATES, names)
+    return groups
+
+
+def read_records(folder: str | Path) -> list[Record]:
+    """All records under a folder, by slide and store."""
+    found = [_read(path) for path in (Path(folder) / FOLDER).glob("*/[!.]*.json")]
+    return sorted((record for record in found if record is not None), key=lambda record: (record.slide, record.store))
+
+
+def write_table(folder: str | Path) -> Path:
+    """Assemble `state.csv` from the records: a row for each slide in each store, and which slide it equals."""
+    folder, text = Path(folder), io.StringIO()
+    same_as: dict[str, str] = {}
+    with suppress(OSError, ValueError):
+        same_as = json.loads((folder / FOLDER / DUPLICATES).read_text(encoding="utf-8"))
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) | {"same_as": same_as.get(record.slide, "")} for record in read_records(folder))
+    write_text(folder / TABLE, text.getvalue())
+    return folder / TABLE
+
+
+def _done(key: str) -> tuple[tuple[str, str], ...]:
+    return (key, "ok"), (key, "kept")
+
+
+def _content(path: Path) -> str:
+    try:
+        return content_hash(path)
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # absent, or of another version of asmil
+        return None
