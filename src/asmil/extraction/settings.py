@@ -1,6 +1,14 @@
-"""What decides the features of a slide, beside the slide and the encoder."""
+"""What decides the features of a slide, and the name of the folder that holds features of one kind."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from asmil.files import safe_name
+
+if TYPE_CHECKING:
+    from asmil.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -20,3 +28,24 @@ class ExtractSettings:
     objective: float | None = None
     reader: str | None = None
     exclude: tuple[str, ...] = ()
+
+
+STORE_FIELDS = ("mpp", "tile_px", "overlap_px", "min_tissue")
+"""Settings that are one for all slides of a store; the others may differ by slide and are kept in each file."""
+
+
+def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, Any]:
+    """What all feature files of a store have in common: the tiles and the encoder with its weights."""
+    values = asdict(settings)
+    common = {name: values[name] for name in STORE_FIELDS}
+    return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, **common}
+
+
+def store_name(settings: ExtractSettings, encoder: "Encoder") -> str:
+    """The folder of a store: what a person tells stores apart by, and six digits of everything.
+
+    Example: `resnet50_256px_0.5mpp_1a2b3c`.
+    """
+    identity = json.dumps(store_identity(settings, encoder), sort_keys=True)
+    digits = hashlib.sha256(identity.encode()).hexdigest()[:6]
+    return safe_name(f"{encoder.card.name}_{settings.tile_px}px_{settings.mpp:g}mpp_{digits}")
