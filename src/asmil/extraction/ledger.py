@@ -58,17 +58,22 @@ class Ledger:
     def __init__(self, folder: str | Path, stores: Sequence[str], *, since: float):
         self.folder, self.stores, self._since = Path(folder), tuple(stores), since
 
-    def settled(self, path: Path, settings: "ExtractSettings") -> Record | None:
-        """What is known of a slide that needs no work in this call, else None."""
+    def settled(self, path: Path, settings: "ExtractSettings") -> tuple[Record, ...]:
+        """The records, by store, of a slide that needs no work in this call; else nothing."""
         records = [_read(self._place(path, store)) for store in self.stores]
         known = [record for record in records if record is not None]
         if len(known) < len(records) or {record.key for record in known} != {self._key(path, settings)}:
-            return None
+            return ()
         recent = all(self._place(path, store).stat().st_mtime >= self._since for store in self.stores)
-        return known[0] if recent or all(record.result == "skipped" for record in known) else None
+        return tuple(known) if recent or all(record.result == "skipped" for record in known) else ()
 
-    def note(self, path: Path, result: "SlideResult", *, settings: "ExtractSettings", stage: str = "extract") -> Record:
-        """Write down what became of a slide, and return it; of a kept one the older record tells more and stays."""
+    def note(
+        self, path: Path, result: "SlideResult", *, settings: "ExtractSettings", stage: str = "extract"
+    ) -> tuple[Record, ...]:
+        """Write down what became of a slide, for each store, and return it.
+
+        Of a kept slide the older record tells more, and stays.
+        """
         key, noted = self._key(path, settings), []
         for store in self.stores:
             place = self._place(path, store)
@@ -87,7 +92,7 @@ class Ledger:
             )  # fmt: skip
             write_json(place, asdict(record))
             noted.append(record)
-        return noted[0]
+        return tuple(noted)
 
     def _place(self, path: Path, store: str) -> Path:
         return self.folder / FOLDER / store / f"{safe_name(path.stem)}.json"

@@ -1,0 +1,196 @@
+"""Tasks in several processes, here or on a Ray cluster; a task whose process dies is done again."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import connection, get_context, parent_process
+from typing import Any, Literal, Protocol
+
+from asmil.errors import RunError
+
+STOP_SECONDS = 30.0
+Engine = Literal["local", "ray"]
+Kind = Literal["event", "done", "error", "died"]
+Function = Callable[[Any], Iterator[Any]]
+"""A task's work: a module-level generator function; what it yields is sent back as it comes."""
+
+
+class Pool(Protocol):
+    """What an engine offers."""
+
+    def start(self, index: int, task: Any) -> None:
+        """Begin a task."""
+
+    def wait(self) -> list[tuple[int, Kind, Any]]:
+        """What happened since: of which task, what kind, and the event or the exception."""
+
+    def close(self) -> None:
+        """Stop whatever is still at work."""
+
+
+def run_tasks(
+    function: Function,
+    tasks: Sequence[Any],
+    *,
+    engine: Engine = "local",
+    workers: int = 1,
+    gpus: int = 0,
+    tries: int = 2,
+) -> Iterator[tuple[int, Any]]:
+    """Yield (index of the task, event) for everything that `function(task)` yields, as it comes.
+
+    What a task raises is yielded as an exception and ends that task only. So does `WorkerDied`, of a task whose
+    process died `tries` times without an event between. `gpus` (0 or 1) is what each worker reserves on Ray.
+
+    Raises:
+        RunError: there is no such engine here, or the cluster lacks what the workers need.
+    """
+    pool = _open(engine, function, workers=workers, gpus=gpus)
+    waiting, running = deque(range(len(tasks))), set[int]()
+    deaths: Counter[int] = Counter()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                running.add(waiting[0])
+                pool.start(waiting[0], tasks[waiting[0]])
+                waiting.popleft()
+            for index, kind, value in pool.wait():
+                if kind == "event":
+                    deaths[index] = 0
+                    yield index, value
+                    continue
+                running.discard(index)
+                if kind == "error":
+                    yield index, value
+                elif kind == "died":
+                    deaths[index] += 1
+                    if deaths[index] < tries:
+                        waiting.append(index)
+                    else:
+                        yield index, _died(deaths[index])
+    finally:
+        pool.close()
+
+
+def _open(engine: Engine, function: Function, *, workers: int, gpus: int) -> Pool:
+    if engine == "ray":
+        from asmil.extraction._ray import RayPool
+
+        return RayPool(function, workers=workers, gpus=gpus)
+    if engine != "local":
+        raise RunError(f"there is no engine {engine!r}", fix="use local or ray")
+    return _LocalPool(function)
+
+
+class WorkerDied(RunError):
+    """The process of a task died as often as it was tried."""
+
+
+def _died(times: int) -> WorkerDied:
+    return WorkerDied(
+        f"the process died {times} times",
+        found="killed, out of memory, or a fault in a library",
+        fix="run the same command again, with fewer workers: what is finished is kept",
+    )
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM (a scheduler's, or of the process that started us) end this process in order: claims are released."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+class _LocalPool:
+    """Processes of this machine; each keeps what it has loaded for its next task.
+
+    Each has a pipe of its own: a queue shared by all would be left locked by one that is killed while writing.
+    """
+
+    def __init__(self, function: Function):
+        self._function = function
+        self._context = get_context("spawn")  # forking after torch has started threads can dead-lock
+        self._processes: dict[Any, Any] = {}  # by their pipes
+        self._tasks: dict[Any, int] = {}  # pipes of those at work
+
+    def start(self, index: int, task: Any) -> None:
+        idle = [pipe for pipe in self._processes if pipe not in self._tasks]
+        pipe = idle[0] if idle else self._new_process()
+        self._tasks[pipe] = index
+        with suppress(OSError):  # of a process that died meanwhile `wait` will tell
+            pipe.send(task)
+
+    def wait(self) -> list[tuple[int, Kind, Any]]:
+        happened: list[tuple[int, Kind, Any]] = []
+        ready: list[Any] = connection.wait(list(self._tasks))
+        for pipe in ready:
+            index = self._tasks[pipe]
+            try:
+                kind, value, trace = pipe.recv()
+            except (EOFError, OSError):
+                kind, value, trace = "died", None, ""
+                self._processes.pop(pipe).join()
+            if kind == "error":
+                value.add_note(trace)
+            if kind != "event":
+                del self._tasks[pipe]
+            happened.append((index, kind, value))
+        return happened
+
+    def close(self) -> None:
+        for pipe, process in self._processes.items():
+            if pipe in self._tasks:
+                process.terminate()
+            pipe.close()  # which ends an idle one
+        for process in self._processes.values():
+            process.join(timeout=STOP_SECONDS)
+            process.kill()
+
+    def _new_process(self) -> Any:
+        pipe, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
+        process.start()
+        theirs.close()  # so that its death is the end of the pipe
+        self._processes[pipe] = process
+        return pipe
+
+
+def _serve(pipe: Any, function: Function) -> None:
+    """Do the tasks that come through a pipe until it is closed."""
+    _follow_parent()
+    exit_on_sigterm()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all: the process that started us says when to stop
+    with suppress(EOFError, OSError):
+        while True:
+            task = pipe.recv()
+            try:
+                for event in function(task):
+                    pipe.send(("event", event, ""))
+                pipe.send(("done", None, ""))
+            except Exception as error:  # noqa: BLE001  it is told, and raised or noted where the task came from
+                pipe.send(("error", sendable(error), traceback.format_exc()))
+
+
+def sendable(error: BaseException) -> BaseException:
+    """The error, or a `RunError` of its text where another process could not read it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001  whatever its own code raises
+        return RunError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # nobody is left to take the results
+
+    threading.Thread(target=follow, daemon=True).start()

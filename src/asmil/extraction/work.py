@@ -1,0 +1,263 @@
+"""Workers: each claims slides, extracts them and notes what became of each, until every slide is settled."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
+from asmil.extraction.engines import Engine, WorkerDied, run_tasks
+from asmil.extraction.ledger import Ledger, Record, write_table
+from asmil.extraction.settings import ExtractSettings
+from asmil.files import safe_name
+
+if TYPE_CHECKING:
+    from asmil.encoders import Encoder
+
+POLL_SECONDS = 0.3
+TABLE_EVERY_SECONDS = 60.0
+MOST_DEATHS = 3
+"""A slide over which so many processes died is named as failed: the last of them had nothing else in hand."""
+
+Settled = tuple[Record, ...]
+"""What became of a slide: its record in the store of each encoder."""
+Progress = Callable[[int, float], None]
+"""Told the tiles of each batch, and the seconds the encoder waited for their pixels."""
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder as plain values, to be made by the process that uses it."""
+
+    name: str
+    weights: Path | None = None
+    precision: str | None = None
+    stain: str = "none"
+    stain_target: Path | None = None
+
+    def create(self, device: str) -> "Encoder":
+        """Load it.
+
+        Raises:
+            EncoderError: as `create_encoder`.
+        """
+        from asmil.encoders import create_encoder
+
+        encoder = create_encoder(self.name, device=device, weights=self.weights, precision=self.precision)
+        if self.stain == "none":
+            return encoder
+        from asmil.encoders import with_stain
+
+        return with_stain(encoder, self.stain, target=self.stain_target)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Slides to extract into a folder, as plain values: what every worker gets.
+
+    `own_settings` are fields of `settings` by slide. `since` is the start of the call (`start_time`): what was noted
+    later, by any worker, is not done again. `threads` limits torch; None leaves it alone.
+    """
+
+    slides: tuple[Path, ...]
+    folder: Path
+    encoders: tuple[EncoderChoice, ...]
+    settings: ExtractSettings
+    since: float
+    own_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batch_size: int = 256
+    device: str = "cpu"
+    threads: int | None = None
+
+    def settings_of(self, path: Path) -> ExtractSettings:
+        """The settings of one slide."""
+        return replace(self.settings, **self.own_settings.get(path.stem, {}))
+
+
+def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
+    """Settle every slide of the job, sharing them with whoever works in the same folder; each is told once.
+
+    Slides that nobody claimed come first, in one stream. Then those are seen to that others had claimed: what they
+    settled is told, and what they left behind when they died is done again, one by one, so that a slide that ends its
+    process is found out and named.
+
+    Raises:
+        AsmilError: an encoder cannot be loaded. Whatever else is not about one slide is raised too; the claims are
+            released.
+    """
+    from asmil.extraction.settings import store_name
+
+    if job.threads is not None:
+        import torch
+
+        torch.set_num_threads(job.threads)
+    encoders = [choice.create(job.device) for choice in job.encoders]
+    stores = [store_name(job.settings, encoder) for encoder in encoders]
+    ledger = Ledger(job.folder, stores, since=job.since)
+    with Claims(job.folder) as claims:
+        worker = _Worker(job, encoders, ledger=ledger, claims=claims, progress=progress)
+        yield from worker.stream(job.slides, take=claims.take)
+        while worker.taken:
+            waiting = worker.taken.copy()
+            worker.taken.clear()
+            for path in waiting:
+                yield from worker.stream([path], take=claims.take_over)
+            if len(worker.taken) == len(waiting):
+                time.sleep(POLL_SECONDS)
+        worker.tidy()
+    write_table(job.folder)
+
+
+def extract_folder(
+    job: Work, *, engine: Engine = "local", workers: int = 1, progress: Progress | None = None
+) -> Iterator[Settled]:
+    """Settle every slide of the job by so many workers: processes here, or tasks of a Ray cluster.
+
+    One local worker is this process. Several share the slides by their claims; one that dies is started again. On
+    CUDA each has a GPU: here by turns, on Ray as the cluster lends them.
+
+    Raises:
+        RunError: a worker cannot be kept alive, or the engine is not there.
+        AsmilError: as `work`.
+    """
+    if engine == "local" and workers == 1:
+        yield from work(job, progress=progress)
+        return
+    told, dead = set[str](), None
+    on_gpu = job.device.startswith("cuda")
+    for _, event in run_tasks(
+        work, _jobs(job, engine, workers), engine=engine, workers=workers, gpus=int(on_gpu), tries=MOST_DEATHS + 2
+    ):
+        if isinstance(event, WorkerDied):
+            dead = event  # the others may still do it all
+        elif isinstance(event, BaseException):
+            raise event
+        elif event[0].slide not in told:  # every worker tells of every slide
+            told.add(event[0].slide)
+            if progress is not None:
+                progress(event[0].tiles if event[0].result == "ok" else 0, event[0].waiting)
+            yield event
+    if dead is not None and len(told) < len(job.slides):
+        raise dead
+    write_table(job.folder)
+
+
+def _jobs(job: Work, engine: Engine, workers: int) -> list[Work]:
+    if not job.device.startswith("cuda"):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return [replace(job, threads=max(1, cores // workers))] * workers
+    if engine == "ray" or job.device != "cuda":
+        return [job] * workers
+    import torch
+
+    return [replace(job, device=f"cuda:{i % torch.cuda.device_count()}") for i in range(workers)]
+
+
+class _Worker:
+    """A worker's claims in hand, and the slides that others have claimed (`taken`)."""
+
+    def __init__(
+        self,
+        job: Work,
+        encoders: list["Encoder"],
+        *,
+        ledger: Ledger,
+        claims: Claims,
+        progress: Progress | None,
+    ):
+        self.taken: list[Path] = []
+        self._job, self._encoders, self._progress = job, encoders, progress
+        self._ledger, self._claims = ledger, claims
+        self._in_hand: deque[tuple[Path, Claim]] = deque()
+        self._told: deque[Settled] = deque()
+        self._next_table = time.monotonic() + TABLE_EVERY_SECONDS
+
+    def stream(self, paths: Iterable[Path], *, take: Callable[[str], Claim | None]) -> Iterator[Settled]:
+        """Extract the slides that can be claimed, in one stream, and tell what was settled before."""
+        from asmil.extraction.pipeline import extract_slides
+
+        results = extract_slides(
+            self._claimed(paths, take), self._job.folder, encoders=self._encoders,
+            settings=self._job.settings_of, batch_size=self._job.batch_size, progress=self._progress,
+        )  # fmt: skip
+        for result in results:
+            path, claim = self._in_hand.popleft()
+            settled = self._ledger.note(path, result, settings=self._job.settings_of(path))
+            claim.release()
+            yield settled
+            yield from self._tell()
+            self._write_table()
+        yield from self._tell()
+
+    def tidy(self) -> None:
+        """Remove what dead processes left: locks of settled slides, and partial files too old to be in work."""
+        slides = {safe_name(path.stem) for path in self._job.slides}
+        for name in slides.intersection(self._claims.left_behind()):
+            claim = self._claims.take_over(name)
+            if claim is not None:
+                _sweep(self._job.folder, name)
+                claim.release()
+        _sweep(self._job.folder, None, older_than=time.time() - STALE_SECONDS)
+
+    def _claimed(self, paths: Iterable[Path], take: Callable[[str], Claim | None]) -> Iterator[Path]:
+        for path in paths:
+            if self._is_settled(path):
+                continue
+            claim = take(safe_name(path.stem))
+            if claim is None:
+                self.taken.append(path)
+            elif self._is_settled(path):  # between the look and the claim
+                claim.release()
+            elif claim.deaths >= MOST_DEATHS:
+                self._give_up(path, claim)
+            else:
+                if claim.deaths:
+                    _sweep(self._job.folder, safe_name(path.stem))
+                self._in_hand.append((path, claim))
+                yield path
+
+    def _is_settled(self, path: Path) -> bool:
+        settled = self._ledger.settled(path, self._job.settings_of(path))
+        if settled:
+            self._told.append(settled)
+        return bool(settled)
+
+    def _give_up(self, path: Path, claim: Claim) -> None:
+        from asmil.extraction.pipeline import SlideResult
+
+        reason = (
+            f"the process died {claim.deaths} times over this slide (killed, out of memory, or a fault in the library "
+            "that decodes it). To fix: try another --reader, or fewer workers, and run the same command again"
+        )
+        result = SlideResult(name=path.stem, path=path, result="failed", reason=reason)
+        settings = self._job.settings_of(path)
+        self._told.append(self._ledger.note(path, result, settings=settings, stage="process"))
+        _sweep(self._job.folder, safe_name(path.stem))
+        claim.release()
+
+    def _tell(self) -> Iterator[Settled]:
+        while self._told:
+            yield self._told.popleft()
+
+    def _write_table(self) -> None:
+        if time.monotonic() < self._next_table:
+            return
+        started = time.monotonic()
+        write_table(self._job.folder)
+        now = time.monotonic()  # with very many slides less often: a twentieth of the time at most
+        self._next_table = now + max(TABLE_EVERY_SECONDS, 20 * (now - started))
+
+
+def _sweep(folder: Path, name: str | None, *, older_than: float = float("inf")) -> None:
+    """Delete the partial files of a slide, or of all, where nobody works on them any more."""
+    for place in (".state/*", "features/*", "tissue", "thumbnails", ".claims"):
+        for parent in folder.glob(place):
+            for file in parent.glob(".*.partial*"):
+                with suppress(FileNotFoundError):
+                    ours = name is None or file.name.startswith(f".{name}.")
+                    if ours and file.stat().st_mtime < older_than:
+                        file.unlink()

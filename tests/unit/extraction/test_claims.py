@@ -1,0 +1,143 @@
+"""Claims: one owner at a time, the dead are replaced, and nothing is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from asmil.extraction import claims as module
+from asmil.extraction.claims import Claims
+
+HOLD = """
+import sys, time
+from asmil.extraction.claims import Claims
+claims = Claims(sys.argv[1])
+print(claims.take_over(sys.argv[2]).deaths, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def claims(tmp_path):
+    with Claims(tmp_path) as own:
+        yield own
+
+
+def die_holding(folder, slide) -> int:
+    """Let a process claim a slide and kill it; the deaths over that slide before."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, folder, slide], stdout=subprocess.PIPE, text=True)
+    deaths = int(process.stdout.readline())
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return deaths
+
+
+def locks(folder) -> list[str]:
+    return sorted(path.name for path in (folder / ".claims").iterdir())
+
+
+def test_a_claimed_slide_is_nobody_elses_until_it_is_released(claims, tmp_path):
+    with Claims(tmp_path) as others:
+        own = claims.take("a")
+        assert locks(tmp_path) == ["a.lock"]
+        assert others.take("a") is None
+        assert others.take_over("a") is None
+        assert others.take("b").deaths == 0
+        own.release()
+        assert others.take("a") is not None
+    assert locks(tmp_path) == []
+
+
+def test_the_dead_are_replaced_and_counted(claims, tmp_path):
+    assert die_holding(tmp_path, "a") == 0
+    assert claims.take("a") is None
+    assert claims.left_behind() == ["a"]
+    assert die_holding(tmp_path, "a") == 1
+    own = claims.take_over("a")
+    assert own.deaths == 2
+    assert claims.left_behind() == []
+    own.release()
+    assert locks(tmp_path) == []
+
+
+def test_a_number_that_was_given_again_is_another_process(claims, monkeypatch):
+    stranger = replace(module._self(), started="1", token="other")  # our number, another start
+    (claims.folder / "a.lock").write_text(module._text(stranger))
+    assert claims.take_over("a") is not None
+
+
+@pytest.mark.parametrize("content", ["", "no json", None])
+def test_a_silent_machine_is_dead_after_a_while_and_not_before(claims, content):
+    elsewhere = replace(module._self(), machine="another", token="other")
+    lock = claims.folder / "a.lock"
+    lock.write_text(module._text(elsewhere) if content is None else content)
+    assert claims.take_over("a") is None
+    before = time.time() - module.STALE_SECONDS
+    os.utime(lock, (before + 30, before + 30))
+    assert claims.take_over("a") is None
+    os.utime(lock, (before - 5, before - 5))
+    assert claims.take_over("a").deaths == 1
+
+
+def test_a_living_owner_is_heard_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
+    with Claims(tmp_path) as claims:
+        lock = claims.take("a").path
+        os.utime(lock, (1, 1))
+        deadline = time.monotonic() + 10
+        while lock.stat().st_mtime < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert lock.stat().st_mtime > 2
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_many_that_want_it_at_once_one_gets_it(tmp_path, monkeypatch, links):
+    """Fresh and left behind; with hard links and on a file system without them."""
+
+    def no_links(*_):
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    dead = replace(module._self(), started="1")
+    many = [Claims(tmp_path) for _ in range(8)]
+    for number in range(25):
+        slide, gate = f"s{number}", threading.Barrier(len(many))
+        if number % 2:
+            (many[0].folder / f"{slide}.lock").write_text(module._text(replace(dead, token=f"dead{number}")))
+
+        def want(own, slide=slide, gate=gate):
+            gate.wait()
+            return own.take_over(slide)
+
+        with ThreadPoolExecutor(len(many)) as pool:
+            got = [claim for claim in pool.map(want, many) if claim is not None]
+        assert len(got) == 1
+        assert got[0].deaths == number % 2
+    for own in many:
+        own.close()
+    assert locks(tmp_path) == []
+
+
+def test_who_dies_while_taking_over_is_taken_over(claims):
+    dead = replace(module._self(), started="1", token="first")
+    (claims.folder / "a.lock").write_text(module._text(dead))
+    (claims.folder / "a.lock.first").write_text(module._text(replace(dead, token="second")))
+    own = claims.take_over("a")
+    assert own is not None
+    own.release()
+    assert list(claims.folder.iterdir()) == []
+
+
+def test_a_claim_that_was_taken_over_is_not_released_by_its_first_owner(claims):
+    own = claims.take("a")
+    own.path.write_text(module._text(replace(module._self(), token="other")))
+    own.release()
+    assert own.path.exists()
+    own.path.unlink()

@@ -1,0 +1,84 @@
+"""Engines: every task is done though processes die, and what a task raises ends only that task."""
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from asmil.errors import RunError
+from asmil.extraction.engines import WorkerDied, run_tasks, sendable
+
+ENGINES = [
+    "local",
+    pytest.param(
+        "ray",
+        marks=[
+            pytest.mark.slow,
+            pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
+        ],
+    ),
+]
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """The module of tasks, where other processes find it too."""
+    folder = str(Path(__file__).parent)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", folder)
+    return importlib.import_module("engine_tasks")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_task_is_done_though_a_process_is_killed(tasks, engine, tmp_path):
+    work = [(f"t{i}", 3, str(tmp_path / "died") if i == 1 else "") for i in range(4)]
+    events = list(run_tasks(tasks.count, work, engine=engine, workers=2))
+    assert (tmp_path / "died").exists()
+    for index, (name, n, _) in enumerate(work):
+        seen = [event[:2] for at, event in events if at == index]
+        assert seen[-n:] == [(name, i) for i in range(n)]
+        assert len(seen) == n or index == 1
+    assert os.getpid() not in {event[2] for _, event in events}
+
+
+def test_a_process_is_used_again(tasks):
+    events = list(run_tasks(tasks.count, [("a", 1, ""), ("b", 1, ""), ("c", 1, "")], workers=1))
+    assert [event[0] for _, event in events] == ["a", "b", "c"]
+    assert len({event[2] for _, event in events}) == 1
+
+
+def test_an_error_ends_its_task_only_and_says_where(tasks):
+    events = list(run_tasks(tasks.fail, ["raise", "end"], workers=1))
+    assert [event for _, event in events if isinstance(event, str)] == ["raise", "end"]
+    (error,) = [event for _, event in events if isinstance(event, BaseException)]
+    assert isinstance(error, ValueError)
+    assert "in fail" in "".join(error.__notes__)
+
+
+def test_a_task_that_ends_its_process_is_given_up(tasks):
+    events = list(run_tasks(tasks.die_at_once, ["x"], workers=2, tries=2))
+    assert [type(event) for _, event in events] == [WorkerDied]
+    assert "died 2 times" in str(events[0][1])
+
+
+def test_abandoned_tasks_are_stopped(tasks):
+    running = run_tasks(tasks.count, [("a", 10**9, "")], workers=1)
+    _, (_, _, pid) = next(running)
+    running.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_an_unknown_engine_is_named(tasks):
+    with pytest.raises(RunError, match="'slurm'"):
+        list(run_tasks(tasks.count, [], engine="slurm"))
+
+
+def test_an_error_that_cannot_travel_becomes_its_text():
+    class Local(Exception):
+        pass
+
+    assert str(sendable(Local("what happened"))) == "Local: what happened."
+    assert isinstance(sendable(ValueError("v")), ValueError)
