@@ -13,7 +13,7 @@ from asmil.testing.reader import check_reader
 def example(cmu_slide, tmp_path):
     """A file of each reader's kind."""
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8)).save(tmp_path / "a.png")
-    return {"openslide": cmu_slide, "image": tmp_path / "a.png"}
+    return {"openslide": cmu_slide, "tiff": cmu_slide, "image": tmp_path / "a.png"}
 
 
 @pytest.mark.parametrize("name", SLIDE_READERS.names())

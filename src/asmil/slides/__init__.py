@@ -1,8 +1,20 @@
 """Slides: a file becomes pixels at a known scale."""
 
-from asmil.slides.opening import SLIDE_READERS, open_slide
+from asmil.slides.opening import SLIDE_READERS, list_scenes, open_slide, reader_order
+from asmil.slides.reader import DamagedSlideError, Reader, Scene
 from asmil.slides.region import Level
 from asmil.slides.scan import scan_slides
-from asmil.slides.slide import Reader, Slide
+from asmil.slides.slide import Slide
 
-__all__ = ["SLIDE_READERS", "Level", "Reader", "Slide", "open_slide", "scan_slides"]
+__all__ = [
+    "SLIDE_READERS",
+    "DamagedSlideError",
+    "Level",
+    "Reader",
+    "Scene",
+    "Slide",
+    "list_scenes",
+    "open_slide",
+    "reader_order",
+    "scan_slides",
+]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from asmil.errors import ScaleError, SlideError
 from asmil.registry import FolderRegistry
-from asmil.slides.slide import Reader, Slide
+from asmil.slides.reader import DamagedSlideError, Reader, Scene
+from asmil.slides.slide import Slide, scene_name
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
 SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER")
@@ -21,50 +22,106 @@ _REMEDY = (
 
 
 def open_slide(
-    path: str | Path, *, mpp: float | None = None, objective: float | None = None, reader: str | None = None
+    path: str | Path,
+    *,
+    scene: int | None = None,
+    mpp: float | None = None,
+    objective: float | None = None,
+    reader: str | None = None,
 ) -> Slide:
-    """Open a slide file with the first reader that knows it: OpenSlide, any added reader, then plain images.
+    """Open a slide with the first reader that knows it.
+
+    The order: tiled TIFF decoded natively, OpenSlide, DICOM that OpenSlide refuses, OME-Zarr, cuCIM (if
+    installed), plain images; an added reader stands where its `order` says. `Slide.passed_over` has the reasons.
 
     Args:
-        path: the file.
+        path: the file; a folder for OME-Zarr.
+        scene: which picture of a file of several; the slide is then named `<stem>.scene-<n>`. None: the first,
+            named by the stem, with a `scene_note` where there are others.
         mpp: micrometres per level-0 pixel; overrules the file.
         objective: nominal magnification; decides where the file has no mpp, or one that contradicts it.
         reader: name of the reader, instead of the first that knows the file.
 
     Raises:
-        SlideError: no such file, no reader knows it, or it is damaged.
+        SlideError: no such file or scene, no reader knows it, or it is damaged.
         ScaleError: the mpp is unknown, implausible, contradicts the objective, or differs between x and y.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "a slide is a file, not a folder" if path.is_dir() else "there is no such slide file"
-        raise SlideError(what, found=path, fix="give the path of one file; `scan_slides` lists those in a folder")
-    if path.stat().st_size == 0:
-        raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")
-    name = reader or _find_reader(path)
-    source: Reader = SLIDE_READERS[name](path)
+    name, source, passed_over = _open_source(path, reader=reader)
     try:
+        if scene:
+            source = _other_scene(source, SLIDE_READERS[name], path=path, scene=scene)
         value, origin = _resolve_mpp(source, path=path, mpp=mpp, objective=objective)
-    except ScaleError:
+    except SlideError:
         source.close()
         raise
-    return Slide(path, source, reader=name, mpp=value, mpp_source=origin)
+    return Slide(path, source, reader=name, mpp=value, mpp_source=origin, scene=scene, passed_over=passed_over)
 
 
-def _find_reader(path: Path) -> str:
-    refusals = []
-    for name in sorted(SLIDE_READERS.names(), key=lambda name: (name == "image", name != "openslide")):
+def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
+    """List the pictures a file holds, without those of label and glass; the index is the `scene` of `open_slide`.
+
+    A file of one picture has one scene, named by the stem; each of several is named as its slide would be.
+
+    Raises:
+        SlideError: as `open_slide`.
+    """
+    path = Path(path)
+    _, source, _ = _open_source(path, reader=reader)
+    source.close()
+    found: tuple[Scene, ...] = getattr(source, "scenes", ())
+    if len(found) < 2:
+        return [Scene(path.stem, source.level_sizes[0])]
+    return [Scene(scene_name(path, number), scene.size) for number, scene in enumerate(found)]
+
+
+def reader_order() -> list[str]:
+    """Names of all readers, in the order in which they are tried."""
+    return sorted(SLIDE_READERS.names(), key=lambda name: (getattr(SLIDE_READERS[name], "order", 50), name))
+
+
+def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[str, str]]:
+    """The name of the reader that opens a file, what it opened, and why those before it did not."""
+    if not path.exists():
+        fix = "give the path of one file; `scan_slides` lists those in a folder"
+        raise SlideError("there is no such slide file", found=path, fix=fix)
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        fix = "give the path of one file; `scan_slides` lists those in a folder"
+        raise SlideError("a slide is a file, not a folder (but for *.zarr)", found=path, fix=fix)
+    if path.is_file() and path.stat().st_size == 0:
+        raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")
+    if reader is not None:
+        SLIDE_READERS[reader].detect(path)
+        return reader, SLIDE_READERS[reader](path), {}
+    passed_over: dict[str, str] = {}
+    known: list[SlideError] = []
+    for name in reader_order():
+        detected = False
         try:
             SLIDE_READERS[name].detect(path)
+            detected = True
+            return name, SLIDE_READERS[name](path), passed_over
+        except DamagedSlideError:
+            raise
         except SlideError as error:
-            refusals.append(f"{name}: {error.what}")
-        else:
-            return name
+            passed_over[name] = error.what if error.found is None else f"{error.what}: {error.found}"
+            known += [error] * detected
+    if len(known) == 1:
+        raise known[0]
     raise SlideError(
         f"no reader can open {path}",
-        found="; ".join(refusals),
+        found="; ".join(f"{name}: {reason}" for name, reason in passed_over.items()),
         fix="is the file complete, and a slide? Other formats can be converted to pyramidal TIFF",
     )
+
+
+def _other_scene(source: Reader, reader: type[Reader], *, path: Path, scene: int) -> Reader:
+    """The same file opened at another scene."""
+    count = len(getattr(source, "scenes", ())) or 1
+    if not 0 <= scene < count:
+        raise SlideError(f"{path.name} has no scene {scene}", found=f"{count} scenes", fix="`list_scenes` lists them")
+    source.close()
+    return reader(path, scene=scene)  # type: ignore[call-arg]  # only readers with several scenes take it
 
 
 def _resolve_mpp(source: Reader, *, path: Path, mpp: float | None, objective: float | None) -> tuple[float, str]:

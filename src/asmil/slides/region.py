@@ -17,11 +17,16 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class Level:
-    """One image of the pyramid: `size` (width, height) in its pixels, `downsample` against level 0, `mpp`."""
+    """One image of the pyramid: `size` (width, height) in its pixels, `downsample` against level 0, `mpp`.
+
+    `on_raster`: a read begins at a whole pixel of the level, floor(level-0 position / downsample). Other
+    readers interpolate between pixels where the downsample is no integer.
+    """
 
     size: tuple[int, int]
     downsample: float
     mpp: float
+    on_raster: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,29 +56,42 @@ def plan_region(
 
     A resampled region carries the pixels around the box that the filter needs, so neighbouring tiles join
     without a seam; at the border of the slide it stops there, so white from outside does not bleed in.
+    Pixels that need no resampling lie at most half a pixel of the level beside the box.
     """
-    down = levels[level].downsample
+    down, on_raster = levels[level].downsample, levels[level].on_raster
     x, y, width, height = level0_box
     drift = [abs(side / down - out) for side, out in zip((width, height), out_size, strict=True)]
     same_scale = all(d < min(0.5, NATIVE_TOLERANCE * out) for d, out in zip(drift, out_size, strict=True))
+    if same_scale and on_raster:
+        return Region(level, (_level0(round(x / down), down), _level0(round(y / down), down)), out_size, out_size)
     if same_scale and float(x).is_integer() and float(y).is_integer():
         return Region(level, (int(x), int(y)), out_size, out_size)
     spans = [
-        _span(start, side, down=down, level_px=size, out_px=out)
+        _span(start, side, down=down, on_raster=on_raster, level_px=size, out_px=out)
         for start, side, size, out in zip((x, y), (width, height), levels[level].size, out_size, strict=True)
     ]
     (x0, w, left, right), (y0, h, top, bottom) = spans
     return Region(level, (x0, y0), (w, h), out_size, (left, top, right, bottom))
 
 
-def _span(start: float, side: float, *, down: float, level_px: int, out_px: int) -> tuple[int, int, float, float]:
+def _level0(pixel: int, down: float) -> int:
+    """The first level-0 position within a pixel of a level."""
+    return math.ceil(pixel * down - _EPSILON)
+
+
+def _span(
+    start: float, side: float, *, down: float, on_raster: bool, level_px: int, out_px: int
+) -> tuple[int, int, float, float]:
     """Along one axis: origin in level-0 pixels, length in level pixels, and the box within what is read."""
     low, high = start / down, (start + side) / down
     margin = FILTER_SUPPORT * max(1.0, (high - low) / out_px) + 1
     first = min(math.floor(low + _EPSILON), max(0, math.floor(low - margin)))
     last = max(math.ceil(high - _EPSILON), min(level_px, math.ceil(high + margin)))
-    origin = math.floor(first * down + _EPSILON)
-    exact_first = origin / down  # a level of downsample 4.0003 has few pixels at integer level-0 positions
+    if on_raster:
+        origin, exact_first = _level0(first, down), float(first)
+    else:
+        origin = math.floor(first * down + _EPSILON)
+        exact_first = origin / down  # a level of downsample 4.0003 has few pixels at integer level-0 positions
     length = max(1, math.ceil(last - exact_first - _EPSILON))
     return origin, length, max(0.0, low - exact_first), min(float(length), high - exact_first)
 

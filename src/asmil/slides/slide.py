@@ -1,16 +1,17 @@
 """A slide: pixels at any scale, addressed in level-0 pixels and micrometres per pixel."""
 
 import math
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from asmil.errors import ScaleError, SlideError
-from asmil.slides.region import Block, Level, cut, finish_region, plan_blocks, plan_region
+from asmil.slides._threads import each
+from asmil.slides.reader import Reader, Scene
+from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:
@@ -21,50 +22,43 @@ MAX_READ_PX = 4096 * 4096
 """Pixels of a level decoded at once; a larger read is made of parts, so that memory stays bounded."""
 
 
-class Reader(Protocol):
-    """What a file in `slides/readers/` offers as READER; `asmil.testing.check_reader` checks it.
-
-    `detect` names the format of a file, or raises SlideError with the reason why this reader refuses it.
-    `file_mpp` is what the file says (x, y), believed or not; `bounds` (x, y, width, height) is the scanned
-    part in level-0 pixels.
-    """
-
-    vendor: str
-    level_sizes: tuple[tuple[int, int], ...]
-    downsamples: tuple[float, ...]
-    file_mpp: tuple[float, float] | None
-    objective: float | None
-    bounds: tuple[int, int, int, int]
-
-    def __init__(self, path: Path) -> None: ...
-
-    @staticmethod
-    def detect(path: Path) -> str: ...
-
-    def read_level(self, level: int, level0_xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """Read uint8 (height, width, 3); `size` in level pixels; white outside and where transparent."""
-        ...
-
-    def close(self) -> None: ...
-
-
 class Slide:
     """An open slide; made by `open_slide`, closed by `close` or a `with` block.
 
     `size` and `bounds` (x, y, width, height: the scanned part, the whole slide for most formats) are in
-    level-0 pixels, `mpp` in micrometres per level-0 pixel, `mpp_source` says where it came from. One slide is
-    not for several threads.
+    level-0 pixels, `mpp` in micrometres per level-0 pixel, `mpp_source` says where it came from. `reader` opened
+    it; `passed_over` has, by reader tried before, the reason why not. `scene` of `scenes` is shown; `scene_note`
+    says which there are where there are several and none was named; `notes` says that, and what of the file
+    cannot be used. One slide is not for several threads: reading uses all cores by itself.
     """
 
-    def __init__(self, path: Path, source: Reader, *, reader: str, mpp: float, mpp_source: str):
-        self.path, self.name, self.reader = path, path.stem, reader
+    def __init__(
+        self,
+        path: Path,
+        source: Reader,
+        *,
+        reader: str,
+        mpp: float,
+        mpp_source: str,
+        scene: int | None = None,
+        passed_over: Mapping[str, str] | None = None,
+    ):
+        found: tuple[Scene, ...] = getattr(source, "scenes", ())
+        self.path, self.reader, self.passed_over = path, reader, dict(passed_over or {})
+        self.scene, self.scenes = scene or 0, max(1, len(found))
+        self.name = path.stem if scene is None or self.scenes == 1 else scene_name(path, self.scene)
+        self.scene_note = several_scenes(found) if scene is None and self.scenes > 1 else ""
+        self.notes = [note for note in (self.scene_note, *getattr(source, "notes", ())) if note]
         self.mpp, self.mpp_source = mpp, mpp_source
         self.vendor, self.objective, self.bounds = source.vendor, source.objective, source.bounds
         self.size = source.level_sizes[0]
+        self._tile_size: Callable[[int], tuple[int, int]] | None = getattr(source, "tile_size", None)
         self.levels = tuple(
-            Level(size, down, mpp * down) for size, down in zip(source.level_sizes, source.downsamples, strict=True)
+            Level(size, down, mpp * down, on_raster=self._tile_size is not None)
+            for size, down in zip(source.level_sizes, source.downsamples, strict=True)
         )
-        self._source = source
+        self._source: Any = source
+        self._damaged: set[int] = set()
 
     def read(self, level0_xy: Sequence[int] | np.ndarray, size_px: int | tuple[int, int], *, mpp: float) -> np.ndarray:
         """Read a rectangle whose top-left corner is `level0_xy`, at any scale the slide has or is finer than.
@@ -90,15 +84,24 @@ class Slide:
             raise SlideError("a region needs a positive size", found=f"{width} x {height} px")
         scale = self._scale(mpp)
         box = (int(level0_xy[0]), int(level0_xy[1]), width * scale, height * scale)
-        return self._read_box(box, (int(width), int(height)), self.level_for(mpp))
+        out = int(width), int(height)
+        return self._on_level_for(mpp, lambda level: self._read_box(box, out, level))
 
-    def read_tiles(self, grid: "TileGrid", indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def read_tiles(
+        self,
+        grid: "TileGrid",
+        indices: Sequence[int] | np.ndarray | None = None,
+        *,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Read tiles of a grid, uint8 (tiles, tile_px, tile_px, 3), in the order of `indices` (None: all).
 
-        The result is that of `read` tile by tile; neighbours are decoded together, on all cores.
+        The result is that of `read` tile by tile; what neighbours share is decoded once, on all cores. It is
+        written into `out` where given (of just that shape; pinned memory, for example).
 
         Raises:
             ScaleError: the grid was made for another scale of this slide.
+            SlideError: the file is damaged there, or `out` has another shape.
         """
         if abs(grid.slide_mpp / self.mpp - 1) > 1e-6 or tuple(grid.slide_size) != self.size:
             raise ScaleError(
@@ -107,28 +110,42 @@ class Slide:
                 fix="tile the slide again",
             )
         corners = grid.level0_xy if indices is None else grid.level0_xy[np.asarray(indices, dtype=np.int64)]
-        tile_px, side, level = grid.tile_px, grid.tile_px * self._scale(grid.mpp), self.level_for(grid.mpp)
-        regions = [
-            plan_region(self.levels, level, level0_box=(x, y, side, side), out_size=(tile_px, tile_px))
-            for x, y in corners.tolist()
-        ]
-        tiles = np.empty((len(regions), tile_px, tile_px, 3), np.uint8)
+        tile_px, side = grid.tile_px, grid.tile_px * self._scale(grid.mpp)
+        tiles = _buffer(out, (len(corners), tile_px, tile_px, 3))
+
+        def read(level: int) -> np.ndarray:
+            regions = [
+                plan_region(self.levels, level, level0_box=(x, y, side, side), out_size=(tile_px, tile_px))
+                for x, y in corners.tolist()
+            ]
+            (self._fill_blocks if self._tile_size is None else self._fill_singly)(tiles, regions)
+            return tiles
+
+        return self._on_level_for(grid.mpp, read)
+
+    def _fill_singly(self, tiles: np.ndarray, regions: Sequence[Region]) -> None:
+        """Read each region by itself: the reader keeps the decoded tiles that neighbours share."""
+
+        def fill(index: int) -> None:
+            region = regions[index]
+            if region.box is None:
+                self._source.read_level(region.level, region.origin_xy, region.size, out=tiles[index])
+            else:
+                pixels = self._source.read_level(region.level, region.origin_xy, region.size)
+                tiles[index] = finish_region(pixels, region)
+
+        each(fill, sorted(range(len(regions)), key=lambda i: regions[i].origin_xy[::-1]))
+
+    def _fill_blocks(self, tiles: np.ndarray, regions: Sequence[Region]) -> None:
+        """Read rectangles that hold many regions, and cut the regions from them."""
 
         def fill(block: Block) -> None:
             pixels = self._source.read_level(block.level, block.origin_xy, block.size)
             for index in block.members:
-                part = cut(block, pixels, regions[index], down=self.levels[level].downsample)
+                part = cut(block, pixels, regions[index], down=self.levels[block.level].downsample)
                 tiles[index] = finish_region(part, regions[index])
 
-        blocks = plan_blocks(regions, self.levels, block_px=BLOCK_PX)
-        workers = min(len(blocks), os.cpu_count() or 1)
-        if workers < 2:
-            for block in blocks:
-                fill(block)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(fill, blocks))
-        return tiles
+        each(fill, plan_blocks(regions, self.levels, block_px=BLOCK_PX))
 
     def thumbnail(self, *, max_px: int = 1024) -> np.ndarray:
         """Read the whole slide with a long side of `max_px`, or its own if smaller: uint8 (h, w, 3)."""
@@ -145,15 +162,16 @@ class Slide:
         """
         scale = self._scale(mpp)
         out = (max(1, round(self.size[0] / scale)), max(1, round(self.size[1] / scale)))
-        return self._read_box((0, 0, *self.size), out, self.level_for(mpp))
+        return self._on_level_for(mpp, lambda level: self._read_box((0, 0, *self.size), out, level))
 
     def level_for(self, mpp: float) -> int:
-        """Index of the coarsest level that is no coarser than `mpp` beyond the tolerance.
+        """Index of the coarsest sound level that is no coarser than `mpp` beyond the tolerance.
 
         Raises:
             ScaleError: even level 0 is coarser.
         """
-        fine = [i for i, level in enumerate(self.levels) if level.mpp <= mpp * (1 + MPP_TOLERANCE)]
+        sound = [(i, level) for i, level in enumerate(self.levels) if i not in self._damaged]
+        fine = [i for i, level in sound if level.mpp <= mpp * (1 + MPP_TOLERANCE)]
         if not fine:
             raise ScaleError(
                 f"{self.name} is coarser than the scale asked for",
@@ -162,6 +180,18 @@ class Slide:
                 "slide's own scale with --slide-mpp if the file is wrong",
             )
         return max(fine, key=lambda i: self.levels[i].downsample)
+
+    def _on_level_for(self, mpp: float, read: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Read from the level for a scale; from the next finer one, with a note, where that is damaged."""
+        while True:
+            level = self.level_for(mpp)
+            try:
+                return read(level)
+            except SlideError as error:
+                if level == 0:
+                    raise
+                self._damaged.add(level)
+                self.notes.append(f"level {level} is damaged, a finer one is read instead: {error.what}")
 
     def _scale(self, mpp: float) -> float:
         if not (math.isfinite(mpp) and mpp > 0):
@@ -184,7 +214,25 @@ class Slide:
             rest = self._read_box((x, y + cut_at, width, height - cut_at), (out[0], out[1] - half), level)
             return np.concatenate([first, rest], axis=0)
         region = plan_region(self.levels, level, level0_box=box, out_size=out)
-        return finish_region(self._source.read_level(level, region.origin_xy, region.size), region).copy()
+        return finish_region(self._pixels(region), region)
+
+    def _pixels(self, region: Region) -> np.ndarray:
+        """What is read for a region, in bands of whole tiles on all cores."""
+        (x0, y0), (width, height), down = region.origin_xy, region.size, self.levels[region.level].downsample
+        if not (self._tile_size or float(down).is_integer()):
+            return self._source.read_level(region.level, region.origin_xy, region.size)
+        rows = self._tile_size(region.level)[1] if self._tile_size else BLOCK_PX
+        first = math.floor(y0 / down + 1e-6)
+        edges = [first, *range((first // rows + 1) * rows, first + height, rows), first + height]
+        pixels = np.empty((height, width, 3), np.uint8)
+
+        def fill(band: tuple[int, int]) -> None:
+            y = y0 if band[0] == first else math.ceil(band[0] * down - 1e-6)
+            part = self._source.read_level(region.level, (x0, y), (width, band[1] - band[0]))
+            pixels[band[0] - first : band[1] - first] = part
+
+        each(fill, list(pairwise(edges)))
+        return pixels
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""
@@ -199,3 +247,22 @@ class Slide:
     def __repr__(self) -> str:
         width, height = self.size
         return f"Slide({self.name!r}, {width} x {height} px, {self.mpp:g} um/px from {self.mpp_source})"
+
+
+def scene_name(path: Path, scene: int) -> str:
+    """The slide's name for one scene of a file of several."""
+    return f"{path.stem}.scene-{scene}"
+
+
+def several_scenes(scenes: Sequence[Scene]) -> str:
+    """Which scenes a file holds, and that the first is read."""
+    found = "; ".join(f"{i}: {s.name}, {s.size[0]} x {s.size[1]} px" for i, s in enumerate(scenes))
+    return f"the file holds {len(scenes)} scenes ({found}); scene 0 is read, as none was named"
+
+
+def _buffer(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if out.shape != shape or out.dtype != np.uint8:
+        raise SlideError("the buffer for tiles does not fit", found=f"{out.dtype} {out.shape}, needed uint8 {shape}")
+    return out

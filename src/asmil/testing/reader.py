@@ -1,5 +1,6 @@
 """The contract of a slide reader, checked on a real file."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def _check_pixels(source: Any, level: int) -> None:
     _require(np.array_equal(pixels, again), "reading twice gives the same pixels", f"level {level}")
     outside = source.read_level(level, (-round(16 * down), -round(16 * down)), (8, 8))
     _require(bool((outside == 255).all()), "outside the slide is white", f"level {level}: {outside.min()}")
-    if float(down).is_integer() and width > 8 and height > 8:
-        part = source.read_level(level, (round(3 * down), round(5 * down)), (width - 3, height - 5))
+    native = hasattr(source, "tile_size")
+    if native:
+        _require(min(source.tile_size(level)) > 0, "tiles have positive sizes", source.tile_size(level))
+        given = np.empty((height, width, 3), np.uint8)
+        source.read_level(level, (0, 0), (width, height), out=given)
+        _require(np.array_equal(given, pixels), "reading into `out` gives the same pixels", f"level {level}")
+    if (native or float(down).is_integer()) and width > 8 and height > 8:
+        part = source.read_level(level, (math.ceil(3 * down), math.ceil(5 * down)), (width - 3, height - 5))
         _require(np.array_equal(part, pixels[5:, 3:]), "a part is cut from the same raster", f"level {level}")

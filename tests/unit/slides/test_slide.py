@@ -181,7 +181,7 @@ def test_scale_is_never_guessed(cmu_slide, monkeypatch, file_mpp, objective, pat
 
     monkeypatch.setattr("asmil.slides.readers.openslide.READER", Odd)
     with pytest.raises(ScaleError, match=pattern):
-        open_slide(cmu_slide)
+        open_slide(cmu_slide, reader="openslide")
 
 
 def test_damaged_files(cmu_slide, tmp_path):

@@ -8,18 +8,18 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
+from asmil.slides.readers._tiff_metadata import resolution_mpp
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-_UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
-_PRINT_MPP = 20.0  # 1270 dpi: coarser than this a resolution tag speaks of paper or a screen
 
 
 class ImageReader:
     """An image that Pillow decodes, read into memory whole."""
 
+    order = 90
     objective = None
 
     def __init__(self, path: Path):
@@ -104,14 +104,9 @@ def _rgb(image: Image.Image) -> np.ndarray:
 def _tiff_mpp(image: Image.Image) -> tuple[float, float] | None:
     """Scale from a TIFF's resolution. PNG and JPEG carry the resolution of a print, which is not believed."""
     tags = getattr(image, "tag_v2", None)
-    if image.format != "TIFF" or tags is None or tags.get(296, 2) not in _UM_PER_UNIT:
+    if image.format != "TIFF" or tags is None:
         return None
-    x, y = float(tags.get(282, 0) or 0), float(tags.get(283, 0) or 0)
-    if x <= 0 or y <= 0:
-        return None
-    unit = _UM_PER_UNIT[tags.get(296, 2)]
-    mpp = unit / x, unit / y
-    return mpp if max(mpp) <= _PRINT_MPP else None
+    return resolution_mpp(float(tags.get(282, 0) or 0), float(tags.get(283, 0) or 0), tags.get(296, 2))
 
 
 READER = ImageReader

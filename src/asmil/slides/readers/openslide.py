@@ -1,5 +1,6 @@
 """Slides of scanner vendors, tiled TIFF and DICOM, through OpenSlide."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ CACHE_BYTES = 256 << 20
 class OpenSlideReader:
     """A file of which OpenSlide knows the format."""
 
+    order = 20
+
     def __init__(self, path: Path):
         try:
-            self._slide = openslide.OpenSlide(str(path))
-            self._slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+            self._slide = _opened(path)
             properties = dict(self._slide.properties)
         except openslide.OpenSlideError as error:
             raise SlideError(
@@ -58,6 +60,9 @@ class OpenSlideReader:
         try:
             rgba = np.asarray(self._slide.read_region(level0_xy, level, size))
         except openslide.OpenSlideError as error:
+            # OpenSlide answers nothing after an error: a fresh handle, so that other places can still be read
+            with suppress(openslide.OpenSlideError):
+                self._slide = _opened(self.path)
             raise SlideError(
                 f"{self.path} cannot be read at {level0_xy}, level {level}",
                 found=str(error),
@@ -74,6 +79,12 @@ class OpenSlideReader:
         if self._open:
             self._slide.close()
         self._open = False
+
+
+def _opened(path: Path) -> openslide.OpenSlide:
+    slide = openslide.OpenSlide(str(path))
+    slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+    return slide
 
 
 def _number(properties: dict[str, str], name: str) -> float | None:

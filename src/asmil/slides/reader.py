@@ -1,0 +1,53 @@
+"""What a slide reader offers, and the two kinds of refusal."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from asmil.errors import SlideError
+
+
+class DamagedSlideError(SlideError):
+    """A reader knows the file and finds that pixels of its finest level are lost: no other reader can help."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One of the pictures that a file holds side by side: its name in the file and `size` (width, height)."""
+
+    name: str
+    size: tuple[int, int]
+
+
+class Reader(Protocol):
+    """What a file in `slides/readers/` offers as READER; `asmil.testing.check_reader` checks it.
+
+    `detect` names the format of a file, or raises SlideError with the reason why this reader refuses it.
+    `file_mpp` is what the file says (x, y), believed or not; `bounds` (x, y, width, height) is the scanned
+    part in level-0 pixels.
+
+    A reader may offer more: `order` (readers are tried from low to high; 50 without), `scenes` (a tuple of
+    `Scene`; then `__init__` takes `scene`, keyword-only), `notes` (a tuple of sentences on what of the file is
+    not used), and `tile_size(level)`, the (width, height) in which the file stores a level. With the last,
+    `read_level` returns whole pixels of the level, from floor(x / downsample) on, and takes `out`.
+    """
+
+    vendor: str
+    level_sizes: tuple[tuple[int, int], ...]
+    downsamples: tuple[float, ...]
+    file_mpp: tuple[float, float] | None
+    objective: float | None
+    bounds: tuple[int, int, int, int]
+
+    def __init__(self, path: Path) -> None: ...
+
+    @staticmethod
+    def detect(path: Path) -> str: ...
+
+    def read_level(self, level: int, level0_xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Read uint8 (height, width, 3); `size` in level pixels; white outside and where transparent."""
+        ...
+
+    def close(self) -> None: ...
