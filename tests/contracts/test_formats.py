@@ -115,8 +115,12 @@ WRITERS = {
 }
 
 
+ELSEWHERE = {"csv", "eva", "lazyslide", "npy", "slideflow", "tiatoolbox"}
+"""In test_array_formats.py."""
+
+
 def test_every_format_has_a_file_to_be_tested_with():
-    assert sorted(WRITERS) == FEATURE_FORMATS.names()
+    assert WRITERS.keys() | ELSEWHERE == set(FEATURE_FORMATS.names())
 
 
 @pytest.mark.parametrize("name", WRITERS)

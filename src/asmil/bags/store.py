@@ -1,20 +1,17 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 
+from asmil.bags._places import scan
 from asmil.bags.bag import Bag
-from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.formats._entry import Entry, FeatureFormat, FeatureInfo, feature_shape, info_of, read_rows
+from asmil.bags.formats._entry import FeatureInfo, geometry_of, info_of, read_rows
 from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.problem import Problem, listed
 from asmil.errors import FeatureError
@@ -22,46 +19,36 @@ from asmil.errors import FeatureError
 if TYPE_CHECKING:
     from asmil.bags.cohort import Cohort
 
-_HDF5 = (".h5", ".hdf5")
 
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a slide's features are: file, format, name inside it, and (tiles, dim) where known unread."""
-
-    path: Path
-    format: str
-    key: str
-    shape: tuple[int, int] | None
-
-
-def open_features(path: str | Path) -> "FeatureStore":
+def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
     """Open a folder of feature files (searched recursively) or one file.
 
     The format of each file is recognised by its content. Only shapes are read, so that a cohort opens in
-    seconds.
+    seconds. Where a slide has features of several encoders, in several folders or tables of one file, `encoder`
+    names the folder or table to read, or the beginning of its name.
 
     Raises:
-        FeatureError: nothing there holds tile features; the message says what was found instead.
+        FeatureError: nothing there holds tile features, or the features of several runs of `asmil embed` do; the
+        message says what was found instead.
     """
-    return FeatureStore(path)
+    return FeatureStore(path, encoder=encoder)
 
 
 class FeatureStore:
     """The slides under a path. Files that cannot be used are named in `problems`, never silently left out."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, encoder: str | None = None):
         self.path = Path(path)
         if not self.path.exists():
             raise FeatureError("there are no features at this path", found=self.path)
-        self.problems: list[Problem] = []
-        self._places: dict[str, _Place] = {}
-        self._scan()
+        self.problems: list[Problem]
+        self._places, self.problems = scan(self.path, encoder=encoder)
         self.slides: list[str] = sorted(self._places)
         self._names = SlideNames(self.slides)
         if not self.slides:
-            found = listed(self.problems, 1) or "no .h5 or .pt file"
-            raise FeatureError(f"no tile features in {self.path}", found=found, fix=_FOLDER_FIX)
+            fix = self.problems[0].fix if self.problems else ""
+            found = listed(self.problems, 1) or "no .h5, .pt, .zarr, .npy or .csv file of features"
+            raise FeatureError(f"no tile features in {self.path}", found=found, fix=fix or _FOLDER_FIX)
         self.dim: int = self._common_dim()
 
     def __len__(self) -> int:
@@ -83,7 +70,7 @@ class FeatureStore:
         """
         name = self._find(slide)
         place = self._places[name]
-        with _entry(place) as entry:
+        with place.entry() as entry:
             return info_of(entry, slide=name, path=place.path, format=place.format)
 
     def load(
@@ -100,29 +87,29 @@ class FeatureStore:
         """
         name = self._find(slide)
         place = self._places[name]
-        with _entry(place) as entry:
-            info = info_of(entry, slide=name, path=place.path, format=place.format)
-            if info.dim != self.dim:
-                raise FeatureError(f"{place.path.name} has dimension {info.dim}, the other slides {self.dim}")
-            chosen = _chosen_rows(info.tiles, rows, keep=entry.keep)
+        with place.entry() as entry:
+            tiles, dim, side, _ = geometry_of(entry, place.path)
+            if dim != self.dim:
+                raise FeatureError(f"{place.path.name} has dimension {dim}, the other slides {self.dim}")
+            chosen = _chosen_rows(tiles, rows, keep=entry.keep)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
         _check_finite(features, place.path)
-        level0_xy, side, scale = coords, info.tile_level0_px, entry.um_per_unit
+        level0_xy, scale = coords, entry.um_per_unit
         if coords is not None and scale is not None:
             level0_xy = coords * (scale / slide_mpp) if slide_mpp else None
-            side = info.tile_um / slide_mpp if slide_mpp and info.tile_um else None
+            side = entry.tile_um / slide_mpp if slide_mpp and entry.tile_um else None
         return Bag(
             features=torch.from_numpy(features),
             level0_xy=None if level0_xy is None else torch.from_numpy(np.rint(level0_xy).astype(np.int64)),
             slide=slide,
             tile_level0_px=side,
-            mpp=info.mpp,
+            mpp=entry.mpp,
         )
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
-        with _entry(self._places[self._find(slide)]) as entry:
+        with self._places[self._find(slide)].entry() as entry:
             scale = entry.um_per_unit or entry.slide_mpp
             if entry.coords is None or scale is None:
                 return None
@@ -156,24 +143,6 @@ class FeatureStore:
                 raise FeatureError(f"there are no features of slide {slide!r} in {self.path}", found=found)
             case several:
                 raise FeatureError(f"slide {slide!r} can be several feature files", found=listed(several))
-
-    def _scan(self) -> None:
-        found: dict[str, list[_Place]] = {}
-        formats = {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
-        for path in _feature_files(self.path):
-            try:
-                for slide, place in _places_in(path, formats):
-                    found.setdefault(slide, []).append(place)
-            except FeatureError as error:
-                self.problems.append(Problem(slide_name(path.name), error.what, error.fix or "", path))
-        for slide, places in found.items():
-            # CLAM writes every slide twice, as .h5 with and as .pt without coordinates.
-            chosen = [place for place in places if place.path.suffix in _HDF5] or places
-            if len(chosen) == 1:
-                self._places[slide] = chosen[0]
-            else:
-                what = f"several feature files have this name: {listed(place.path for place in chosen)}"
-                self.problems.append(Problem(slide, what, "open the folder of one encoder only", chosen[1].path))
 
     def _first_dim(self) -> int:
         """The dimension of the first slide that can be read, for files whose shape is not known unread."""
@@ -222,56 +191,10 @@ def load_bags(store: FeatureStore, cohort: "Cohort", slides: Sequence[str] | Non
     return bags
 
 
-def _feature_files(path: Path) -> Iterator[Path]:
-    """Files of a known suffix; a leading dot marks one that is still being written."""
-    if path.is_file():
-        yield path
-        return
-    for file in sorted(path.rglob("*")):
-        if file.suffix in (*_HDF5, ".pt") and not file.name.startswith(".") and file.is_file():
-            yield file
-
-
-@contextmanager
-def _source(path: Path) -> Iterator[h5py.File | Path]:
-    """An open HDF5 file, or the path itself for other suffixes."""
-    if path.suffix not in _HDF5:
-        yield path
-        return
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except OSError as error:
-        size = f"{path.stat().st_size} bytes, {error}" if path.exists() else "no file"
-        fix = "the file is damaged or was never finished: extract the slide again"
-        raise FeatureError(f"{path.name} cannot be read", found=size, fix=fix) from error
-
-
-@contextmanager
-def _entry(place: _Place) -> Iterator[Entry]:
-    with _source(place.path) as source:
-        yield FEATURE_FORMATS[place.format].entry(source, place.key)
-
-
-def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> Iterator[tuple[str, _Place]]:
-    with _source(path) as source:
-        if path.suffix not in _HDF5 and path.stat().st_size == 0:
-            raise FeatureError(f"{path.name} is empty (0 bytes)", fix="extract the slide again")
-        for name, format in formats.items():
-            if path.suffix in format.suffixes and format.sniff(source):
-                for key, array in format.slides(source).items():
-                    shape = None if array is None else feature_shape(array, path)
-                    yield slide_name(key), _Place(path, name, key, shape)
-                return
-        if (
-            isinstance(source, h5py.File) and "coords" not in source
-        ):  # coordinate files of CLAM and TRIDENT are no fault
-            raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
-
-
 def _chosen_rows(tiles: int, rows: Sequence[int] | np.ndarray | None, *, keep: np.ndarray | None) -> np.ndarray | None:
     if rows is None:
         return keep
+    tiles = tiles if keep is None else len(keep)
     rows = np.asarray(rows, dtype=np.int64)
     if len(rows) == 0 or rows.min() < 0 or rows.max() >= tiles:
         raise FeatureError("rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles")

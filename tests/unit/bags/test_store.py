@@ -99,7 +99,7 @@ def test_rows_outside_the_slide(rows, tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(FeatureError, match=r"no \.h5 or \.pt file"):
+    with pytest.raises(FeatureError, match=r"no \.h5, \.pt, \.zarr, \.npy or \.csv file"):
         open_features(tmp_path)
     with pytest.raises(FeatureError, match="no features at this path"):
         open_features(tmp_path / "missing")

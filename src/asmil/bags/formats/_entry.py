@@ -1,6 +1,7 @@
 """What a feature file says about one slide, and the reading that all formats share."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from asmil.errors import FeatureError
 
-Array: TypeAlias = h5py.Dataset | np.ndarray
+Array: TypeAlias = h5py.Dataset | np.ndarray | Any
+"""Any stands for a `zarr.Array`: zarr is optional."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,9 @@ class Entry:
 
     `features` are (tiles, dim) or (1, tiles, dim). `coords` (tiles, 2) are top-left corners (x, y), in
     level-0 pixels, or in units of `um_per_unit` micrometres where that is set. `keep` are the rows to use,
-    None for all. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0.
+    None for all. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
+    flags stored for each tile. `provenance` reads everything else the file says, which takes longer than reading
+    some tiles does and is therefore left until it is asked for.
     """
 
     features: Array
@@ -30,12 +34,13 @@ class Entry:
     slide_mpp: float | None = None
     encoder: str | None = None
     keep: np.ndarray | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    quality: tuple[str, ...] = ()
+    provenance: Callable[[], dict[str, Any]] = dict
     notes: tuple[str, ...] = ()
 
 
 class FeatureFormat(Protocol):
-    """One layout of feature files; `source` is an open `h5py.File`, or a `Path` for other suffixes."""
+    """One layout of feature files; `source` is what `opened` gives: `h5py.File`, `ZarrSource`, or a `Path`."""
 
     suffixes: tuple[str, ...]
 
@@ -43,10 +48,13 @@ class FeatureFormat(Protocol):
         """Whether the source is of this format; at most one format may say so."""
 
     def slides(self, source) -> dict[str, Array | None]:
-        """Slide names with their feature arrays, unread; None where only reading tells the shape."""
+        """Feature arrays by key, unread; None where only reading tells the shape.
 
-    def entry(self, source, slide: str) -> Entry:
-        """All that the source says about a slide."""
+        The part of a key after its last slash is the slide's file name; before it may stand a table's name.
+        """
+
+    def entry(self, source, key: str) -> Entry:
+        """All that the source says about one of its `slides`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class FeatureInfo:
 
     `coordinates` is "level0", "um" (micrometres, slide scale unknown) or None. `tile_level0_px` and `tile_um`
     are the side of a tile; `mpp` the scale of the tiles, `slide_mpp` that of level 0; None where unknown.
-    `notes` say what was inferred.
+    `quality` names the flags stored per tile, `notes` say what was inferred.
     """
 
     slide: str
@@ -70,6 +78,7 @@ class FeatureInfo:
     mpp: float | None
     slide_mpp: float | None
     encoder: str | None
+    quality: tuple[str, ...]
     provenance: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -97,10 +106,14 @@ def slide_level(path: Path, found: str) -> FeatureError:
     return FeatureError(f"{path.name} holds one vector for the whole slide, not tiles", found=found, fix=fix)
 
 
-def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo:
-    """The facts of an entry, its consistency checked and a missing tile side taken from the coordinates."""
+def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple[str, ...]]:
+    """Tiles, dimension and tile side in level-0 pixels, and notes, the side taken from the coordinates if unsaid.
+
+    Raises:
+        FeatureError: features and coordinates contradict each other.
+    """
     tiles, dim = feature_shape(entry.features, path)
-    notes, side = list(entry.notes), entry.tile_level0_px
+    side, notes = entry.tile_level0_px, entry.notes
     if entry.coords is not None:
         rows = entry.coords.shape[-2] if entry.coords.ndim > 1 else 0
         if rows != tiles or entry.coords.shape[-1] != 2:
@@ -109,7 +122,16 @@ def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo
         if side is None and entry.um_per_unit is None:
             side = modal_stride(read_rows(entry.coords))
             if side is not None:
-                notes.append(f"tile side {side:g} px is the usual distance of neighbours: too small if tiles overlap")
+                notes = (*notes, STRIDE_NOTE.format(side))
+    return tiles, dim, side, notes
+
+
+STRIDE_NOTE = "tile side {:g} px is the usual distance of neighbours: too small if tiles overlap"
+
+
+def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo:
+    """The facts of an entry, its consistency checked and a missing tile side taken from the coordinates."""
+    tiles, dim, side, notes = geometry_of(entry, path)
     where = None if entry.coords is None else "level0" if entry.um_per_unit is None else "um"
     tile_um = entry.tile_um
     if tile_um is None and side is not None and entry.slide_mpp is not None:
@@ -127,8 +149,9 @@ def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo
         mpp=entry.mpp,
         slide_mpp=entry.slide_mpp,
         encoder=entry.encoder,
-        provenance=entry.provenance,
-        notes=tuple(notes),
+        quality=entry.quality,
+        provenance=entry.provenance(),
+        notes=notes,
     )
 
 
@@ -136,9 +159,12 @@ def read_rows(array: Array, rows: np.ndarray | None = None) -> np.ndarray:
     """Rows of a (tiles, n) or (1, tiles, n) array in the asked order, all if None; dtype as stored."""
     single = array.ndim == 3
     if rows is None:
-        return np.asarray(array[0] if single else array[()])
+        whole = np.asarray(array[0] if single else array[()])
+        return whole if whole.flags.writeable else whole.copy()  # a mapped file is read here
     if isinstance(array, np.ndarray):
         return array[0][rows] if single else array[rows]
+    if not isinstance(array, h5py.Dataset):  # zarr decodes whole chunks anyway
+        return read_rows(array)[rows] if single else array.get_orthogonal_selection((rows, slice(None)))
     if array.chunks is None and array.id.get_offset() is not None:
         # Mapping a contiguous data set reads 512 of 15,000 rows in a tenth of the time of an HDF5 selection.
         mapped = np.memmap(array.file.filename, array.dtype, "r", offset=array.id.get_offset(), shape=array.shape)
@@ -176,11 +202,12 @@ def attributes(*holders) -> dict[str, Any]:
     return found
 
 
-def number(attributes: dict[str, Any], *names: str) -> float | None:
+def number(attributes, *names: str) -> float | None:
     """The first of the named attributes that is a positive number, or None."""
     for name in names:
         value = attributes.get(name)
-        value = value[0] if isinstance(value, list) and value else value
-        if isinstance(value, int | float) and value > 0:
+        if isinstance(value, list | tuple | np.ndarray):
+            value = value[0] if len(value) else None
+        if isinstance(value, int | float | np.number) and value > 0:
             return float(value)
     return None

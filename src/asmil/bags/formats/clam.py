@@ -11,13 +11,13 @@ class _Clam:
     suffixes = (".h5", ".hdf5")
 
     def sniff(self, source: h5py.File) -> bool:
-        plain = isinstance(source.get("features"), h5py.Dataset) and attributes(source).get("format") != "asmil"
+        plain = isinstance(source.get("features"), h5py.Dataset) and source.attrs.get("format") != "asmil"
         return plain and not trident.FORMAT.sniff(source)
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         return {slide_name(source.filename): source["features"]}
 
-    def entry(self, source: h5py.File, slide: str) -> Entry:
+    def entry(self, source: h5py.File, key: str) -> Entry:
         coords = source.get("coords")
         facts = attributes(source, source["features"], coords)
         side = number(facts, "patch_size_level0")
@@ -28,7 +28,7 @@ class _Clam:
             coords=coords,
             tile_level0_px=side,
             encoder=facts.get("encoder"),
-            provenance=facts,
+            provenance=lambda: facts,
         )
 
 

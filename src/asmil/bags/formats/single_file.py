@@ -14,10 +14,10 @@ class _SingleFile:
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         return {name: group["feat"] for name, group in source.items()}
 
-    def entry(self, source: h5py.File, slide: str) -> Entry:
-        group = source[slide]
+    def entry(self, source: h5py.File, key: str) -> Entry:
+        group = source[key]
         facts = attributes(group, source)
-        return Entry(group["feat"], coords=group.get("coords"), encoder=facts.get("encoder"), provenance=facts)
+        return Entry(group["feat"], coords=group.get("coords"), encoder=facts.get("encoder"), provenance=lambda: facts)
 
 
 FORMAT = _SingleFile()

@@ -24,7 +24,7 @@ class _Stamp:
             raise slide_level(Path(source.filename), f"feat_type {kind!r}")
         return {slide_name(source.filename): _features(source)}
 
-    def entry(self, source: h5py.File, slide: str) -> Entry:
+    def entry(self, source: h5py.File, key: str) -> Entry:
         facts, coords = attributes(source), source.get("coords")
         augmented = source["augmented"][()] if "augmented" in source else np.zeros(1, bool)
         entry = Entry(
@@ -32,7 +32,7 @@ class _Stamp:
             coords=coords,
             encoder=facts.get("extractor") or facts.get("encoder"),
             keep=np.flatnonzero(~augmented) if augmented.any() else None,
-            provenance=facts,
+            provenance=lambda: facts,
         )
         if coords is None:
             return entry

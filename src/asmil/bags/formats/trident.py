@@ -1,4 +1,4 @@
-"""TRIDENT: `features` and `coords`, whose attributes hold `patch_size_level0` but no mpp."""
+"""TRIDENT: `features` and `coords`, whose attributes hold `patch_size_level0`; an mpp only where we wrote it."""
 
 import h5py
 
@@ -13,12 +13,13 @@ class _Trident:
     def sniff(self, source: h5py.File) -> bool:
         if "features" not in source or "format" in source.attrs:
             return False
-        return "patch_size_level0" in attributes(source.get("coords")) or "encoder" in attributes(source["features"])
+        coords = source.get("coords")
+        return "encoder" in source["features"].attrs or (coords is not None and "patch_size_level0" in coords.attrs)
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         return {slide_name(source.filename): source["features"]}
 
-    def entry(self, source: h5py.File, slide: str) -> Entry:
+    def entry(self, source: h5py.File, key: str) -> Entry:
         coords = source.get("coords")
         facts = attributes(coords, source["features"])
         side = number(facts, "patch_size_level0")
@@ -29,8 +30,10 @@ class _Trident:
             features=source["features"],
             coords=coords,
             tile_level0_px=side,
+            mpp=number(facts, "mpp"),
+            slide_mpp=number(facts, "slide_mpp"),
             encoder=facts.get("encoder"),
-            provenance=facts,
+            provenance=lambda: facts,
         )
 
 

@@ -1,0 +1,67 @@
+"""slideflow: a tensor per slide, the centres of its tiles in `<slide>.index.npz`, `bags_config.json` for all."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asmil.bags.formats._beside import facts_in, plain_array
+from asmil.bags.formats._entry import STRIDE_NOTE, Array, Entry, modal_stride, number
+from asmil.bags.formats._torch_file import load_array
+from asmil.bags.names import slide_name
+from asmil.errors import FeatureError
+
+
+class _Slideflow:
+    suffixes = (".pt",)
+
+    def sniff(self, source: Path) -> bool:
+        return _index_of(source) is not None or (source.parent / "bags_config.json").is_file()
+
+    def slides(self, source: Path) -> dict[str, Array | None]:
+        return {slide_name(source.name): None}
+
+    def entry(self, source: Path, key: str) -> Entry:
+        config = facts_in(source.parent / "bags_config.json")
+        tile_um, tile_px = number(config, "tile_um"), number(config, "tile_px")
+        corners, side, notes = _corners(source)
+        return Entry(
+            features=load_array(source),
+            coords=corners,
+            tile_level0_px=side,
+            tile_um=tile_um,  # a magnification ("20x") in some bags, and then no number
+            mpp=tile_um / tile_px if tile_um and tile_px else None,
+            encoder=_encoder(config),
+            provenance=lambda: config,
+            notes=notes,
+        )
+
+
+def _index_of(source: Path) -> Path | None:
+    """The file of tile centres beside a bag."""
+    candidates = (source.with_suffix(f".index.{kind}") for kind in ("npz", "npy"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _corners(source: Path) -> tuple[np.ndarray | None, float | None, tuple[str, ...]]:
+    """Top-left corners in level-0 pixels, the tile side, and notes: files hold centres, and no side."""
+    index = _index_of(source)
+    if index is None:
+        return None, None, ("no .index.npz beside the bag: tiles have no coordinates",)
+    centres = plain_array(index)
+    if centres.ndim != 2 or centres.shape[1] < 2:
+        raise FeatureError(f"{index.name} does not hold one (x, y) per tile", found=f"shape {centres.shape}")
+    centres = centres[:, :2].astype(np.int64)
+    side = modal_stride(centres)
+    if side is None:
+        return None, None, ("centres of tiles are known, but not the side of a tile: no coordinates",)
+    notes = (STRIDE_NOTE.format(side), "stored centres became top-left corners by half a side")
+    return centres - int(side // 2), side, notes
+
+
+def _encoder(config: dict[str, Any]) -> str | None:
+    name = (config.get("extractor") or {}).get("class")
+    return name.rsplit(".", 1)[-1] if isinstance(name, str) else None
+
+
+FORMAT = _Slideflow()
