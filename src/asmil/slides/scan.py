@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from asmil.errors import SlideError
+from asmil.slides.readers.ome_zarr import is_ome_zarr
 
 SUFFIXES = {
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"),
@@ -15,7 +16,8 @@ def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
     Hidden files and folders and asmil's own run folders are passed over, and so are the JPEG parts beside a
-    VMS or VMU index. DICOM files of one series (its levels) count as one slide, named by the first file.
+    VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files of one series (its
+    levels) count as one slide, named by the first file.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -30,6 +32,9 @@ def scan_slides(folder: str | Path) -> list[Path]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        zarr = [name for name in folders if name.lower().endswith(".zarr")]
+        folders[:] = [name for name in folders if name not in zarr]
+        found += [Path(root, name) for name in zarr if is_ome_zarr(Path(root, name))]
         found += _slides_of(Path(root), [name for name in files if not name.startswith(".")])
     found.sort()
     by_stem: dict[str, Path] = {}

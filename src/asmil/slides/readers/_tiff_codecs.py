@@ -37,9 +37,11 @@ def codec_of(page: Any) -> Codec:
         raise SlideError("its planes or bits are stored apart")
     if compression == JPEG:
         # the tag decides, as in libtiff: Aperio stores RGB without the marker that would say so
-        return partial(_jpeg, imagecodecs.jpeg8_decode, page.jpegtables, _COLOURS[photometric])
+        tables, colours = page.jpegtables, _COLOURS[photometric]
+        return lambda data, out: decode_jpeg(data, tables=tables, colours=colours, out=out)
     if compression in _JPEG2000 and (photometric != 6 or compression == APERIO_YCBCR):
-        return partial(_jpeg2000, imagecodecs.jpeg2k_decode, samples == 3 and compression == APERIO_YCBCR)
+        ycbcr = samples == 3 and compression == APERIO_YCBCR
+        return lambda data, _: decode_jpeg2000(data, ycbcr=ycbcr)
     if compression in _PLAIN and photometric != 6 and page.predictor in (1, 2):
         shape = (page.tilelength, page.tilewidth, samples)
         unpack = _PLAIN[compression] and getattr(imagecodecs, str(_PLAIN[compression]))
@@ -47,18 +49,29 @@ def codec_of(page: Any) -> Codec:
     raise SlideError("its compression is not known here", found=f"{compression}, photometric {photometric}")
 
 
-def _jpeg(decode: Any, tables: bytes | None, colours: str, data: bytes, out: np.ndarray | None) -> np.ndarray:
+def decode_jpeg(data: bytes, *, tables: bytes | None = None, colours: str, out: np.ndarray | None = None) -> np.ndarray:
+    """Decode JPEG to uint8 (h, w, 3), into `out` where given; `colours` are those of the data, whatever they say.
+
+    Raises:
+        SlideError: the end is missing.
+    """
+    import imagecodecs
+
     if b"\xff\xd9" not in data[-64:]:
         raise SlideError("the JPEG data have no end")  # libjpeg would fill the rest with grey
-    return decode(data, tables=tables, colorspace=colours, outcolorspace="RGB", out=out)
+    return imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colours, outcolorspace="RGB", out=out)
 
 
-def _jpeg2000(decode: Any, ycbcr: bool, data: bytes, out: np.ndarray | None) -> np.ndarray:
+def decode_jpeg2000(data: bytes, *, ycbcr: bool = False) -> np.ndarray:
+    """Decode JPEG 2000 to uint8 (h, w, 3) or grey (h, w); `ycbcr`: the three planes are Y, Cb and Cr."""
+    import imagecodecs
+
+    pixels = imagecodecs.jpeg2k_decode(data, numthreads=1)
     if not ycbcr:
-        return decode(data, numthreads=1)
+        return pixels
     from PIL import Image
 
-    return np.asarray(Image.fromarray(decode(data, numthreads=1), "YCbCr").convert("RGB"))
+    return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
 
 
 def _plain(

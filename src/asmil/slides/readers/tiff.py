@@ -1,8 +1,6 @@
 """Tiled TIFF (Aperio SVS, OME-TIFF, generic pyramids), decoded tile by tile without a detour."""
 
 import math
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import numpy as np
 from asmil.errors import SlideError
 from asmil.slides._native import NativeReader
 from asmil.slides.reader import DamagedSlideError, Scene
+from asmil.slides.readers._positional import PositionalFile
 from asmil.slides.readers._tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
 
 VENDORS = ("aperio", "generic-tiff")
@@ -127,31 +126,6 @@ def _parse(path: Path) -> tuple[str, list[TiffScene]]:
         raise SlideError("it is no TIFF", found=str(error)) from error
     except (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise SlideError("its TIFF structure cannot be read", found=repr(error)) from error
-
-
-class PositionalFile:
-    """A file read at any place by several threads at once, without a position that they would share."""
-
-    def __init__(self, path: Path):
-        self._file = path.open("rb", buffering=0)
-        self._lock = threading.Lock()
-        self.size = os.fstat(self._file.fileno()).st_size
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes; SlideError where the file ends before."""
-        if hasattr(os, "pread"):
-            data = os.pread(self._file.fileno(), count, offset)
-        else:  # Windows
-            with self._lock:
-                self._file.seek(offset)
-                data = self._file.read(count)
-        if len(data) < count:
-            raise SlideError("the file ends within the tile", found=f"{len(data)} of {count} bytes")
-        return data
-
-    def close(self) -> None:
-        """Close the file; closing twice is harmless."""
-        self._file.close()
 
 
 READER = TiffReader

@@ -1,0 +1,175 @@
+"""OME-Zarr (NGFF 0.4 and 0.5): a folder of chunked pyramids, decoded chunk by chunk."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asmil.errors import SlideError
+from asmil.slides._native import NativeReader
+from asmil.slides.reader import Scene
+from asmil.slides.readers._tiff_metadata import UM_PER_UNIT
+
+MAX_CHUNK_PX = 1 << 26
+_METADATA = (".zattrs", "zarr.json")
+
+
+class OmeZarrReader(NativeReader):
+    """A multiscale image of NGFF, or one of several side by side (bioformats2raw layout)."""
+
+    order = 40
+
+    def __init__(self, path: Path, *, scene: int = 0):
+        super().__init__(path)
+        self.detect(path)
+        import zarr
+
+        try:
+            groups = _image_paths(path)
+            pyramids = [_Pyramid(zarr.open_group(path / inner if inner else path, mode="r")) for inner in groups]
+        except (OSError, KeyError, ValueError, TypeError, IndexError, StopIteration) as error:
+            raise SlideError(f"{path} is not a valid OME-Zarr", found=repr(error)) from error
+        self.vendor = "ome-zarr"
+        self.scenes = tuple(Scene(name or path.stem, p.size_of(0)) for name, p in zip(groups, pyramids, strict=True))
+        self._image = image = pyramids[scene]
+        self.level_sizes = tuple(image.size_of(level) for level in range(len(image.arrays)))
+        self.tile_sizes = tuple(image.chunk_of(level) for level in range(len(image.arrays)))
+        width, height = self.level_sizes[0]
+        self.downsamples = tuple((width / w + height / h) / 2 for w, h in self.level_sizes)
+        self.bounds = (0, 0, width, height)
+        self.file_mpp, self.notes = image.mpp, image.notes
+
+    @staticmethod
+    def detect(path: Path) -> str:
+        """Name the NGFF version; SlideError where the folder is no OME-Zarr, or zarr is not installed."""
+        if not path.is_dir():
+            raise SlideError("it is no folder")
+        found = _ngff(path)
+        if "plate" in found or "well" in found:
+            raise SlideError("it is a plate of wells, not a slide", fix="give one image of it")
+        if not _image_paths(path):
+            raise SlideError("the folder has no multiscale image of OME-Zarr")
+        try:
+            import zarr  # noqa: F401
+        except ImportError as error:
+            raise SlideError("the package zarr is missing", fix="pip install 'asmil[zarr]'") from error
+        return f"ome-zarr {found.get('version', '0.4')}"
+
+    def decode(self, level: int, row: int, column: int, *, out: np.ndarray | None = None) -> np.ndarray | None:
+        """Decode one chunk, uint8 (chunk height, chunk width, 3), white beyond the border.
+
+        Raises:
+            SlideError: the chunk is damaged; says which.
+        """
+        (width, height), (level_w, level_h) = self.tile_sizes[level], self.level_sizes[level]
+        x, y = column * width, row * height
+        try:
+            part = self._image.read(level, slice(x, min(x + width, level_w)), slice(y, min(y + height, level_h)))
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            where = f"level {level}, chunk ({column}, {row})"
+            raise SlideError(f"{self.path} is damaged at {where}", found=repr(error)) from error
+        if out is None:
+            out = np.empty((height, width, 3), np.uint8)
+        if part.shape[:2] != (height, width):
+            out[...] = 255
+        out[: part.shape[0], : part.shape[1]] = part
+        return out
+
+
+class _Pyramid:
+    """The arrays of one multiscale image, and where x, y and colour are among their axes."""
+
+    def __init__(self, group: Any):
+        found = dict(group.attrs)
+        image = found.get("ome", found)["multiscales"][0]
+        axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
+        self.names = [axis["name"] for axis in axes]
+        self.arrays = [group[dataset["path"]] for dataset in image["datasets"]]
+        self._check()
+        shape = dict(zip(self.names, self.arrays[0].shape, strict=True))
+        depth = shape.get("z", 1)
+        self.notes = (f"the middle of {depth} focal planes is read",) if depth > 1 else ()
+        self.mpp = self._scale(image, axes)
+
+    def _check(self) -> None:
+        for array in self.arrays:
+            shape = dict(zip(self.names, array.shape, strict=True))
+            if not {"x", "y"} <= set(shape) or shape.get("c", 1) not in (1, 3) or shape.get("t", 1) != 1:
+                raise SlideError("it is not one grey or RGB picture", found=f"axes {shape}")
+            if str(array.dtype) != "uint8":
+                raise SlideError("its pixels are not of 8 bits", found=str(array.dtype), fix="convert it to 8-bit RGB")
+        if math.prod(self.chunk_of(0)) > MAX_CHUNK_PX:
+            raise SlideError("it is not stored in chunks", found=f"{self.chunk_of(0)} px", fix="write it in chunks")
+
+    def _scale(self, image: dict, axes: list[dict]) -> tuple[float, float] | None:
+        mpp = []
+        for name in "xy":
+            axis = self.names.index(name)
+            factor = UM_PER_UNIT.get(axes[axis].get("unit", ""))
+            steps = [
+                transform["scale"][axis]
+                for holder in (image["datasets"][0], image)
+                for transform in holder.get("coordinateTransformations", ())
+                if transform["type"] == "scale"
+            ]
+            if factor is None or not steps:
+                return None
+            mpp.append(math.prod(steps) * factor)
+        return mpp[0], mpp[1]
+
+    def size_of(self, level: int) -> tuple[int, int]:
+        """Width and height of a level."""
+        return self._xy(self.arrays[level].shape)
+
+    def chunk_of(self, level: int) -> tuple[int, int]:
+        """Width and height of its chunks."""
+        return self._xy(self.arrays[level].chunks)
+
+    def _xy(self, values: Any) -> tuple[int, int]:
+        return int(values[self.names.index("x")]), int(values[self.names.index("y")])
+
+    def read(self, level: int, x: slice, y: slice) -> np.ndarray:
+        """Read uint8 (h, w, 3); the first moment and the middle focal plane."""
+        array = self.arrays[level]
+        middle = {"z": array.shape[self.names.index("z")] // 2 if "z" in self.names else 0}
+        index = tuple({"x": x, "y": y, "c": slice(None)}.get(name, middle.get(name, 0)) for name in self.names)
+        kept = [name for name in self.names if name in "xyc"]
+        pixels = np.asarray(array[index])
+        if "c" not in kept:
+            pixels, kept = pixels[..., None], [*kept, "c"]
+        pixels = pixels.transpose([kept.index(name) for name in "yxc"])
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _ngff(path: Path) -> dict[str, Any]:
+    """The OME attributes of a Zarr group, empty where it has none; read as text, so that zarr is not needed."""
+    for name in _METADATA:
+        try:
+            found = json.loads((path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        found = found.get("attributes", {}) if name == "zarr.json" else found
+        found = found.get("ome", found)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _image_paths(path: Path) -> list[str]:
+    """Paths within the folder of its multiscale images: itself (""), or the numbered ones of bioformats2raw."""
+    if _ngff(path).get("multiscales"):
+        return [""]
+    if not path.is_dir():
+        return []
+    numbers = sorted(int(inner.name) for inner in path.iterdir() if inner.name.isdigit())
+    return [str(number) for number in numbers if _ngff(path / str(number)).get("multiscales")]
+
+
+def is_ome_zarr(path: Path) -> bool:
+    """Whether a folder holds images of OME-Zarr; other programs keep features and tables in *.zarr."""
+    return bool(_image_paths(path))
+
+
+READER = OmeZarrReader
