@@ -20,7 +20,7 @@ _ROOM_OF = {
     "EncoderCard": "encoders",
     "create_encoder": "encoders",
     "embed": "extraction",
-    "extract_slide": "extraction",
+    "extract_slides": "extraction",
     "Bag": "bags",
     "BagBatch": "bags",
     "Cohort": "bags",

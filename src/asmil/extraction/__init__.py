@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     from asmil.extraction.embedding import embed as embed
     from asmil.extraction.feature_file import is_finished as is_finished
     from asmil.extraction.feature_file import write_features as write_features
-    from asmil.extraction.pipeline import extract_slide as extract_slide
+    from asmil.extraction.pipeline import extract_slides as extract_slides
+    from asmil.extraction.result import SlideResult as SlideResult
     from asmil.extraction.settings import ExtractSettings as ExtractSettings
+    from asmil.extraction.settings import store_name as store_name
     from asmil.extraction.tissue import tissue_of as tissue_of
 
 _HOMES = {
-    "ExtractSettings": "settings", "embed": "embedding", "extract_slide": "pipeline", "is_finished": "feature_file",
-    "tissue_of": "tissue", "write_features": "feature_file",
+    "ExtractSettings": "settings", "SlideResult": "result", "embed": "embedding", "extract_slides": "pipeline",
+    "is_finished": "feature_file", "store_name": "settings", "tissue_of": "tissue", "write_features": "feature_file",
 }  # fmt: skip
 __all__ = list(_HOMES)
 

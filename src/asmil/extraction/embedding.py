@@ -1,13 +1,14 @@
-"""Slide and grid to features: pixels stream through the encoder, a batch ahead being read."""
+"""Slide and grid to features in memory: the pipeline with one slide."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asmil.encoders._protocol import FP16_MAX, Encoder
-from asmil.errors import EncoderError
+from asmil.encoders import Encoder
+from asmil.extraction._encoding import Encoding
+from asmil.extraction._stream import encode_works
+from asmil.extraction._work import Work
 from asmil.tiles.grid import TileGrid
 
 if TYPE_CHECKING:
@@ -24,50 +25,18 @@ def embed(
 ) -> np.ndarray:
     """Encode the tiles of a grid, float16 (tiles, dim), in the order of the grid.
 
-    While the encoder works on one batch a thread reads the next; no more than these two are in memory. Values
-    beyond the range of float16 are clamped to it. `progress` is told the number of tiles of each
-    batch that is done.
+    A thread reads ahead while the encoder works; a few batches are in memory. Values beyond the range of float16 are
+    clamped to it. `progress` is told the number of tiles of each batch that is done.
 
     Raises:
         EncoderError: the encoder returns another shape than its card says, or values that are not finite.
         SlideError: the slide cannot be read there.
     """
-    if batch_size < 1:
-        raise EncoderError("a batch needs at least one tile", found=f"batch_size={batch_size}")
-    features = np.empty((len(grid), encoder.card.dim), np.float16)
-    done = 0
-    for tiles in _read_ahead(slide, grid, batch_size=batch_size):
-        vectors = encoder(tiles).detach().float().cpu().numpy()
-        _check(vectors, encoder, n_tiles=len(tiles))
-        features[done : done + len(tiles)] = vectors.clip(-FP16_MAX, FP16_MAX)
-        done += len(tiles)
-        if progress is not None:
-            progress(len(tiles))
-    return features
-
-
-def _read_ahead(slide: "Slide", grid: TileGrid, *, batch_size: int) -> Iterator[np.ndarray]:
-    batches = [np.arange(i, min(i + batch_size, len(grid))) for i in range(0, len(grid), batch_size)]
-    with ThreadPoolExecutor(1) as pool:  # one thread: a slide is not for several
-        upcoming = None
-        for batch in [*batches, None]:
-            ready = upcoming.result() if upcoming is not None else None
-            upcoming = pool.submit(slide.read_tiles, grid, batch) if batch is not None else None
-            if ready is not None:
-                yield ready
-
-
-def _check(vectors: np.ndarray, encoder: Encoder, *, n_tiles: int) -> None:
-    name, shape = encoder.card.name, (n_tiles, encoder.card.dim)
-    if vectors.shape != shape:
-        raise EncoderError(
-            f"the encoder {name!r} returns features of another shape than its card says",
-            found=f"{vectors.shape} instead of {shape}",
-            fix="correct `dim` in its card",
-        )
-    if not np.isfinite(vectors).all():
-        raise EncoderError(
-            f"the encoder {name!r} returns values that are not finite",
-            found=f"{int((~np.isfinite(vectors)).any(axis=1).sum())} of {n_tiles} tiles",
-            fix="use precision fp32, or check its weights file",
-        )
+    work = Work()
+    work.start(slide, grid, dims={0: encoder.card.dim})
+    for batch in encode_works([work], Encoding([encoder]), batch_size=batch_size):
+        if batch is not None and progress is not None and work.error is None:
+            progress(batch.size)
+    if work.error is not None:
+        raise work.error
+    return np.concatenate(list(work.features[0])) if len(grid) else np.empty((0, encoder.card.dim), np.float16)

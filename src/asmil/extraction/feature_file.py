@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from asmil.encoders import Encoder
 from asmil.errors import FeatureError
+from asmil.extraction._work import Rows
 from asmil.files import written_beside
 from asmil.tiles.grid import TileGrid
 from asmil.units import mpp_of_objective, same_mpp
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
 
 def write_features(
     path: str | Path,
-    features: np.ndarray,
+    features: np.ndarray | Rows,
     grid: TileGrid,
     *,
     encoder: Encoder,
     slide: "Slide",
+    quality: Mapping[str, np.ndarray] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Path:
     """Write the features of a slide atomically.
 
     Datasets: `features` float16 (tiles, dim), contiguous; `coords` int64 (tiles, 2), top-left corners in
-    level-0 pixels; `tissue_fraction` float32 (tiles,). Facts are attributes of the file and of both
+    level-0 pixels; `tissue_fraction` float32 (tiles,); `quality/<flag>` boolean (tiles,) where flags were
+    looked for. Facts are attributes of the file and of both
     `features` and `coords`, under the names TRIDENT and CLAM use. `patch_size` is in pixels at the tile's own
     scale, as in TRIDENT; `patch_level`, which makes CLAM take it for level-0 pixels, is written only where
     the two are the same. `extra` adds attributes, dictionaries as JSON; `extra["settings"]` is what
@@ -39,20 +43,24 @@ def write_features(
     Raises:
         FeatureError: features and grid differ in length, there are none, or they are not finite.
     """
-    path, features = Path(path), np.asarray(features)
-    if features.ndim != 2 or 0 in features.shape or len(features) != len(grid):
+    path, features = Path(path), features if isinstance(features, Rows) else np.asarray(features)
+    if len(features.shape) != 2 or 0 in features.shape or features.shape[0] != len(grid):
         raise FeatureError(
             f"the features of {slide.name} do not fit its grid",
             found=f"shape {features.shape}, {len(grid)} tiles",
         )
-    features = features.astype(np.float16)
-    if not np.isfinite(features).all():
-        raise FeatureError(f"the features of {slide.name} are not finite in float16")
     attributes = _attributes(grid, encoder=encoder, slide=slide) | (extra or {})
     with written_beside(path) as partial, h5py.File(partial, "w") as file:
-        file["features"] = features
+        stored, done = file.create_dataset("features", features.shape, np.float16), 0
+        for block in features if isinstance(features, Rows) else [features.astype(np.float16)]:
+            if not np.isfinite(block).all():
+                raise FeatureError(f"the features of {slide.name} are not finite in float16")
+            stored[done : done + len(block)] = block
+            done += len(block)
         file["coords"] = grid.level0_xy.astype(np.int64)
         file["tissue_fraction"] = grid.tissue_fraction.astype(np.float32)
+        for flag, tiles in (quality or {}).items():
+            file[f"quality/{flag}"] = np.asarray(tiles, bool)
         for holder in (file, file["features"], file["coords"]):
             for name, value in attributes.items():
                 holder.attrs[name] = _plain(value)
@@ -65,11 +73,16 @@ def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
     A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them
     raises.
     """
+    return finished_tiles(path, settings=settings) > 0
+
+
+def finished_tiles(path: str | Path, *, settings: dict[str, Any]) -> int:
+    """The number of tiles in a feature file for which `is_finished` holds, else 0."""
     try:
         with h5py.File(path, "r") as file:
             features, coords = file["features"], file["coords"]
             stored = json.loads(file.attrs["settings"])
-            complete = features.ndim == 2 and len(features) > 0 and coords.shape == (len(features), 2)
+            tiles = len(features) if features.ndim == 2 and coords.shape == (len(features), 2) else 0
     except (
         OSError,
         KeyError,
@@ -77,8 +90,8 @@ def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
         TypeError,
         AttributeError,
     ):  # what h5py and json say of other files
-        return False
-    return complete and stored == json.loads(_json(settings))
+        return 0
+    return tiles if stored == json.loads(_json(settings)) else 0
 
 
 def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, Any]:

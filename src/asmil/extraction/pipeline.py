@@ -1,56 +1,152 @@
-"""One slide from file to feature file: thumbnail, tissue, tiles, features, in one stream of pixels."""
+"""Slides to a folder of feature files in one stream of tiles: while one is encoded the next is opened and read."""
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from asmil.encoders import Encoder
-from asmil.extraction.embedding import embed
-from asmil.extraction.feature_file import is_finished, write_features
+from asmil.errors import AsmilError
+from asmil.extraction._channel import Ahead, Channel, Closed
+from asmil.extraction._job import Job
+from asmil.extraction.result import SlideResult as SlideResult
 from asmil.extraction.settings import ExtractSettings
-from asmil.extraction.tissue import tissue_of
-from asmil.files import safe_name
-from asmil.slides import open_slide
-from asmil.tiles import tile
+
+if TYPE_CHECKING:
+    from asmil.encoders import Encoder
+    from asmil.extraction._encoding import Encoding
+    from asmil.extraction._work import Work
+
+IN_FLIGHT = 3
+"""Slides under way at most: one being encoded, one being read, one being opened."""
 
 
-def extract_slide(
-    path: Path,
+def extract_slides(
+    paths: Iterable[Path],
     folder: Path,
     *,
-    encoder: Encoder,
-    settings: ExtractSettings,
-    tile_batch: int = 256,
-    progress: Callable[[int], None] | None = None,
-) -> bool:
-    """Write `features/<slide>.h5`, `tissue/<slide>.geojson` and `thumbnails/<slide>.jpg` under `folder`.
+    encoders: "Sequence[Encoder]",
+    settings: ExtractSettings | Callable[[Path], ExtractSettings],
+    batch_size: int = 256,
+    progress: Callable[[int, float], None] | None = None,
+) -> Iterator[SlideResult]:
+    """Write `features/<store>/<slide>.h5` for every encoder, `tissue/<slide>.geojson` and `thumbnails/` in `folder`.
 
-    A finished feature file of the same encoder, settings and tissue is kept (returns False). A tissue file that is
-    already there is used as it is: edit it in QuPath and run again.
+    Pixels are read once for all encoders; a slide that has finished files of some is encoded by the others only. Small
+    slides share batches. Memory does not grow with the slides. A tissue file that is there is used as it is: edit it in
+    QuPath and run again.
+
+    Args:
+        paths: slide files, pulled one by one from a thread: never more than two beyond the one that is worked on.
+        settings: of all slides, or of the one at a path.
+        batch_size: tiles that are encoded at once; halved, for good, where they do not fit the device's memory.
+        progress: told the number of tiles of each batch, and the seconds that the encoders waited for it.
+
+    Yields:
+        exactly one result per path, in their order. What is wrong with one slide is its result.
 
     Raises:
-        AsmilError: the slide cannot be read, has no scale or no tissue, or the encoder fails on it.
+        EncoderError: no encoder, encoders on several devices, or a batch without tiles.
     """
-    name = safe_name(path.stem)
-    features, tissue_file = folder / "features" / f"{name}.h5", folder / "tissue" / f"{name}.geojson"
-    if is_finished(features, settings=_identity(settings, encoder, tissue_file)):
-        return False
-    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader) as slide:
-        tissue = tissue_of(slide, folder, method=settings.tissue_method)
-        grid = tile(
-            slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
-            overlap_px=settings.overlap_px, min_tissue=settings.min_tissue,
-        )  # fmt: skip
-        vectors = embed(slide, grid, encoder, batch_size=tile_batch, progress=progress)
-        identity = _identity(settings, encoder, tissue_file)
-        write_features(features, vectors, grid, encoder=encoder, slide=slide, extra={"settings": identity})
-    return True
+    from asmil.extraction._encoding import Encoding
+
+    def settings_of(path: Path) -> ExtractSettings:
+        return settings(path) if callable(settings) else settings
+
+    pipeline = _Pipeline(paths, folder, encoding=Encoding(encoders), settings_of=settings_of)
+    return pipeline.run(batch_size, progress or (lambda tiles, waiting: None))
 
 
-def _identity(settings: ExtractSettings, encoder: Encoder, tissue_file: Path) -> dict[str, Any]:
-    """What a feature file must have been made with to count as finished; an edited tissue file changes it."""
-    content = tissue_file.read_bytes() if tissue_file.exists() else b""
-    tissue = hashlib.sha256(content).hexdigest()[:16]
-    return asdict(settings) | {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "tissue": tissue}
+class _Pipeline:
+    """The threads of one call and the slides that are under way, oldest first."""
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        folder: Path,
+        *,
+        encoding: "Encoding",
+        settings_of: Callable[[Path], ExtractSettings],
+    ):
+        self._paths, self._folder, self._encoding, self._settings_of = iter(paths), Path(folder), encoding, settings_of
+        self._under_way: deque[Job] = deque()
+        self._slots: Channel[None] = Channel(IN_FLIGHT, [None] * IN_FLIGHT)
+        self._out_of_slots = False
+        self._names: dict[str, Path] = {}
+        self._writer, self._writes = ThreadPoolExecutor(1, "asmil-write"), deque[Future[None]]()
+
+    def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Iterator[SlideResult]:
+        """Encode in this thread, while others prepare, read and write."""
+        from asmil.extraction._stream import encode_works
+
+        jobs = Ahead(self._jobs(), size=1, name="prepare")
+
+        def stop() -> None:
+            self._slots.close()
+            jobs.close()
+
+        batches = encode_works(self._to_read(jobs), self._encoding, batch_size=batch_size, stop=stop)
+        try:
+            for batch in batches:
+                if batch is None:
+                    wait(self._writes)
+                else:
+                    self._write(batch.ends)
+                    progress(batch.size, batch.waiting)
+                yield from self._ready()
+            wait(self._writes)
+            yield from self._ready()
+        finally:
+            batches.close()
+            stop()
+            self._writer.shutdown()
+            for job in self._under_way:
+                job.end_of_reading()
+
+    def _jobs(self) -> Iterator[Job | None]:
+        """In a thread of its own: the slides to be read, prepared; None before it waits for one to be done."""
+        while True:
+            if not len(self._slots):
+                self._out_of_slots = True
+                yield None
+            self._slots.get()
+            self._out_of_slots = False
+            path = next(self._paths, None)
+            if path is None:
+                return
+            job = Job(Path(path), self._folder, encoders=self._encoding.encoders)
+            self._under_way.append(job)
+            try:
+                self._check_name(job.path)
+                job.prepare(self._settings_of(job.path))
+            except (AsmilError, OSError) as error:
+                job.fail(error)
+            if job.result is None:
+                yield job
+            else:
+                job.end_of_reading()
+
+    def _to_read(self, jobs: Iterable[Job | None]) -> "Iterator[Work | None]":
+        """Without the None of a wait that is over: batches are filled as long as slides come."""
+        return (job for job in jobs if job is not None or self._out_of_slots)
+
+    def _write(self, ended: "Iterable[Work]") -> None:
+        self._writes += [self._writer.submit(job.write) for job in ended if isinstance(job, Job) and not job.error]
+
+    def _check_name(self, path: Path) -> None:
+        first = self._names.setdefault(path.stem, path)
+        if first != path:
+            raise AsmilError(
+                "two slides have the same name", found=f"{first} and {path}", fix="rename one, or extract it elsewhere"
+            )
+
+    def _ready(self) -> Iterator[SlideResult]:
+        """Results in the order of the paths, as far as they are there."""
+        while self._writes and self._writes[0].done():
+            self._writes.popleft().result()  # raises what is not about one slide
+        while self._under_way and (result := self._under_way[0].result) is not None:
+            self._under_way.popleft()
+            yield result
+            with suppress(Closed):  # no more slides come
+                self._slots.put(None)

@@ -1,0 +1,109 @@
+"""Tiles of one slide after the other become batches, in buffers that are used again and again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from asmil.errors import AsmilError
+from asmil.extraction._channel import Channel
+from asmil.extraction._work import Work
+
+BUFFERS = 4
+"""Batches of pixels in memory: being read, waiting, being copied and being encoded."""
+FULL = 7 / 8
+"""A batch this full goes on: to fill the rest would mean to read a few tiles at a time."""
+
+
+@dataclass
+class Batch:
+    """Pixels of one or more slides: `tiles` uint8 (capacity, height, width, 3), of which `size` are filled.
+
+    `spans` says whose rows they are; `ends` are the slides that end here; `waiting` is how long, in seconds, the
+    encoders had nothing to do before it came.
+    """
+
+    tiles: Any
+    encoders: tuple[int, ...]
+    size: int = 0
+    spans: list[tuple[Work, slice]] = field(default_factory=list)
+    ends: list[Work] = field(default_factory=list)
+    waiting: float = 0.0
+
+    def goes_with(self, work: Work) -> bool:
+        """Whether tiles of that slide can be in this batch: of one size, for the same encoders."""
+        return tuple(work.features) == self.encoders and work.grid.tile_px == self.tiles.shape[1]
+
+    @property
+    def full(self) -> bool:
+        """Whether it should go on as it is."""
+        return self.size >= FULL * len(self.tiles)
+
+    def add(self, work: Work, start: int) -> int:
+        """Read tiles of a slide from `start` until the batch or the slide is full; the number that was read."""
+        count = min(len(self.tiles) - self.size, len(work.grid) - start)
+        kept = work.read(start, _array(self.tiles[self.size : self.size + count]))
+        if kept:
+            self.spans.append((work, slice(self.size, self.size + kept)))
+        self.size += kept
+        return count
+
+
+def _array(tiles: Any) -> Any:
+    return tiles if not hasattr(tiles, "numpy") else tiles.numpy()  # a pinned tensor shares its memory
+
+
+class Buffers:
+    """The pixels of `BUFFERS` batches, handed out and given back; `allocate(shape)` makes one."""
+
+    def __init__(self, allocate: Callable[[tuple[int, ...]], Any], *, batch_size: int):
+        self._allocate, self._batch_size = allocate, batch_size
+        self._free: Channel[Any] = Channel(BUFFERS, [None] * BUFFERS)
+
+    def batch(self, work: Work) -> Batch:
+        """An empty batch for tiles of that slide; waits for a buffer."""
+        tiles, shape = self._free.get(), (self._batch_size, work.grid.tile_px, work.grid.tile_px, 3)
+        if tiles is None or tuple(tiles.shape) != shape:
+            tiles = self._allocate(shape)
+        return Batch(tiles, tuple(work.features))
+
+    def give_back(self, batch: Batch) -> None:
+        """The pixels are not needed any more."""
+        self._free.put(batch.tiles)
+
+    def close(self) -> None:
+        """Let nobody wait for a buffer."""
+        self._free.close()
+
+
+def read_batches(works: Iterable[Work | None], buffers: Buffers) -> Iterator[Batch | None]:
+    """Fill batches with the tiles of slide after slide; a batch holds several slides where these are small.
+
+    None among the works means that no slide comes until one is done: what is read so far goes on, and None after it.
+    What is wrong with one slide ends that slide only.
+    """
+    batch: Batch | None = None
+    for work in works:
+        if batch is not None and (work is None or not batch.goes_with(work)):
+            yield batch
+            batch = None
+        if work is None:
+            yield None
+            continue
+        done = 0
+        try:
+            while done < len(work.grid) and work.error is None:
+                batch = batch or buffers.batch(work)
+                try:
+                    done += batch.add(work, done)
+                except (AsmilError, OSError) as error:
+                    work.fail(error)
+                    break
+                if done == len(work.grid):
+                    batch.ends.append(work)
+                if batch.full:
+                    yield batch
+                    batch = None
+        finally:
+            work.end_of_reading()
+    if batch is not None:
+        yield batch

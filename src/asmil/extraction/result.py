@@ -1,0 +1,26 @@
+"""What became of one slide."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """What became of one slide, `path`, whose name is `name`.
+
+    "ok": its feature files were written; "kept": they were there; "skipped": there is nothing on it to encode;
+    "failed": something is wrong with it. `tiles` is the number of tiles in its files, `flags` how many of the tiles
+    that were read have each quality flag. `seconds` lasted from opening it to its files, other slides being on their
+    way beside it; for `waiting` seconds of these the encoders had no pixels to work on.
+    """
+
+    name: str
+    path: Path
+    result: Literal["ok", "kept", "skipped", "failed"]
+    reason: str = ""
+    tiles: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    reader: str = ""
+    flags: dict[str, int] = field(default_factory=dict)
