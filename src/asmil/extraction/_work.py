@@ -35,6 +35,10 @@ class Rows:
         self._file.write(np.ascontiguousarray(rows, np.float16).tobytes())
         self._tiles += len(rows)
 
+    def close(self) -> None:
+        """Forget the rows."""
+        self._file.close()
+
     def __iter__(self) -> Iterator[np.ndarray]:
         self._file.seek(0)
         for start in range(0, self._tiles, BLOCK_TILES):
@@ -53,6 +57,7 @@ class Work:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.waiting = 0.0
+        self.features: dict[int, Rows] = {}
         self._kept: list[np.ndarray] = []
         self._flags: dict[str, list[np.ndarray]] = {}
 
@@ -96,6 +101,11 @@ class Work:
     def fail(self, error: Exception) -> None:
         """Give the slide up: no more of it is read, and nothing written."""
         self.error = error
+
+    def close(self) -> None:
+        """Forget the features."""
+        for rows in self.features.values():
+            rows.close()
 
     @property
     def kept(self) -> TileGrid:

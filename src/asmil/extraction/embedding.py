@@ -1,6 +1,7 @@
 """Slide and grid to features in memory: the pipeline with one slide."""
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,9 +35,10 @@ def embed(
     """
     work = Work()
     work.start(slide, grid, dims={0: encoder.card.dim})
-    for batch in encode_works([work], Encoding([encoder]), batch_size=batch_size):
-        if batch is not None and progress is not None and work.error is None:
-            progress(batch.size)
-    if work.error is not None:
-        raise work.error
-    return np.concatenate(list(work.features[0])) if len(grid) else np.empty((0, encoder.card.dim), np.float16)
+    with closing(work):
+        for batch in encode_works([work], Encoding([encoder]), batch_size=batch_size):
+            if batch is not None and progress is not None and work.error is None:
+                progress(batch.size)
+        if work.error is not None:
+            raise work.error
+        return np.concatenate([np.empty((0, encoder.card.dim), np.float16), *work.features[0]])

@@ -103,6 +103,7 @@ class _Pipeline:
             self._writer.shutdown()
             for job in self._under_way:
                 job.end_of_reading()
+                job.close()
 
     def _jobs(self) -> Iterator[Job | None]:
         """In a thread of its own: the slides to be read, prepared; None before it waits for one to be done."""
@@ -146,7 +147,7 @@ class _Pipeline:
         while self._writes and self._writes[0].done():
             self._writes.popleft().result()  # raises what is not about one slide
         while self._under_way and (result := self._under_way[0].result) is not None:
-            self._under_way.popleft()
+            self._under_way.popleft().close()
             yield result
             with suppress(Closed):  # no more slides come
                 self._slots.put(None)
