@@ -1,7 +1,8 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from asmil.bags._mapped import MappedEntry, mapped
 from asmil.bags._places import scan
 from asmil.bags.bag import Bag
-from asmil.bags.formats._entry import FeatureInfo, geometry_of, info_of, read_rows
+from asmil.bags.formats._entry import Entry, FeatureInfo, geometry_of, info_of, read_rows
 from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.problem import Problem, listed
 from asmil.errors import FeatureError
@@ -43,6 +45,7 @@ class FeatureStore:
             raise FeatureError("there are no features at this path", found=self.path)
         self.problems: list[Problem]
         self._places, self.problems = scan(self.path, encoder=encoder)
+        self._mapped: dict[str, MappedEntry | None] = {}
         self.slides: list[str] = sorted(self._places)
         self._names = SlideNames(self.slides)
         if not self.slides:
@@ -87,7 +90,7 @@ class FeatureStore:
         """
         name = self._find(slide)
         place = self._places[name]
-        with place.entry() as entry:
+        with self._entry(name) as entry:
             tiles, dim, side, _ = geometry_of(entry, place.path)
             if dim != self.dim:
                 raise FeatureError(f"{place.path.name} has dimension {dim}, the other slides {self.dim}")
@@ -106,6 +109,18 @@ class FeatureStore:
             tile_level0_px=side,
             mpp=entry.mpp,
         )
+
+    @contextmanager
+    def _entry(self, slide: str) -> Iterator[Entry]:
+        """What a slide's file says, from the second time on without opening it as HDF5 where that is possible."""
+        place, mapping = self._places[slide], self._mapped.get(slide)
+        known = None if mapping is None else mapping.entry()
+        if known is not None:
+            yield known
+            return
+        with place.entry() as entry:
+            self._mapped[slide] = mapped(entry, place.path, side=geometry_of(entry, place.path)[2])
+            yield entry
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""

@@ -147,3 +147,39 @@ def test_tables_and_splits_need_no_torch():
     names = "b.read_cohort, b.make_splits, b.read_splits"
     code = f"import sys, asmil.bags as b; {names}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_a_slide_read_again_is_the_same_and_a_rewritten_file_is_read_anew(tmp_path):
+    path = write(tmp_path / "a.h5")
+    store = open_features(tmp_path)
+    first, second = store.load("a"), store.load("a")
+    assert torch.equal(first.features, second.features)
+    assert torch.equal(first.level0_xy, second.level0_xy)
+    assert first.tile_level0_px == second.tile_level0_px
+    first.features[:] = 0  # what a caller does to a bag stays in the bag
+    second.features[:] = 0
+    assert store.load("a", rows=[1]).features.abs().sum() > 0
+    write(path, seed=5, tiles=9)
+    assert torch.equal(store.load("a").features, open_features(path).load("a").features)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(FeatureError, match=r"a\.h5 cannot be read"):
+        store.load("a")
+
+
+def test_two_stores_of_ours_under_one_folder_are_named(tmp_path):
+    for store in ("uni_256px_0.5mpp_0a1b2c", "uni_512px_0.5mpp_3d4e5f"):
+        write(tmp_path / store / f"{store}.h5")
+        (tmp_path / store / "store.json").write_text("{}")
+    with pytest.raises(FeatureError, match=r"several settings.*0a1b2c, uni_512px_0.5mpp_3d4e5f.*open one"):
+        open_features(tmp_path)
+    assert len(open_features(tmp_path, encoder="uni_256px")) == 1
+    assert len(open_features(tmp_path / "uni_512px_0.5mpp_3d4e5f")) == 1
+
+
+def test_quality_flags_of_our_files_are_named(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = "asmil"
+        file["quality/blur"] = np.zeros(8, bool)
+        file["quality/pen"] = np.ones(8, bool)
+    assert open_features(tmp_path).info("a").quality == ("blur", "pen")
