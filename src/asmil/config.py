@@ -35,6 +35,16 @@ def _known_device(device: str) -> str:
 Device = Annotated[str, AfterValidator(_known_device)]
 
 
+def _known_shard(shard: str) -> str:
+    part = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
+    if shard != "slurm" and not (part and int(part[1]) <= int(part[2])):
+        raise ValueError("Input should be '<i>/<n>' with i from 1 to n, or 'slurm'")
+    return shard
+
+
+Shard = Annotated[str, AfterValidator(_known_shard)]
+
+
 class RunConfig(BaseModel):
     """Every setting of a run, with its default.
 
@@ -68,6 +78,7 @@ class RunConfig(BaseModel):
     slide_settings: Path | None = None
     exclude_tiles: Texts = []
     encoder: str = "colour-texture"
+    also_encoder: Texts = []
     weights: Path | None = None
     encoder_precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     stain: Literal["none", "macenko", "reinhard"] = "none"
@@ -105,6 +116,9 @@ class RunConfig(BaseModel):
     device: Device = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
+    engine: Literal["local", "ray"] = "local"
+    slide_workers: Annotated[int, Field(ge=0)] = 0
+    shard: Shard | None = None
     # results
     heatmaps: Annotated[int, Field(ge=0)] = 8
     bootstrap: Annotated[int, Field(ge=0)] = 1000

@@ -31,6 +31,17 @@ def flags(settings: dict) -> list[str]:
     return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
+def store_of(out: Path) -> Path:
+    """The folder of features under an output folder where there is one kind."""
+    (store,) = [path for path in (out / "features").iterdir() if path.is_dir()]
+    return store
+
+
+def feature_files(out: Path) -> list[Path]:
+    """The feature files of that folder."""
+    return sorted(store_of(out).glob("[!.]*.h5"))
+
+
 @pytest.fixture(scope="session")
 def asmil():
     """A function that runs `asmil ARGUMENTS` in a process of its own and returns it with its output."""

@@ -7,6 +7,8 @@ import pytest
 
 from asmil.bags import open_features
 
+from .conftest import feature_files
+
 NO_MPP = ("failed", "no mpp in the file")
 REFUSED = {
     "broken": ("failed", "no reader can open"),
@@ -37,7 +39,7 @@ def test_every_real_slide_is_done_or_named(inside, data_dir, tmp_path, options, 
     assert {name: result for name, (result, _) in found.items()} == {n: result for n, (result, _) in expected.items()}
     for name, (_, reason) in expected.items():
         assert reason in found[name][1], name
-    paths = list((tmp_path / "features").iterdir())
+    paths = feature_files(tmp_path)
     assert len(paths) == 10 - len(expected)
     assert f"{len(paths)} ok" in done.stderr
     for path in paths:

@@ -9,16 +9,16 @@ import pytest
 
 from asmil.bags import open_features
 
-from .conftest import flags
+from .conftest import feature_files, flags, store_of
 
 
 def test_tissue_then_embed(inside, cohort, unbroken, tmp_path):
     inside("tissue", "--slides", cohort / "slides", "--out", tmp_path, code=1)
     outlines = {path.stem for path in (tmp_path / "tissue").glob("*.geojson")}
-    assert {path.stem for path in (unbroken / "features").iterdir()} <= outlines
+    assert {path.stem for path in feature_files(unbroken)} <= outlines
     inside("embed", "--slides", cohort / "slides", "--out", tmp_path, "--tile-px", 64, code=1)
-    for path in (unbroken / "features").iterdir():
-        with h5py.File(path) as ours, h5py.File(tmp_path / "features" / path.name) as theirs:
+    for path in feature_files(unbroken):
+        with h5py.File(path) as ours, h5py.File(store_of(tmp_path) / path.name) as theirs:
             assert np.array_equal(ours["features"][:], theirs["features"][:])
 
 
@@ -26,7 +26,7 @@ def test_step_by_step_is_the_run(asmil, inside, quick, unbroken, tmp_path):
     """crossval, evaluate, heatmap and report on extracted features give the numbers of `asmil run`."""
     out = tmp_path / "run"
     training = {name: quick[name] for name in ("labels", "folds", "seeds", "epochs", "patience", "workers")}
-    asmil("crossval", "--features", unbroken / "features", *flags(training), "--out", out)
+    asmil("crossval", "--features", store_of(unbroken), *flags(training), "--out", out)
     truth = {name: quick[name] for name in ("annotations", "positive", "bootstrap")}
     shown = inside("evaluate", out, *flags(truth)).stdout
     assert "auroc" in shown
@@ -61,12 +61,12 @@ def test_list_and_doctor(inside):
 
 def test_what_embed_wrote_is_what_every_reader_sees(unbroken):
     """Ours, and the lines CLAM and TRIDENT read their files with."""
-    store = open_features(unbroken / "features")
+    store = open_features(store_of(unbroken))
     assert store.problems == []
     assert len(store.slides) == 10
     for slide in store.slides:
         bag = store.load(slide)
-        with h5py.File(unbroken / "features" / f"{slide}.h5", "r") as file:
+        with h5py.File(store_of(unbroken) / f"{slide}.h5", "r") as file:
             features, coords = file["features"][:], file["coords"][:]  # CLAM
             side = file["coords"].attrs["patch_size_level0"]  # TRIDENT
         assert np.array_equal(bag.features.numpy().astype(np.float16), features)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from .conftest import flags
+from .conftest import feature_files, flags, store_of
 
 EVERY_EPOCH = """
 from dataclasses import replace
@@ -40,22 +40,21 @@ def kill_when(process, ready) -> bool:
 
 
 def test_embedding_goes_on_where_it_was_killed(asmil, start_asmil, cohort, unbroken, tmp_path):
-    features = tmp_path / "features"
     command = ("embed", "--slides", cohort / "slides", "--out", tmp_path, "--tile-px", 64)
 
     def ready():
-        return len(list(features.glob("P*.h5"))) >= 3
+        return len(list(tmp_path.glob("features/*/P*.h5"))) >= 3
 
     assert kill_when(start_asmil(*command), ready), "the extraction ended before it could be killed"
-    (features / ".P99_1.h5.abc.partial.h5").write_bytes(b"half a file")
-    finished = {path: path.stat().st_mtime_ns for path in features.glob("P*.h5")}
+    (store_of(tmp_path) / ".P99_1.h5.abc.partial.h5").write_bytes(b"half a file")
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("features/*/P*.h5")}
     assert 3 <= len(finished) < 10
     asmil(*command, code=1)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    wanted = sorted((unbroken / "features").glob("*.h5"))
-    assert [path.name for path in sorted(features.glob("[!.]*.h5"))] == [path.name for path in wanted]
+    wanted = feature_files(unbroken)
+    assert [path.name for path in feature_files(tmp_path)] == [path.name for path in wanted]
     for path in wanted:
-        with h5py.File(path) as one, h5py.File(features / path.name) as other:
+        with h5py.File(path) as one, h5py.File(store_of(tmp_path) / path.name) as other:
             assert dict(one.attrs) == dict(other.attrs)
             for name in one:
                 assert np.array_equal(one[name][:], other[name][:])
@@ -66,7 +65,7 @@ def trained(asmil, inside, quick, unbroken, tmp_path_factory):
     """A cross-validation made in one go, and the command that made it."""
     out = tmp_path_factory.mktemp("trained") / "run"
     training = {"labels": quick["labels"], "folds": 2, "seeds": 1, "epochs": 20, "patience": 20}
-    command = ("crossval", "--features", unbroken / "features", *flags(training))
+    command = ("crossval", "--features", store_of(unbroken), *flags(training))
     asmil(*command, "--workers", 2, "--out", out)
     inside("evaluate", out, "--bootstrap", 20)
     return out, command

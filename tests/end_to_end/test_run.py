@@ -9,7 +9,7 @@ import h5py
 import pytest
 import yaml
 
-from .conftest import flags
+from .conftest import feature_files, flags, store_of
 
 
 def test_metrics_have_the_published_schema(unbroken):
@@ -75,7 +75,7 @@ def test_the_whole_folder_is_there_and_nothing_half_written(unbroken):
     names = {"model.safetensors", "anchor.safetensors", "log.csv", "predictions.csv", "attention.h5", "dynamics.h5"}
     assert names <= {file.name for file in cell.iterdir()}
     assert [path for path in unbroken.rglob("*") if "partial" in path.name or path.name == "checkpoint.pt"] == []
-    assert len(list((unbroken / "features").iterdir())) == 10
+    assert len(feature_files(unbroken)) == 10
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_changed_settings_are_refused_by_name(inside, quick, run_copy):
 
 
 def test_a_run_again_keeps_features_and_models(inside, quick, run_copy, unbroken):
-    kept = [*run_copy.glob("features/*"), *run_copy.glob("folds/*/*/*")]
+    kept = [*feature_files(run_copy), *run_copy.glob("folds/*/*/*")]
     before = {path: path.stat().st_mtime_ns for path in kept}
     inside("run", *flags(quick), "--out", run_copy, code=1)
     assert {path: path.stat().st_mtime_ns for path in kept} == before
@@ -109,19 +109,19 @@ def test_a_run_again_keeps_features_and_models(inside, quick, run_copy, unbroken
 
 
 def test_edited_tissue_changes_the_features_of_that_slide_only(inside, quick, run_copy):
-    name = sorted(path.stem for path in (run_copy / "features").iterdir())[0]
+    name = feature_files(run_copy)[0].stem
     outline = run_copy / "tissue" / f"{name}.geojson"
     square = [[[64, 64], [512, 64], [512, 512], [64, 512], [64, 64]]]
     content = json.loads(outline.read_text())
     content["features"] = content["features"][:1]
     content["features"][0]["geometry"] = {"type": "Polygon", "coordinates": square}
     outline.write_text(json.dumps(content))
-    before = {path.name: path.stat().st_mtime_ns for path in (run_copy / "features").iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in feature_files(run_copy)}
     options = {name: quick[name] for name in ("slides", "tile_px")}
     inside("embed", *flags(options), "--out", run_copy, code=1)
-    after = {path.name: path.stat().st_mtime_ns for path in (run_copy / "features").iterdir()}
+    after = {path.name: path.stat().st_mtime_ns for path in feature_files(run_copy)}
     assert {file for file in before if before[file] != after[file]} == {f"{name}.h5"}
-    with h5py.File(run_copy / "features" / f"{name}.h5") as file:
+    with h5py.File(store_of(run_copy) / f"{name}.h5") as file:
         corners = file["coords"][:]
     assert len(corners) >= 36
     assert corners.min() >= 32

@@ -27,6 +27,7 @@ HELP = {
     "slide_settings": "Table (csv) of settings slide by slide; `asmil tissue` writes one to edit.",
     "exclude_tiles": "Flag whose tiles are left out (blur, fold, pen); repeat for several.",
     "encoder": "Encoder of the tiles: a name of `asmil list encoders`, timm:NAME or hf-hub:NAME.",
+    "also_encoder": "Further encoder of the same tiles, in one pass over the pixels; repeat for several.",
     "weights": "Encoder weights without the network: a file, a folder of them, or a json map from name to file.",
     "encoder_precision": "fp32, fp16 or bf16 on a GPU; auto is the card's, as far as the GPU has it.",
     "stain": "Stain normalisation of the tiles: none, macenko or reinhard.",
@@ -61,6 +62,9 @@ HELP = {
     "device": "auto, cpu, cuda, cuda:1, mps.",
     "precision": "auto (bf16 on CUDA), fp32, bf16.",
     "workers": "Training processes; 0 is one per core on a CPU and one on a GPU.",
+    "engine": "What runs several processes: local, or ray (the cluster of RAY_ADDRESS, else this machine).",
+    "slide_workers": "Processes that extract slides side by side; 0 is one per GPU.",
+    "shard": "Only this part of the slides: i/n, or slurm for the task of a job array.",
     "heatmaps": "Slides shown with a heatmap in the report.",
     "bootstrap": "Bootstrap resamples of the confidence intervals.",
     "min_coverage": "Share of a tile an annotated region must cover for the tile to count as positive.",
@@ -70,7 +74,8 @@ HELP = {
 INPUT = ("labels", "slide_table", "label")
 SCALE = ("slide_mpp", "objective", "reader")
 TILES = ("mpp", "tile_px", "overlap_px", "min_tissue", "slide_settings", "exclude_tiles")
-ENCODER = ("encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
+ENCODER = ("encoder", "also_encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
+WORKERS = ("engine", "slide_workers", "shard")
 TRUTH = ("annotations", "positive", "min_coverage", "bootstrap")
 
 
@@ -112,7 +117,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _type(name: str, annotation: Any) -> Any:
-    if name in ("positive", "model_options", "exclude_tiles"):
+    if name in ("positive", "model_options", "exclude_tiles", "also_encoder"):
         return list[str] | None
     if name == "seeds":
         return int | None

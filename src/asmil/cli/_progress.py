@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 LOG_EVERY_SECONDS = 15.0
 
 Advance = Callable[..., None]
-"""Called as advance(n, parts=m): n more units are done, m more of their parts."""
+"""Called as advance(n, parts=m, waiting=s): n more units are done, m more of their parts, s seconds were waited for."""
 
 
 @dataclass
@@ -20,25 +20,30 @@ class _Count:
     parts_unit: str | None
     done: int = 0
     parts: int = 0
+    waiting: float = 0.0
     start: float = field(default_factory=lambda: time.monotonic())
 
-    def add(self, n: int, parts: int) -> float:
-        """Add to both and return the seconds since the start."""
+    def add(self, n: int, parts: int, waiting: float = 0.0) -> float:
+        """Add to all and return the seconds since the start."""
         self.done += n
         self.parts += parts
+        self.waiting += waiting
         return time.monotonic() - self.start
 
     @property
     def rate(self) -> str:
         seconds = time.monotonic() - self.start
         if self.parts_unit and self.parts:
-            return rate_text(self.parts, seconds, self.parts_unit)
+            share = f", {min(1.0, self.waiting / seconds):.0%} waiting for pixels" if self.waiting and seconds else ""
+            return rate_text(self.parts, seconds, self.parts_unit) + share
         return rate_text(self.done, seconds, self.unit)
 
 
 @contextmanager
 def progress(what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
     """Yield `advance(n, parts=m)`; shows n of total, the rate (of the parts, if any) and the time left on stderr.
+
+    With `waiting=seconds` it also shows the share of the time in which there was nothing to work on.
 
     Off a terminal a line is printed at the end and at most every `LOG_EVERY_SECONDS` before it.
     """
@@ -63,8 +68,8 @@ def _bar(what: str, total: int, count: _Count) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(what, total=total, rate="")
 
-        def advance(n: int = 1, *, parts: int = 0) -> None:
-            count.add(n, parts)
+        def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
+            count.add(n, parts, waiting)
             bars.update(task, completed=count.done, rate=count.rate)
 
         yield advance
@@ -81,8 +86,8 @@ def _lines(what: str, total: int, count: _Count) -> Iterator[Advance]:
         left = "" if not 0 < done < total else f", {_clock(seconds / done * (total - done))} left"
         print(f"{what}: {done}/{total} {count.unit}, {count.rate}{left}", file=sys.stderr, flush=True)
 
-    def advance(n: int = 1, *, parts: int = 0) -> None:
-        seconds = count.add(n, parts)
+    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
+        seconds = count.add(n, parts, waiting)
         if seconds - last >= LOG_EVERY_SECONDS:
             show(seconds)
 

@@ -1,8 +1,7 @@
-"""The stages that several commands share: extract slides, read a cohort, train its folds, write the results."""
+"""The stages that several commands share: read a cohort, train its folds, write the results."""
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asmil.cli._outcome import Outcome
@@ -29,41 +28,6 @@ def device_of(config: RunConfig) -> str:
             fix="--device cpu, or see `asmil doctor`",
         )
     return config.device
-
-
-def extract(
-    slides: Iterable[Path],
-    folder: Path,
-    *,
-    config: RunConfig,
-    outcome: Outcome,
-    slide_mpp: dict[str, float] | None = None,
-) -> None:
-    """Tissue, tiles and features of every slide, one after the other; what is wrong with one slide is noted."""
-    from asmil.encoders import create_encoder
-    from asmil.extraction import ExtractSettings, extract_slide
-
-    slides = list(slides)
-    encoder = create_encoder(config.encoder, device=device_of(config), weights=config.weights)
-    own_mpp = slide_mpp or {}
-    with progress("extract", total=len(slides), unit="slides", parts="tiles") as advance:
-        for path in slides:
-            settings = ExtractSettings(
-                mpp=config.mpp,
-                tile_px=config.tile_px,
-                overlap_px=config.overlap_px,
-                min_tissue=config.min_tissue,
-                tissue_method=config.tissue_method,
-                slide_mpp=own_mpp.get(path.stem, config.slide_mpp),
-                objective=None if path.stem in own_mpp else config.objective,
-            )
-            with outcome.attempt(path.stem, stage="extract"):
-                extract_slide(
-                    path, folder, encoder=encoder, settings=settings, tile_batch=config.tile_batch,
-                    progress=lambda tiles: advance(0, parts=tiles),
-                )  # fmt: skip
-                outcome.ok(path.stem)
-            advance(1)
 
 
 def read_tables(config: RunConfig) -> "Cohort":
@@ -166,10 +130,11 @@ def _workers(config: RunConfig) -> int:
 
 RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
     "out", "device", "workers", "heatmaps", "bootstrap", "annotations", "positive", "min_coverage", "tile_batch",
+    "also_encoder", "engine", "slide_workers", "shard",
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued."""
 
-LATER_SETTINGS = {
+LATER_SETTINGS: dict[str, Any] = {
     "anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None, "reader": None, "slide_settings": None,
     "exclude_tiles": [], "encoder_precision": "auto", "stain": "none", "stain_target": None,
 }  # fmt: skip

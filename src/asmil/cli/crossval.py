@@ -4,20 +4,9 @@ from typing import Any
 
 import typer
 
-from asmil.cli._options import HELP, INPUT, SCALE, TILES, TRUTH, given, with_settings
+from asmil.cli._options import ENCODER, HELP, INPUT, SCALE, TILES, TRUTH, WORKERS, given, with_settings
 
-_NOT_HERE = {
-    "slides",
-    "overlap_px",
-    "tissue_method",
-    "encoder",
-    "weights",
-    "tile_batch",
-    "heatmaps",
-    *SCALE,
-    *TILES,
-    *TRUTH,
-}
+_NOT_HERE = {"slides", "tissue_method", "heatmaps", *SCALE, *TILES, *ENCODER, *WORKERS, *TRUTH} - {"device"}
 
 
 @with_settings("features", *INPUT, *[n for n in HELP if n not in {"features", *INPUT, *_NOT_HERE}])

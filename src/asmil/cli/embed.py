@@ -4,14 +4,18 @@ from typing import Any
 
 import typer
 
-from asmil.cli._options import ENCODER, SCALE, TILES, given, with_settings
+from asmil.cli._options import ENCODER, SCALE, TILES, WORKERS, given, with_settings
 
 
-@with_settings("slides", "out", *SCALE, *TILES, "tissue_method", *ENCODER)
+@with_settings("slides", "out", *SCALE, *TILES, "tissue_method", *ENCODER, *WORKERS)
 def embed(**settings: Any) -> None:
-    """Write features/<slide>.h5 (with tissue/ and thumbnails/); finished slides of the same settings are kept."""
+    """Write features/<store>/<slide>.h5 (with tissue/, thumbnails/, state.csv); finished slides are kept.
+
+    A store holds the features of one encoder and one kind of tile. Any number of these commands, on any number of
+    machines, may work on one --out; killed ones are simply started again.
+    """
+    from asmil.cli._extraction import extract
     from asmil.cli._outcome import Outcome
-    from asmil.cli._stages import extract
     from asmil.config import load_config
     from asmil.errors import ConfigError
     from asmil.slides import scan_slides
@@ -20,7 +24,9 @@ def embed(**settings: Any) -> None:
     if config.slides is None:
         raise ConfigError("there are no slides", fix="give --slides FOLDER")
     outcome = Outcome()
-    extract(scan_slides(config.slides), config.out, config=config, outcome=outcome)
+    stores = extract(scan_slides(config.slides), config.out, config=config, outcome=outcome)
     outcome.write(config.out / "failures.csv")
     outcome.print_table()
+    for store in stores:
+        typer.echo(f"features: {store}")
     raise typer.Exit(outcome.exit_code)

@@ -36,7 +36,7 @@ def evaluate_run(run: "Run", config: "RunConfig") -> dict[str, Any]:
 
     return evaluate(
         run,
-        features=config.features or run.folder / "features",
+        features=config.features or run.features,
         annotations=config.annotations,
         positive=config.positive,
         min_coverage=config.min_coverage,

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import given, with_settings
+from asmil.cli._options import HELP, given, with_settings
 
 if TYPE_CHECKING:
     from asmil.config import RunConfig
 
 
-@with_settings()
+@with_settings(*[name for name in HELP if name != "shard"])
 def run(
     config: Path | None = typer.Argument(None, help="YAML file with the same settings as the flags; flags win."),
     **settings: Any,
@@ -55,17 +55,23 @@ def run_pipeline(config: "RunConfig") -> int:
 
 def _features(config: "RunConfig", run: Any, *, cohort: Any, outcome: Any) -> Path:
     """The folder of features: the user's, or extracted now from the labelled slides."""
-    from asmil.cli._stages import extract, slide_mpp_of
+    from asmil.cli._extraction import extract
+    from asmil.cli._stages import slide_mpp_of
     from asmil.errors import ConfigError
     from asmil.slides import scan_slides
 
     if config.features:
         return config.features
+    if config.shard:
+        raise ConfigError("a run needs all slides", found=f"shard {config.shard}", fix="use --shard with `asmil embed`")
     if config.slides is None:
         raise ConfigError("there is nothing to learn from", fix="give --slides FOLDER or --features FOLDER")
     slides = {path.stem: path for path in scan_slides(config.slides)}
     labelled = [slides[name] for name in cohort.slides if name in slides]
     for name in sorted(slides.keys() - set(cohort.slides)):
         outcome.skipped(name, stage="labels", reason="this slide has no row in the table of labels")
-    extract(labelled, run.folder, config=config, outcome=outcome, slide_mpp=slide_mpp_of(cohort))
-    return run.folder / "features"
+    stores = extract(labelled, run.folder, config=config, outcome=outcome, slide_mpp=slide_mpp_of(cohort))
+    if not stores:
+        raise ConfigError("no slide has a label", found=f"{len(slides)} slides", fix="see `asmil check`")
+    run.set_features(stores[0])
+    return run.features

@@ -18,7 +18,7 @@ from asmil.extraction.duplicates import content_hash, find_duplicates
 from asmil.files import safe_name, write_json, write_text
 
 if TYPE_CHECKING:
-    from asmil.extraction.pipeline import SlideResult
+    from asmil.extraction.result import SlideResult
     from asmil.extraction.settings import ExtractSettings
 
 FOLDER, TABLE, DUPLICATES = ".state", "state.csv", "duplicates.json"
@@ -37,6 +37,7 @@ class Record:
     seconds: float
     waiting: float
     reader: str
+    flags: dict[str, int]
     store: str
     host: str
     when: str
@@ -86,7 +87,7 @@ class Ledger:
             record = Record(
                 slide=path.stem, file=str(path), result=result.result, stage=stage, reason=result.reason,
                 tiles=result.tiles, seconds=round(result.seconds, 3), waiting=round(result.waiting, 3),
-                reader=result.reader, store=store, host=platform.node(), key=key,
+                reader=result.reader, flags=result.flags, store=store, host=platform.node(), key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 content=before.content if before is not None and same else _content(path),
             )  # fmt: skip
@@ -141,7 +142,9 @@ def write_table(folder: str | Path) -> Path:
         same_as = json.loads((folder / FOLDER / DUPLICATES).read_text(encoding="utf-8"))
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(record) | {"same_as": same_as.get(record.slide, "")} for record in read_records(folder))
+    for record in read_records(folder):
+        flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
+        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(record.slide, "")})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

@@ -227,7 +227,7 @@ class _Worker:
         return bool(settled)
 
     def _give_up(self, path: Path, claim: Claim) -> None:
-        from asmil.extraction.pipeline import SlideResult
+        from asmil.extraction.result import SlideResult
 
         reason = (
             f"the process died {claim.deaths} times over this slide (killed, out of memory, or a fault in the library "

@@ -1,5 +1,6 @@
 """What a run folder holds, read when asked for; what is absent is empty or None, what is broken an error."""
 
+import glob
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from PIL import Image
 from asmil.errors import RunError
 from asmil.files import safe_name
 from asmil.slides import scan_slides
+from asmil.training.runs import Run
 
 _TEXT = {"slide": str, "name": str, "case": str, "label": str, "predicted": str, "part": str}
 
@@ -184,8 +186,9 @@ class RunFiles:
 
     def _feature_file(self, slide: str) -> Path | None:
         name = safe_name(slide) + ".h5"
-        folders = [self.folder / "features", Path(str(self.config.get("features") or "features"))]
-        return next((folder / name for folder in folders if (folder / name).is_file()), None)
+        folders = [Run(self.folder).features, Path(str(self.config.get("features") or "features"))]
+        found = (path for folder in folders for path in (folder / name, *folder.glob(f"*/{glob.escape(name)}")))
+        return next((path for path in found if path.is_file()), None)
 
     @cached_property
     def slide_paths(self) -> dict[str, Path]:

@@ -113,6 +113,16 @@ class Run:
         """The settings that decided the results."""
         return json.loads((self.folder / "identity.json").read_text())
 
+    @property
+    def features(self) -> Path:
+        """The folder of the features that the run extracted; several kinds may lie beside each other."""
+        path = self.folder / "features" / "run.json"
+        return self.folder / "features" / (json.loads(path.read_text())["store"] if path.exists() else "")
+
+    def set_features(self, store: Path) -> None:
+        """Note which folder under `features/` is the one that the run learns from."""
+        write_json(self.folder / "features" / "run.json", {"store": store.name})
+
     def cell(self, fold: int, seed: int) -> Cell:
         """The cell of a fold and a seed, finished or not."""
         return Cell(fold, seed, self.folder / "folds" / str(fold) / f"seed_{seed}")

@@ -1,0 +1,147 @@
+"""Extraction as the commands call it: settings to work, workers, a progress line, and what became of every slide."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asmil.cli._outcome import Outcome
+from asmil.cli._progress import progress
+from asmil.cli._stages import device_of
+from asmil.config import RunConfig
+from asmil.errors import ConfigError
+
+if TYPE_CHECKING:
+    from asmil.extraction.work import Work
+
+
+def extract(
+    slides: Iterable[Path],
+    folder: Path,
+    *,
+    config: RunConfig,
+    outcome: Outcome,
+    slide_mpp: dict[str, float] | None = None,
+) -> list[Path]:
+    """Tissue, tiles and features of every slide; what is wrong with one is noted, and the others go on.
+
+    Returns the folder of each encoder's features, none where no slide was worked on.
+    """
+    from asmil.extraction.engines import exit_on_sigterm
+    from asmil.extraction.ledger import note_duplicates, start_time
+    from asmil.extraction.work import extract_folder
+
+    slides = list(slides)
+    since = start_time(folder)
+    _tell_duplicates(note_duplicates(folder, slides))
+    slides = shard_of(slides, config.shard)
+    job = _work(slides, folder, config=config, slide_mpp=slide_mpp or {}, since=since)
+    workers = _workers(config, job.device)
+    exit_on_sigterm()
+    stores: list[str] = []
+    with progress("extract", total=len(slides), unit="slides", parts="tiles") as advance:
+
+        def tell(tiles: int, waiting: float) -> None:
+            advance(0, parts=tiles, waiting=waiting / workers)
+
+        for records in extract_folder(job, engine=config.engine, workers=workers, progress=tell):
+            first, stores = records[0], [record.store for record in records]
+            if first.result == "skipped":
+                outcome.skipped(first.slide, stage=first.stage, reason=first.reason)
+            elif first.result == "failed":
+                outcome.failed(first.slide, stage=first.stage, reason=first.reason)
+            else:
+                outcome.ok(first.slide)
+            advance(1)
+    return [folder / "features" / store for store in stores]
+
+
+def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
+    """Every n-th slide of the sorted list, beginning with the i-th; "slurm" takes both from the job array.
+
+    Raises:
+        ConfigError: "slurm" outside a job array, or the array has gaps.
+    """
+    if shard is None:
+        return slides
+    if shard != "slurm":
+        part, parts = map(int, shard.split("/"))
+        return slides[part - 1 :: parts]
+    try:
+        number, first, parts = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "MIN", "COUNT"))
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            "--shard slurm needs a job array", found=f"no {error}", fix="sbatch --array=1-16, or --shard i/n"
+        ) from error
+    part, rest = divmod(number - first, int(os.environ.get("SLURM_ARRAY_TASK_STEP") or 1))
+    if rest or not 0 <= part < parts:
+        found = f"task {number} of {parts} that begin with {first}"
+        raise ConfigError("the job array has gaps", found=found, fix="sbatch --array=1-16, or --shard i/n")
+    return slides[part::parts]
+
+
+def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dict[str, float], since: float) -> "Work":
+    from asmil.extraction import ExtractSettings
+    from asmil.extraction.work import EncoderChoice, Work
+
+    remote = config.engine == "ray" and config.device.startswith("cuda")  # the GPUs are elsewhere
+    return Work(
+        slides=tuple(slides),
+        folder=folder,
+        encoders=tuple(
+            EncoderChoice(
+                name,
+                weights=config.weights,
+                precision=None if config.encoder_precision == "auto" else config.encoder_precision,
+                stain=config.stain,
+                stain_target=config.stain_target,
+            )
+            for name in dict.fromkeys([config.encoder, *config.also_encoder])
+        ),
+        settings=ExtractSettings(
+            mpp=config.mpp,
+            tile_px=config.tile_px,
+            overlap_px=config.overlap_px,
+            min_tissue=config.min_tissue,
+            tissue_method=config.tissue_method,
+            slide_mpp=config.slide_mpp,
+            objective=config.objective,
+            reader=config.reader,
+            exclude=tuple(config.exclude_tiles),
+        ),
+        own_settings=_own_settings(config, slides, slide_mpp),
+        since=since,
+        batch_size=config.tile_batch,
+        device=config.device if remote else device_of(config),
+    )
+
+
+def _own_settings(config: RunConfig, slides: list[Path], slide_mpp: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Settings slide by slide: the scale in the table of labels, and over it the table of settings."""
+    own: dict[str, dict[str, Any]] = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
+    if config.slide_settings:
+        from asmil.extraction.slide_table import read_slide_table
+
+        for name, values in read_slide_table(config.slide_settings).items():
+            own[name] = own.get(name, {}) | values
+    return own
+
+
+def _workers(config: RunConfig, device: str) -> int:
+    """As told; else one per GPU, where it was not said which."""
+    if config.slide_workers or device != "cuda" or config.engine == "ray":
+        return config.slide_workers or 1
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _tell_duplicates(groups: list[tuple[Path, ...]]) -> None:
+    """Warn of slides that are equal: each keeps its features, but in a split they are a leak."""
+    for group in groups:
+        names = ", ".join(str(path) for path in group)
+        typer.echo(f"warning: the same slide under several names: {names}", err=True)
+    if groups:
+        typer.echo("fix:     keep one of each, or give them the same case, so that a split cannot part them", err=True)
