@@ -1,16 +1,27 @@
-"""Every encoder keeps the contract: cards offline for all, the vectors where no download is needed."""
+"""Every encoder keeps the contract: cards and architectures offline for all, small models through the real path."""
 
+import importlib
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from small_models import random_state, shrunk
 
-from asmil.encoders import EncoderCard, card, create_encoder, list_encoders
+from asmil.encoders import ENCODERS, EncoderCard, card, create_encoder, list_encoders
+from asmil.encoders._card import TOKENS
+from asmil.encoders._model import pooled
+from asmil.encoders._timm import build_timm
 from asmil.testing import check_encoder
 
 READY = [name for name in list_encoders() if card(name).weights is None]
+MODELS = [name for name in list_encoders() if card(name).architecture]
+KINDS = ("uni", "uni2_h", "virchow2", "conch", "conch_v1_5", "ctranspath", "hibou_b", "plip", "resnet18", "resnet50")
+"""One encoder of each kind; the others differ from one of these in numbers only."""
 
 
 @pytest.mark.parametrize("name", list_encoders())
@@ -21,16 +32,69 @@ def test_card_is_complete(name):
     assert facts.licence
     assert facts.source
     assert facts.precision in ("fp32", "fp16", "bf16")
+    assert facts.tokens in TOKENS
+    assert all(0 <= m < 1 for m in facts.mean)
     assert all(s > 0 for s in facts.std)
-    assert facts.weights is None or facts.weights.startswith(("timm:", "hf-hub:"))
+    assert facts.weights is None or facts.weights.startswith("hf-hub:")
+    assert (facts.weights is None) == (facts.architecture is None) == (facts.millions is None)
+    assert facts.repository is None or facts.repository.count("/") == 1
+    assert facts.tile_px is None or facts.tile_px % 14 == 0 or facts.tile_px % 16 == 0
 
 
 def test_cards_need_no_torch():
     code = (
         "import sys, asmil.encoders as e; [e.card(n) for n in e.list_encoders()]; "
-        "sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'torchvision')))"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'torchvision', 'transformers', 'huggingface_hub')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_full_size_model_is_what_the_card_says(name):
+    facts = card(name)
+    with torch.device("meta"):
+        model = getattr(ENCODERS.module(name), "build", build_timm)(facts)
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert millions == pytest.approx(facts.millions, abs=0.006)
+    trunk = getattr(model, "trunk", model)
+    if facts.architecture.startswith("vit"):
+        assert trunk.num_prefix_tokens == 1 + facts.registers
+        grid = facts.options.get("img_size", facts.tile_px) // trunk.patch_embed.patch_size[0]
+        assert trunk.pos_embed.shape[1] in (grid**2, grid**2 + 1, grid**2 + 1 + facts.registers)
+        parts = {"cls": 1, "cls+mean": 2}.get(facts.tokens)
+        assert parts is None or facts.dim == parts * trunk.embed_dim
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A function that makes the card of an encoder a small one, and writes weights for it."""
+
+    def make(name: str) -> tuple[EncoderCard, Path]:
+        facts = shrunk(card(name))
+        monkeypatch.setattr(importlib.import_module(f"asmil.encoders.{name}"), "CARD", facts)
+        save_file(random_state(facts, name), tmp_path / f"{name}.safetensors")
+        return facts, tmp_path / f"{name}.safetensors"
+
+    return make
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_small_model_goes_the_real_way(name, small):
+    facts, weights = small(name)
+    encoder = create_encoder(name, weights=weights)
+    tiles = np.random.default_rng(0).integers(0, 256, (2, facts.tile_px, facts.tile_px, 3), dtype=np.uint8)
+    vectors = encoder(tiles)
+    assert vectors.shape == (2, facts.dim)
+    assert vectors.dtype == torch.float32
+    assert vectors.isfinite().all()
+    assert (vectors[0] - vectors[1]).abs().max() > 0
+    torch.testing.assert_close(encoder(tiles[1:]), vectors[1:], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_contract_of_each_kind(name, small):
+    report = check_encoder(create_encoder(name, weights=small(name)[1]))
+    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("name", READY)
@@ -61,3 +125,16 @@ def test_white_and_tissue_differ_for_the_default():
     encoder = create_encoder("colour-texture")
     white, tissue = np.full((1, 32, 32, 3), 255), np.full((1, 32, 32, 3), (150, 80, 160))
     assert (encoder(white.astype(np.uint8)) - encoder(tissue.astype(np.uint8))).abs().max() > 0.5
+
+
+def test_class_and_mean_tokens_leave_the_registers_out(small):
+    facts, weights = small("virchow2")
+    both = create_encoder("virchow2", weights=weights)
+    tiles = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    seen = []
+    both.model.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    vectors = both(tiles)
+    tokens = seen[0]
+    assert tokens.shape == (1, 1 + 4 + 16 * 16, facts.dim // 2)
+    torch.testing.assert_close(vectors, torch.cat([tokens[:, 0], tokens[:, 5:].mean(1)], dim=1))
+    assert not torch.allclose(pooled(tokens, card=replace(facts, registers=0)), vectors)

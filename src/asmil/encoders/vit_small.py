@@ -13,11 +13,7 @@ CARD = EncoderCard(
     std=(0.21716536, 0.26081574, 0.20723464),
     precision="fp16",
     weights="hf-hub:1aurent/vit_small_patch16_224.lunit_dino",
+    architecture="vit_small_patch16_224",
+    tokens="cls",
+    millions=21.67,
 )
-
-
-def load(*, device, weights, precision):
-    """Load it by timm; see `create_encoder`."""
-    from asmil.encoders._timm import load_timm
-
-    return load_timm(CARD, architecture="vit_small_patch16_224", device=device, weights=weights, precision=precision)

@@ -1,0 +1,56 @@
+"""Precision by card and GPU, and the pooling of tokens."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from asmil.encoders import card
+from asmil.encoders._model import ModelEncoder, half_type, pooled
+from asmil.errors import EncoderError
+
+BF16, FP16 = card("uni2-h"), card("uni")
+HOPPER, TURING = (9, 0), (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "capability", "wanted"),
+    [
+        (BF16, None, HOPPER, torch.bfloat16),
+        (BF16, "auto", TURING, torch.float16),
+        (FP16, "auto", TURING, torch.float16),
+        (FP16, "bf16", HOPPER, torch.bfloat16),
+        (FP16, "fp32", HOPPER, None),
+        (FP16, "fp16", None, None),
+        (card("conch"), None, HOPPER, None),
+    ],
+)
+def test_precision_is_the_cards_as_far_as_the_gpu_has_it(facts, asked, capability, wanted):
+    assert half_type(asked, card=facts, capability=capability) is wanted
+
+
+def test_bf16_on_an_old_gpu_is_refused_when_asked_for():
+    with pytest.raises(EncoderError, match=r"7\.5"):
+        half_type("bf16", card=FP16, capability=TURING)
+
+
+def test_pooling():
+    tokens = torch.arange(12.0).reshape(1, 4, 3)
+    facts = replace(FP16, registers=1)
+    for kind, wanted in (("cls", [0, 1, 2]), ("mean", [7.5, 8.5, 9.5]), ("cls+mean", [0, 1, 2, 7.5, 8.5, 9.5])):
+        assert pooled(tokens, card=replace(facts, tokens=kind)).tolist() == [wanted]
+    assert pooled(tokens[..., None], card=replace(facts, tokens="pooled")).shape == (1, 12)
+    assert pooled([tokens, torch.ones(1, 5, 2, 2)], card=replace(facts, tokens="map")).shape == (1, 5)
+    with pytest.raises(EncoderError, match="returns no tensor"):
+        pooled([tokens], card=facts)
+
+
+def test_networks_of_convolutions_are_channels_last():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1))
+    facts = replace(FP16, dim=4, tokens="pooled", tile_px=16)
+    encoder = ModelEncoder(net, facts, device="cpu", precision=None)
+    assert encoder.model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    patches = nn.Sequential(nn.Conv2d(3, 4, 16, stride=16), nn.Flatten(), nn.Linear(4, 4))
+    encoder = ModelEncoder(patches, facts, device="cpu", precision=None)
+    assert encoder.model[0].weight.is_contiguous()

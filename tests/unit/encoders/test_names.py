@@ -1,0 +1,102 @@
+"""Weights of transformers and of an older timm give, in timm's models, the features their own programs give."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from asmil._torchvision import prepare_torchvision
+from asmil.encoders import card
+from asmil.encoders._model import load_model, pooled
+from asmil.encoders._timm import build_timm
+
+SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 4}
+OURS = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    prepare_torchvision()
+    return pytest.importorskip("transformers")
+
+
+def _saved(model, folder):
+    """The model's file with weights that differ everywhere, as its own program writes it."""
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.eval().save_pretrained(folder)
+    return folder / "model.safetensors"
+
+
+def _features(name, file, **options):
+    facts = card(name)
+    facts = replace(facts, options={**facts.options, **SMALL, **options})
+    model = load_model(facts, build_timm, weights=file, device="cpu", precision=None).model
+    return lambda pixels: pooled(model(pixels), card=facts)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+@torch.inference_mode()
+def test_phikon_is_transformers_vit(transformers, pixels, tmp_path):
+    theirs = transformers.ViTModel(transformers.ViTConfig(**OURS, intermediate_size=192))
+    ours = _features("phikon", _saved(theirs, tmp_path))
+    torch.testing.assert_close(ours(pixels), theirs(pixels).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_phikon_v2_is_transformers_dinov2(transformers, pixels, tmp_path):
+    theirs = transformers.Dinov2Model(transformers.Dinov2Config(**OURS, image_size=224, patch_size=16))
+    ours = _features("phikon-v2", _saved(theirs, tmp_path))
+    torch.testing.assert_close(ours(pixels), theirs(pixels).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("prefix", ["", "dinov2.", "module.backbone."])
+def test_hibou_is_transformers_dinov2_with_registers(transformers, pixels, tmp_path, prefix):
+    config = transformers.Dinov2WithRegistersConfig(
+        **OURS, image_size=224, patch_size=14, num_register_tokens=4, use_swiglu_ffn=True
+    )
+    theirs = transformers.Dinov2WithRegistersModel(config)
+    file = _saved(theirs, tmp_path)
+    save_file({prefix + name: value for name, value in load_file(file).items()}, file)
+    ours = _features("hibou-b", file)
+    torch.testing.assert_close(ours(pixels), theirs(pixels).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_plip_is_transformers_clip(transformers, pixels, tmp_path):
+    small = OURS | {"intermediate_size": 192}
+    config = transformers.CLIPConfig(
+        vision_config=small | {"image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu"},
+        text_config=small | {"vocab_size": 100}, projection_dim=512,
+    )  # fmt: skip
+    theirs = transformers.CLIPModel(config)
+    ours = _features("plip", _saved(theirs, tmp_path))
+    vision = theirs.vision_model(pixel_values=pixels).pooler_output
+    torch.testing.assert_close(ours(pixels), theirs.visual_projection(vision), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_ctranspath_takes_the_names_of_old_timm(pixels, tmp_path):
+    facts = card("ctranspath")
+    small = {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)}
+    facts = replace(facts, dim=192, options={**facts.options, **small})
+    torch.manual_seed(0)
+    today = build_timm(facts).eval()
+    old = {"head.weight": torch.zeros(7, 192), "head.bias": torch.zeros(7)}
+    for name, value in today.state_dict().items():
+        for stage in (1, 2, 3):  # once the downsampling was the end of a stage
+            name = name.replace(f"layers.{stage}.downsample", f"layers.{stage - 1}.downsample ")
+        old[name.replace(" ", "")] = value
+    assert "layers.0.downsample.norm.weight" in old
+    old["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49)
+    torch.save({"model": old}, tmp_path / "ctranspath.pth")
+    ours = load_model(facts, build_timm, weights=tmp_path / "ctranspath.pth", device="cpu", precision=None)
+    torch.testing.assert_close(ours.model(pixels), today(pixels))
