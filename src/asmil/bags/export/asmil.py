@@ -1,0 +1,57 @@
+"""Our own files: contiguous float16, which every epoch reads many times faster than small chunks."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asmil.bags.export._tiles import SlideTiles, half, new_hdf5, whole
+from asmil.files import safe_name
+
+_SCALES = ("tile_px", "mpp", "slide_mpp")
+
+
+def write(tiles: SlideTiles, folder: Path) -> Path:
+    """Write a slide's file; coordinates stay in micrometres where nobody knows the scale of the slide.
+
+    Raises:
+        FeatureError: values too large for float16.
+    """
+    features, facts = half(tiles), _facts(tiles)
+    path = folder / f"{safe_name(tiles.slide)}.h5"
+    with new_hdf5(path) as file:
+        file["features"] = features
+        if tiles.level0_xy is not None:
+            file["coords"] = tiles.level0_xy.astype(np.int64)
+        elif tiles.um_xy is not None:
+            file["coords"] = tiles.um_xy
+            facts |= {"unit": "um"} | ({"tile_size_um": tiles.tile_um} if tiles.tile_um else {})
+        for holder in (file, *file.values()):
+            holder.attrs.update(facts)
+    return path
+
+
+def _facts(tiles: SlideTiles) -> dict[str, Any]:
+    """What our own files say anyway; of another tool's file, what it said, as JSON."""
+    info = tiles.info
+    if info.format == "asmil":
+        return dict(info.provenance)
+    facts: dict[str, Any] = {
+        "format": "asmil",
+        "asmil_version": importlib.metadata.version("asmil"),
+        "name": tiles.slide,
+        "slide": tiles.slide,
+        "encoder": tiles.encoder if info.encoder else "None",
+        "settings": "{}",
+        "converted_from": info.format,
+        "notes": json.dumps(info.notes),
+        "source_attributes": json.dumps(info.provenance, default=str),
+    }
+    facts |= {name: getattr(tiles, name) for name in _SCALES if getattr(tiles, name) is not None}
+    if tiles.tile_px is not None:
+        facts["patch_size"] = tiles.tile_px
+    if tiles.tile_level0_px is not None:
+        facts["patch_size_level0"] = whole(tiles.tile_level0_px)
+    return facts

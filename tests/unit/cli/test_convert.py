@@ -1,0 +1,55 @@
+"""`asmil convert` takes every readable slide over and names the others."""
+
+import h5py
+import numpy as np
+from typer.testing import CliRunner
+
+from asmil.bags import open_features
+from asmil.cli import app
+
+
+def write(path, seed):
+    with h5py.File(path, "w") as file:
+        file["features"] = np.random.default_rng(seed).standard_normal((9, 5)).astype(np.float32)
+        file["coords"] = np.array([(x * 512, y * 512) for x in range(3) for y in range(3)])
+
+
+def convert(*arguments):
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+def test_one_bad_file_never_stops_the_others(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    write(source / "a.h5", 0)
+    write(source / "b.h5", 1)
+    (source / "cut.h5").write_bytes((source / "a.h5").read_bytes()[:700])
+    with h5py.File(source / "b.h5", "r+") as file:
+        file["features"][2, 2] = np.nan
+    result = convert(source, "--to", "asmil", "--out", out)
+    assert result.exit_code == 1
+    assert open_features(out).slides == ["a"]
+    table = (out / "failures.csv").read_text()
+    assert 'b,failed,convert,"b.h5 holds NaN' in table
+    assert "cut,failed,read,cut.h5 cannot be read" in table
+
+
+def test_the_scale_of_each_slide_comes_from_the_table(tmp_path):
+    source, out, labels = tmp_path / "in", tmp_path / "out", tmp_path / "labels.csv"
+    source.mkdir()
+    for index, name in enumerate("abc"):
+        write(source / f"{name}.h5", index)
+    labels.write_text("slide_id,case_id,label,mpp\na,1,x,0.25\nb,2,y,0.5\n")
+    assert convert(source, "--to", "stamp", "--out", out).exit_code == 1
+    result = convert(source, "--to", "stamp", "--out", out, "--labels", labels, "--tile-px", 224)
+    assert result.exit_code == 0, result.output
+    store = open_features(out)
+    assert store.slides == ["a", "b"]
+    assert [store.info(slide).tile_um for slide in store.slides] == [128, 256]
+
+
+def test_an_unknown_layout_is_answered_with_the_known_ones(tmp_path):
+    write(tmp_path / "a.h5", 0)
+    result = convert(tmp_path / "a.h5", "--to", "clamm", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "asmil, clam, stamp, trident" in result.output
