@@ -1,0 +1,201 @@
+"""Workers on one folder: every slide once, whoever dies, and a slide that ends its process is named."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from asmil.errors import EncoderError
+from asmil.extraction import claims as claims_module
+from asmil.extraction import work as module
+from asmil.extraction.ledger import start_time
+from asmil.extraction.settings import ExtractSettings
+from asmil.extraction.work import EncoderChoice, Work, extract_folder, work
+from asmil.slides.synthetic import make_slides
+
+KILLED = """
+import os, pickle, signal, sys
+from asmil.extraction.work import work
+job = pickle.load(open(sys.argv[1], "rb"))
+for _ in work(job):
+    if "at_first" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory) -> tuple[Path, ...]:
+    """Five small slides and the three awkward ones."""
+    folder = make_slides(
+        tmp_path_factory.mktemp("work"), patients=5, slides_per_patient=(1, 1), size_px=(700, 600), seed=5
+    )
+    return tuple(sorted((folder / "slides").glob("*.tif")))
+
+
+@pytest.fixture
+def job(slides, tmp_path):
+    """A function that makes the work of a call that begins now."""
+
+    def begin(**changes) -> Work:
+        out = changes.pop("folder", tmp_path / "out")
+        return replace(
+            Work(
+                slides=slides, folder=out, encoders=(EncoderChoice("colour-texture"),),
+                settings=ExtractSettings(mpp=0.5, tile_px=64), since=start_time(out),
+            ),
+            **changes,
+        )  # fmt: skip
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+def unbroken(slides, tmp_path_factory) -> dict[str, tuple]:
+    """The features of every slide, made in one go."""
+    out = tmp_path_factory.mktemp("unbroken")
+    job = Work(slides, out, (EncoderChoice("colour-texture"),), ExtractSettings(mpp=0.5, tile_px=64), start_time(out))
+    assert len(list(work(job))) == 8
+    return features_in(out)
+
+
+def features_in(out: Path) -> dict[str, tuple]:
+    """Datasets and attributes of every feature file, by name."""
+    found = {}
+    for path in out.glob("features/*/[!.]*.h5"):
+        with h5py.File(path) as file:
+            found[path.stem] = ({name: file[name][()].tobytes() for name in file}, dict(file.attrs))
+    return found
+
+
+def left_over(out: Path) -> list[Path]:
+    return [*out.glob(".claims/*"), *out.rglob("*.partial*")]
+
+
+def results_of(settled) -> dict[str, str]:
+    told = [records[0] for records in settled]
+    assert len({record.slide for record in told}) == len(told), "a slide was told twice"
+    return {record.slide: record.result for record in told}
+
+
+EXPECTED = {f"P0{i}_1": "ok" for i in range(1, 6)} | {
+    "awkward_blank": "skipped", "awkward_no_mpp": "failed", "awkward_truncated": "failed",
+}  # fmt: skip
+
+
+def test_every_slide_is_settled_and_only_what_failed_is_tried_again(job, unbroken, tmp_path):
+    assert results_of(work(job())) == EXPECTED
+    assert features_in(tmp_path / "out") == unbroken
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("features/*/*.h5")}
+    skip = tmp_path / "out" / ".state"
+    records = {path.stem: path.stat().st_mtime_ns for path in skip.glob("*/*.json")}
+    again = results_of(work(job()))
+    assert again == {name: "kept" if result == "ok" else result for name, result in EXPECTED.items()}
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    changed = {path.stem for path in skip.glob("*/*.json") if path.stat().st_mtime_ns != records[path.stem]}
+    assert changed == EXPECTED.keys() - {"awkward_blank"}
+    assert left_over(tmp_path / "out") == []
+    with (tmp_path / "out" / "state.csv").open() as file:
+        assert {row["slide"]: row["result"] for row in csv.DictReader(file)} == EXPECTED
+
+
+def test_several_workers_in_one_folder_share_the_slides(job, unbroken, tmp_path):
+    one = job()
+    told: list[dict[str, str]] = []
+    threads = [threading.Thread(target=lambda: told.append(results_of(work(one)))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [EXPECTED] * 3
+    assert features_in(tmp_path / "out") == unbroken
+    assert left_over(tmp_path / "out") == []
+
+
+def run_killed(job: Work, folder: Path) -> int:
+    """Work in a process that kills itself when the first slide is settled."""
+    import pickle
+
+    (folder / "job").write_bytes(pickle.dumps(job))
+    return subprocess.run([sys.executable, "-c", KILLED, folder / "job", "at_first"], check=False).returncode
+
+
+def test_what_a_killed_process_left_is_done_and_swept(job, unbroken, tmp_path):
+    assert run_killed(job(), tmp_path) == -signal.SIGKILL
+    out = tmp_path / "out"
+    locks = [path.stem for path in out.glob(".claims/*.lock")]
+    assert locks
+    (store,) = out.glob("features/*/")
+    half = store / f".{locks[0]}.h5.abc.partial.h5"
+    half.write_bytes(b"half")
+    assert {name: "ok" if r == "kept" else r for name, r in results_of(work(job())).items()} == EXPECTED
+    assert features_in(out) == unbroken
+    assert left_over(out) == []
+
+
+def test_three_workers_one_killed_give_what_one_gives(job, unbroken, tmp_path):
+    """The first process to settle a slide is killed; the engine starts another."""
+    killed = []
+    settled = []
+    for records in extract_folder(job(threads=1), workers=3):
+        settled.append(records)
+        if not killed:
+            claimed = [json.loads(path.read_text()) for path in (tmp_path / "out").glob(".claims/*.lock")]
+            killed = [owner["pid"] for owner in claimed if owner["pid"] != os.getpid()][:1]
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+    assert killed, "nobody was at work any more"
+    assert results_of(settled) == EXPECTED
+    assert features_in(tmp_path / "out") == unbroken
+    assert left_over(tmp_path / "out") == []
+
+
+def test_a_slide_that_ends_its_process_is_named_and_the_others_go_on(job, slides, tmp_path):
+    """Its lock, as three deaths over it left it."""
+    out = tmp_path / "out"
+    owner = replace(claims_module._self(), started="1", deaths=module.MOST_DEATHS - 1)
+    now = job(slides=slides[:2])
+    lock = out / ".claims" / f"{slides[0].stem}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(claims_module._text(owner))
+    results = {records[0].slide: records[0] for records in work(now)}
+    assert [results[path.stem].result for path in slides[:2]] == ["failed", "ok"]
+    assert "died 3 times" in results[slides[0].stem].reason
+    assert results[slides[0].stem].stage == "process"
+    assert left_over(out) == []
+    assert results_of(work(job(slides=slides[:2]))) == {slides[0].stem: "ok", slides[1].stem: "kept"}
+
+
+def test_what_is_not_about_a_slide_is_raised_and_claims_are_released(job, monkeypatch, tmp_path):
+    def broken(self, device):
+        encoder = create(self, device)
+        monkeypatch.setattr(type(encoder), "__call__", lambda *_: 1 / 0)
+        return encoder
+
+    create = EncoderChoice.create
+    monkeypatch.setattr(EncoderChoice, "create", broken)
+    with pytest.raises(ZeroDivisionError):
+        list(work(job()))
+    assert left_over(tmp_path / "out") == []
+
+
+def test_an_encoder_that_is_not_there_is_told_by_workers_too(job, tmp_path):
+    wrong = EncoderChoice("colour-texture", precision="fp64")
+    with pytest.raises(EncoderError, match="fp64"):
+        list(extract_folder(job(encoders=(wrong,)), workers=2))
+
+
+def test_slides_have_settings_of_their_own(job, slides, tmp_path):
+    no_scale = next(path for path in slides if path.stem == "awkward_no_mpp")
+    own = {no_scale.stem: {"slide_mpp": 0.5}}
+    assert results_of(work(job(slides=(no_scale,), own_settings=own))) == {no_scale.stem: "ok"}
+    (facts,) = [attributes for _, attributes in features_in(tmp_path / "out").values()]
+    assert np.isclose(facts["slide_mpp"], 0.5)
