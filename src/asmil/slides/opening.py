@@ -90,12 +90,9 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
         raise SlideError("a slide is a file, not a folder (but for *.zarr)", found=path, fix=fix)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")
-    if reader is not None:
-        SLIDE_READERS[reader].detect(path)
-        return reader, SLIDE_READERS[reader](path), {}
     passed_over: dict[str, str] = {}
-    known: list[SlideError] = []
-    for name in reader_order():
+    refused: list[SlideError] = []  # by readers that know the format
+    for name in [reader] if reader else reader_order():
         detected = False
         try:
             SLIDE_READERS[name].detect(path)
@@ -105,13 +102,12 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
             raise
         except SlideError as error:
             passed_over[name] = error.what if error.found is None else f"{error.what}: {error.found}"
-            known += [error] * detected
-    if len(known) == 1:
-        raise known[0]
+            refused += [error] * detected
     raise SlideError(
-        f"no reader can open {path}",
+        f"no reader can open {path}" if reader is None else f"the reader {reader} cannot open {path}",
         found="; ".join(f"{name}: {reason}" for name, reason in passed_over.items()),
-        fix="is the file complete, and a slide? Other formats can be converted to pyramidal TIFF",
+        fix=(refused[-1].fix if refused else None)
+        or "is the file complete, and a slide? Other formats can be converted to pyramidal TIFF",
     )
 
 

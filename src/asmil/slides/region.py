@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 NATIVE_TOLERANCE = 1e-3
-"""A level whose scale is off by less than this, and half a pixel over the tile, is not resampled."""
+"""A scale (or a whole multiple of one) that is off by less than this, and half a pixel over the tile, is it."""
 
 FILTER = Image.Resampling.BICUBIC
 FILTER_SUPPORT = 2.0  # source pixels on either side of a sample, per unit of reduction
@@ -34,8 +34,8 @@ class Region:
     """What to read, and how to make the result of it.
 
     `origin_xy` is in level-0 pixels, `size` (width, height) in pixels of the level. `box` (left, top, right,
-    bottom) is the part of what was read, in fractional pixels, that is resampled to `out_size`; None: it is
-    the result.
+    bottom) is the part of what was read, in fractional pixels, that is resampled to `out_size`; None: all of it,
+    each `factor` x `factor` pixels averaged.
     """
 
     level: int
@@ -43,6 +43,7 @@ class Region:
     size: tuple[int, int]
     out_size: tuple[int, int]
     box: tuple[float, float, float, float] | None = None
+    factor: int = 1
 
 
 def plan_region(
@@ -60,12 +61,15 @@ def plan_region(
     """
     down, on_raster = levels[level].downsample, levels[level].on_raster
     x, y, width, height = level0_box
-    drift = [abs(side / down - out) for side, out in zip((width, height), out_size, strict=True)]
-    same_scale = all(d < min(0.5, NATIVE_TOLERANCE * out) for d, out in zip(drift, out_size, strict=True))
-    if same_scale and on_raster:
-        return Region(level, (_level0(round(x / down), down), _level0(round(y / down), down)), out_size, out_size)
-    if same_scale and float(x).is_integer() and float(y).is_integer():
-        return Region(level, (int(x), int(y)), out_size, out_size)
+    factor = max(1, round(width / down / out_size[0]))
+    drift = [abs(side / down / factor - out) for side, out in zip((width, height), out_size, strict=True)]
+    if all(d < min(0.5, NATIVE_TOLERANCE * out) for d, out in zip(drift, out_size, strict=True)):
+        size = (out_size[0] * factor, out_size[1] * factor)
+        if on_raster:
+            origin = _level0(round(x / down), down), _level0(round(y / down), down)
+            return Region(level, origin, size, out_size, factor=factor)
+        if float(x).is_integer() and float(y).is_integer():
+            return Region(level, (int(x), int(y)), size, out_size, factor=factor)
     spans = [
         _span(start, side, down=down, on_raster=on_raster, level_px=size, out_px=out)
         for start, side, size, out in zip((x, y), (width, height), levels[level].size, out_size, strict=True)
@@ -98,9 +102,11 @@ def _span(
 
 def finish_region(pixels: np.ndarray, region: Region) -> np.ndarray:
     """Make `out_size` pixels, uint8 (height, width, 3), of what was read for `region`."""
-    if region.box is None:
+    if region.box is None and region.factor == 1:
         return pixels
     image = Image.fromarray(np.ascontiguousarray(pixels))
+    if region.box is None:
+        return np.asarray(image.reduce(region.factor))
     return np.asarray(image.resize(region.out_size, FILTER, box=region.box))
 
 

@@ -128,7 +128,7 @@ class Slide:
 
         def fill(index: int) -> None:
             region = regions[index]
-            if region.box is None:
+            if region.box is None and region.factor == 1:
                 self._source.read_level(region.level, region.origin_xy, region.size, out=tiles[index])
             else:
                 pixels = self._source.read_level(region.level, region.origin_xy, region.size)

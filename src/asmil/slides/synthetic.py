@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,18 +107,47 @@ def draw_slide(rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, in
 
 def write_slide(path: str | Path, pixels: np.ndarray, *, mpp: float | None) -> Path:
     """Write uint8 (h, w, 3) as a pyramidal tiled JPEG TIFF that OpenSlide opens; mpp None: no scale."""
-    import tifffile
-
     levels = [Image.fromarray(pixels)]
     while max(levels[-1].size) > 2 * TIFF_TILE_PX:
         levels.append(levels[-1].reduce(2))
+    return _write_pyramid(path, [(level.size, _jpeg_tiles(level)) for level in levels], mpp=mpp)
+
+
+def write_sparse_slide(path: str | Path, *, side_px: int = 100_000, mpp: float = 0.25) -> Path:
+    """Write an enormous square slide of little: a square of pink texture in empty glass, whose tiles have no bytes.
+
+    Level-0 side `side_px`; the square is 16 384 px wide, as far from the top left; levels at 1, 4, 16 and 64.
+    """
+    rng = np.random.default_rng(0)
+    grain = rng.integers(-30, 30, (TIFF_TILE_PX // 4,) * 2).repeat(4, 0).repeat(4, 1)[..., None]
+    stamp = Image.fromarray((np.array([205, 120, 170]) + grain).astype(np.uint8))
+    levels = [((side_px // factor,) * 2, _sparse_tiles(stamp, side_px // factor, factor)) for factor in (1, 4, 16, 64)]
+    return _write_pyramid(path, levels, mpp=mpp)
+
+
+def _sparse_tiles(stamp: Image.Image, side_px: int, factor: int) -> Iterator[bytes]:
+    texture = np.tile(np.asarray(stamp.reduce(factor)), (factor, factor, 1))
+    data, filled = next(_jpeg_tiles(Image.fromarray(texture))), range(64 // factor, 128 // factor)
+    count = -(-side_px // TIFF_TILE_PX)
+    for row in range(count):
+        for column in range(count):
+            yield data if row in filled and column in filled else b""
+
+
+def _write_pyramid(
+    path: str | Path, levels: Sequence[tuple[tuple[int, int], Iterator[bytes]]], *, mpp: float | None
+) -> Path:
+    """Write levels, each of a size (w, h) and with JPEG tiles row by row (of no bytes: no such tile)."""
+    import tifffile
+
     with written_beside(path) as partial:
-        with tifffile.TiffWriter(partial) as file:
-            for index, level in enumerate(levels):
-                per_cm = None if mpp is None else (1e4 / mpp / 2**index,) * 2
+        with tifffile.TiffWriter(partial, bigtiff=levels[0][0][0] > 2**16) as file:
+            for index, ((width, height), tiles) in enumerate(levels):
+                factor = round(levels[0][0][0] / width)
+                per_cm = None if mpp is None else (1e4 / mpp / factor,) * 2
                 file.write(
-                    _jpeg_tiles(level),
-                    shape=(level.height, level.width, 3),
+                    tiles,
+                    shape=(height, width, 3),
                     dtype=np.uint8,
                     tile=(TIFF_TILE_PX, TIFF_TILE_PX),
                     photometric="rgb",

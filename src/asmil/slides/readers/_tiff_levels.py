@@ -60,7 +60,7 @@ def tiff_scenes(tiff: Any, vendor: str) -> list[TiffScene]:
 
 
 def _level(pages: Sequence[Any]) -> TiffLevel:
-    first = pages[0]
+    first = pages[0].keyframe
     planes = []
     for page in pages:
         # frames of a series keep only what differs from their key frame

@@ -1,0 +1,293 @@
+"""Native TIFF tiles: the pixels and facts that OpenSlide gives, and what is wrong with a file said by place."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from asmil.errors import SlideError
+from asmil.slides import DamagedSlideError, list_scenes, open_slide
+from asmil.slides.readers.openslide import OpenSlideReader
+from asmil.slides.readers.tiff import TiffReader
+from asmil.slides.synthetic import write_slide, write_sparse_slide
+from asmil.tiles import TileGrid
+
+imagecodecs = pytest.importorskip("imagecodecs")
+
+
+def picture(width, height, seed=0):
+    """Smooth colours, so that lossy codecs come close."""
+    grid = np.random.default_rng(seed).integers(20, 235, (6, 7, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slides/CMU-1-Small-Region.svs",
+        "slides/CMU-1-Small-Region.jpeg.tiff",
+        "slides/TCGA-CR-7395-01A-01-TS1.svs",
+        "slides/slaid_patch-8-level.tif",
+        "colon/slides/colon_001.tif",
+        "idc/slides/idc_10254.tif",
+    ],
+)
+def test_facts_and_pixels_are_those_of_openslide(data_dir, name):
+    ours, theirs = TiffReader(data_dir / name), OpenSlideReader(data_dir / name)
+    for fact in ("vendor", "objective", "bounds"):
+        assert getattr(ours, fact) == getattr(theirs, fact), fact
+    assert ours.level_sizes == tuple(theirs.level_sizes)
+    assert ours.downsamples == pytest.approx(theirs.downsamples)
+    assert (ours.file_mpp is None) == (theirs.file_mpp is None)
+    assert ours.file_mpp is None or ours.file_mpp == pytest.approx(theirs.file_mpp)
+    for level, (width, height) in enumerate(ours.level_sizes):
+        size = min(width, 700), min(height, 600)
+        for corner in ((0, 0), (-20, -7)):
+            down = ours.downsamples[level]
+            origin = tuple(round(c * down) for c in corner) if float(down).is_integer() else (0, 0)
+            np.testing.assert_array_equal(ours.read_level(level, origin, size), theirs.read_level(level, origin, size))
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("compression", "predictor", "error"),
+    [
+        *(("none", None, 0), ("lzw", 2, 0), ("adobe_deflate", None, 0), ("adobe_deflate", 2, 0)),
+        *(("zstd", None, 0), ("jpeg", None, 3), ("jpeg2000", None, 0)),
+    ],
+)
+@pytest.mark.parametrize("grey", [False, True])
+def test_every_compression(tmp_path, compression, predictor, error, grey):
+    pixels = picture(300, 200)[..., 0] if grey else picture(300, 200)
+    tifffile.imwrite(
+        *(tmp_path / "a.tif", np.ascontiguousarray(pixels)),
+        tile=(128, 64),
+        compression=compression,
+        predictor=predictor,
+        photometric="minisblack" if grey else "rgb",
+        resolution=(20_000, 20_000),
+        resolutionunit="CENTIMETER",
+    )
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert (slide.reader, slide.mpp, slide.passed_over) == ("tiff", 0.5, {})
+        found = slide.read((-3, 0), (303, 210), mpp=0.5)
+    expected = np.full((210, 303, 3), 255)
+    expected[:200, 3:] = pixels[..., None] if grey else pixels
+    assert np.abs(found - expected).mean() <= error
+    assert np.abs(found - expected)[:190, 3:290].max() <= 3 * error
+
+
+def test_aperio_jpeg2000_in_ycbcr(tmp_path):
+    pixels = picture(256, 256)
+    planes = np.asarray(Image.fromarray(pixels).convert("YCbCr"))
+    data = imagecodecs.jpeg2k_encode(planes, codecformat="J2K", mct=False, reversible=True)
+    text = "Aperio Image Library v11\n256x256 (256x256) J2K/YUV16 Q=70|AppMag = 20|MPP = 0.5"
+    with tifffile.TiffWriter(tmp_path / "a.svs") as file:
+        file.write(
+            iter([data]),
+            shape=(256, 256, 3),
+            dtype=np.uint8,
+            tile=(256, 256),
+            compression=33003,
+            photometric="rgb",
+            description=text,
+            metadata=None,
+        )
+    with open_slide(tmp_path / "a.svs") as slide, open_slide(tmp_path / "a.svs", reader="openslide") as other:
+        assert (slide.reader, slide.objective, slide.mpp) == ("tiff", 20.0, 0.5)
+        ours, theirs = (s.read((0, 0), 256, mpp=0.5).astype(int) for s in (slide, other))
+    assert np.abs(ours - theirs).max() <= 2
+    assert np.abs(ours - pixels).max() <= 4
+
+
+def _levels(path):
+    with tifffile.TiffFile(path) as file:
+        return [(list(page.aspage().dataoffsets), list(page.aspage().databytecounts)) for page in file.pages]
+
+
+@pytest.fixture
+def pyramid(tmp_path):
+    """A JPEG pyramid of three levels."""
+    return write_slide(tmp_path / "p.tif", picture(1300, 1100), mpp=0.25)
+
+
+def _overwrite(path, offset, data):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def test_tiles_without_bytes_are_white(tmp_path):
+    write_sparse_slide(tmp_path / "s.tif", side_px=40_000)
+    with open_slide(tmp_path / "s.tif") as slide:
+        assert (slide.read((100, 100), 300, mpp=0.25) == 255).all()
+        edge = slide.read((16_384 - 10, 20_000), 20, mpp=0.25)
+    assert (edge[:, :10] == 255).all()
+    assert edge[:, 10:].mean() < 200
+
+
+def test_a_damaged_tile_is_named_and_the_others_are_read(pyramid):
+    offsets, _ = _levels(pyramid)[0]
+    _overwrite(pyramid, offsets[8], b"nothing like JPEG")  # 6 columns: row 1, column 2
+    with open_slide(pyramid) as slide:
+        with pytest.raises(SlideError, match=r"level 0, tile \(2, 1\), from level-0 pixel \(512, 256\)"):
+            slide.read((500, 300), 256, mpp=0.25)
+        assert slide.read((0, 0), 256, mpp=0.25).std() > 1
+
+
+def test_a_damaged_level_is_passed_over_with_a_note(pyramid):
+    with open_slide(pyramid) as slide:
+        assert len(slide.levels) == 3
+        whole = slide.thumbnail_at(1.0).astype(int)
+    offsets, _ = _levels(pyramid)[2]
+    _overwrite(pyramid, offsets[1], b"nothing like JPEG")  # the first tile, tried when opening, is sound
+    with open_slide(pyramid) as slide:
+        assert np.abs(slide.thumbnail_at(1.0) - whole).mean() < 2
+        assert slide.level_for(1.0) == 1
+        assert "level 2 is damaged" in slide.notes[0]
+    _overwrite(pyramid, offsets[0], b"nothing like JPEG")
+    with open_slide(pyramid) as slide:
+        assert len(slide.levels) == 2
+        assert "level 2" in slide.notes[0]
+
+
+def test_a_level_that_openslide_cannot_read_is_passed_over(pyramid):
+    for offset in _levels(pyramid)[1][0]:
+        _overwrite(pyramid, offset, b"nothing like JPEG")
+    with open_slide(pyramid, reader="openslide") as slide:
+        assert slide.thumbnail_at(0.5).std() > 1
+        assert "level 1 is damaged" in slide.notes[0]
+
+
+def test_a_file_cut_short_is_refused_at_once(pyramid, tmp_path):
+    """Tables first, tiles behind: the structure survives, pixels do not."""
+    with tifffile.TiffFile(pyramid) as file:
+        count = len(file.pages[0].dataoffsets)
+    os.truncate(pyramid, max(_levels(pyramid)[0][0]) + 10)
+    with pytest.raises((DamagedSlideError, SlideError)):
+        open_slide(pyramid)
+    tifffile.imwrite(tmp_path / "b.tif", picture(900, 900), tile=(256, 256), photometric="rgb", bigtiff=True)
+    size = os.path.getsize(tmp_path / "b.tif")
+    os.truncate(tmp_path / "b.tif", size - 256 * 256 * 3 * 5)
+    with pytest.raises(DamagedSlideError, match=r"cut short.*[56] of 16 tiles.*download"):
+        open_slide(tmp_path / "b.tif", mpp=0.5)
+    assert count == 30
+
+
+def test_an_enormous_slide_takes_little(tmp_path):
+    path = write_sparse_slide(tmp_path / "huge.tif")
+    with open_slide(path) as slide:
+        assert slide.size == (100_000, 100_000)
+        assert slide.thumbnail().shape == (1024, 1024, 3)
+        picture = slide.thumbnail_at(16.0)
+        assert picture.shape == (1562, 1562, 3)
+        assert (picture.mean(-1) < 220).mean() == pytest.approx(0.16384**2, rel=0.05)
+
+
+def test_many_threads_read_the_same(cmu_slide):
+    reader = TiffReader(cmu_slide)
+    reader._cache.max_bytes = 40 * 240 * 240 * 3
+    expected = OpenSlideReader(cmu_slide).read_level(0, (0, 0), (2220, 2967))
+
+    def wrong(seed):
+        x, y = np.random.default_rng(seed).integers(0, [2000, 2700])
+        return not np.array_equal(reader.read_level(0, (x, y), (220, 260)), expected[y : y + 260, x : x + 220])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(wrong, range(200)))
+    assert reader._cache._bytes <= reader._cache.max_bytes
+    reader.close()
+
+
+def test_tiles_go_into_a_given_buffer(pyramid):
+    with open_slide(pyramid) as slide:
+        grid = _whole_grid(slide)
+        buffer = np.zeros((len(grid), 256, 256, 3), np.uint8)
+        assert slide.read_tiles(grid, out=buffer) is buffer
+        np.testing.assert_array_equal(buffer, slide.read_tiles(grid))
+        with pytest.raises(SlideError, match="buffer"):
+            slide.read_tiles(grid, [0], out=buffer)
+
+
+def _whole_grid(slide, offset=0):
+    xy = offset + np.array([[x, y] for y in range(0, 1024, 256) for x in range(0, 1280, 256)])
+    return TileGrid(xy, 256, slide.mpp, slide.mpp, slide.size, np.ones(len(xy), np.float32), 0)
+
+
+def test_each_native_tile_is_decoded_once_in_a_pass(pyramid, monkeypatch):
+    calls = []
+    original = TiffReader.decode
+    monkeypatch.setattr(TiffReader, "decode", lambda self, *at, **k: (calls.append(at), original(self, *at, **k))[1])
+    with open_slide(pyramid) as slide:
+        del calls[:]  # those of opening
+        slide.read_tiles(_whole_grid(slide, offset=20))
+    assert len(calls) == len(set(calls)) == 30
+
+
+def ome(path, *, scenes=2, unit="µm"):
+    """An OME-TIFF with SubIFD pyramids, and a label picture."""
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number in range(scenes):
+            pixels = picture(600 + 100 * number, 500, seed=number)
+            metadata = {"axes": "YXS", "Name": f"region {number}"}
+            metadata |= {f"PhysicalSize{a}": 0.25 if unit == "µm" else 2.5e-4 for a in "XY"}
+            metadata |= {f"PhysicalSize{a}Unit": unit for a in "XY"}
+            options = {"tile": (128, 128), "photometric": "rgb"}
+            file.write(pixels, subifds=1, metadata=metadata, **options)
+            file.write(np.ascontiguousarray(pixels[::2, ::2]), subfiletype=1, **options)
+        file.write(picture(100, 90), metadata={"axes": "YXS", "Name": "label image"}, photometric="rgb")
+    return path
+
+
+@pytest.mark.parametrize("unit", ["µm", "mm"])
+def test_ome_tiff(tmp_path, unit):
+    path = ome(tmp_path / "one.ome.tif", scenes=1, unit=unit)
+    with open_slide(path) as slide:
+        assert (slide.reader, slide.name, slide.scenes, slide.notes) == ("tiff", "one.ome", 1, [])
+        assert slide.mpp == pytest.approx(0.25)
+        assert [level.size for level in slide.levels] == [(600, 500), (300, 250)]
+        np.testing.assert_array_equal(slide.read((0, 0), (600, 500), mpp=0.25), picture(600, 500))
+
+
+def test_scenes(tmp_path):
+    path = ome(tmp_path / "two.ome.tif")
+    assert [(s.name, s.size) for s in list_scenes(path)] == [
+        ("two.ome.scene-0", (600, 500)),
+        ("two.ome.scene-1", (700, 500)),
+    ]
+    with open_slide(path) as slide:
+        assert (slide.name, slide.size, slide.scenes) == ("two.ome", (600, 500), 2)
+        assert "2 scenes (0: region 0, 600 x 500 px; 1: region 1" in slide.scene_note
+    with open_slide(path, scene=1) as slide:
+        assert (slide.name, slide.size, slide.scene_note) == ("two.ome.scene-1", (700, 500), "")
+        np.testing.assert_array_equal(slide.read((0, 0), (700, 500), mpp=0.25), picture(700, 500, seed=1))
+    with pytest.raises(SlideError, match="no scene 2"):
+        open_slide(path, scene=2)
+
+
+def test_planes_stored_apart_and_focal_planes(tmp_path):
+    pixels = picture(300, 200)
+    stack = np.stack([255 - pixels, pixels, 255 - pixels]).transpose(0, 3, 1, 2)  # z, c, y, x
+    metadata = {"axes": "ZCYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    tifffile.imwrite(
+        tmp_path / "z.ome.tif", stack, tile=(64, 64), photometric="minisblack", metadata=metadata, ome=True
+    )
+    with open_slide(tmp_path / "z.ome.tif") as slide:
+        assert slide.reader == "tiff"
+        assert "middle of 3 focal planes" in slide.notes[0]
+        np.testing.assert_array_equal(slide.read((0, 0), (300, 200), mpp=0.5), pixels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "reason"),
+    [((200, 300, 3), np.uint16, "8-bit"), ((200, 300, 4), np.uint8, "8-bit grey or RGB")],
+)
+def test_other_pixels_are_refused_with_the_reason(tmp_path, shape, dtype, reason):
+    options = {"photometric": "rgb", "extrasamples": ["unassalpha"]} if shape[2] == 4 else {"photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, dtype), tile=(64, 64), **options)
+    with pytest.raises(SlideError, match=reason):
+        TiffReader.detect(tmp_path / "a.tif")
