@@ -21,6 +21,8 @@ PACKAGES = (
     "imagecodecs",
     "timm",
     "torchvision",
+    "transformers",
+    "huggingface_hub",
 )
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE")
 GIB = 1024**3
@@ -28,13 +30,14 @@ GIB = 1024**3
 
 def doctor(
     out: Path = typer.Option(Path(), help="The folder runs will be written to: its free space is shown."),
+    weights: Path | None = typer.Option(None, help="Where weights of encoders lie: a folder, or a json map of names."),
 ) -> None:
     """Print what matters when something does not work; paste it into a bug report."""
     sections = (
         ("asmil", _versions()),
         ("device", _device()),
         ("slides", _slides()),
-        ("encoders", _encoders()),
+        ("encoders", _encoders(weights)),
         ("disk", _disk(out)),
     )
     for title, rows in sections:
@@ -98,20 +101,17 @@ def _slides() -> list[tuple[str, str]]:
     ]
 
 
-def _encoders() -> list[tuple[str, str]]:
-    from asmil.encoders import card, list_encoders
+def _encoders(weights: Path | None) -> list[tuple[str, str]]:
+    """A row per encoder: whether it can run here, the memory of its weights, and from where or what is missing."""
+    import torch
 
+    from asmil.encoders import card, list_encoders, readiness
+
+    gpus = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
     rows = []
-    for name in list_encoders():
-        facts = card(name)
-        if facts.weights is None:
-            state = "ready (needs no weights)"
-        elif _version("timm") == "not installed":
-            state = "needs `pip install 'asmil[encoders]'`"
-        else:
-            state = f"downloads {facts.weights}, or give --weights FILE"
-            state += " (gated: accept its licence and log in first)" if facts.gated else ""
-        rows.append((name, state))
+    for facts in map(card, list_encoders()):
+        found = readiness(facts, weights=weights, gpu_bytes=max(gpus, default=None))
+        rows.append((facts.name, f"{found.state:<11}{found.weights_gib:4.1f} GiB  {found.detail}"))
     return rows
 
 

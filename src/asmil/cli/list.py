@@ -63,18 +63,22 @@ def list(
         console.print()
 
 
-def encoder_rows() -> tuple[tuple[str, str], ...]:
-    """Name and facts of every encoder, from its card."""
+def encoder_rows() -> tuple[tuple[str, ...], ...]:
+    """The facts of every encoder, from its card."""
     from asmil.encoders import card, list_encoders
 
-    rows = []
-    for name in list_encoders():
-        facts = card(name)
-        scale = f"{facts.mpp} um/px" if facts.mpp else "any scale"
-        size = f"{facts.tile_px} px" if facts.tile_px else "any size"
-        gated = ", gated" if facts.gated else ""
-        rows.append((name, f"{facts.dim} values, {size}, {scale}, {facts.licence}{gated}"))
-    return tuple(rows)
+    return tuple(
+        (
+            name,
+            str(facts.dim),
+            str(facts.tile_px or "any"),
+            str(facts.mpp or "any"),
+            facts.tokens if facts.architecture else "",
+            facts.licence,
+            "gated" if facts.gated else "",
+        )
+        for name, facts in ((name, card(name)) for name in list_encoders())
+    )
 
 
 def model_rows() -> tuple[tuple[str, str, str], ...]:
@@ -86,7 +90,10 @@ def model_rows() -> tuple[tuple[str, str, str], ...]:
 
 
 OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
-HEADERS = {Kind.models: ("name", "what it is", "what a stabiliser aligns")}
+HEADERS: dict[Kind, tuple[str, ...]] = {
+    Kind.models: ("name", "what it is", "what a stabiliser aligns"),
+    Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", ""),
+}
 
 
 def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...]:
