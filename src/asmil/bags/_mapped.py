@@ -25,13 +25,17 @@ class _Span:
 
 @dataclass(frozen=True)
 class MappedEntry:
-    """An entry without its arrays, and the spans of these in the file as it was when it was opened."""
+    """An entry without its arrays, and the spans of these in the file as it was when it was opened.
+
+    `finite` is whether all of the features were read before and held no NaN or infinite values.
+    """
 
     path: Path
     stamp: tuple[int, ...]
     facts: Entry
     features: _Span
     coords: _Span | None
+    finite: bool = False
 
     def entry(self) -> Entry | None:
         """The entry with mapped arrays, or None where the file is no longer the same."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,14 +91,17 @@ class FeatureStore:
         """
         name = self._find(slide)
         place = self._places[name]
-        with self._entry(name) as entry:
+        with self._entry(name) as (entry, finite):
             tiles, dim, side, _ = geometry_of(entry, place.path)
             if dim != self.dim:
                 raise FeatureError(f"{place.path.name} has dimension {dim}, the other slides {self.dim}")
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
-        _check_finite(features, place.path)
+        if not finite:
+            _check_finite(features, place.path)
+            if chosen is None and (mapping := self._mapped[name]) is not None:
+                self._mapped[name] = replace(mapping, finite=True)
         level0_xy, scale = coords, entry.um_per_unit
         if coords is not None and scale is not None:
             level0_xy = coords * (scale / slide_mpp) if slide_mpp else None
@@ -111,16 +115,18 @@ class FeatureStore:
         )
 
     @contextmanager
-    def _entry(self, slide: str) -> Iterator[Entry]:
-        """What a slide's file says, from the second time on without opening it as HDF5 where that is possible."""
+    def _entry(self, slide: str) -> Iterator[tuple[Entry, bool]]:
+        """What a slide's file says, and whether its features are known to be finite.
+
+        From the second time on the file is not opened as HDF5, where that is possible.
+        """
         place, mapping = self._places[slide], self._mapped.get(slide)
-        known = None if mapping is None else mapping.entry()
-        if known is not None:
-            yield known
+        if mapping is not None and (known := mapping.entry()) is not None:
+            yield known, mapping.finite
             return
         with place.entry() as entry:
             self._mapped[slide] = mapped(entry, place.path, side=geometry_of(entry, place.path)[2])
-            yield entry
+            yield entry, False
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""

@@ -159,6 +159,9 @@ def test_a_slide_read_again_is_the_same_and_a_rewritten_file_is_read_anew(tmp_pa
     first.features[:] = 0  # what a caller does to a bag stays in the bag
     second.features[:] = 0
     assert store.load("a", rows=[1]).features.abs().sum() > 0
+    poison(path, np.nan)
+    with pytest.raises(FeatureError, match="NaN"):
+        store.load("a")
     write(path, seed=5, tiles=9)
     assert torch.equal(store.load("a").features, open_features(path).load("a").features)
     path.write_bytes(path.read_bytes()[:600])
