@@ -7,14 +7,11 @@ from typing import Any
 import numpy as np
 import shapely
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from asmil.errors import TissueError
-from asmil.registry import FunctionRegistry
 from asmil.slides import Slide
+from asmil.tiles.masks import TISSUE_METHODS, Thumbnail
 from asmil.tiles.outline import mask_polygons
-
-TISSUE_METHODS = FunctionRegistry("tissue method")
 
 THUMBNAIL_MPP = 8.0
 THUMBNAIL_PX = (512, 4096)
@@ -27,8 +24,6 @@ MAX_HOLE_UM2 = 16_000.0
 """Holes below this (140 um across: a fat cell, a lumen, a vessel) belong to the tissue around them."""
 
 SMOOTHING_UM = 4.0
-CHROMA_LIMITS = (7.0, 10.0)
-"""Otsu's threshold is believed within these only: a slide all of tissue or of glass has no valley."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +65,46 @@ def find_tissue(
     slide: Slide,
     *,
     method: str = "otsu",
+    threshold: float | None = None,
     min_area_um2: float = MIN_AREA_UM2,
     max_hole_um2: float = MAX_HOLE_UM2,
+    smoothing_um: float = SMOOTHING_UM,
 ) -> Tissue:
     """Find the tissue of a slide on a thumbnail of about 8 um/px; the same on every machine.
 
     Only the scanned part (`slide.bounds`) is looked at. No tissue is a result, not an error: `tile` refuses
     it.
 
+    Args:
+        slide: the slide.
+        method: one of `TISSUE_METHODS`.
+        threshold: of the method, in its own unit (otsu: chroma 0-255, saturation: 0-1, entropy: bits); None: found.
+        min_area_um2: smaller pieces are left out.
+        max_hole_um2: smaller holes are filled.
+        smoothing_um: standard deviation of the smoothing before.
+
     Raises:
-        TissueError: a negative area.
+        TissueError: a negative or infinite parameter.
         UnknownPartError: no such method.
     """
-    if min_area_um2 < 0 or max_hole_um2 < 0:
-        raise TissueError("areas are not negative", found=f"{min_area_um2:g} and {max_hole_um2:g} um2")
+    for name, value in (("min_area_um2", min_area_um2), ("max_hole_um2", max_hole_um2), ("smoothing_um", smoothing_um)):
+        if not 0 <= value < np.inf:
+            raise TissueError(f"{name} is not negative", found=f"{value:g}")
+    if threshold is not None and not 0 <= threshold < np.inf:
+        raise TissueError("the threshold of tissue is not negative", found=f"{threshold:g}", fix="leave it out")
     rgb = slide.thumbnail_at(thumbnail_mpp(slide))
     height, width = rgb.shape[:2]
     px_size = slide.size[0] / width, slide.size[1] / height
     px_um2 = px_size[0] * px_size[1] * slide.mpp**2
     scanned = _scanned(slide, (height, width))
-    mask = TISSUE_METHODS[method](rgb, mpp=px_um2**0.5) & scanned
+    thumbnail = Thumbnail.of(rgb, mpp=px_um2**0.5, smoothing_um=smoothing_um)
+    mask = TISSUE_METHODS[method](thumbnail, threshold=threshold) & scanned
     mask = _large(mask, min_area_um2 / px_um2)
     mask = ~_large(~mask, max_hole_um2 / px_um2) & scanned
-    settings = {"method": method, "min_area_um2": min_area_um2, "max_hole_um2": max_hole_um2}
+    settings = {
+        "method": method, "threshold": threshold, "min_area_um2": min_area_um2,
+        "max_hole_um2": max_hole_um2, "smoothing_um": smoothing_um,
+    }  # fmt: skip
     return Tissue(mask_polygons(mask, px_size=px_size), slide.size, slide.mpp, settings)
 
 
@@ -118,41 +130,3 @@ def _large(mask: np.ndarray, min_px: float) -> np.ndarray:
     keep = np.bincount(labels.ravel()) >= min_px
     keep[0] = False
     return keep[labels]
-
-
-@TISSUE_METHODS.register
-def otsu(rgb: np.ndarray, *, mpp: float) -> np.ndarray:
-    """Tissue is what has colour: Otsu's threshold on the chroma against the glass, within absolute limits.
-
-    Chroma is the largest minus the smallest channel, each relative to the glass (the brightest of the slide),
-    smoothed over 4 um. Glass, dust, black borders and black pen have none; strong blue and green pen is taken
-    out. N. Otsu, IEEE Trans. SMC 1979.
-
-    Args:
-        rgb: uint8 (h, w, 3).
-        mpp: um per pixel of `rgb`.
-
-    Returns:
-        boolean (h, w).
-    """
-    sigma = max(0.7, SMOOTHING_UM / mpp)
-    channels = []
-    for c in range(3):
-        smooth = ndimage.gaussian_filter(rgb[..., c].astype(np.float32), sigma)
-        glass = np.float32(np.clip(np.percentile(smooth, 99), 225.0, 255.0))
-        channels.append(np.minimum(smooth * (255 / glass), 255))
-    red, green, blue = channels
-    # Plane by plane: a reduction over an axis of length 3 is ten times slower.
-    chroma = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    limit = CHROMA_LIMITS[0]
-    if chroma.max() > limit:
-        limit = float(np.clip(threshold_otsu(chroma), *CHROMA_LIMITS))
-    pen = (green - red > 30.0) & (chroma > 60.0)  # haematoxylin, eosin and DAB have more red than green
-    pen = ndimage.maximum_filter(pen, 2 * int(np.ceil(2 * sigma)) + 1)  # and its soft edges
-    return (chroma > limit) & ~pen
-
-
-@TISSUE_METHODS.register
-def whole(rgb: np.ndarray, *, mpp: float) -> np.ndarray:
-    """Everything is tissue: for fields already cut out by hand, and stains that no rule here knows."""
-    return np.ones(rgb.shape[:2], bool)
