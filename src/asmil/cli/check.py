@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort
     from asmil.cli._outcome import Outcome
     from asmil.config import RunConfig
+    from asmil.slides import Slide
 
 PROBE_PX = 256
 SETTINGS = (
@@ -73,51 +74,63 @@ def check_inputs(config: "RunConfig") -> "Outcome":
 def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
     """The slides whose feature files are sound."""
     from asmil.bags import open_features
+    from asmil.cli._findings import of_features
     from asmil.cli._stages import note_problems
 
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features)
         note_problems(store.check(deep=True), outcome)
         bad = {row.name for row in outcome.rows}
-        for name in store.slides:
-            if name not in bad:
-                outcome.ok(name)
-        return [name for name in store.slides if name not in bad]
+        sound = [name for name in store.slides if name not in bad]
+        for name in sound:
+            outcome.ok(name)
+        for line in of_features(store.info(name) for name in sound):
+            typer.echo(line)
+        return sound
     return []
 
 
 def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> list[str]:
     """The slides that open, have a scale, and can be read in the middle and at the end."""
+    from asmil.cli._findings import of_slides
     from asmil.cli._progress import progress
     from asmil.cli._stages import slide_mpp_of
+    from asmil.extraction.duplicates import find_duplicates
     from asmil.slides import scan_slides
 
     paths: list[Path] = []
     with outcome.attempt("slides", stage="open"):
         paths = scan_slides(config.slides or Path())
+    for first, *others in find_duplicates(paths):
+        for other in others:
+            outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     labelled = set(cohort.slides) if cohort is not None else {path.stem for path in paths}
-    usable = []
+    usable, opened = [], []
     with progress("check", total=len(paths)) as advance:
         for path in paths:
             with outcome.attempt(path.stem, stage="open"):
-                _probe(path, mpp=own_mpp.get(path.stem, config.slide_mpp), objective=config.objective)
+                opened.append(_probe(path, mpp=own_mpp.get(path.stem, config.slide_mpp), config=config))
                 if path.stem in labelled:
                     outcome.ok(path.stem)
                     usable.append(path.stem)
                 else:
                     outcome.skipped(path.stem, stage="labels", reason="no row in the table of labels")
             advance(1)
+    for line in of_slides(opened):
+        typer.echo(line)
     return usable
 
 
-def _probe(path: Path, *, mpp: float | None, objective: float | None) -> None:
+def _probe(path: Path, *, mpp: float | None, config: "RunConfig") -> "Slide":
+    """The slide, closed, which opened and could be read."""
     from asmil.slides import open_slide
 
-    with open_slide(path, mpp=mpp, objective=None if mpp else objective) as slide:
+    with open_slide(path, mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
         for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
             corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
             slide.read(corner, PROBE_PX, mpp=slide.mpp)
+    return slide
 
 
 def _check_annotations(folder: Path, cohort: "Cohort", *, positive: list[str], outcome: "Outcome") -> None:

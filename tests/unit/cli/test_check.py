@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from asmil.cli._outcome import Outcome
@@ -98,3 +100,30 @@ def test_labels_that_cannot_be_read_do_not_hide_the_slides(cohort, settings):
 
 def test_nothing_to_look_at(cohort):
     assert _found(_check(cohort, slides=None))["slides"] == ("failed", "open")
+
+
+def test_the_readers_of_the_slides_and_copies_are_said(cohort, capsys):
+    first, *_ = sorted((cohort / "slides").glob("*.tif"))
+    shutil.copy(first, cohort / "slides" / "copy.tif")
+    outcome = _check(cohort)
+    (row,) = [row for row in outcome.rows if first.stem in row.reason or row.name == first.stem]
+    assert "the same content as" in row.reason
+    said = capsys.readouterr().out
+    assert sum(line.startswith("reader ") for line in said.splitlines()) >= 1
+    assert "[9: " in said
+
+
+def test_what_was_inferred_of_feature_files_is_said_once_for_all(cohort, tmp_path, capsys):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    for seed, path in enumerate(sorted((cohort / "slides").glob("*.tif"))):
+        with h5py.File(folder / f"{path.stem}.h5", "w") as file:
+            file["features"] = np.random.default_rng(seed).random((4, 6), dtype=np.float32)
+            file["coords"] = np.array([(x * 512, y * 512) for x in range(2) for y in range(2)])
+    outcome = _check(cohort, slides=None, features=folder, annotations=None)
+    assert outcome.rows == []
+    said = capsys.readouterr().out.splitlines()
+    facts = "clam: encoder not said, 6 x float32, coordinates in level-0 pixels, tiles of 512 level-0 px [8: "
+    assert said[0].startswith(facts)
+    assert said[1].startswith("  tile side 512 px is the usual distance of neighbours")
+    assert len(said) == 2
