@@ -224,3 +224,20 @@ def test_damaged_zarr_is_named_and_the_others_are_read(tmp_path):
     store = open_features(tmp_path)
     assert store.slides == ["s1"]
     assert sorted(problem.path.name for problem in store.problems) == ["cut.zarr.zip", "empty.zarr", "text.zarr"]
+
+
+def test_cut_and_empty_files_are_named_and_coordinates_alone_are_no_features(tmp_path):
+    write_dsmil(tmp_path)
+    np.save(tmp_path / "cut.npy", features())
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:900])
+    (tmp_path / "empty.npy").touch()
+    torch.save(features(), tmp_path / "half.pt")
+    (tmp_path / "half.pt").write_bytes((tmp_path / "half.pt").read_bytes()[:900])
+    store = open_features(tmp_path)
+    assert {problem.slide for problem in store.check(deep=True)} == {"cut", "empty", "half"}
+    assert len(store.load("s1")) == TILES
+    (tmp_path / "wsinfer").mkdir()
+    with h5py.File(tmp_path / "wsinfer" / "s1.h5", "w") as file:
+        file.create_dataset("/coords", data=grid(512)).attrs.update(patch_size=512, patch_spacing_um_px=0.25)
+    with pytest.raises(FeatureError, match="coordinates alone are none"):
+        open_features(tmp_path / "wsinfer")

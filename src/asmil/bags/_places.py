@@ -54,7 +54,8 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
                 if encoder is None or _is_of(encoder, place.under(root)):
                     found.setdefault(slide, []).append(place)
         except FeatureError as error:
-            problems.append(Problem(slide_name(path.name), error.what, error.fix or "", path))
+            what = error.what if error.found is None else f"{error.what} ({error.found})"
+            problems.append(Problem(slide_name(path.name), what, error.fix or "", path))
     _require_one_store({place.path.parent for places in found.values() for place in places}, root)
     chosen: dict[str, Place] = {}
     for slide, places in found.items():

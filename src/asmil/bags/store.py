@@ -51,7 +51,10 @@ class FeatureStore:
         self._names = SlideNames(self.slides)
         if not self.slides:
             fix = self.problems[0].fix if self.problems else ""
-            found = listed(self.problems, 1) or "no .h5, .pt, .zarr, .npy or .csv file of features"
+            found = (
+                listed(self.problems, 1)
+                or "no .h5, .pt, .zarr, .npy or .csv file of features; coordinates alone are none"
+            )
             raise FeatureError(f"no tile features in {self.path}", found=found, fix=fix or _FOLDER_FIX)
         self.dim: int = self._common_dim()
 
