@@ -213,6 +213,8 @@ def test_lazyslide_with_two_encoders_asks_which(tmp_path):
     with pytest.raises(FeatureError, match=r"conch_tiles, .*uni_tiles.*one encoder"):
         open_features(tmp_path)
     assert open_features(tmp_path, encoder="conch").dim == 16
+    with pytest.raises(FeatureError, match=r"is of encoder 'virchow'.*conch_tiles, uni_tiles"):
+        open_features(tmp_path, encoder="virchow")
 
 
 def test_damaged_zarr_is_named_and_the_others_are_read(tmp_path):

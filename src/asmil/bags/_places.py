@@ -43,19 +43,27 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     """The place of every slide under `root`, and what was found beside that cannot be used.
 
     Raises:
-        FeatureError: there are the features of several settings of `asmil embed`.
+        FeatureError: there are the features of several settings of `asmil embed`, or none of `encoder`.
     """
     found: dict[str, list[Place]] = {}
+    others: set[str] = set()
     problems: list[Problem] = []
     formats = dict(_formats())
     for path in feature_files(root):
         try:
             for slide, place in _places_in(path, formats):
-                if encoder is None or _is_of(encoder, place.under(root)):
+                under = place.under(root)
+                if encoder is None or _is_of(encoder, under):
                     found.setdefault(slide, []).append(place)
+                else:
+                    others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
             what = error.what if error.found is None else f"{error.what} ({error.found})"
             problems.append(Problem(slide_name(path.name), what, error.fix or "", path))
+    if others and not found:
+        raise FeatureError(
+            f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
+        )
     _require_one_store({place.path.parent for places in found.values() for place in places}, root)
     chosen: dict[str, Place] = {}
     for slide, places in found.items():
