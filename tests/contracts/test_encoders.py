@@ -20,7 +20,7 @@ from asmil.testing import check_encoder
 READY = [name for name in list_encoders() if card(name).weights is None]
 MODELS = [name for name in list_encoders() if card(name).architecture]
 KINDS = ("virchow2", "conch", "plip")
-"""Of each kind of pooling one; the others differ from one of these, or from what is tested elsewhere, in numbers only."""
+"""Of each kind of pooling one; the others differ from these, or from what is tested elsewhere, in numbers only."""
 WIDTH = 48
 
 
@@ -35,6 +35,8 @@ def _shrunk(card: EncoderCard) -> EncoderCard:
     small = {"embed_dim": WIDTH, "depth": 2, "num_heads": 4}
     if "num_classes" in card.options:
         small["num_classes"] = dim
+    if card.tile_px == 448:
+        return replace(card, options={**card.options, **small, "img_size": 112}, dim=dim, tile_px=112)
     return replace(card, options={**card.options, **small}, dim=dim)
 
 
@@ -121,6 +123,15 @@ def test_small_model_goes_the_real_way(name, small):
 def test_contract_of_each_kind(name, small):
     report = check_encoder(create_encoder(name, weights=small(name)[1]))
     assert report.ok, str(report)
+
+
+def test_layers_are_named_before_timm_was_imported():
+    """torchvision must be prepared first, whatever comes first."""
+    code = (
+        "import torch; from asmil.encoders import card; from asmil.encoders._timm import build_timm\n"
+        "with torch.device('meta'): build_timm(card('virchow'))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", READY)

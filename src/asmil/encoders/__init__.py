@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from asmil.encoders._protocol import Encoder as Encoder
     from asmil.encoders._ready import Readiness as Readiness
     from asmil.encoders._ready import readiness as readiness
+    from asmil.encoders._stain import with_stain as with_stain
 
 ENCODERS = FolderRegistry("encoder", "asmil.encoders", "CARD")
 HUBS = ("timm:", "hf-hub:", "hf:")
 """Prefixes of names that are looked up in timm, among timm's models on the Hugging Face hub, or in transformers."""
 
-_HOMES = {"Encoder": "_protocol", "Readiness": "_ready", "readiness": "_ready"}
+_HOMES = {"Encoder": "_protocol", "Readiness": "_ready", "readiness": "_ready", "with_stain": "_stain"}
 __all__ = ["ENCODERS", "EncoderCard", "card", "create_encoder", "list_encoders", *_HOMES]
 
 

@@ -72,9 +72,7 @@ def _part(name: str, value: Any) -> Any:
     if name == "act_layer":
         return getattr(nn, value)
     if name == "mlp_layer":
-        import timm.layers
-
-        return getattr(timm.layers, value)
+        return getattr(_timm().layers, value)
     if name == "embed_layer":
         from asmil.encoders._stem import ConvStem
 
@@ -82,12 +80,18 @@ def _part(name: str, value: Any) -> Any:
     return value
 
 
-def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = False, **options: Any) -> nn.Module:
+def _timm() -> Any:
     prepare_torchvision()
     try:
         import timm
+        import timm.layers
     except ImportError as error:
         raise EncoderError("this encoder needs timm", found=error, fix="pip install 'asmil[encoders]'") from error
+    return timm
+
+
+def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = False, **options: Any) -> nn.Module:
+    timm = _timm()
     name = name.removeprefix("timm:")
     try:
         return timm.create_model(name, pretrained=pretrained, **options)

@@ -54,3 +54,15 @@ def test_networks_of_convolutions_are_channels_last():
     patches = nn.Sequential(nn.Conv2d(3, 4, 16, stride=16), nn.Flatten(), nn.Linear(4, 4))
     encoder = ModelEncoder(patches, facts, device="cpu", precision=None)
     assert encoder.model[0].weight.is_contiguous()
+
+
+def test_compiled_features_are_the_same():
+    facts = replace(FP16, dim=4, tokens="pooled", tile_px=16)
+    net = nn.Sequential(nn.Conv2d(3, 4, 16, stride=16), nn.Flatten(), nn.Linear(4, 4))
+    tiles = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
+    plain = ModelEncoder(net, facts, device="cpu", precision=None)
+    with torch.compiler.set_stance("force_eager"):  # the wrapper without the minute of the compiler
+        compiled = ModelEncoder(net, facts, device="cpu", precision=None, compile=True)
+        torch.testing.assert_close(compiled(tiles), plain(tiles))
+    assert compiled.model is not plain.model
+    assert compiled.weight_hash == plain.weight_hash
