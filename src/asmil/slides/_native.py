@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-CACHE_BYTES = 256 << 20
-"""Decoded tiles kept: two rows of tiles across the widest slides, so that row-major reading decodes each once."""
+CACHE_BYTES = (16 << 20, 256 << 20)
+"""Least and most bytes of decoded tiles kept."""
+
+CACHE_ROWS = 4
+"""Rows of tiles kept, so that threads that read row by row find what they share; more only costs fresh memory."""
 
 _EPSILON = 1e-6
 Key = tuple[int, int, int]
@@ -19,7 +22,7 @@ Key = tuple[int, int, int]
 class TileCache:
     """The decoded tiles last used, up to a number of bytes; a tile that two threads want is decoded by one."""
 
-    def __init__(self, max_bytes: int = CACHE_BYTES):
+    def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
         self._bytes = 0
         self._tiles: OrderedDict[Key, Future[np.ndarray]] = OrderedDict()
@@ -78,7 +81,7 @@ class NativeReader:
     bounds: tuple[int, int, int, int]
 
     def __init__(self, path: Path):
-        self.path, self._cache = path, TileCache()
+        self.path, self._cache = path, TileCache(CACHE_BYTES[0])
 
     def decode(self, level: int, row: int, column: int, *, out: np.ndarray | None = None) -> np.ndarray | None:
         """Decode one whole tile, uint8 (tile height, tile width, 3), into `out` where given.
@@ -105,6 +108,7 @@ class NativeReader:
         x, y = (math.floor(side / self.downsamples[level] + _EPSILON) for side in level0_xy)
         width, height = size
         (tile_w, tile_h), (level_w, level_h) = self.tile_sizes[level], self.level_sizes[level]
+        self._cache.max_bytes = min(max(CACHE_BYTES[0], CACHE_ROWS * tile_h * (level_w + tile_w) * 3), CACHE_BYTES[1])
         out = np.empty((height, width, 3), np.uint8) if out is None else out
         right, bottom = min(x + width, level_w), min(y + height, level_h)
         if x < 0 or y < 0 or x + width > right or y + height > bottom:

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
-CHUNKS_PER_CORE = 4
-"""Enough that the cores finish together, few enough that handing out work costs nothing."""
+CHUNK, CHUNKS_PER_CORE = 8, 4
+"""At most so many neighbours go to one thread at a time: fewer than a row of tiles, so that threads work side by
+side in one row and seldom want the same tile; and chunks enough that the cores finish together."""
 
 
 def cores() -> int:
@@ -33,7 +34,7 @@ def each(function: Callable[[T], object], items: Sequence[T]) -> None:
     Neighbouring items go to one thread. A function that runs here must not call `each` itself: it would
     wait for threads that wait for it.
     """
-    count = min(len(items), cores() * CHUNKS_PER_CORE)
+    count = max(min(len(items), cores() * CHUNKS_PER_CORE), len(items) // CHUNK)
     if count < 2 or cores() == 1:
         for item in items:
             function(item)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -214,22 +215,27 @@ class Slide:
             rest = self._read_box((x, y + cut_at, width, height - cut_at), (out[0], out[1] - half), level)
             return np.concatenate([first, rest], axis=0)
         region = plan_region(self.levels, level, level0_box=box, out_size=out)
-        return finish_region(self._pixels(region), region)
+        if region.box is None:
+            return self._read_banded(region)
+        pixels = self._read_banded(replace(region, box=None, factor=1, out_size=region.size))
+        return finish_region(pixels, region)
 
-    def _pixels(self, region: Region) -> np.ndarray:
-        """What is read for a region, in bands of whole tiles on all cores."""
+    def _read_banded(self, region: Region) -> np.ndarray:
+        """Read whole pixels, or averages of them, in bands of whole tiles on all cores."""
         (x0, y0), (width, height), down = region.origin_xy, region.size, self.levels[region.level].downsample
         if not (self._tile_size or float(down).is_integer()):
-            return self._source.read_level(region.level, region.origin_xy, region.size)
-        rows = self._tile_size(region.level)[1] if self._tile_size else BLOCK_PX
+            return finish_region(self._source.read_level(region.level, region.origin_xy, region.size), region)
+        rows, factor = self._tile_size(region.level)[1] if self._tile_size else BLOCK_PX, region.factor
         first = math.floor(y0 / down + 1e-6)
-        edges = [first, *range((first // rows + 1) * rows, first + height, rows), first + height]
-        pixels = np.empty((height, width, 3), np.uint8)
+        step = max(1, rows // factor) * factor
+        lead = -first % rows // factor * factor or step  # so that the bands after the first begin with a tile
+        edges = [0, *range(lead, height, step), height]
+        pixels = np.empty((region.out_size[1], region.out_size[0], 3), np.uint8)
 
         def fill(band: tuple[int, int]) -> None:
-            y = y0 if band[0] == first else math.ceil(band[0] * down - 1e-6)
+            y = y0 if band[0] == 0 else math.ceil((first + band[0]) * down - 1e-6)
             part = self._source.read_level(region.level, (x0, y), (width, band[1] - band[0]))
-            pixels[band[0] - first : band[1] - first] = part
+            pixels[band[0] // factor : band[1] // factor] = finish_region(part, region)
 
         each(fill, list(pairwise(edges)))
         return pixels
