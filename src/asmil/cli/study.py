@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def study(
     config: Path = typer.Argument(help="YAML file: datasets, models, stabilizers, folds, seeds, settings, out."),
     workers: int | None = typer.Option(None, min=1, help="Training processes, one thread each; 1 uses all threads."),
+    engine: str | None = typer.Option(None, help="What runs the processes: local, or ray."),
     out: Path | None = typer.Option(None, help="Output folder, instead of the file's."),
     only: str | None = typer.Option(None, help="Only arms of this name: musk1--abmil--none, a part of it, or *."),
 ) -> None:
@@ -24,7 +25,7 @@ def study(
     from asmil.cli._stages import device_of
     from asmil.study import load_study, run_study, write_study_report
 
-    settings = load_study(config, {"out": out, "workers": workers})
+    settings = load_study(config, {"out": out, "workers": workers, "engine": engine})
     settings = settings.model_copy(update={"device": device_of(settings)})
     with _progress() as show:
         result = run_study(settings, only=only, progress=show)

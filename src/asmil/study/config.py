@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -79,6 +79,7 @@ class StudyConfig(BaseModel):
     allow_duplicates: bool = False
     device: Device = "cpu"
     workers: PositiveInt = 1
+    engine: Literal["local", "ray"] = "local"
     group: PositiveInt | None = None
 
 

@@ -1,19 +1,15 @@
-"""A study from its settings to its tables: every unfinished cell trained, in one process or in several."""
+"""A study from its settings to its tables: every unfinished cell trained, in one process or by an engine."""
 
-import os
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import AsmilError, ConfigError, RunError
+from asmil.errors import AsmilError, ConfigError
+from asmil.extraction.engines import run_tasks
 from asmil.files import write_json, write_text
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
 from asmil.study.cells_table import Rows, add_rows, finished_cells, rows_of, write_results
@@ -67,12 +63,13 @@ def run_study(config: StudyConfig, *, only: str | None = None, progress: Progres
     """Train every cell that is not finished and write the tables under `config.out`.
 
     A cell's row is written as soon as its group is trained, so that the same call continues a study that was
-    stopped. An arm that fails is noted in failures.csv and the others go on. With `only`, the arms of that name
-    (`list_arms`). Studies of different arms may run at the same time into the same folder.
+    stopped. An arm that fails, or whose process dies twice, is noted in failures.csv and the others go on. With
+    `only`, the arms of that name (`list_arms`). Studies of different arms may run at the same time into the same
+    folder.
 
     Raises:
         ConfigError: a dataset cannot be loaded or leaks; all of them are named.
-        RunError: the folder holds other settings, or a worker process died (the same call then goes on).
+        RunError: the folder holds other settings, or there is no such engine.
     """
     from asmil.training.runs import environment
 
@@ -146,7 +143,7 @@ def _train(
 
 def _trained(config: StudyConfig, groups: list[Group]) -> Iterator[tuple[Group, Rows | BaseException]]:
     """Each group with its rows, or with the error that stopped it, in the order they are done."""
-    if config.workers == 1 or len(groups) < 2:
+    if config.engine == "local" and (config.workers == 1 or len(groups) < 2):
         for group in groups:
             try:
                 rows: Rows | BaseException = _train_group(config, group)
@@ -155,35 +152,18 @@ def _trained(config: StudyConfig, groups: list[Group]) -> Iterator[tuple[Group, 
             yield group, rows
         return
     _loaded.clear()  # every worker loads its own
-    context = get_context("spawn")  # forking after torch has started threads can dead-lock
-    pool = ProcessPoolExecutor(min(config.workers, len(groups)), mp_context=context, initializer=_start_worker)
-    try:
-        pending = {pool.submit(_train_group, config, group): group for group in groups}
-        for future in as_completed(pending):
-            stopped = future.exception()
-            if isinstance(stopped, BrokenProcessPool):
-                raise RunError(
-                    "a training process died (out of memory, or killed)",
-                    found=f"at work on {pending[future].arm.name} or its neighbours",
-                    fix="run the same command again, with fewer workers or a smaller `group`: finished cells are kept",
-                ) from stopped
-            yield pending[future], stopped or future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    tasks = [(config, group) for group in groups]
+    gpus = int(config.device.startswith("cuda"))
+    for index, rows in run_tasks(_train_task, tasks, engine=config.engine, workers=config.workers, gpus=gpus):
+        yield groups[index], rows
 
 
-def _start_worker() -> None:
+def _train_task(task: tuple[StudyConfig, Group]) -> Iterator[Rows]:
+    """One group in a process of its own, with one thread."""
     import torch
 
     torch.set_num_threads(1)
-    parent = parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)  # nobody is left to take the results
-
-    threading.Thread(target=follow, daemon=True).start()
+    yield _train_group(*task)
 
 
 def _train_group(config: StudyConfig, group: Group) -> Rows:
