@@ -1,35 +1,97 @@
 """Find the tissue of every slide: polygons to look at and edit in QuPath before tiles are cut."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import SCALE, given, with_settings
+from asmil.cli._options import SCALE, TILES, given, with_settings
+
+if TYPE_CHECKING:
+    from asmil.extraction import ExtractSettings
+
+GRID = ("mpp", "tile_px", "overlap_px", "min_tissue")
 
 
-@with_settings("slides", "out", *SCALE, "tissue_method")
+@with_settings("slides", "out", *SCALE, "tissue_method", *TILES)
 def tissue(**settings: Any) -> None:
-    """Write tissue/<slide>.geojson and thumbnails/<slide>.jpg; `embed` and `run` use the file as you leave it."""
+    """Write tissue/<slide>.geojson with a picture beside it (.jpg), thumbnails/<slide>.jpg and slides.csv.
+
+    The pictures show the tiles too where any of --mpp, --tile-px, --overlap-px, --min-tissue is given. `embed` and
+    `run` use outlines that you edited as they are, and a slides.csv that you edited with --slide-settings; so does
+    this command, to try the edits out.
+    """
     from asmil.cli._outcome import Outcome
     from asmil.cli._progress import progress
     from asmil.config import load_config
     from asmil.errors import ConfigError
-    from asmil.extraction import tissue_of
-    from asmil.slides import open_slide, scan_slides
+    from asmil.extraction import ExtractSettings
+    from asmil.extraction.slide_table import read_slide_table, settings_of, write_slide_table
+    from asmil.slides import scan_slides
 
     config = load_config(None, given(settings))
     if config.slides is None:
         raise ConfigError("there are no slides", fix="give --slides FOLDER")
     paths, outcome = scan_slides(config.slides), Outcome()
+    table = config.out / "slides.csv"
+    if table.exists() and config.slide_settings is None:
+        fix = f"--slide-settings {table} to use it, or move it away"
+        raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
+    names = [path.stem for path in paths]
+    own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
+    default = ExtractSettings(
+        mpp=config.mpp, tile_px=config.tile_px, overlap_px=config.overlap_px, min_tissue=config.min_tissue,
+        tissue_method=config.tissue_method, slide_mpp=config.slide_mpp, objective=config.objective,
+        reader=config.reader, exclude=tuple(config.exclude_tiles),
+    )  # fmt: skip
+    with_grid, rows = any(settings[name] is not None for name in GRID), []
     with progress("tissue", total=len(paths), unit="slides") as advance:
         for path in paths:
-            with (
-                outcome.attempt(path.stem, stage="tissue"),
-                open_slide(path, mpp=config.slide_mpp, objective=config.objective) as slide,
-            ):
-                tissue_of(slide, config.out, method=config.tissue_method)
+            one = settings_of(path.stem, default=default, table=own)
+            found: dict[str, Any] = {}
+            with outcome.attempt(path.stem, stage="tissue"):
+                _look(path, config.out, settings=one, with_grid=with_grid, found=found)
                 outcome.ok(path.stem)
+            rows.append((path.stem, one, found))
             advance(1)
+    problems = {row.name: {"result": row.result, "reason": row.reason} for row in outcome.rows}
+    write_slide_table(table, [_row(*row, problems.get(row[0], {"result": "ok"})) for row in rows])
     outcome.write(config.out / "failures.csv")
     outcome.print_table()
+    typer.echo(f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}")
     raise typer.Exit(outcome.exit_code)
+
+
+def _look(path: Path, out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, Any]) -> None:
+    """Find or read the tissue of a slide and draw it; `found` is filled as far as it goes.
+
+    Raises:
+        AsmilError: the slide cannot be read, or there is no tissue.
+    """
+    from asmil.errors import TissueError
+    from asmil.extraction import tissue_of
+    from asmil.files import safe_name
+    from asmil.slides import open_slide
+    from asmil.tiles import tile, write_tissue_picture
+
+    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader) as slide:
+        tissue = tissue_of(slide, out, settings=settings)
+        found["found_mpp"] = round(slide.mpp, 6)
+        found["found_tissue_mm2"] = round(tissue.area_um2 / 1e6, 4)
+        found["found_polygons"] = len(tissue.polygons.geoms)
+        picture = out / "tissue" / f"{safe_name(slide.name)}.jpg"
+        write_tissue_picture(picture, slide, tissue)
+        if tissue.polygons.is_empty:
+            raise TissueError("there is no tissue", fix=f"look at {picture}; try another --tissue-method")
+        if with_grid:
+            grid = tile(
+                slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
+                overlap_px=settings.overlap_px, min_tissue=settings.min_tissue,
+            )  # fmt: skip
+            write_tissue_picture(picture, slide, tissue, grid=grid)
+
+
+def _row(slide: str, settings: "ExtractSettings", found: dict[str, Any], result: dict[str, str]) -> dict[str, Any]:
+    from asmil.extraction.slide_table import row_of
+
+    return row_of(slide, settings, **found, **result)

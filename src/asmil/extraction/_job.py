@@ -48,7 +48,7 @@ class Job(Work):
         _check_flags(settings.exclude)
         self.slide = open_slide(self.path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader)
         self._is_open = True
-        tissue = tissue_of(self.slide, self.folder, method=settings.tissue_method)
+        tissue = tissue_of(self.slide, self.folder, settings=settings)
         self.identities = [self._identity(encoder) for encoder in self.encoders]  # now there is a tissue file
         try:
             grid = tile(

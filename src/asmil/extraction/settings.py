@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from asmil.files import safe_name
+from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder
@@ -17,6 +18,7 @@ class ExtractSettings:
 
     `mpp` is the scale tiles are cut at, `slide_mpp` or `objective` state the slide's own scale where its file does not,
     `reader` names the reader where the file's own is not wanted. Tiles with a quality flag of `exclude` are left out.
+    `tissue_threshold`, the areas and `tissue_smoothing_um` are those of `find_tissue`.
     """
 
     mpp: float
@@ -28,6 +30,18 @@ class ExtractSettings:
     objective: float | None = None
     reader: str | None = None
     exclude: tuple[str, ...] = ()
+    tissue_threshold: float | None = None
+    min_area_um2: float = MIN_AREA_UM2
+    max_hole_um2: float = MAX_HOLE_UM2
+    tissue_smoothing_um: float = SMOOTHING_UM
+
+    @property
+    def tissue(self) -> dict[str, Any]:
+        """The options of `find_tissue`."""
+        return {
+            "method": self.tissue_method, "threshold": self.tissue_threshold, "min_area_um2": self.min_area_um2,
+            "max_hole_um2": self.max_hole_um2, "smoothing_um": self.tissue_smoothing_um,
+        }  # fmt: skip
 
 
 STORE_FIELDS = ("mpp", "tile_px", "overlap_px", "min_tissue")

@@ -4,14 +4,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from asmil.extraction.settings import ExtractSettings
 from asmil.files import safe_name, write_json, written_beside
 from asmil.slides import Slide
 from asmil.tiles import Tissue, find_tissue
+from asmil.tiles.geojson import EDITED
 
 
-def tissue_of(slide: Slide, folder: Path, *, method: str) -> Tissue:
-    """The tissue of a slide: read from `folder/tissue` where it is (perhaps edited), else found and saved there, with
-    a thumbnail.
+def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissue:
+    """The tissue of a slide: read from `folder/tissue` where it is, else found and saved there, with a thumbnail.
+
+    A file edited or drawn elsewhere is used as it is; one as asmil found it is found again where the settings differ.
 
     Raises:
         TissueError: a tissue file that is not readable.
@@ -19,11 +22,13 @@ def tissue_of(slide: Slide, folder: Path, *, method: str) -> Tissue:
     name = safe_name(slide.name)
     path = folder / "tissue" / f"{name}.geojson"
     if path.exists():
-        return Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+        if tissue.settings in (settings.tissue, EDITED):
+            return tissue
     thumbnail = folder / "thumbnails" / f"{name}.jpg"
     with written_beside(thumbnail) as partial:
         Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
     write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})
-    tissue = find_tissue(slide, method=method)
+    tissue = find_tissue(slide, **settings.tissue)
     tissue.save(path)
     return tissue

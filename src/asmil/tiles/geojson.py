@@ -1,5 +1,6 @@
 """Tissue as GeoJSON that QuPath opens, edits and exports."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,12 @@ from asmil.files import write_text
 if TYPE_CHECKING:
     from asmil.tiles.tissue import Tissue
 
-CLASS = "Tissue"
+CLASS, IGNORED = "Tissue", "Ignore*"
+EDITED = {"method": "file"}
+"""The settings of tissue that was drawn or edited elsewhere."""
+
 _COLOUR = [160, 90, 160]
+_DETECTIONS = ("detection", "cell", "tile", "tma_core", "root")
 _OUTSIDE_PX = 1.0  # level-0 pixels that a hand-drawn edge may overshoot the slide
 
 
@@ -37,6 +42,7 @@ def write_tissue(tissue: "Tissue", path: str | Path) -> None:
         "slide_size": list(tissue.slide_size),
         "slide_mpp": tissue.slide_mpp,
         "settings": tissue.settings,
+        "outline": _digest(tissue.polygons),
     }
     text = json.dumps({"type": "FeatureCollection", "features": features, "asmil": slide})
     write_text(path, text + "\n")
@@ -53,13 +59,17 @@ def read_tissue(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: flo
     features = _features(data, path)
     polygons = _union([_areas(feature, path) for feature in _of_tissue(features, path)])
     if features and polygons.is_empty:
-        raise TissueError(f"{path} holds no area", found="points or lines only", fix="draw areas in QuPath")
+        raise TissueError(f"{path} holds no area", found="points, lines or detections only", fix="draw areas in QuPath")
+    ignored = [_areas(feature, path) for feature in features if _class_name(feature) == IGNORED]
+    if ignored:
+        polygons = _union([polygons.difference(shapely.union_all(ignored))])
     _check_inside(polygons, slide_size, path)
     made = data.get("asmil", {}) if isinstance(data, dict) else {}
     if tuple(made.get("slide_size", slide_size)) != tuple(slide_size):
         found = f"{made['slide_size']} px in the file, {list(slide_size)} px in the slide"
         raise TissueError(f"{path} is the tissue of another slide", found=found)
-    settings = made.get("settings", {"method": "file"})
+    untouched = made.get("outline") == _digest(polygons)
+    settings = made["settings"] if untouched and "settings" in made else dict(EDITED)
     return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings)
 
 
@@ -75,6 +85,7 @@ def _features(data: Any, path: str | Path) -> list[dict]:
 
 
 def _of_tissue(features: list[dict], path: str | Path) -> list[dict]:
+    features = [f for f in features if (f.get("properties") or {}).get("objectType") not in _DETECTIONS]
     names = [_class_name(feature) for feature in features]
     for wanted in (CLASS, ""):
         chosen = [f for f, name in zip(features, names, strict=True) if name.lower() == wanted.lower()]
@@ -90,8 +101,17 @@ def _of_tissue(features: list[dict], path: str | Path) -> list[dict]:
 
 
 def _class_name(feature: dict) -> str:
+    """The base class: "Tissue" of "Tissue: Fat", which QuPath writes as one name or (since 0.4) as a list of names."""
     value = (feature.get("properties") or {}).get("classification") or ""
-    return str(value.get("name") or "") if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        names = value.get("names") or [value.get("name") or ""]
+        value = names[0] if isinstance(names, list) else names
+    return str(value).partition(":")[0].strip()
+
+
+def _digest(polygons: shapely.MultiPolygon) -> str:
+    """Tells outlines as they were found from edited ones."""
+    return hashlib.sha256(shapely.to_wkb(polygons)).hexdigest()[:16]
 
 
 def _areas(feature: dict, path: str | Path) -> shapely.Geometry:

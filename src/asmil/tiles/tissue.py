@@ -50,8 +50,9 @@ class Tissue:
     def load(cls, path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float) -> "Tissue":
         """Read GeoJSON as written by `save` or exported by QuPath.
 
-        Annotations of class Tissue count, or unclassified ones where none has it; other classes are passed
-        over.
+        Annotations of class Tissue (and its subclasses) count, or unclassified ones where none has it; areas of class
+        Ignore* are cut out; other classes and detections are passed over. `settings` are those the tissue was found
+        with where the outline is still as found, else {"method": "file"}.
 
         Raises:
             TissueError: unreadable, without areas of tissue, or reaching outside the slide.
