@@ -182,6 +182,12 @@ def test_micrometres_stay_micrometres_until_the_slide_scale_is_known(tmp_path):
     assert store.info("s1").coordinates == "um"
 
 
+def test_a_tile_side_in_micrometres_is_unit_enough(tmp_path):
+    with h5py.File(write_stamp(tmp_path), "r+") as file:
+        del file.attrs["unit"]
+    np.testing.assert_array_equal(open_features(tmp_path).load("s1", slide_mpp=0.5).level0_xy.numpy(), grid(512))
+
+
 def test_clam_without_patches_takes_the_grid_step_and_says_so(tmp_path):
     path = write_clam(tmp_path)
     (tmp_path / "patches" / "s1.h5").unlink()

@@ -37,7 +37,7 @@ class _Stamp:
         if coords is None:
             return entry
         tile_um, tile_px = number(facts, "tile_size_um", "tile_size"), number(facts, "tile_size_px")
-        if facts.get("unit") == "um":
+        if facts.get("unit") == "um" or "tile_size_um" in facts:
             mpp = tile_um / tile_px if tile_um and tile_px else None
             return replace(entry, um_per_unit=1.0, tile_um=tile_um, mpp=mpp)
         if modal_stride(coords[()]) == HISTORIC_TILE_PX:
