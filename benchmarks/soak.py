@@ -81,7 +81,7 @@ def _deep(path: Path, whole: bytes, pixels: np.ndarray) -> None:
 
 def start(slides: Path, out: Path, log: Path) -> subprocess.Popen:
     """Start `asmil embed` in a process of its own."""
-    options = ["embed", "--slides", slides, "--out", out, "--tile-px", 128, "--device", "cpu"]
+    options = ["embed", "--slides", slides, "--out", out, "--tile-px", 128, "--mpp", 1, "--device", "cpu"]
     with log.open("ab") as file:
         return subprocess.Popen(
             [sys.executable, "-c", COMMAND, *map(str, options)],
@@ -110,6 +110,7 @@ def soak(slides: Path, out: Path, *, number: int, kills: int, workers: int) -> l
         for worker in [worker for worker in alive if worker.poll() is not None]:
             alive.remove(worker)
             codes.append(worker.returncode)
+            print(f"a worker ended by itself at {done} of {number} slides, exit code {worker.returncode}", flush=True)
     return codes
 
 

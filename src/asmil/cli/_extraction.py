@@ -111,20 +111,22 @@ def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dic
             reader=config.reader,
             exclude=tuple(config.exclude_tiles),
         ),
-        own_settings=_own_settings(config, slides, slide_mpp),
+        own_settings=_own_settings(config, slide_mpp),
         since=since,
         batch_size=config.tile_batch,
         device=config.device if remote else device_of(config),
     )
 
 
-def _own_settings(config: RunConfig, slides: list[Path], slide_mpp: dict[str, float]) -> dict[str, dict[str, Any]]:
+def _own_settings(config: RunConfig, slide_mpp: dict[str, float]) -> dict[str, dict[str, Any]]:
     """Settings slide by slide: the scale in the table of labels, and over it the table of settings."""
     own: dict[str, dict[str, Any]] = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
-    if config.slide_settings:
+    if config.slide_settings and config.slides:
         from asmil.extraction.slide_table import read_slide_table
+        from asmil.slides import scan_slides
 
-        for name, values in read_slide_table(config.slide_settings).items():
+        names = [path.stem for path in scan_slides(config.slides)]  # not only those with a label, or of this shard
+        for name, values in read_slide_table(config.slide_settings, slides=names).items():
             own[name] = own.get(name, {}) | values
     return own
 

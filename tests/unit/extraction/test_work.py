@@ -193,6 +193,19 @@ def test_an_encoder_that_is_not_there_is_told_by_workers_too(job, tmp_path):
         list(extract_folder(job(encoders=(wrong,)), workers=2))
 
 
+def test_two_encoders_are_two_stores_and_two_rows(job, slides, tmp_path):
+    both = (EncoderChoice("colour-texture"), EncoderChoice("colour-texture", stain="reinhard"))
+    (settled,) = work(job(encoders=both, slides=slides[3:4]))
+    stores = [record.store for record in settled]
+    assert len(set(stores)) == 2
+    files = [tmp_path / "out" / "features" / store / f"{slides[3].stem}.h5" for store in stores]
+    one, two = (h5py.File(file)["features"][()] for file in files)
+    assert one.shape == two.shape
+    assert not np.array_equal(one, two)
+    with (tmp_path / "out" / "state.csv").open() as file:
+        assert sorted(row["store"] for row in csv.DictReader(file)) == sorted(stores)
+
+
 def test_slides_have_settings_of_their_own(job, slides, tmp_path):
     no_scale = next(path for path in slides if path.stem == "awkward_no_mpp")
     own = {no_scale.stem: {"slide_mpp": 0.5}}

@@ -1,10 +1,13 @@
 """Real trainings: the command and its table, worker processes, and kill -9 in the middle."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -51,6 +54,38 @@ def test_the_numbers_are_those_of_trained_models(folder, whole):
     assert whole[whole.model == "mean"].tile_ap.isna().all()
     assert (scored[scored.stabilizer == "anchor"].kl > 0).all()
     assert (scored[scored.stabilizer == "none"].kl.fillna(0) == 0).all()
+
+
+@pytest.mark.slow
+def test_a_training_process_that_is_killed_is_replaced(folder, whole):
+    command = [sys.executable, "-c", MAIN, "study", "study.yaml", "--out", "replaced", "--workers", "2"]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    killed = None
+    deadline = time.monotonic() + 240
+    while killed is None and process.poll() is None and time.monotonic() < deadline:
+        killed = next(at_work(process), None)
+        time.sleep(0.05)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    printed = process.communicate(timeout=400)[1].decode()
+    assert process.returncode == 0, printed
+    table = pd.read_csv(folder / "replaced" / "results.csv")
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), whole.drop(columns="seconds"), rtol=1e-4)
+
+
+def at_work(process: subprocess.Popen) -> Iterator[int]:
+    """The workers of a study that have loaded torch."""
+    with contextlib.suppress(OSError):  # they may end meanwhile
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            command, maps = (Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "maps"))
+            if "spawn_main" in command and "libtorch" in maps:
+                yield int(pid)
 
 
 @pytest.mark.slow

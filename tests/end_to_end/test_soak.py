@@ -1,0 +1,27 @@
+"""A small soak: two workers on twenty slides, half of them bad, killed twice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_killed_workers_lose_nothing_and_do_nothing_twice():
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.soak",
+        "--slides",
+        "20",
+        "--kills",
+        "2",
+        "--bad",
+        "10",
+        "--workers",
+        "2",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "killed 2 of 2" in done.stdout
+    assert "nothing lost, nothing twice" in done.stdout
