@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from shapely import MultiPolygon, box
+from shapely.geometry import box, mapping
 
 from asmil.errors import EncoderError
 from asmil.extraction import extract_slides, store_name
 from asmil.extraction.pipeline import IN_FLIGHT
-from asmil.tiles import Tissue
 
 
 def _stores(folder):
@@ -72,9 +71,12 @@ def test_what_is_finished_is_kept_and_only_the_missing_encoder_runs(pieces, sett
 
 
 def test_an_edited_tissue_file_is_used(pieces, settings, colour, tmp_path):
-    Tissue(MultiPolygon([box(0, 0, 64, 64)]), (320, 256), 1.0).save(tmp_path / "tissue" / "piece0.geojson")
-    [result] = extract_slides(pieces[:1], tmp_path, encoders=[colour()], settings=settings)
-    assert (result.result, result.tiles) == ("ok", 4)
+    [found] = extract_slides(pieces[:1], tmp_path, encoders=[colour()], settings=settings)
+    drawn = {"type": "Feature", "geometry": mapping(box(0, 0, 64, 64)), "properties": {}}  # as QuPath exports it
+    file = tmp_path / "tissue" / "piece0.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [drawn]}))
+    [edited] = extract_slides(pieces[:1], tmp_path, encoders=[colour()], settings=settings)
+    assert [(r.result, r.tiles) for r in (found, edited)] == [("ok", 80), ("ok", 4)]
 
 
 def test_what_is_wrong_with_one_slide_does_not_stop_the_others(pieces, settings, colour, tmp_path):
