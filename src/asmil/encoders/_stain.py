@@ -22,10 +22,10 @@ LIGHT, CLEAR_OD = 240.0, 0.15
 LEAST_STAINED = 0.05
 """A tile with a smaller share of stained pixels is left as it is: too little to tell its stain from."""
 
-REINHARD_MEAN = (170.1, 155.6, 105.6)
-REINHARD_STD = (35.5, 7.5, 10.1)
-"""CIELAB (8-bit scaling: 2.55 L, a + 128, b + 128) of the stained pixels of the 100 H&E fields of CRCHistoPhenotypes
-(Sirinukunwattana et al., IEEE Trans. Med. Imaging 2016)."""
+REINHARD_MEAN = (66.7, 27.6, -22.4)
+REINHARD_STD = (13.9, 7.5, 10.1)
+"""CIELAB of the stained pixels of the 100 H&E fields of CRCHistoPhenotypes (Sirinukunwattana et al., IEEE Trans. Med.
+Imaging 2016), computed here."""
 
 TARGET_PX = 2048
 
@@ -67,7 +67,7 @@ class StainedEncoder:
             return None
         try:
             pixels = self._normalized(tile[stained].T[:, :, None])
-        except RuntimeError:  # no solution: all pixels of one colour, for example
+        except (RuntimeError, IndexError):  # no solution, or no pixel that absorbs all three colours
             return None
         if pixels.min() < 0 or pixels.max() == 0:  # what is not a number becomes one of these as an integer
             return None
@@ -103,17 +103,28 @@ def with_stain(encoder: Encoder, method: str, *, target: str | Path | None = Non
         raise EncoderError("stain normalisation needs torchstain", found=error, fix=fix) from error
     normalizer = TorchMacenkoNormalizer() if method == "macenko" else TorchReinhardNormalizer()
     if target is not None:
-        pixels = _target_pixels(Path(target))
-        normalizer.fit(pixels, **({"Io": LIGHT, "beta": CLEAR_OD} if method == "macenko" else {}))
+        _fit(normalizer, Path(target), **({"Io": LIGHT, "beta": CLEAR_OD} if method == "macenko" else {}))
     elif method == "reinhard":
         normalizer.target_means = torch.tensor(REINHARD_MEAN)
         normalizer.target_stds = torch.tensor(REINHARD_STD)
-    if not all(bool(part.isfinite().all()) for part in _reference(normalizer)):
-        raise EncoderError(f"the stain of {target} cannot be told", fix="give an image with both stains in it")
     return StainedEncoder(encoder, method, normalizer=normalizer)
 
 
+def _fit(normalizer: Any, target: Path, **options: float) -> None:
+    pixels = _target_pixels(target)
+    try:
+        normalizer.fit(pixels, **options)
+        colours, strengths = _reference(normalizer)
+        # Two stains of one direction, or colours without spread, are no reference
+        usable = bool(strengths.min() > 0.1) and (colours.dim() == 1 or float(torch.linalg.cond(colours)) < 100)
+    except (RuntimeError, IndexError):
+        usable = False
+    if not usable:
+        raise EncoderError(f"the stain of {target} cannot be told", fix="give an image with both stains in it")
+
+
 def _reference(normalizer: Any) -> tuple[Tensor, Tensor]:
+    """Colours of the stains and their strengths, or mean and spread."""
     if hasattr(normalizer, "HERef"):
         return normalizer.HERef, normalizer.maxCRef
     return normalizer.target_means, normalizer.target_stds
