@@ -1,6 +1,7 @@
 """Tiled TIFF (Aperio SVS, OME-TIFF, generic pyramids), decoded tile by tile without a detour."""
 
 import math
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,16 @@ def _span(plane, index: int) -> tuple[int, int]:
 
 
 def _parse(path: Path) -> tuple[str, list[TiffScene]]:
+    """The vendor and scenes of a file; asked for twice, to detect and to open, and then read once."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise SlideError("it is no TIFF", found=str(error)) from error
+    return _parsed(path.absolute(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, size: int, changed: int) -> tuple[str, list[TiffScene]]:
     import openslide
     import tifffile
 
