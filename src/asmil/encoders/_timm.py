@@ -1,6 +1,7 @@
 """Models that timm builds: those of the cards, and any other by its name."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -32,14 +33,20 @@ def load_timm(
 ) -> ModelEncoder:
     """Load `timm:NAME` or `hf-hub:ORG/NAME` as timm itself does, or with the weights of a file.
 
+    A folder with a `config.json`, as `hf download` makes it, stands for the hub.
+
     Raises:
         EncoderError: timm is missing, knows no such model, or the weights cannot be had or do not fit.
     """
-    card = timm_card(name)
     options: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
-    if weights is not None:
-        return load_model(card, build_timm, weights=weights, **options)
-    return ModelEncoder(_create(name, card=card, pretrained=True, num_classes=0), card, **options)
+    if weights is not None and (Path(weights) / "config.json").is_file():
+        source = f"local-dir:{weights}"
+        card = replace(timm_card(source), name=name)
+    else:
+        source, card = name, timm_card(name)
+        if weights is not None:
+            return load_model(card, build_timm, weights=weights, **options)
+    return ModelEncoder(_create(source, card=card, pretrained=True, num_classes=0), card, **options)
 
 
 def timm_card(name: str) -> EncoderCard:

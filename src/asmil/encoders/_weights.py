@@ -171,13 +171,15 @@ def _of_hub(card: EncoderCard) -> Path:
     if cached is not None:
         return cached
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     failure: Exception | None = None
     for file in card.files:
         try:
             return Path(hf_hub_download(card.repository, file))
-        except EntryNotFoundError as error:  # under another name there, or not in the cache of an offline machine
+        except LocalEntryNotFoundError as error:  # no network: the next name would wait for it as long
+            raise _not_given(card, error) from error
+        except EntryNotFoundError as error:
             failure = error
         except Exception as error:
             raise _not_given(card, error) from error

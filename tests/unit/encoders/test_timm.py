@@ -1,5 +1,7 @@
 """timm models: real loading code on tiny random weights, no download."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,17 @@ def test_resnet50_is_cut_after_its_third_stage(timm, tmp_path):
     wanted = stages[3].mean((2, 3))
     assert wanted.shape == (1, encoder.card.dim)
     torch.testing.assert_close(encoder(tile), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folder_of_the_hub_stands_for_the_hub(state, encoder, tmp_path):
+    facts = {"input_size": [3, 160, 160], "fixed_input_size": True, "mean": [0.1, 0.2, 0.3]}
+    facts |= {"num_classes": 1000, "classifier": "head"}
+    config = {"architecture": "test_vit", "pretrained_cfg": facts}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(state, tmp_path / "model.safetensors")
+    loaded = create_encoder("hf-hub:org/name", weights=tmp_path)
+    assert (loaded.card.name, loaded.card.mean) == ("hf-hub:org/name", (0.1, 0.2, 0.3))
+    assert loaded.weight_hash == encoder.weight_hash
 
 
 def test_weights_of_another_model_are_refused(timm, weights):
