@@ -16,9 +16,11 @@ def content_hash(path: str | Path, *, whole: bool = False) -> str:
         OSError: the file cannot be read.
     """
     digest = blake2b(digest_size=16)
-    for name, file in _files(Path(path)):
+    files = _files(Path(path))
+    for name, file in files:
+        digest.update(f"{name} {file.stat().st_size}\n".encode())
+    for _, file in files if whole else _sample(files):
         size = file.stat().st_size
-        digest.update(f"{name} {size}\n".encode())
         with file.open("rb") as stream:
             if whole or size <= SAMPLED:
                 while chunk := stream.read(CHUNK):
@@ -57,6 +59,11 @@ def _parts(group: list[Path], key: Callable[[Path], Hashable | None]) -> list[li
         if value is not None:
             parts.setdefault(value, []).append(path)
     return [part for part in parts.values() if len(part) > 1]
+
+
+def _sample(files: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """The first, the middle and the last."""
+    return [files[i] for i in sorted({0, len(files) // 2, len(files) - 1})] if files else []
 
 
 def _size(path: Path) -> Hashable | None:

@@ -4,7 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,17 +180,18 @@ class _Worker:
         """Extract the slides that can be claimed, in one stream, and tell what was settled before."""
         from asmil.extraction.pipeline import extract_slides
 
-        results = extract_slides(
+        results: Any = extract_slides(
             self._claimed(paths, take), self._job.folder, encoders=self._encoders,
             settings=self._job.settings_of, batch_size=self._job.batch_size, progress=self._progress,
         )  # fmt: skip
-        for result in results:
-            path, claim = self._in_hand.popleft()
-            settled = self._ledger.note(path, result, settings=self._job.settings_of(path))
-            claim.release()
-            yield settled
-            yield from self._tell()
-            self._write_table()
+        with closing(results):  # its threads end before the claims do
+            for result in results:
+                path, claim = self._in_hand.popleft()
+                settled = self._ledger.note(path, result, settings=self._job.settings_of(path))
+                claim.release()
+                yield settled
+                yield from self._tell()
+                self._write_table()
         yield from self._tell()
 
     def tidy(self) -> None:

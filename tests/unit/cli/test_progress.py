@@ -54,6 +54,16 @@ def test_the_rate_is_of_the_parts_where_they_are_counted(clock, capsys):
     assert lines[-1] == "extract: 4/4 slides, 20 tiles/s"
 
 
+def test_the_share_of_waiting_is_told(clock, capsys):
+    with progress("extract", total=2, parts="tiles") as advance:
+        for waiting in (9.0, 1.0):
+            clock.now += 20
+            advance(1, parts=400, waiting=waiting)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "extract: 1/2 slides, 20 tiles/s, 45% waiting for pixels, 0:00:20 left"
+    assert lines[-1] == "extract: 2/2 slides, 20 tiles/s, 25% waiting for pixels"
+
+
 def test_an_error_still_says_how_far_it_came(clock, capsys):
     def work():
         with progress("embedding", total=9) as advance:
