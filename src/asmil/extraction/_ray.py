@@ -13,19 +13,14 @@ class RayPool:
     Ray does not repeat them: a worker that died is seen here, and its task begun again, as with any engine.
 
     Raises:
-        RunError: Ray is not installed, or the cluster has not the resources: Ray would wait for ever.
+        RunError: Ray is not installed or does not start, or the cluster has not the resources: Ray would wait for ever.
     """
 
     def __init__(self, function: Function, *, workers: int, gpus: int):
         ray = _ray()
         self._own = not ray.is_initialized()
         if self._own:
-            address = os.environ.get("RAY_ADDRESS")
-            cores = {} if address else {"num_cpus": max(workers, len(os.sched_getaffinity(0)))}
-            ray.init(
-                address=address, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-                configure_logging=False, **cores,
-            )  # fmt: skip
+            _start(ray, workers)
         found = ray.cluster_resources()
         if found.get("CPU", 0) < workers or found.get("GPU", 0) < workers * gpus:
             self.close()
@@ -69,6 +64,18 @@ class RayPool:
             return "error", error.cause
         except self._ray.exceptions.RayError:  # of the worker or its node
             return "died", None
+
+
+def _start(ray: Any, workers: int) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    options = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
+    except Exception as error:  # what Ray raises where it cannot start or join is of many kinds, also a bare Exception
+        ray.shutdown()
+        found = str(error).partition("\n")[0]
+        fix = "see whether RAY_ADDRESS is right; a busy machine needs a second try; or use --engine local"
+        raise RunError("Ray cannot be started or joined", found=found, fix=fix) from error
 
 
 def _serve(function: Function, task: Any) -> Any:
