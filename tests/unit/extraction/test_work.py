@@ -141,11 +141,15 @@ def test_what_a_killed_process_left_is_done_and_swept(job, unbroken, tmp_path):
     assert left_over(out) == []
 
 
-def test_three_workers_one_killed_give_what_one_gives(job, unbroken, tmp_path):
-    """The first process to settle a slide is killed; the engine starts another."""
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_three_workers_one_killed_give_what_one_gives(job, unbroken, tmp_path, engine):
+    """A process that is at work when the first slide is settled is killed; the engine starts another."""
+    if engine == "ray":
+        pytest.importorskip("ray")
     killed = []
     settled = []
-    for records in extract_folder(job(threads=1), workers=3):
+    for records in extract_folder(job(threads=1), engine=engine, workers=3):
         settled.append(records)
         if not killed:
             claimed = [json.loads(path.read_text()) for path in (tmp_path / "out").glob(".claims/*.lock")]
@@ -187,6 +191,7 @@ def test_what_is_not_about_a_slide_is_raised_and_claims_are_released(job, monkey
     assert left_over(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_not_there_is_told_by_workers_too(job, tmp_path):
     wrong = EncoderChoice("colour-texture", precision="fp64")
     with pytest.raises(EncoderError, match="fp64"):
