@@ -291,3 +291,16 @@ def test_other_pixels_are_refused_with_the_reason(tmp_path, shape, dtype, reason
     tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, dtype), tile=(64, 64), **options)
     with pytest.raises(SlideError, match=reason):
         TiffReader.detect(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("tag", "field", "value"), [("TileWidth", 8, 1 << 30), ("TileOffsets", 4, 1 << 30)])
+def test_absurd_tables_do_not_reach_openslide(pyramid, tag, field, value):
+    """Given such a file, GLib ends the process."""
+    with tifffile.TiffFile(pyramid) as file:
+        entry = file.pages[0].tags[tag].offset
+    if tag == "TileWidth":
+        _overwrite(pyramid, entry + 2, (4).to_bytes(2, "little"))  # of 32 bits
+    _overwrite(pyramid, entry + field, value.to_bytes(4, "little"))
+    for reader in ("tiff", "openslide"):
+        with pytest.raises(SlideError, match="TIFF tables are damaged"):
+            open_slide(pyramid, reader=reader)

@@ -7,6 +7,7 @@ import numpy as np
 import openslide
 
 from asmil.errors import SlideError
+from asmil.slides.readers._tiff_tables import check_tables
 
 CACHE_BYTES = 256 << 20
 """Decoded tiles kept: rows across a wide slide, so that row-major reading decodes each tile once."""
@@ -46,6 +47,7 @@ class OpenSlideReader:
     @staticmethod
     def detect(path: Path) -> str:
         """Name the vendor format; SlideError where OpenSlide knows none."""
+        check_tables(path)
         vendor = openslide.OpenSlide.detect_format(str(path))
         if vendor is None:
             raise SlideError("OpenSlide does not know this format")

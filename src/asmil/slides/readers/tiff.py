@@ -1,6 +1,7 @@
 """Tiled TIFF (Aperio SVS, OME-TIFF, generic pyramids), decoded tile by tile without a detour."""
 
 import math
+import struct
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from asmil.slides._native import NativeReader
 from asmil.slides.reader import DamagedSlideError, Scene
 from asmil.slides.readers._positional import PositionalFile
 from asmil.slides.readers._tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
+from asmil.slides.readers._tiff_tables import check_tables
 
 VENDORS = ("aperio", "generic-tiff")
 """What OpenSlide calls the TIFF whose tiles are a plain grid; other vendors' overlap, or lie elsewhere."""
@@ -127,6 +129,7 @@ def _parsed(path: Path, size: int, changed: int) -> tuple[str, list[TiffScene]]:
     import openslide
     import tifffile
 
+    check_tables(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             vendor = openslide.OpenSlide.detect_format(str(path)) or "generic-tiff"
@@ -135,7 +138,7 @@ def _parsed(path: Path, size: int, changed: int) -> tuple[str, list[TiffScene]]:
             return vendor, tiff_scenes(tiff, vendor)
     except (tifffile.TiffFileError, OSError) as error:
         raise SlideError("it is no TIFF", found=str(error)) from error
-    except (RuntimeError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
         raise SlideError("its TIFF structure cannot be read", found=repr(error)) from error
 
 
