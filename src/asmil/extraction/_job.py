@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 class Job(Work):
     """A slide whose features are wanted of some encoders, in their stores under an output folder.
 
+    `store` are the settings of the stores, from which those of this slide, given to `prepare`, may differ.
+
     `prepare`, `read` and `write` are called in this order, each by a thread of its own; `end_of_reading` when no thread
     reads it any more. `result` is there when all is done.
     """
 
-    def __init__(self, path: Path, folder: Path, *, encoders: Sequence["Encoder"]):
+    def __init__(self, path: Path, folder: Path, *, encoders: Sequence["Encoder"], store: ExtractSettings):
         super().__init__()
-        self.path, self.folder, self.encoders = path, folder, encoders
+        self.path, self.folder, self.encoders, self.store = path, folder, encoders, store
         self.result: SlideResult | None = None
         self._since, self._is_open = time.perf_counter(), False
 
@@ -75,9 +77,9 @@ class Job(Work):
         try:
             for index, rows in self.features.items():
                 encoder, file = self.encoders[index], self._file(self.encoders[index])
-                store = file.parent / "store.json"
-                if not store.exists():
-                    write_json(store, store_identity(self.settings, encoder))
+                identity = file.parent / "store.json"
+                if not identity.exists():
+                    write_json(identity, store_identity(self.store, encoder))
                 write_features(
                     file, rows, grid, encoder=encoder, slide=self.slide, quality=self.quality,
                     extra={"settings": self.identities[index]},
@@ -104,7 +106,7 @@ class Job(Work):
         return {name: int(flagged.sum()) for name, flagged in self.flags.items()}
 
     def _file(self, encoder: "Encoder") -> Path:
-        return self.folder / "features" / store_name(self.settings, encoder) / f"{self.name}.h5"
+        return self.folder / "features" / store_name(self.store, encoder) / f"{self.name}.h5"
 
     def _identity(self, encoder: "Encoder") -> dict[str, Any]:
         """What a feature file must have been made with to count as finished; an edited tissue file changes it."""

@@ -27,7 +27,8 @@ def extract_slides(
     folder: Path,
     *,
     encoders: "Sequence[Encoder]",
-    settings: ExtractSettings | Callable[[Path], ExtractSettings],
+    settings: ExtractSettings,
+    settings_of: Callable[[Path], ExtractSettings] | None = None,
     batch_size: int = 256,
     progress: Callable[[int, float], None] | None = None,
 ) -> Iterator[SlideResult]:
@@ -39,7 +40,8 @@ def extract_slides(
 
     Args:
         paths: slide files, pulled one by one from a thread: never more than two beyond the one that is worked on.
-        settings: of all slides, or of the one at a path.
+        settings: of all slides; they name the stores.
+        settings_of: the settings of the slide at a path, where it has some of its own.
         batch_size: tiles that are encoded at once; halved, for good, where they do not fit the device's memory.
         progress: told the number of tiles of each batch, and the seconds that the encoders waited for it.
 
@@ -51,10 +53,7 @@ def extract_slides(
     """
     from asmil.extraction._encoding import Encoding
 
-    def settings_of(path: Path) -> ExtractSettings:
-        return settings(path) if callable(settings) else settings
-
-    pipeline = _Pipeline(paths, folder, encoding=Encoding(encoders), settings_of=settings_of)
+    pipeline = _Pipeline(paths, folder, encoding=Encoding(encoders), settings=settings, settings_of=settings_of)
     return pipeline.run(batch_size, progress or (lambda tiles, waiting: None))
 
 
@@ -67,9 +66,11 @@ class _Pipeline:
         folder: Path,
         *,
         encoding: "Encoding",
-        settings_of: Callable[[Path], ExtractSettings],
+        settings: ExtractSettings,
+        settings_of: Callable[[Path], ExtractSettings] | None,
     ):
-        self._paths, self._folder, self._encoding, self._settings_of = iter(paths), Path(folder), encoding, settings_of
+        self._paths, self._folder, self._encoding = iter(paths), Path(folder), encoding
+        self._settings, self._settings_of = settings, settings_of or (lambda path: settings)
         self._under_way: deque[Job] = deque()
         self._slots: Channel[None] = Channel(IN_FLIGHT, [None] * IN_FLIGHT)
         self._out_of_slots = False
@@ -116,7 +117,7 @@ class _Pipeline:
             path = next(self._paths, None)
             if path is None:
                 return
-            job = Job(Path(path), self._folder, encoders=self._encoding.encoders)
+            job = Job(Path(path), self._folder, encoders=self._encoding.encoders, store=self._settings)
             self._under_way.append(job)
             try:
                 self._check_name(job.path)

@@ -44,15 +44,13 @@ class ExtractSettings:
         }  # fmt: skip
 
 
-STORE_FIELDS = ("mpp", "tile_px", "overlap_px", "min_tissue")
-"""Settings that are one for all slides of a store; the others may differ by slide and are kept in each file."""
-
-
 def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, Any]:
-    """What all feature files of a store have in common: the tiles and the encoder with its weights."""
-    values = asdict(settings)
-    common = {name: values[name] for name in STORE_FIELDS}
-    return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, **common}
+    """What a store is: the encoder with its weights and all settings of the call.
+
+    So other settings never touch its files. What a slide has of its own (a row of a table, an edited tissue) is kept in
+    its file.
+    """
+    return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, **asdict(settings)}
 
 
 def store_name(settings: ExtractSettings, encoder: "Encoder") -> str:

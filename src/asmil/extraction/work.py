@@ -182,7 +182,8 @@ class _Worker:
 
         results: Any = extract_slides(
             self._claimed(paths, take), self._job.folder, encoders=self._encoders,
-            settings=self._job.settings_of, batch_size=self._job.batch_size, progress=self._progress,
+            settings=self._job.settings, settings_of=self._job.settings_of,
+            batch_size=self._job.batch_size, progress=self._progress,
         )  # fmt: skip
         with closing(results):  # its threads end before the claims do
             for result in results:
