@@ -7,6 +7,10 @@ from asmil.errors import RunError
 from asmil.extraction.engines import Function, Kind
 
 
+ATTEMPTS = 2
+"""Ray gives a node thirty seconds to start, which a busy machine can miss."""
+
+
 class RayPool:
     """Each task is a Ray task of one core (and one GPU, where workers reserve one) whose events are streamed.
 
@@ -69,13 +73,16 @@ class RayPool:
 def _start(ray: Any, workers: int) -> None:
     address = os.environ.get("RAY_ADDRESS")
     options = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
-    except Exception as error:  # what Ray raises where it cannot start or join is of many kinds, also a bare Exception
-        ray.shutdown()
-        found = str(error).partition("\n")[0]
-        fix = "see whether RAY_ADDRESS is right; a busy machine needs a second try; or use --engine local"
-        raise RunError("Ray cannot be started or joined", found=found, fix=fix) from error
+    for attempt in range(ATTEMPTS):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
+            return
+        except Exception as error:  # Ray raises errors of many kinds here, also a bare Exception
+            ray.shutdown()
+            if attempt + 1 == ATTEMPTS:
+                found = str(error).partition("\n")[0]
+                fix = "see whether RAY_ADDRESS is right; try again when the machine is less busy, or --engine local"
+                raise RunError("Ray cannot be started or joined", found=found, fix=fix) from error
 
 
 def _serve(function: Function, task: Any) -> Any:

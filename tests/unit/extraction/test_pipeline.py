@@ -44,7 +44,7 @@ def test_small_slides_share_batches(pieces, settings, colour, tmp_path):
 
 
 def test_a_store_says_what_it_holds_and_other_settings_make_another(pieces, settings, colour, tmp_path):
-    for changed in (settings, replace(settings, overlap_px=8), replace(settings, slide_mpp=0.9), settings):
+    for changed in (settings, replace(settings, overlap_px=8), replace(settings, min_area_um2=1.0), settings):
         list(extract_slides(pieces[1:2], tmp_path, encoders=[colour()], settings=changed))
     stores = _stores(tmp_path)
     assert len(stores) == 3
@@ -195,7 +195,9 @@ def test_settings_by_slide(pieces, settings, colour, tmp_path):
     def settings_of(path):
         return replace(settings, slide_mpp=0.5) if path.stem == "piece0" else settings
 
-    results = list(extract_slides(pieces[:2], tmp_path, encoders=[colour()], settings=settings, settings_of=settings_of))
+    results = list(
+        extract_slides(pieces[:2], tmp_path, encoders=[colour()], settings=settings, settings_of=settings_of)
+    )
     assert [result.tiles for result in results] == [20, 2]  # at .5 um/px a slide is half as wide
     assert len(_stores(tmp_path)) == 1
 
