@@ -13,7 +13,7 @@ from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS, find_tissue, tile
 from asmil.tiles.masks import Thumbnail
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "CMU-1-Small-Region.svs"
-LARGEST = (3000, 4096, 3)
+LARGEST = (1536, 2048, 3)
 """Height, width, channels of the largest thumbnail that tissue is looked for on."""
 
 

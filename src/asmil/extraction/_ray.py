@@ -6,7 +6,6 @@ from typing import Any
 from asmil.errors import RunError
 from asmil.extraction.engines import Function, Kind
 
-
 ATTEMPTS = 2
 """Ray gives a node thirty seconds to start, which a busy machine can miss."""
 

@@ -14,7 +14,7 @@ from asmil.tiles.masks import TISSUE_METHODS, Thumbnail
 from asmil.tiles.outline import mask_polygons
 
 THUMBNAIL_MPP = 8.0
-THUMBNAIL_PX = (512, 4096)
+THUMBNAIL_PX = (512, 2048)
 """Long side of the thumbnail: at least, at most (never finer than the slide)."""
 
 MIN_AREA_UM2 = 2_500.0
