@@ -14,6 +14,7 @@ from asmil.config import RunConfig
 from asmil.errors import ConfigError
 
 if TYPE_CHECKING:
+    from asmil.extraction import ExtractSettings
     from asmil.extraction.work import Work
 
 
@@ -41,6 +42,7 @@ def extract(
     workers = _workers(config, job.device)
     exit_on_sigterm()
     stores: list[str] = []
+    notes: list[str] = []
     with progress("extract", total=len(slides), unit="slides", parts="tiles") as advance:
 
         def tell(tiles: int, waiting: float) -> None:
@@ -54,8 +56,20 @@ def extract(
                 outcome.failed(first.slide, stage=first.stage, reason=first.reason)
             else:
                 outcome.ok(first.slide)
+                if first.reason:
+                    notes.append(f"{first.slide}: {first.reason}")
             advance(1)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     return [folder / "features" / store for store in stores]
+
+
+def extract_settings(config: RunConfig) -> "ExtractSettings":
+    """What decides the features of every slide that has no settings of its own."""
+    from asmil.extraction import ExtractSettings
+
+    same = ("mpp", "tile_px", "overlap_px", "min_tissue", "tissue_method", "slide_mpp", "objective", "reader")
+    return ExtractSettings(**{name: getattr(config, name) for name in same}, exclude=tuple(config.exclude_tiles))
 
 
 def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
@@ -83,7 +97,6 @@ def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
 
 
 def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dict[str, float], since: float) -> "Work":
-    from asmil.extraction import ExtractSettings
     from asmil.extraction.work import EncoderChoice, Work
 
     remote = config.engine == "ray" and config.device.startswith("cuda")  # the GPUs are elsewhere
@@ -100,17 +113,7 @@ def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dic
             )
             for name in dict.fromkeys([config.encoder, *config.also_encoder])
         ),
-        settings=ExtractSettings(
-            mpp=config.mpp,
-            tile_px=config.tile_px,
-            overlap_px=config.overlap_px,
-            min_tissue=config.min_tissue,
-            tissue_method=config.tissue_method,
-            slide_mpp=config.slide_mpp,
-            objective=config.objective,
-            reader=config.reader,
-            exclude=tuple(config.exclude_tiles),
-        ),
+        settings=extract_settings(config),
         own_settings=_own_settings(config, slide_mpp),
         since=since,
         batch_size=config.tile_batch,

@@ -21,11 +21,11 @@ def tissue(**settings: Any) -> None:
     `run` use outlines that you edited as they are, and a slides.csv that you edited with --slide-settings; so does
     this command, to try the edits out.
     """
+    from asmil.cli._extraction import extract_settings
     from asmil.cli._outcome import Outcome
     from asmil.cli._progress import progress
     from asmil.config import load_config
     from asmil.errors import ConfigError
-    from asmil.extraction import ExtractSettings
     from asmil.extraction.slide_table import read_slide_table, settings_of, write_slide_table
     from asmil.slides import scan_slides
 
@@ -39,11 +39,7 @@ def tissue(**settings: Any) -> None:
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
     names = [path.stem for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
-    default = ExtractSettings(
-        mpp=config.mpp, tile_px=config.tile_px, overlap_px=config.overlap_px, min_tissue=config.min_tissue,
-        tissue_method=config.tissue_method, slide_mpp=config.slide_mpp, objective=config.objective,
-        reader=config.reader, exclude=tuple(config.exclude_tiles),
-    )  # fmt: skip
+    default = extract_settings(config)
     with_grid, rows = any(settings[name] is not None for name in GRID), []
     with progress("tissue", total=len(paths), unit="slides") as advance:
         for path in paths:

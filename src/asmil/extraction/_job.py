@@ -87,7 +87,7 @@ class Job(Work):
         except (AsmilError, OSError) as error:
             self.fail(error)
         else:
-            self._end("ok", tiles=len(grid))
+            self._end("ok", reason="; ".join(self.slide.notes), tiles=len(grid))
 
     def end_of_reading(self) -> None:
         """Close the slide; twice is harmless."""

@@ -10,7 +10,8 @@ class SlideResult:
     """What became of one slide, `path`, whose name is `name`.
 
     "ok": its feature files were written; "kept": they were there; "skipped": there is nothing on it to encode;
-    "failed": something is wrong with it. `tiles` is the number of tiles in its files, `flags` how many of the tiles
+    "failed": something is wrong with it. `reason` says why, and of an "ok" slide what there is to know: a level that is
+    damaged, other scenes in its file. `tiles` is the number of tiles in its files, `flags` how many of the tiles
     that were read have each quality flag. `seconds` lasted from opening it to its files, other slides being on their
     way beside it; for `waiting` seconds of these the encoders had no pixels to work on.
     """
