@@ -19,6 +19,7 @@ SETTINGS = (
     "features",
     *INPUT,
     *SCALE,
+    "mpp",
     "annotations",
     "positive",
     "folds",
@@ -127,6 +128,8 @@ def _probe(path: Path, *, mpp: float | None, config: "RunConfig") -> "Slide":
     from asmil.slides import open_slide
 
     with open_slide(path, mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
+        if "mpp" in config.model_fields_set:
+            slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
         for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
             corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
             slide.read(corner, PROBE_PX, mpp=slide.mpp)

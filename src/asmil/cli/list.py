@@ -69,7 +69,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
 
     return tuple(
         (
-            name,
+            facts.name,
             str(facts.dim),
             str(facts.tile_px or "any"),
             str(facts.mpp or "any"),
@@ -77,7 +77,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.licence,
             "gated" if facts.gated else "",
         )
-        for name, facts in ((name, card(name)) for name in list_encoders())
+        for facts in map(card, list_encoders())
     )
 
 
