@@ -55,7 +55,7 @@ def test_check_names_what_the_run_will_meet(inside, cohort):
 
 
 def test_list_and_doctor(inside):
-    assert "colour_texture" in inside("list").stdout
+    assert "colour-texture" in inside("list").stdout
     assert "openslide" in inside("doctor").stdout
 
 

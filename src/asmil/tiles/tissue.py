@@ -15,7 +15,7 @@ from asmil.tiles.outline import mask_polygons
 
 THUMBNAIL_MPP = 8.0
 THUMBNAIL_PX = (512, 2048)
-"""Long side of the thumbnail: at least, at most (never finer than the slide)."""
+"""Long side of the thumbnail: about at least, about at most (never finer than the slide)."""
 
 MIN_AREA_UM2 = 2_500.0
 """Specks below this (50 um across) are dust; the smallest fields met (200 um squares) are 16 times larger."""
@@ -110,10 +110,17 @@ def find_tissue(
 
 
 def thumbnail_mpp(slide: Slide) -> float:
-    """The scale at which tissue is looked for, in um/px: 8, unless the slide is very small or very large."""
+    """The scale at which tissue is looked for, in um/px: about 8, unless the slide is very small or very large.
+
+    Of a large slide it is a level's scale or a whole multiple of it, at most 1.4 times as coarse: to average pixels is
+    ten times cheaper than to resample them.
+    """
     long_um = max(slide.size) * slide.mpp
-    wanted = min(THUMBNAIL_MPP, long_um / THUMBNAIL_PX[0])
-    return max(wanted, long_um / THUMBNAIL_PX[1], slide.mpp)
+    wanted = max(min(THUMBNAIL_MPP, long_um / THUMBNAIL_PX[0]), long_um / THUMBNAIL_PX[1], slide.mpp)
+    if long_um <= wanted * THUMBNAIL_PX[0] * 2:
+        return wanted
+    level = slide.levels[slide.level_for(1.4 * wanted)]
+    return level.mpp * max(1, round(wanted / level.mpp))
 
 
 def _scanned(slide: Slide, shape: tuple[int, int]) -> np.ndarray:
