@@ -12,6 +12,11 @@ BESIDE = ["val_loss", "test_auroc", "test_accuracy", "tile_ap", "jsd", "entropy"
 LEVELS = ("all cells", "within dataset and model", "within arm", "within cell")
 
 
+def table(path: Path) -> pd.DataFrame:
+    """A committed table; the stabiliser "none" is a name, not a missing value."""
+    return pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+
+
 def number(value: float, *, digits: int = 3, sign: bool = False) -> str:
     """A number as the page prints it: no leading zero, a true minus, a dash where there is none."""
     if pd.isna(value):
@@ -123,12 +128,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/evidence"))
     folder = parser.parse_args().folder
-    studies = {
-        name: pd.read_csv(folder / name / "cells.csv", keep_default_na=False, na_values=["", "nan"])
-        for name in STUDIES
-        if (folder / name / "cells.csv").is_file()
-    }
-    differences = pd.read_csv(folder / "tiles" / "differences.csv", keep_default_na=False, na_values=["", "nan"])
+    studies = {name: table(folder / name / "cells.csv") for name in STUDIES if (folder / name / "cells.csv").is_file()}
+    differences = table(folder / "tiles" / "differences.csv")
     texts = {
         "The studies": sizes(studies),
         "(a) The classic sets, 10-fold, repeats in brackets where not ten": classic(studies["classic"]),

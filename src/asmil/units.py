@@ -20,3 +20,8 @@ def same_mpp(a: float, b: float, tolerance: float = MPP_TOLERANCE) -> bool:
 def plausible_mpp(mpp: float) -> bool:
     """Whether a value can be the mpp of a slide's level 0."""
     return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def whole(value: float) -> float:
+    """An integer where the value is one to within a hundredth: the readers of TRIDENT and CLAM index with it."""
+    return round(value) if abs(value - round(value)) < 0.01 else float(value)

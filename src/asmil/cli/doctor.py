@@ -10,6 +10,8 @@ from pathlib import Path
 
 import typer
 
+from asmil._cores import cores
+
 PACKAGES = (
     "numpy",
     "scipy",
@@ -78,16 +80,11 @@ def _device() -> list[tuple[str, str]]:
             "torch is built for CUDA but sees no GPU: check the driver" if built else "this torch has no GPU support"
         )
         rows.append(("GPU", f"none ({reason})"))
-    rows.append(("CPU", f"{_cpus()} cores, torch uses {torch.get_num_threads()} threads"))
+    rows.append(("CPU", f"{cores()} cores, torch uses {torch.get_num_threads()} threads"))
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         rows.append(("memory", f"{memory / GIB:.1f} GiB"))
     return rows + [(name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ]
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # what a scheduler allows, not what the machine has
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _slides() -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """Stain normalisation before an encoder: every tile is brought to one reference by itself."""
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from asmil._cores import cores
 from asmil.encoders._protocol import Encoder
 from asmil.errors import EncoderError
 
@@ -53,7 +53,7 @@ class StainedEncoder:
     def normalize(self, tiles: Tensor | np.ndarray) -> Tensor:
         """The tiles as the encoder sees them, uint8 (tiles, height, width, 3)."""
         batch = torch.as_tensor(tiles).cpu()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             done = list(pool.map(self._one, batch))
         self.seen += len(done)
         self.unchanged += sum(tile is None for tile in done)

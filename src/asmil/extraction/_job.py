@@ -43,7 +43,9 @@ class Job(Work):
             AsmilError, OSError: the slide cannot be opened, has no scale, or its tissue file is wrong.
         """
         self.settings, self.name = settings, safe_name(self.path.stem)
-        finished = [finished_tiles(self._file(e), settings=self._identity(e)) for e in self.encoders]
+        files = [self._file(encoder) for encoder in self.encoders]
+        pairs = zip(files, self._identities(), strict=True)
+        finished = [finished_tiles(file, settings=identity) for file, identity in pairs]
         if all(finished):
             self._end("kept", tiles=finished[0])
             return
@@ -51,7 +53,7 @@ class Job(Work):
         self.slide = open_slide(self.path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader)
         self._is_open = True
         tissue = tissue_of(self.slide, self.folder, settings=settings)
-        self.identities = [self._identity(encoder) for encoder in self.encoders]  # now there is a tissue file
+        self.identities = self._identities()  # now there is a tissue file
         try:
             grid = tile(
                 self.slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
@@ -108,12 +110,12 @@ class Job(Work):
     def _file(self, encoder: "Encoder") -> Path:
         return self.folder / "features" / store_name(self.store, encoder) / f"{self.name}.h5"
 
-    def _identity(self, encoder: "Encoder") -> dict[str, Any]:
-        """What a feature file must have been made with to count as finished; an edited tissue file changes it."""
+    def _identities(self) -> list[dict[str, Any]]:
+        """What each encoder's file must have been made with to count as finished; an edited tissue changes it."""
         tissue_file = self.folder / "tissue" / f"{self.name}.geojson"
         tissue = hashlib.sha256(tissue_file.read_bytes() if tissue_file.exists() else b"").hexdigest()[:16]
-        made_with = {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "tissue": tissue}
-        return asdict(self.settings) | made_with
+        own = asdict(self.settings) | {"tissue": tissue}
+        return [own | {"encoder": e.card.name, "weight_hash": e.weight_hash} for e in self.encoders]
 
 
 def _check_flags(exclude: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from asmil.files import safe_name
+from asmil.files import file_system_time, safe_name
 
 FOLDER = ".claims"
 HEARTBEAT_SECONDS = 15.0
@@ -126,12 +126,7 @@ class Claims:
         return claim
 
     def _now(self) -> float:
-        """The time by the clock of the file system: those of machines differ."""
-        probe = self.folder / f".now.{secrets.token_hex(6)}"
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
-        return now
+        return file_system_time(self.folder)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

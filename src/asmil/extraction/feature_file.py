@@ -14,7 +14,7 @@ from asmil.errors import FeatureError
 from asmil.extraction._work import Rows
 from asmil.files import written_beside
 from asmil.tiles.grid import TileGrid
-from asmil.units import mpp_of_objective, same_mpp
+from asmil.units import mpp_of_objective, same_mpp, whole
 
 if TYPE_CHECKING:
     from asmil.slides import Slide
@@ -106,20 +106,15 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
         "mpp": grid.mpp,
         "slide_mpp": grid.slide_mpp,
         "patch_size": grid.tile_px,
-        "patch_size_level0": _whole(grid.tile_level0_px),
+        "patch_size_level0": whole(grid.tile_level0_px),
         "overlap": grid.overlap_px,
         "level0_width": grid.slide_size[0],
         "level0_height": grid.slide_size[1],
-        "level0_magnification": _whole(slide.objective or mpp_of_objective(1) / grid.slide_mpp),
-        "target_magnification": _whole(mpp_of_objective(1) / grid.mpp),
+        "level0_magnification": whole(slide.objective or mpp_of_objective(1) / grid.slide_mpp),
+        "target_magnification": whole(mpp_of_objective(1) / grid.mpp),
         "settings": {},
     }
     return facts | ({"patch_level": 0} if same_mpp(grid.mpp, grid.slide_mpp) else {})
-
-
-def _whole(value: float) -> float:
-    """An integer where the value is one to within a hundredth: TRIDENT's readers index with it."""
-    return round(value) if abs(value - round(value)) < 0.01 else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import platform
-import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asmil.extraction.duplicates import content_hash, find_duplicates
-from asmil.files import safe_name, write_json, write_text
+from asmil.files import file_system_time, safe_name, write_json, write_text
 
 if TYPE_CHECKING:
     from asmil.extraction.result import SlideResult
@@ -112,12 +111,7 @@ class Ledger:
 
 def start_time(folder: str | Path) -> float:
     """Now, by the clock of the folder's file system: the `since` of a call."""
-    probe = Path(folder) / FOLDER / f".now.{secrets.token_hex(6)}"
-    probe.parent.mkdir(parents=True, exist_ok=True)
-    probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return now
+    return file_system_time(Path(folder) / FOLDER)
 
 
 def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:

@@ -1,6 +1,5 @@
 """Workers: each claims slides, extracts them and notes what became of each, until every slide is settled."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.ledger import Ledger, Record, write_table
 from asmil.extraction.settings import ExtractSettings
+from asmil.extraction.slide_table import settings_of
 from asmil.files import safe_name
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Work:
 
     def settings_of(self, path: Path) -> ExtractSettings:
         """The settings of one slide."""
-        return replace(self.settings, **self.own_settings.get(path.stem, {}))
+        return settings_of(path.stem, default=self.settings, table=self.own_settings)
 
 
 def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
@@ -148,8 +149,7 @@ def extract_folder(
 
 def _jobs(job: Work, engine: Engine, workers: int) -> list[Work]:
     if not job.device.startswith("cuda"):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return [replace(job, threads=max(1, cores // workers))] * workers
+        return [replace(job, threads=max(1, cores() // workers))] * workers
     if engine == "ray" or job.device != "cuda":
         return [job] * workers
     import torch

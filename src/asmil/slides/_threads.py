@@ -7,16 +7,12 @@ from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
+from asmil._cores import cores
+
 T = TypeVar("T")
 CHUNK, CHUNKS_PER_CORE = 8, 4
 """At most so many neighbours go to one thread at a time: fewer than a row of tiles, so that threads work side by
 side in one row and seldom want the same tile; and chunks enough that the cores finish together."""
-
-
-def cores() -> int:
-    """Cores this process may use, which on a shared machine are fewer than it has."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return max(1, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 @cache

@@ -82,11 +82,10 @@ def reader_order() -> list[str]:
 
 def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[str, str]]:
     """The name of the reader that opens a file, what it opened, and why those before it did not."""
+    fix = "give the path of one file; `scan_slides` lists those in a folder"
     if not path.exists():
-        fix = "give the path of one file; `scan_slides` lists those in a folder"
         raise SlideError("there is no such slide file", found=path, fix=fix)
     if path.is_dir() and path.suffix.lower() != ".zarr":
-        fix = "give the path of one file; `scan_slides` lists those in a folder"
         raise SlideError("a slide is a file, not a folder (but for *.zarr)", found=path, fix=fix)
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")

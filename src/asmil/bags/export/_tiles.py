@@ -124,11 +124,6 @@ def half(tiles: SlideTiles) -> np.ndarray:
     return tiles.features.astype(np.float16)
 
 
-def whole(value: float) -> float:
-    """An integer where the value is one to within a hundredth: the tools index with it."""
-    return round(value) if abs(value - round(value)) < 0.01 else float(value)
-
-
 @contextmanager
 def new_hdf5(path: Path) -> Iterator[h5py.File]:
     """A new HDF5 file, there only when it is complete."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, half, new_hdf5, whole
+from asmil.bags.export._tiles import SlideTiles, half, new_hdf5
 from asmil.files import safe_name
+from asmil.units import whole
 
 _SCALES = ("tile_px", "mpp", "slide_mpp")
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5, whole
+from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5
 from asmil.files import safe_name, written_beside
+from asmil.units import whole
 
 
 def write(tiles: SlideTiles, folder: Path) -> Path:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5, whole
+from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5
 from asmil.files import safe_name
-from asmil.units import mpp_of_objective
+from asmil.units import mpp_of_objective, whole
 
 
 def write(tiles: SlideTiles, folder: Path) -> Path:

@@ -115,8 +115,7 @@ def _is_half(page: Any, finer: Any) -> bool:
 
 
 def _pyramid(levels: Sequence[Sequence[Any]]) -> tuple[TiffLevel, ...]:
-    built = sorted((_level(pages) for pages in levels), key=lambda level: -level.size[0])
-    return tuple(built)
+    return tuple(sorted((_level(pages) for pages in levels), key=lambda level: -level.size[0]))
 
 
 def _ome_scenes(tiff: Any) -> list[TiffScene]:
