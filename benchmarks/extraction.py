@@ -28,6 +28,7 @@ class Mean:
     """The mean colour of each tile: an encoder that costs nothing."""
 
     card, weight_hash, device = EncoderCard("mean-colour", 3, None, None, "-", "-"), "-", torch.device("cpu")
+    precision = "fp32"
 
     def __call__(self, tiles: np.ndarray | torch.Tensor) -> torch.Tensor:
         """float32 (tiles, 3)."""

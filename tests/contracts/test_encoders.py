@@ -145,6 +145,7 @@ class _Broken:
 
     card = EncoderCard(name="broken", dim=3, tile_px=16, mpp=None, licence="-", source="-")
     weight_hash = "0"
+    precision = "fp64"
     device = torch.device("cpu")
 
     def __call__(self, tiles):
@@ -154,7 +155,7 @@ class _Broken:
 
 def test_contract_sees_a_broken_encoder():
     failed = set(check_encoder(_Broken()).failed)
-    assert {"batch_equals_loop", "fits_float16"} <= failed
+    assert {"identity", "batch_equals_loop", "fits_float16"} <= failed
     assert "shape_and_type" not in failed
 
 

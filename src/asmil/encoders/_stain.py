@@ -39,6 +39,7 @@ class StainedEncoder:
 
     def __init__(self, encoder: Encoder, method: str, *, normalizer: Any):
         self.encoder, self.card, self.device = encoder, encoder.card, encoder.device
+        self.precision = encoder.precision
         self.method, self._normalizer = method, normalizer
         self.seen = self.unchanged = 0
         reference = torch.cat([part.flatten().double() for part in _reference(normalizer)])

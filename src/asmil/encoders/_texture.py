@@ -41,6 +41,8 @@ Values = Float[Tensor, "tiles values"]
 class TextureEncoder:
     """The statistics as an `Encoder`; always float32, on any device."""
 
+    precision = "fp32"
+
     def __init__(self, card: EncoderCard, *, device: str):
         self.card, self.device = card, torch.device(device)
         self.weight_hash = f"{card.name}-v{VERSION}"

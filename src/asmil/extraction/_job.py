@@ -11,7 +11,7 @@ from asmil.errors import AsmilError, TissueError
 from asmil.extraction._work import Work
 from asmil.extraction.feature_file import finished_tiles, write_features
 from asmil.extraction.result import SlideResult
-from asmil.extraction.settings import ExtractSettings, store_identity, store_name
+from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name
 from asmil.extraction.tissue import tissue_of
 from asmil.files import safe_name, write_json
 from asmil.slides import open_slide
@@ -115,7 +115,7 @@ class Job(Work):
         tissue_file = self.folder / "tissue" / f"{self.name}.geojson"
         tissue = hashlib.sha256(tissue_file.read_bytes() if tissue_file.exists() else b"").hexdigest()[:16]
         own = asdict(self.settings) | {"tissue": tissue}
-        return [own | {"encoder": e.card.name, "weight_hash": e.weight_hash} for e in self.encoders]
+        return [own | encoder_identity(encoder) for encoder in self.encoders]
 
 
 def _check_flags(exclude: Sequence[str]) -> None:

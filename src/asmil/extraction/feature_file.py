@@ -102,6 +102,7 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
         "slide": slide.name,
         "encoder": encoder.card.name,
         "weight_hash": encoder.weight_hash,
+        "precision": encoder.precision,
         "tile_px": grid.tile_px,
         "mpp": grid.mpp,
         "slide_mpp": grid.slide_mpp,

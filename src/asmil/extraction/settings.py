@@ -44,13 +44,18 @@ class ExtractSettings:
         }  # fmt: skip
 
 
+def encoder_identity(encoder: "Encoder") -> dict[str, str]:
+    """What decides an encoder's features: its name, its weights, and the precision it computes in on its device."""
+    return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "precision": encoder.precision}
+
+
 def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, Any]:
-    """What a store is: the encoder with its weights and all settings of the call.
+    """What a store is: the encoder and all settings of the call.
 
     So other settings never touch its files. What a slide has of its own (a row of a table, an edited tissue) is kept in
     its file.
     """
-    return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, **asdict(settings)}
+    return encoder_identity(encoder) | asdict(settings)
 
 
 def store_name(settings: ExtractSettings, encoder: "Encoder") -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asmil.encoders import create_encoder
-from asmil.encoders._protocol import FP16_MAX, Encoder
+from asmil.encoders._protocol import FP16_MAX, PRECISIONS, Encoder
 from asmil.testing._report import CheckReport, ContractError, run_checks
 
 ANY_SIZE_PX = (16, 33, 50, 224)
@@ -57,10 +57,11 @@ class _EncoderChecks:
         ]
 
     def identity(self) -> None:
-        """It has a card with a name and a dimension, and a weight hash."""
+        """It has a card with a name and a dimension, a weight hash, and a precision that has a name."""
         card = self.encoder.card
         _require(bool(card.name) and card.dim > 0, f"the card has name {card.name!r} and dim {card.dim}")
         _require(bool(self.encoder.weight_hash), "weight_hash is empty")
+        _require(self.encoder.precision in PRECISIONS, f"precision {self.encoder.precision!r}")
 
     def shape_and_type(self) -> None:
         """Any number of tiles, one included, gives float32 (tiles, dim of the card)."""

@@ -1,14 +1,18 @@
 """Precision by card and GPU, and the pooling of tokens."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from asmil.encoders import card
 from asmil.encoders._model import ModelEncoder, half_type, pooled
+from asmil.encoders._protocol import PRECISIONS
 from asmil.errors import EncoderError
+from asmil.extraction import ExtractSettings, store_name
 
 BF16, FP16 = card("uni2-h"), card("uni")
 HOPPER, TURING = (9, 0), (7, 5)
@@ -28,6 +32,21 @@ HOPPER, TURING = (9, 0), (7, 5)
 )
 def test_precision_is_the_cards_as_far_as_the_gpu_has_it(facts, asked, capability, wanted):
     assert half_type(asked, card=facts, capability=capability) is wanted
+
+
+@pytest.mark.parametrize(("capability", "wanted"), [(HOPPER, "bf16"), (TURING, "fp16"), (None, "fp32")])
+def test_an_encoder_says_what_it_computes_in_and_a_store_is_of_one_precision(monkeypatch, capability, wanted):
+    monkeypatch.setattr("asmil.encoders._model.weight_hash", lambda state: "0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    device = "cpu" if capability is None else "cuda"
+    with FakeTensorMode():
+        encoder = ModelEncoder(nn.Flatten(), BF16, device=device, precision="auto")
+    assert encoder.precision == wanted
+    settings = ExtractSettings(mpp=0.5, tile_px=224)
+    others = [SimpleNamespace(card=BF16, weight_hash="0", precision=name) for name in PRECISIONS]
+    names = [store_name(settings, other) for other in others]
+    assert len(set(names)) == 3
+    assert store_name(settings, encoder) == names[PRECISIONS.index(wanted)]
 
 
 def test_bf16_on_an_old_gpu_is_refused_when_asked_for():

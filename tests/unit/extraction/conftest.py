@@ -14,6 +14,7 @@ class Colour:
     """Mean and spread of the colours of each tile; remembers its batches, and what each slide is like on its own."""
 
     device = torch.device("cpu")
+    precision = "fp32"
 
     def __init__(self, name="colour", *, factor=1.0, dim=6):
         self.card, self.weight_hash = EncoderCard(name, dim, None, None, "-", "-"), f"{factor:g}"

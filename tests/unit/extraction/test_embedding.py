@@ -31,6 +31,7 @@ class _Mean:
 
     weight_hash = "mean"
     device = torch.device("cpu")
+    precision = "fp32"
 
     def __init__(self, *, factor=1.0, dim=3):
         self.card = EncoderCard("mean", dim, None, None, "-", "-")

@@ -43,6 +43,7 @@ def test_layout(tmp_path):
             assert (facts["level0_width"], facts["level0_height"]) == (4096, 2048)
             assert (facts["level0_magnification"], facts["target_magnification"]) == (40, 20)
             assert (facts["mpp"], facts["slide_mpp"], facts["tile_px"]) == (0.5, 0.25, 32)
+            assert facts["precision"] == "fp32"
             assert (facts["format"], facts["name"], facts["encoder"]) == (
                 "asmil",
                 "a slide",

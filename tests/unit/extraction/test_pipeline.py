@@ -50,7 +50,8 @@ def test_a_store_says_what_it_holds_and_other_settings_make_another(pieces, sett
     assert len(stores) == 3
     assert all(name.startswith("colour_32px_1mpp_") for name in stores)
     identity = json.loads((tmp_path / "features" / store_name(settings, colour()) / "store.json").read_text())
-    assert identity == {"encoder": "colour", "weight_hash": "1", **json.loads(json.dumps(asdict(settings)))}
+    own = {"encoder": "colour", "weight_hash": "1", "precision": "fp32"}
+    assert identity == own | json.loads(json.dumps(asdict(settings)))
 
 
 def test_what_is_finished_is_kept_and_only_the_missing_encoder_runs(pieces, settings, colour, features_of, tmp_path):
@@ -99,6 +100,7 @@ class _NanOn:
 
     def __init__(self, encoder):
         self.encoder, self.card, self.weight_hash, self.device = encoder, encoder.card, "nan", encoder.device
+        self.precision = encoder.precision
 
     def __call__(self, tiles):
         vectors = self.encoder(tiles)
@@ -122,6 +124,7 @@ class _Breaks:
 
     def __init__(self, encoder, *, after, error):
         self.encoder, self.card, self.weight_hash, self.device = encoder, encoder.card, "-", encoder.device
+        self.precision = encoder.precision
         self.after, self.error = after, error
 
     def __call__(self, tiles):

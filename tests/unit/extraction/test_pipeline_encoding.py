@@ -22,6 +22,7 @@ class _Small:
 
     def __init__(self, encoder, *, fits):
         self.encoder, self.card, self.weight_hash, self.device = encoder, encoder.card, "small", encoder.device
+        self.precision = encoder.precision
         self.fits, self.tried = fits, []
 
     def __call__(self, tiles):
