@@ -16,7 +16,7 @@ from asmil.attention.normalizers import kl_divergence, log_weights
 from asmil.attention.stabilizer import scale_below
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput
-from asmil.training.fit import sample_tiles
+from asmil.training.batches import bag_batches, bag_order
 from asmil.training.optim import TrainSettings, decayed_names, learning_rate
 
 Stack = dict[str, Tensor]
@@ -60,23 +60,22 @@ class Together:
         self.options = stabilizer or {}
         self.anchor = None if anchors is None else _detached(stack_module_state(list(anchors))[0])
 
-    def train_epoch(self, epoch: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, " models"]]:
+    def train_epoch(self, epoch: int) -> dict[str, Float[np.ndarray, " models"]]:
         """One pass over all bags in a fresh order; the mean losses of every model."""
         self.template.train()
         if self.schedule:
             self.schedule.set_epoch(epoch)
             if self.schedule.beta > 0 and self.anchor is None:
                 self.anchor = _detached(self.params)
-        order = rng.permutation(len(self.bags))
-        starts = range(0, len(order), self.batch_size)
+        order = bag_order(self.bags, settings=self.settings, epoch=epoch)
+        steps = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        batches = bag_batches(self.bags, steps, settings=self.settings, epoch=epoch, device=self.device)
         totals: dict[str, list[Tensor]] = {"train_loss": [], "kl": [], "gradient_ratio": []}
-        for step, start in enumerate(starts):
-            rate = learning_rate(self.settings, epoch + step / len(starts))
+        for step, (index, batch) in enumerate(zip(steps, batches, strict=True)):
+            rate = learning_rate(self.settings, epoch + step / len(steps))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            index = order[start : start + self.batch_size]
-            batch = BagBatch.from_bags([sample_tiles(self.bags[i], self.settings, rng) for i in index])
-            losses = self._step(batch.to(self.device), self.trains[:, index], measure=step == 0)
+            losses = self._step(batch, self.trains[:, index], measure=step == 0)
             for name, value in losses.items():
                 totals[name].append(value)
         means = {name: torch.stack(values).mean(0).cpu().numpy() for name, values in totals.items() if values}

@@ -68,7 +68,7 @@ def _train_together(
         )
         ledger = Ledger(bags, plans, has_scores=attends)
         for epoch in range(recipe.settings.epochs):
-            means = models_together.train_epoch(epoch, np.random.default_rng((seed, epoch)))
+            means = models_together.train_epoch(epoch)
             ledger.add(means, *models_together.evaluate())
     return ledger
 

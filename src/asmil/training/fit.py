@@ -13,9 +13,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags import Bag, BagBatch
+from asmil.bags import Bag
 from asmil.errors import AsmilError, CohortError
 from asmil.training._checkpoint import load_checkpoint, save_checkpoint
+from asmil.training.batches import bag_batches, bag_order
 from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, autocast, learning_rate, make_optimizer
 from asmil.training.predict import Prediction, predict
@@ -66,9 +67,7 @@ def fit(
         parts = _parts(model, optimizer, stabilizer, listeners=listeners)
         if checkpoint and checkpoint.exists():
             result, best = load_checkpoint(checkpoint, parts, seed=seed)
-        train_epoch = partial(
-            _train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, seed=seed
-        )
+        train_epoch = partial(_train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings)
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
         for epoch in range(len(result.history), settings.epochs):
@@ -101,26 +100,22 @@ def _train_epoch(
     stabilizer: AttentionStabilizer | None,
     settings: TrainSettings,
     epoch: int,
-    seed: int,
 ) -> dict[str, float]:
     """One pass over the bags in a fresh order."""
     model.train()
     device = next(model.parameters()).device
-    rng = np.random.default_rng((seed, epoch))  # its own stream per epoch: a resumed run draws the same order
     if stabilizer:
         stabilizer.set_epoch(epoch)
-    order = rng.permutation(len(bags))
-    starts = range(0, len(bags), settings.batch_size)
+    order = bag_order(bags, settings=settings, epoch=epoch)
+    steps = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
     total_task = total_extra = total_align = torch.zeros((), device=device)
     ratio = None
     after_step = getattr(model, "after_step", lambda progress: None)
-    for step, start in enumerate(starts):
-        rate = learning_rate(settings, epoch + step / len(starts))
+    for step, batch in enumerate(bag_batches(bags, steps, settings=settings, epoch=epoch, device=device)):
+        rate = learning_rate(settings, epoch + step / len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        chosen = [sample_tiles(bags[i], settings, rng) for i in order[start : start + settings.batch_size]]
-        batch = BagBatch.from_bags(chosen).to(device)
         with autocast(device, settings):
             output = model(batch)
             task = F.cross_entropy(output.logits.float(), batch.labels)
@@ -134,7 +129,7 @@ def _train_epoch(
         optimizer.step()
         if stabilizer:
             stabilizer.update()
-        after_step((epoch + (step + 1) / len(starts)) / settings.epochs)
+        after_step((epoch + (step + 1) / len(steps)) / settings.epochs)
         share = len(batch) / len(bags)
         total_task = total_task + task.detach() * share
         total_extra = total_extra + extra.detach() * share
@@ -161,15 +156,6 @@ def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, sett
         return module
 
     getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
-
-
-def sample_tiles(bag: Bag, settings: TrainSettings, rng: np.random.Generator) -> Bag:
-    """The tiles of a bag that one training step sees, in their order: a fresh random sample."""
-    kept = max(1, round(len(bag) * (1 - settings.tile_dropout)))
-    kept = min(kept, settings.tiles_per_bag or kept)
-    if kept == len(bag):
-        return bag
-    return bag.rows(torch.from_numpy(np.sort(rng.choice(len(bag), kept, replace=False))))
 
 
 def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:

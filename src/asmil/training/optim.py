@@ -19,7 +19,8 @@ class TrainSettings:
     "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
     selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
-    what is left.
+    what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
+    those of weights and dropout, have it in common, so that their models can be trained together.
     """
 
     epochs: int = 40
@@ -33,6 +34,7 @@ class TrainSettings:
     select: str = "val_loss"
     tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
+    data_seed: int = 0
     precision: str = "auto"
     checkpoint_seconds: float = 10.0
 
