@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup demo check test bench docs format clean
+.PHONY: setup demo check test bench bench-baseline docs format clean
 setup: $(STAMP)
 
 # uv reads neither pip.conf nor PIP_FIND_LINKS: hand the wheel folder over, so that a local CPU torch is found.
@@ -35,8 +35,11 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup
-	$(BIN)/python -m benchmarks
+bench: setup  ## what got worse since benchmarks/baseline.json; `make bench-baseline` renews that file
+	$(BIN)/asmil bench --against benchmarks/baseline.json
+
+bench-baseline: setup
+	$(BIN)/asmil bench --baseline benchmarks/baseline.json
 
 docs: setup
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt --group docs

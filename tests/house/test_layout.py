@@ -29,6 +29,7 @@ ROOMS = (
     {"study"},
     {"viewer"},
     {"testing"},
+    {"bench"},
     {"cli"},
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

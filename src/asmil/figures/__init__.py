@@ -13,6 +13,7 @@ _HOMES = {
         "Curve", "calibration_figure", "confusion_figure", "dynamics_figure", "epochs_figure",
         "precision_recall_figure", "roc_figure", "score_histogram_figure", "weights_figure",
     ),
+    "costs": ("cost_figure",),
     "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
     "paper": ("attention_by_epoch_figure", "embeddings_figure", "sharpness_figure", "tsne"),
 }  # fmt: skip

@@ -1,0 +1,75 @@
+"""What got worse: the ratios of a run against those of an earlier one, kept in a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from asmil.bench.rows import Row, by_name, read_rows, write_rows
+from asmil.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Change:
+    """A ratio then and now; `now` is None where it was not measured."""
+
+    then: Row
+    now: Row | None
+
+    @property
+    def worse_by(self) -> float:
+        """By which share it is worse than it was; negative where it is better."""
+        return self.now.worse_by(self.then) if self.now else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """ "worse" or "better" beyond the tolerance, "same" within it, "missing", or "failed" (now without a value)."""
+        if self.now is None:
+            return "missing"
+        if self.now.value is None:
+            return "failed" if self.then.value is not None else "same"
+        if self.worse_by > self.tolerance:
+            return "worse"
+        return "better" if self.then.worse_by(self.now) > self.tolerance else "same"
+
+    @property
+    def tolerance(self) -> float:
+        """The share within which the two are the same: the earlier file's."""
+        return self.then.tolerance or 0.0
+
+
+def compare(rows: Sequence[Row], path: str | Path, *, machine: dict[str, Any]) -> list[Change]:
+    """Every ratio of an earlier run's file with that of this run.
+
+    Raises:
+        ConfigError: no such file, or of another kind of device: its ratios are others.
+    """
+    earlier, known = read_rows(path)
+    if known.get("kind") != machine["kind"]:
+        found = f"{path} is of {known.get('kind')}, this is {machine['kind']}"
+        raise ConfigError("ratios are comparable on one kind of device only", found=found, fix=RENEW)
+    measured = by_name(rows)
+    parts = {row.part for row in rows}
+    return [Change(row, measured.get(row.name)) for row in earlier if row.tolerance is not None and row.part in parts]
+
+
+def keep_ratios(path: str | Path, rows: Sequence[Row], *, machine: dict[str, Any]) -> None:
+    """Write the ratios alone, rounded to three digits: what later runs are compared with."""
+    ratios = [
+        replace(row, value=float(f"{row.value:.3g}"))
+        for row in rows
+        if row.tolerance is not None and row.value is not None
+    ]
+    write_rows(path, ratios, machine=machine)
+
+
+def best_of(first: Sequence[Row], again: Sequence[Row]) -> list[Row]:
+    """The better of two measurements of each row, in the order of the first."""
+    second = by_name(again)
+    return [
+        other if (other := second.get(row.name)) and (row.value is None or row.worse_by(other) > 0) else row
+        for row in first
+    ]
+
+
+RENEW = "write one here with `asmil bench --baseline FILE`"

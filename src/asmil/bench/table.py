@@ -1,0 +1,69 @@
+"""The tables of a benchmark on a terminal, and as Markdown."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asmil.bench.guard import Change
+from asmil.bench.rows import Row
+
+
+def print_rows(title: str, rows: Sequence[Row], *, console: Console) -> None:
+    """One table: a line per case, a column per measure; a note stands in the first column without a value."""
+    head, lines = _cells(rows)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(head):
+        table.add_column(Text(name), justify="right" if index else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
+    for row in rows:
+        if row.note:
+            console.print(Text(f"{row.case}: {row.note}", style="yellow"))
+    console.print()
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The same table for a page."""
+    head, lines = _cells(rows)
+    marked = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in marked)
+
+
+def print_changes(changes: Sequence[Change], *, console: Console) -> None:
+    """What got worse or better beyond its tolerance, and how many ratios are as they were."""
+    told = [change for change in changes if change.verdict != "same"]
+    if told:
+        table = Table("", "ratio", "then", "now", "worse by", "tolerance", box=None, pad_edge=False)
+        for change in sorted(told, key=lambda change: (change.verdict, -change.worse_by)):
+            now = format_value(change.now.value) if change.now else ""
+            shares = f"{change.worse_by:+.0%}", f"{change.tolerance:.0%}"
+            line = change.verdict, change.then.name, format_value(change.then.value), now, *shares
+            table.add_row(*map(Text, line), style=_STYLES.get(change.verdict))
+        console.print(table)
+    same = len(changes) - len(told)
+    console.print(f"{same} of {len(changes)} ratios are within their tolerance")
+
+
+def format_value(value: float | None) -> str:
+    """Three digits without an exponent."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+_STYLES = {"worse": "red", "failed": "red", "better": "green"}
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    measures = list(dict.fromkeys(row.measure for row in rows))
+    cases = list(dict.fromkeys(row.case for row in rows))
+    units = {row.measure: row.unit for row in rows if row.unit and row.unit != "x"}
+    values = {(row.case, row.measure): row.value for row in rows}
+    head = ["", *(f"{m}, {units[m]}" if m in units else m for m in measures)]
+    lines = [
+        [case, *(format_value(values[case, m]) if (case, m) in values else "" for m in measures)] for case in cases
+    ]
+    return head, lines

@@ -1,0 +1,77 @@
+"""Time and memory of a step: several steps in turns, the fastest call of each, and the peak of a single call."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+Step = Callable[[], object]
+
+
+def seconds_of(step: Step, *, device: str = "cpu") -> float:
+    """How long one call takes, by the device's own clock on CUDA."""
+    if torch.device(device).type != "cuda":
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    before.record()
+    step()
+    after.record()
+    after.synchronize()
+    return before.elapsed_time(after) / 1e3
+
+
+def best_seconds(steps: Sequence[Step], *, seconds: float, device: str = "cpu") -> list[float]:
+    """The fastest call of each step, all in turns: what disturbs a shared machine then disturbs all alike.
+
+    Each step runs once at least, and again until it has had `seconds` in total.
+    """
+    best, spent = [float("inf")] * len(steps), [0.0] * len(steps)
+    while any(total < seconds for total in spent) or float("inf") in best:
+        for index, step in enumerate(steps):
+            if spent[index] >= seconds and best[index] < float("inf"):
+                continue
+            taken = seconds_of(step, device=device)
+            best[index], spent[index] = min(best[index], taken), spent[index] + taken
+    return best
+
+
+def first_call(step: Step, *, device: str = "cpu") -> tuple[float, int]:
+    """Seconds and peak bytes of one call: the most memory that it held at a time beside what was there before.
+
+    On a CPU every block that torch allocates is counted as it comes and goes, so the peak is exact, the same every
+    time, and free of what the process did before (which the resident size never is); what libraries allocate for
+    themselves is not seen. On CUDA it is the allocator's own peak. What the call keeps (moments of an optimiser,
+    workspaces) counts.
+    """
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        taken = seconds_of(step, device=device)
+        return taken, torch.cuda.max_memory_allocated(device) - before
+    with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        taken = seconds_of(step)
+    events = recorded.profiler.kineto_results.events()  # type: ignore[union-attr]
+    blocks = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return taken, max(accumulate(size for _, size in blocks), default=0)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing on the process's standard error: torch's profiler writes lines of its own there, of no use to anyone."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,0 +1,83 @@
+"""Measure this machine and the training on it, in ratios; say what got worse since an earlier run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from asmil.bench import Row, Scale
+
+
+def bench(
+    quick: bool = typer.Option(False, "--quick", help="Smaller sizes, half a minute; its ratios scatter."),
+    only: list[str] | None = typer.Option(
+        None, help="This part only: step, models, cohort, loading, cells or curve; repeat for several."
+    ),
+    device: str = typer.Option("auto", help="auto (CUDA where there is one), cpu, cuda or cuda:1."),
+    out: Path | None = typer.Option(None, help="JSON file for all numbers; the curve of cost is drawn beside it."),
+    against: Path | None = typer.Option(
+        None, help="File of an earlier --out or --baseline: say what got worse, and fail where something did."
+    ),
+    baseline: Path | None = typer.Option(None, help="JSON file for the ratios alone, to compare later runs with."),
+) -> None:
+    """Measure time and memory of the training on this machine: a table per part, five minutes on two cores."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from asmil import bench as room
+    from asmil.cli import EXIT_FAILED
+
+    if against:
+        room.read_rows(against)  # a wrong file is told before the minutes, not after
+    scale = replace(room.QUICK if quick else room.DEFAULT, device=_device(device))
+    machine = room.measure_machine(scale.device)
+    facts, console = room.machine_facts(machine), Console(highlight=False)
+    console.print(_about(facts), soft_wrap=True)
+    rows: dict[str, list[Row]] = {}
+    for name, found in room.run_parts(scale, only=only or ()):
+        rows[name] = found
+        room.print_rows(name, found, console=console)
+    failed = against is not None and _got_worse(against, rows, facts=facts, scale=scale)
+    everything = [row for found in rows.values() for row in found]
+    if out:
+        room.write_rows(out, everything, machine=facts)
+        room.write_curve(out.with_suffix(""), everything)
+    if baseline:
+        room.keep_ratios(baseline, everything, machine=facts)
+    raise typer.Exit(EXIT_FAILED if failed else 0)
+
+
+def _got_worse(path: Path, rows: dict[str, list["Row"]], *, facts: dict[str, Any], scale: "Scale") -> bool:
+    """Print the changes since an earlier run; whether there is one for the worse."""
+    from rich.console import Console
+
+    from asmil.bench import check_against, print_changes
+
+    def tell(part: str) -> None:
+        typer.echo(f"{part}: worse than before, measured again")
+
+    changes = check_against(path, rows, machine=facts, scale=scale, tell=tell)
+    print_changes(changes, console=Console(highlight=False))
+    return any(change.verdict in ("worse", "failed") for change in changes)
+
+
+def _device(wanted: str) -> str:
+    """The device to measure: CUDA or the CPU."""
+    from asmil.cli._stages import device_of
+    from asmil.config import load_config
+    from asmil.errors import ConfigError
+
+    device = device_of(load_config(overrides={"device": wanted}))
+    if device == "mps" and wanted == "auto":
+        return "cpu"
+    if device == "mps":
+        raise ConfigError("there is no benchmark on mps", fix="--device cpu")
+    return device
+
+
+def _about(facts: dict[str, Any]) -> str:
+    """The machine in a line, with what it was measured to reach."""
+    limits = f"{facts['gflops']} GFLOP/s in fp32 products, copies of {facts['copy_gb_s']} GB/s"
+    return f"{facts['device']}, {facts['threads']} of {facts['cores']} cores, torch {facts['torch']}: {limits}\n"

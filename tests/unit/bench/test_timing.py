@@ -1,0 +1,76 @@
+"""The clock and the scales of the benchmark themselves."""
+
+import time
+
+import pytest
+import torch
+
+from asmil.bench.machine import Machine, free_bytes, measure_machine
+from asmil.bench.timing import best_seconds, first_call
+
+MIB = 2**20
+
+
+def test_the_peak_is_what_a_call_held_at_one_time_exactly():
+    def call():
+        first = torch.empty(3 * MIB, dtype=torch.uint8)
+        del first
+        second, third = torch.empty(2 * MIB, dtype=torch.uint8), torch.empty(2 * MIB, dtype=torch.uint8)
+        del second, third
+
+    assert first_call(call)[1] == 4 * MIB
+
+
+def test_memory_from_before_and_its_release_do_not_count():
+    before = [torch.empty(8 * MIB, dtype=torch.uint8)]
+
+    def call():
+        before.clear()
+        torch.empty(MIB, dtype=torch.uint8)
+
+    assert first_call(call)[1] == MIB
+
+
+def test_an_error_of_a_measured_call_is_the_callers_and_standard_error_is_back(capfd):
+    def call():
+        raise ValueError("of the step")
+
+    with pytest.raises(ValueError, match="of the step"):
+        first_call(call)
+    torch.empty(1)
+    import os
+
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+def test_steps_take_turns_until_each_has_had_its_time():
+    order = []
+
+    def step(name, seconds):
+        order.append(name)
+        time.sleep(seconds)
+
+    quick, slow = best_seconds([lambda: step("quick", 0.01), lambda: step("slow", 0.06)], seconds=0.05)
+    assert order[:4] == ["quick", "slow", "quick", "quick"]
+    assert order.count("slow") == 1
+    assert 0.01 <= quick < slow
+
+
+def test_every_step_runs_once_without_time():
+    calls = []
+    assert best_seconds([lambda: calls.append(1)], seconds=0.0)[0] < 1
+    assert calls == [1]
+
+
+def test_the_least_time_is_that_of_the_scarcer():
+    machine = Machine("cpu", flops=100.0, copy=10.0)
+    assert machine.seconds(200.0, moved=10.0) == 2
+    assert machine.seconds(200.0, moved=30.0) == 3
+
+
+def test_a_machine_is_measured_within_reason():
+    machine = measure_machine(side=128, seconds=0.0)
+    assert 1e7 < machine.flops < 1e14
+    assert 1e7 < machine.copy < 1e13
+    assert free_bytes() > MIB
