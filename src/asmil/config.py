@@ -69,6 +69,7 @@ class RunConfig(BaseModel):
     slide_mpp: PositiveFloat | None = None
     objective: PositiveFloat | None = None
     reader: str | None = None
+    scenes: Literal["first", "all"] = "all"
     # tiles and features
     mpp: PositiveFloat = 0.5
     tile_px: PositiveInt = 224

@@ -9,6 +9,7 @@ from asmil.bags.names import slide_name, tcga_case, tcga_site
 from asmil.bags.problem import Problem, listed
 from asmil.bags.tables import canonical_labels, find_column, read_table
 from asmil.errors import CohortError
+from asmil.slides.scenes import file_name
 from asmil.units import plausible_mpp
 
 COLUMNS = ("slide", "case", "label", "site", "mpp", "fold")
@@ -97,10 +98,10 @@ def _numbers(cells: pd.Series, role: str) -> pd.Series:
 
 
 def _with_cases(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """Fill in missing patients: the TCGA barcode's, else the slide itself."""
-    blank = table["case"] == ""
-    own = table["slide"].map(lambda slide: tcga_case(slide) or slide)
-    alone = int((blank & (own == table["slide"])).sum())
+    """Fill in missing patients: the TCGA barcode's, else the slide's file itself, as its scenes are of one patient."""
+    blank, files = table["case"] == "", table["slide"].map(file_name)
+    own = files.map(lambda file: tcga_case(file) or file)
+    alone = int((blank & (own == files)).sum())
     table = table.assign(case=table["case"].where(~blank, own))
     what = f"{alone} slides name no patient: each counts as its own"
     fix = "name the patient column, or slides of a patient may be split"

@@ -67,29 +67,36 @@ class Cohort:
     def match(self, names: Iterable[str]) -> "Cohort":
         """The slides that are among `names` (of files); all others on either side become problems.
 
+        A row that names a file of several scenes becomes a row for each of them, of the same case and label; a scene
+        that has a row of its own keeps that.
+
         Raises:
             CohortError: no slide is among the names.
         """
         names = list(names)
-        index, keep = SlideNames(names), []
+        index, keep = SlideNames(names), list[tuple[int, str]]()
         used: dict[str, str] = {}
         problems = list(self.problems)
-        for slide in self.slides:
-            found = index.find(slide)
-            if not found:
-                problems.append(Problem(slide, "has a label but no file"))
-            elif len(found) > 1:
+        own = {slide: index.find(slide) for slide in self.slides}
+        named = {name for found in own.values() for name in found}
+        for row, slide in enumerate(self.slides):
+            found = own[slide]
+            scenes = [] if found else [name for name in index.scenes(slide) if name not in named]
+            if len(found) > 1:
                 problems.append(Problem(slide, f"can be several files: {listed(found)}", "give the full name"))
-            elif found[0] in used:
-                problems.append(Problem(slide, f"is the same file as {used[found[0]]}", "keep one of the two rows"))
+            elif not found and not scenes:
+                problems.append(Problem(slide, "has a label but no file"))
+            elif taken := [used[name] for name in found + scenes if name in used]:
+                problems.append(Problem(slide, f"is the same file as {taken[0]}", "keep one of the two rows"))
             else:
-                used[found[0]] = slide
-                keep.append(slide)
+                used |= dict.fromkeys(found + scenes, slide)
+                keep += [(row, name) for name in scenes or [slide]]
         problems += [Problem(name, "has a file but no label") for name in sorted(set(names) - used.keys())]
         if not keep:
             sample = f"the table has {listed(self.slides, 3)}; the files are {listed(names, 3)}"
             raise CohortError("no slide of the table has a file", found=sample, fix="check the slide column")
-        return replace(self.subset(keep), problems=problems)
+        table = self.table.iloc[[row for row, _ in keep]].reset_index(drop=True)
+        return replace(self, table=table.assign(slide=[name for _, name in keep]), problems=problems)
 
     def save(self, path: str | Path) -> None:
         """Write the table as csv."""

@@ -3,6 +3,9 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
+
+from asmil.slides.scenes import file_name, scene_number
 
 _FILE_SUFFIX = re.compile(
     r"\.(h5|hdf5|pt|pth|npy|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE
@@ -54,3 +57,24 @@ class SlideNames:
             return candidates
         # Two different UUIDs are two different files of a slide; the same one may be written in either case.
         return [other for other in candidates if other == stem or other.lower() == name.lower()]
+
+    def find_or_file(self, name: str) -> list[str]:
+        """As `find`; of a scene that has no name of its own here, the names that can mean its file."""
+        return self.find(name) or self.find(file_name(slide_name(name)))
+
+    def scenes(self, name: str) -> list[str]:
+        """The names of all scenes of the file called `name`, in their order; none where it can be several files."""
+        files = self._files.find(name) if self._files else []
+        return self._scenes[files[0]] if len(files) == 1 else []
+
+    @cached_property
+    def _scenes(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self._names, key=lambda name: scene_number(name) or 0):
+            if scene_number(name) is not None:
+                found[file_name(name)].append(name)
+        return found
+
+    @cached_property
+    def _files(self) -> "SlideNames | None":
+        return SlideNames(self._scenes) if self._scenes else None

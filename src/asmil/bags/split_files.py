@@ -72,7 +72,7 @@ class _Finder:
             slides = self._slides.find(name)
             if len(slides) > 1:
                 raise SplitError(f"{name!r} can be several slides of the cohort", found=listed(slides))
-            slides = slides or self._of_case.get(name, [])
+            slides = slides or self._slides.scenes(name) or self._of_case.get(name, [])
             found += slides
             if not slides and not self._aside_names.find(name):
                 unknown.append(name)

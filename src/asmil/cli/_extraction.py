@@ -9,36 +9,43 @@ import typer
 
 from asmil.cli._outcome import Outcome
 from asmil.cli._progress import progress
-from asmil.cli._stages import device_of
+from asmil.cli._stages import device_of, slide_mpp_of
 from asmil.config import RunConfig
 from asmil.errors import ConfigError
 
 if TYPE_CHECKING:
+    from asmil.bags import Cohort
     from asmil.extraction import ExtractSettings
     from asmil.extraction.work import Work
+    from asmil.slides import SlideFile
 
 
 def extract(
-    slides: Iterable[Path],
+    files: Iterable[Path],
     folder: Path,
     *,
     config: RunConfig,
     outcome: Outcome,
-    slide_mpp: dict[str, float] | None = None,
+    cohort: "Cohort | None" = None,
 ) -> list[Path]:
-    """Tissue, tiles and features of every slide; what is wrong with one is noted, and the others go on.
+    """Tissue, tiles and features of every slide in some files; what is wrong with one is noted, and the others go on.
 
-    Returns the folder of each encoder's features, none where no slide was worked on.
+    Of a cohort only its slides, at the scale its table states. Returns the folder of each encoder's features, none
+    where no slide was worked on.
     """
     from asmil.extraction.engines import exit_on_sigterm
     from asmil.extraction.ledger import note_duplicates, start_time
     from asmil.extraction.work import extract_folder
 
-    slides = list(slides)
+    files = list(files)
     since = start_time(folder)
-    _tell_duplicates(note_duplicates(folder, slides))
-    slides = shard_of(slides, config.shard)
-    job = _work(slides, folder, config=config, slide_mpp=slide_mpp or {}, since=since)
+    own = _own_settings(config, files, cohort=cohort)
+    slides = slides_in(shard_of(files, config.shard), config=config, own_settings=own)
+    if cohort is not None:
+        slides = _labelled(slides, cohort, outcome)
+        files = list(dict.fromkeys(slide.path for slide in slides))
+    _tell_duplicates(note_duplicates(folder, files))
+    job = _work(slides, folder, config=config, own_settings=own, since=since)
     workers = _workers(config, job.device)
     exit_on_sigterm()
     stores: list[str] = []
@@ -72,8 +79,21 @@ def extract_settings(config: RunConfig) -> "ExtractSettings":
     return ExtractSettings(**{name: getattr(config, name) for name in same}, exclude=tuple(config.exclude_tiles))
 
 
+def slides_in(files: list[Path], *, config: RunConfig, own_settings: dict[str, dict[str, Any]]) -> "list[SlideFile]":
+    """The slides in some files: every scene of a file of several is one, unless the first is asked for."""
+    from asmil.extraction.slide_table import settings_of
+    from asmil.slides import slide_files
+
+    default = extract_settings(config)
+    return slide_files(
+        files,
+        scenes=config.scenes,
+        reader_of=lambda path: settings_of(path.stem, default=default, table=own_settings).reader,
+    )
+
+
 def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
-    """Every n-th slide of the sorted list, beginning with the i-th; "slurm" takes both from the job array.
+    """Every n-th file of the sorted list, beginning with the i-th; "slurm" takes both from the job array.
 
     Raises:
         ConfigError: "slurm" outside a job array, or the array has gaps.
@@ -96,7 +116,9 @@ def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
     return slides[part::parts]
 
 
-def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dict[str, float], since: float) -> "Work":
+def _work(
+    slides: "list[SlideFile]", folder: Path, *, config: RunConfig, own_settings: dict[str, dict[str, Any]], since: float
+) -> "Work":
     from asmil.extraction.work import EncoderChoice, Work
 
     remote = config.engine == "ray" and config.device.startswith("cuda")  # the GPUs are elsewhere
@@ -114,24 +136,38 @@ def _work(slides: list[Path], folder: Path, *, config: RunConfig, slide_mpp: dic
             for name in dict.fromkeys([config.encoder, *config.also_encoder])
         ),
         settings=extract_settings(config),
-        own_settings=_own_settings(config, slide_mpp),
+        own_settings=own_settings,
         since=since,
         batch_size=config.tile_batch,
         device=config.device if remote else device_of(config),
     )
 
 
-def _own_settings(config: RunConfig, slide_mpp: dict[str, float]) -> dict[str, dict[str, Any]]:
-    """Settings slide by slide: the scale in the table of labels, and over it the table of settings."""
-    own: dict[str, dict[str, Any]] = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
-    if config.slide_settings and config.slides:
-        from asmil.extraction.slide_table import read_slide_table
-        from asmil.slides import scan_slides
+def _own_settings(config: RunConfig, files: list[Path], *, cohort: "Cohort | None") -> dict[str, dict[str, Any]]:
+    """Settings by slide or file: the scale in the table of labels, and over it the table of settings."""
+    from asmil.bags.names import SlideNames
 
-        names = [path.stem for path in scan_slides(config.slides)]  # not only those with a label, or of this shard
-        for name, values in read_slide_table(config.slide_settings, slides=names).items():
+    slide_mpp = {} if cohort is None else slide_mpp_of(cohort)
+    rows = SlideNames(slide_mpp)
+    slide_mpp |= {file.stem: slide_mpp[row[0]] for file in files if (row := rows.find(file.stem))}
+    own: dict[str, dict[str, Any]] = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
+    if config.slide_settings:
+        from asmil.extraction.slide_table import read_slide_table
+
+        for name, values in read_slide_table(config.slide_settings, slides=[file.stem for file in files]).items():
             own[name] = own.get(name, {}) | values
     return own
+
+
+def _labelled(slides: "list[SlideFile]", cohort: "Cohort", outcome: Outcome) -> "list[SlideFile]":
+    """The slides that have a row in the table of labels, or whose file has."""
+    from asmil.bags.names import SlideNames
+
+    rows = SlideNames(cohort.slides)
+    found = [slide for slide in slides if rows.find_or_file(slide.name)]
+    for slide in set(slides).difference(found):
+        outcome.skipped(slide.name, stage="labels", reason="this slide has no row in the table of labels")
+    return found
 
 
 def _workers(config: RunConfig, device: str) -> int:

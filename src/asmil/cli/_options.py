@@ -19,6 +19,7 @@ HELP = {
     "slide_mpp": "Micrometres per pixel of the slides themselves, where the files do not say it.",
     "objective": "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.",
     "reader": "Reader of the slides instead of the first that knows them; `asmil list readers`.",
+    "scenes": "Of files that hold several slides: all, each a slide <file>.scene-<n>, or the first only.",
     "mpp": "Scale at which tiles are cut, micrometres per pixel.",
     "tile_px": "Side of a tile in pixels at --mpp.",
     "overlap_px": "Pixels two neighbouring tiles share.",
@@ -72,7 +73,7 @@ HELP = {
 """What every setting is, in one sentence."""
 
 INPUT = ("labels", "slide_table", "label")
-SCALE = ("slide_mpp", "objective", "reader")
+SCALE = ("slide_mpp", "objective", "reader", "scenes")
 TILES = ("mpp", "tile_px", "overlap_px", "min_tissue", "slide_settings", "exclude_tiles")
 ENCODER = ("encoder", "also_encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
 WORKERS = ("engine", "slide_workers", "shard")

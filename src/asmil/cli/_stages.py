@@ -1,9 +1,9 @@
 """The stages that several commands share: read a cohort, train its folds, write the results."""
 
-import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from asmil._cores import cores
 from asmil.cli._outcome import Outcome
 from asmil.cli._progress import progress
 from asmil.config import RunConfig
@@ -125,14 +125,15 @@ def _epochs_of_cells(advance: Callable[[int], None]) -> Callable[[str, int, int]
 def _workers(config: RunConfig) -> int:
     if config.workers:
         return config.workers
-    return len(os.sched_getaffinity(0)) if device_of(config) == "cpu" and hasattr(os, "sched_getaffinity") else 1
+    return cores() if device_of(config) == "cpu" else 1
 
 
 RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
     "out", "device", "workers", "heatmaps", "bootstrap", "annotations", "positive", "min_coverage", "tile_batch",
-    "also_encoder", "engine", "slide_workers", "shard",
+    "also_encoder", "engine", "slide_workers", "shard", "scenes",
 }  # fmt: skip
-"""Settings that decide the trained models; the others may change when a run is continued."""
+"""Settings that decide the trained models; the others may change when a run is continued (`scenes` decides the cohort,
+and that is compared by itself)."""
 
 LATER_SETTINGS: dict[str, Any] = {
     "anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None, "reader": None, "slide_settings": None,

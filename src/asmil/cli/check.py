@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort
     from asmil.cli._outcome import Outcome
     from asmil.config import RunConfig
-    from asmil.slides import Slide
+    from asmil.slides import Slide, SlideFile
 
 PROBE_PX = 256
 SETTINGS = (
@@ -93,11 +93,12 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
 
 def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> list[str]:
     """The slides that open, have a scale, and can be read in the middle and at the end."""
+    from asmil.bags.names import SlideNames
     from asmil.cli._findings import of_slides
     from asmil.cli._progress import progress
     from asmil.cli._stages import slide_mpp_of
     from asmil.extraction.duplicates import find_duplicates
-    from asmil.slides import scan_slides
+    from asmil.slides import scan_slides, slide_files
 
     paths: list[Path] = []
     with outcome.attempt("slides", stage="open"):
@@ -106,28 +107,28 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
         for other in others:
             outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
-    labelled = set(cohort.slides) if cohort is not None else {path.stem for path in paths}
+    slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
+    labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
     usable, opened = [], []
-    with progress("check", total=len(paths)) as advance:
-        for path in paths:
-            with outcome.attempt(path.stem, stage="open"):
-                opened.append(_probe(path, mpp=own_mpp.get(path.stem, config.slide_mpp), config=config))
-                if path.stem in labelled:
-                    outcome.ok(path.stem)
-                    usable.append(path.stem)
+    with progress("check", total=len(slides)) as advance:
+        for slide in slides:
+            row = (labelled.find_or_file(slide.name) or [""])[0]
+            with outcome.attempt(slide.name, stage="open"):
+                opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
+                if row:
+                    outcome.ok(slide.name)
+                    usable.append(slide.name)
                 else:
-                    outcome.skipped(path.stem, stage="labels", reason="no row in the table of labels")
+                    outcome.skipped(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
     for line in of_slides(opened):
         typer.echo(line)
     return usable
 
 
-def _probe(path: Path, *, mpp: float | None, config: "RunConfig") -> "Slide":
+def _probe(file: "SlideFile", *, mpp: float | None, config: "RunConfig") -> "Slide":
     """The slide, closed, which opened and could be read."""
-    from asmil.slides import open_slide
-
-    with open_slide(path, mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
+    with file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
         if "mpp" in config.model_fields_set:
             slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
         for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early

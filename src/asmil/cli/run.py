@@ -56,7 +56,6 @@ def run_pipeline(config: "RunConfig") -> int:
 def _features(config: "RunConfig", run: Any, *, cohort: Any, outcome: Any) -> Path:
     """The folder of features: the user's, or extracted now from the labelled slides."""
     from asmil.cli._extraction import extract
-    from asmil.cli._stages import slide_mpp_of
     from asmil.errors import ConfigError
     from asmil.slides import scan_slides
 
@@ -66,12 +65,9 @@ def _features(config: "RunConfig", run: Any, *, cohort: Any, outcome: Any) -> Pa
         raise ConfigError("a run needs all slides", found=f"shard {config.shard}", fix="use --shard with `asmil embed`")
     if config.slides is None:
         raise ConfigError("there is nothing to learn from", fix="give --slides FOLDER or --features FOLDER")
-    slides = {path.stem: path for path in scan_slides(config.slides)}
-    labelled = [slides[name] for name in cohort.slides if name in slides]
-    for name in sorted(slides.keys() - set(cohort.slides)):
-        outcome.skipped(name, stage="labels", reason="this slide has no row in the table of labels")
-    stores = extract(labelled, run.folder, config=config, outcome=outcome, slide_mpp=slide_mpp_of(cohort))
+    files = scan_slides(config.slides)
+    stores = extract(files, run.folder, config=config, outcome=outcome, cohort=cohort)
     if not stores:
-        raise ConfigError("no slide has a label", found=f"{len(slides)} slides", fix="see `asmil check`")
+        raise ConfigError("no slide has a label", found=f"{len(files)} slide files", fix="see `asmil check`")
     run.set_features(stores[0])
     return run.features

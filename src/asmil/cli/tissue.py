@@ -9,6 +9,7 @@ from asmil.cli._options import SCALE, TILES, given, with_settings
 
 if TYPE_CHECKING:
     from asmil.extraction import ExtractSettings
+    from asmil.slides import SlideFile
 
 GRID = ("mpp", "tile_px", "overlap_px", "min_tissue")
 
@@ -21,7 +22,7 @@ def tissue(**settings: Any) -> None:
     `run` use outlines that you edited as they are, and a slides.csv that you edited with --slide-settings; so does
     this command, to try the edits out.
     """
-    from asmil.cli._extraction import extract_settings
+    from asmil.cli._extraction import extract_settings, slides_in
     from asmil.cli._outcome import Outcome
     from asmil.cli._progress import progress
     from asmil.config import load_config
@@ -39,16 +40,17 @@ def tissue(**settings: Any) -> None:
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
     names = [path.stem for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
+    slides = slides_in(paths, config=config, own_settings=own)
     default = extract_settings(config)
     with_grid, rows = any(settings[name] is not None for name in GRID), []
-    with progress("tissue", total=len(paths), unit="slides") as advance:
-        for path in paths:
-            one = settings_of(path.stem, default=default, table=own)
+    with progress("tissue", total=len(slides), unit="slides") as advance:
+        for slide in slides:
+            one = settings_of(slide.name, default=default, table=own)
             found: dict[str, Any] = {}
-            with outcome.attempt(path.stem, stage="tissue"):
-                _look(path, config.out, settings=one, with_grid=with_grid, found=found)
-                outcome.ok(path.stem)
-            rows.append((path.stem, one, found))
+            with outcome.attempt(slide.name, stage="tissue"):
+                _look(slide, config.out, settings=one, with_grid=with_grid, found=found)
+                outcome.ok(slide.name)
+            rows.append((slide.name, one, found))
             advance(1)
     problems = {row.name: {"result": row.result, "reason": row.reason} for row in outcome.rows}
     write_slide_table(table, [_row(*row, problems.get(row[0], {"result": "ok"})) for row in rows])
@@ -58,7 +60,7 @@ def tissue(**settings: Any) -> None:
     raise typer.Exit(outcome.exit_code)
 
 
-def _look(path: Path, out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, Any]) -> None:
+def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, Any]) -> None:
     """Find or read the tissue of a slide and draw it; `found` is filled as far as it goes.
 
     Raises:
@@ -67,10 +69,9 @@ def _look(path: Path, out: Path, *, settings: "ExtractSettings", with_grid: bool
     from asmil.errors import TissueError
     from asmil.extraction import tissue_of
     from asmil.files import safe_name
-    from asmil.slides import open_slide
     from asmil.tiles import tile, write_tissue_picture
 
-    with open_slide(path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader) as slide:
+    with file.open(mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader) as slide:
         tissue = tissue_of(slide, out, settings=settings)
         found["found_mpp"] = round(slide.mpp, 6)
         found["found_tissue_mm2"] = round(tissue.area_um2 / 1e6, 4)

@@ -14,7 +14,7 @@ from asmil.extraction.result import SlideResult
 from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name
 from asmil.extraction.tissue import tissue_of
 from asmil.files import safe_name, write_json
-from asmil.slides import open_slide
+from asmil.slides import SlideFile
 from asmil.tiles import tile
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class Job(Work):
     reads it any more. `result` is there when all is done.
     """
 
-    def __init__(self, path: Path, folder: Path, *, encoders: Sequence["Encoder"], store: ExtractSettings):
+    def __init__(self, source: SlideFile, folder: Path, *, encoders: Sequence["Encoder"], store: ExtractSettings):
         super().__init__()
-        self.path, self.folder, self.encoders, self.store = path, folder, encoders, store
+        self.source, self.folder, self.encoders, self.store = source, folder, encoders, store
         self.result: SlideResult | None = None
         self._since, self._is_open = time.perf_counter(), False
 
@@ -42,7 +42,7 @@ class Job(Work):
         Raises:
             AsmilError, OSError: the slide cannot be opened, has no scale, or its tissue file is wrong.
         """
-        self.settings, self.name = settings, safe_name(self.path.stem)
+        self.settings, self.name = settings, safe_name(self.source.name)
         files = [self._file(encoder) for encoder in self.encoders]
         pairs = zip(files, self._identities(), strict=True)
         finished = [finished_tiles(file, settings=identity) for file, identity in pairs]
@@ -50,7 +50,7 @@ class Job(Work):
             self._end("kept", tiles=finished[0])
             return
         _check_flags(settings.exclude)
-        self.slide = open_slide(self.path, mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader)
+        self.slide = self.source.open(mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader)
         self._is_open = True
         tissue = tissue_of(self.slide, self.folder, settings=settings)
         self.identities = self._identities()  # now there is a tissue file
@@ -99,7 +99,7 @@ class Job(Work):
 
     def _end(self, result: Literal["ok", "kept", "skipped", "failed"], *, reason: str = "", tiles: int = 0) -> None:
         self.result = SlideResult(
-            self.path.stem, self.path, result, reason=reason, tiles=tiles,
+            self.source.name, self.source.path, result, reason=reason, tiles=tiles,
             seconds=time.perf_counter() - self._since, waiting=self.waiting,
             reader=getattr(getattr(self, "slide", None), "reader", ""), flags=self._counts(),
         )  # fmt: skip

@@ -5,6 +5,7 @@ import os
 import platform
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,15 @@ class Owner:
     started: str
     token: str
     deaths: int = 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A lock as it was looked at: the number of its file, its owner, and until when (monotonic) that is believed."""
+
+    inode: int
+    owner: Owner
+    until: float
 
 
 class Claim:
@@ -68,6 +78,7 @@ class Claims:
         self.folder = Path(folder) / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held: set[Claim] = set()
+        self._seen: dict[str, _Seen] = {}
         self._stop = threading.Event()
         threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
 
@@ -78,6 +89,19 @@ class Claims:
     def take_over(self, slide: str) -> Claim | None:
         """Claim a slide that nobody claimed or whose owner is dead; None where one lives."""
         return self._take_over(self._path(slide))
+
+    def in_work(self) -> frozenset[str]:
+        """The slides, by the names of their files, that somebody alive has claimed.
+
+        One listing of the folder, whatever the number of slides. Of each lock the owner is read and, where it is of
+        another machine, the time asked for as often as the owner renews it; whether a process here lives costs nothing.
+        """
+        now = cache(self._now)
+        with os.scandir(self.folder) as entries:
+            locks = [entry for entry in entries if entry.name.endswith(".lock") and not entry.name.startswith(".")]
+        looked = {lock.name.removesuffix(".lock"): self._look(lock, now=now) for lock in locks}
+        self._seen = {slide: seen for slide, seen in looked.items() if seen is not None}
+        return frozenset(self._seen)
 
     def left_behind(self) -> list[str]:
         """Slides whose owner is dead."""
@@ -95,6 +119,16 @@ class Claims:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _look(self, lock: os.DirEntry[str], *, now: Callable[[], float]) -> _Seen | None:
+        """What is known of a lock, from before where that is still believed; None where its owner is dead."""
+        path, seen = Path(lock.path), self._seen.get(lock.name.removesuffix(".lock"))
+        if seen is not None and seen.inode == lock.inode() and time.monotonic() < seen.until:
+            return None if _is_here(seen.owner) and _is_dead(seen.owner, path, now=now) else seen
+        owner = _read(path)
+        if owner is None or _is_dead(owner, path, now=now):
+            return None
+        return _Seen(lock.inode(), owner, time.monotonic() + HEARTBEAT_SECONDS)
 
     def _path(self, slide: str) -> Path:
         return self.folder / f"{safe_name(slide)}.lock"
@@ -179,15 +213,21 @@ def _read(path: Path) -> Owner | None:
 def _dead(path: Path, *, now: Callable[[], float]) -> Owner | None:
     """The owner of a lock if it is dead, else None."""
     owner = _read(path)
-    if owner is None:
-        return None
-    if owner.machine and owner.machine == _machine():
-        return owner if _started(owner.pid) != owner.started else None
+    return owner if owner is not None and _is_dead(owner, path, now=now) else None
+
+
+def _is_dead(owner: Owner, path: Path, *, now: Callable[[], float]) -> bool:
+    """Whether the owner of the lock at `path` is dead; of a process here without a look at the lock."""
+    if _is_here(owner):
+        return _started(owner.pid) != owner.started
     try:
-        silent = now() - path.stat().st_mtime
+        return now() - path.stat().st_mtime > STALE_SECONDS
     except FileNotFoundError:
-        return None
-    return owner if silent > STALE_SECONDS else None
+        return False
+
+
+def _is_here(owner: Owner) -> bool:
+    return bool(owner.machine) and owner.machine == _machine()
 
 
 def _self() -> Owner:

@@ -19,6 +19,7 @@ from asmil.files import file_system_time, safe_name, write_json, write_text
 if TYPE_CHECKING:
     from asmil.extraction.result import SlideResult
     from asmil.extraction.settings import ExtractSettings
+    from asmil.slides import SlideFile
 
 FOLDER, TABLE, DUPLICATES = ".state", "state.csv", "duplicates.json"
 
@@ -58,25 +59,25 @@ class Ledger:
     def __init__(self, folder: str | Path, stores: Sequence[str], *, since: float):
         self.folder, self.stores, self._since = Path(folder), tuple(stores), since
 
-    def settled(self, path: Path, settings: "ExtractSettings") -> tuple[Record, ...]:
+    def settled(self, slide: "SlideFile", settings: "ExtractSettings") -> tuple[Record, ...]:
         """The records, by store, of a slide that needs no work in this call; else nothing."""
-        records = [_read(self._place(path, store)) for store in self.stores]
-        known = [record for record in records if record is not None]
-        if len(known) < len(records) or {record.key for record in known} != {self._key(path, settings)}:
+        places = [self._place(slide, store) for store in self.stores]
+        known = [record for record in map(_read, places) if record is not None]
+        if len(known) < len(places) or {record.key for record in known} != {self._key(slide, settings)}:
             return ()
-        recent = all(self._place(path, store).stat().st_mtime >= self._since for store in self.stores)
+        recent = all(place.stat().st_mtime >= self._since for place in places)
         return tuple(known) if recent or all(record.result == "skipped" for record in known) else ()
 
     def note(
-        self, path: Path, result: "SlideResult", *, settings: "ExtractSettings", stage: str = "extract"
+        self, slide: "SlideFile", result: "SlideResult", *, settings: "ExtractSettings", stage: str = "extract"
     ) -> tuple[Record, ...]:
         """Write down what became of a slide, for each store, and return it.
 
         Of a kept slide the older record tells more, and stays.
         """
-        key, noted = self._key(path, settings), []
+        key, noted = self._key(slide, settings), []
         for store in self.stores:
-            place = self._place(path, store)
+            place = self._place(slide, store)
             before = _read(place)
             if result.result == "kept" and before is not None and (before.key, before.result) in _done(key):
                 os.utime(place)
@@ -84,24 +85,25 @@ class Ledger:
                 continue
             same = before is not None and before.key == key and before.content
             record = Record(
-                slide=path.stem, file=str(path), result=result.result, stage=stage, reason=result.reason,
+                slide=slide.name, file=str(slide.path), result=result.result, stage=stage, reason=result.reason,
                 tiles=result.tiles, seconds=round(result.seconds, 3), waiting=round(result.waiting, 3),
                 reader=result.reader, flags=result.flags, store=store, host=platform.node(), key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
-                content=before.content if before is not None and same else _content(path),
+                content=before.content if before is not None and same else _content(slide.path),
             )  # fmt: skip
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)
 
-    def _place(self, path: Path, store: str) -> Path:
-        return self.folder / FOLDER / store / f"{safe_name(path.stem)}.json"
+    def _place(self, slide: "SlideFile", store: str) -> Path:
+        return self.folder / FOLDER / store / f"{safe_name(slide.name)}.json"
 
-    def _key(self, path: Path, settings: "ExtractSettings") -> str:
+    def _key(self, slide: "SlideFile", settings: "ExtractSettings") -> str:
         """Changes with the settings of the slide, its file, and an edit of its tissue."""
-        tissue = self.folder / "tissue" / f"{safe_name(path.stem)}.geojson"
+        tissue = self.folder / "tissue" / f"{safe_name(slide.name)}.geojson"
         try:
-            facts: Any = (path.stat().st_size, path.stat().st_mtime_ns)
+            state = slide.path.stat()
+            facts: Any = (state.st_size, state.st_mtime_ns)
         except OSError:
             facts = None
         outlines = tissue.read_bytes() if tissue.exists() else b""
@@ -115,7 +117,7 @@ def start_time(folder: str | Path) -> float:
 
 
 def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Find slides of equal content, write them down for the table, and return the groups."""
+    """Find slide files of equal content, write them down for the table, and return the groups."""
     groups = find_duplicates(paths)
     names = {other.stem: group[0].stem for group in groups for other in group[1:]}
     write_json(Path(folder) / FOLDER / DUPLICATES, names)
@@ -138,9 +140,17 @@ def write_table(folder: str | Path) -> Path:
     writer.writeheader()
     for record in read_records(folder):
         flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
-        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(record.slide, "")})
+        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(Path(record.file).stem, "")})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
+
+
+def table_age(folder: str | Path) -> float:
+    """Seconds since the table was written, by the clock of its file system; infinite where there is none."""
+    try:
+        return file_system_time(Path(folder) / FOLDER) - (Path(folder) / TABLE).stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def _done(key: str) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from asmil.extraction._channel import Ahead, Channel, Closed
 from asmil.extraction._job import Job
 from asmil.extraction.result import SlideResult as SlideResult
 from asmil.extraction.settings import ExtractSettings
+from asmil.slides import SlideFile
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder
@@ -23,12 +24,12 @@ IN_FLIGHT = 3
 
 
 def extract_slides(
-    paths: Iterable[Path],
+    slides: Iterable[Path | SlideFile],
     folder: Path,
     *,
     encoders: "Sequence[Encoder]",
     settings: ExtractSettings,
-    settings_of: Callable[[Path], ExtractSettings] | None = None,
+    settings_of: Callable[[SlideFile], ExtractSettings] | None = None,
     batch_size: int = 256,
     progress: Callable[[int, float], None] | None = None,
 ) -> Iterator[SlideResult]:
@@ -39,21 +40,22 @@ def extract_slides(
     QuPath and run again.
 
     Args:
-        paths: slide files, pulled one by one from a thread: never more than two beyond the one that is worked on.
+        slides: slide files (of one of several scenes the first) or slides, pulled one by one from a thread: never more
+            than two beyond the one that is worked on.
         settings: of all slides; they name the stores.
-        settings_of: the settings of the slide at a path, where it has some of its own.
+        settings_of: the settings of a slide, where it has some of its own.
         batch_size: tiles that are encoded at once; halved, for good, where they do not fit the device's memory.
         progress: told the number of tiles of each batch, and the seconds that the encoders waited for it.
 
     Yields:
-        exactly one result per path, in their order. What is wrong with one slide is its result.
+        exactly one result per slide, in their order. What is wrong with one slide is its result.
 
     Raises:
         EncoderError: no encoder, encoders on several devices, or a batch without tiles.
     """
     from asmil.extraction._encoding import Encoding
 
-    pipeline = _Pipeline(paths, folder, encoding=Encoding(encoders), settings=settings, settings_of=settings_of)
+    pipeline = _Pipeline(slides, folder, encoding=Encoding(encoders), settings=settings, settings_of=settings_of)
     return pipeline.run(batch_size, progress or (lambda tiles, waiting: None))
 
 
@@ -62,19 +64,19 @@ class _Pipeline:
 
     def __init__(
         self,
-        paths: Iterable[Path],
+        slides: Iterable[Path | SlideFile],
         folder: Path,
         *,
         encoding: "Encoding",
         settings: ExtractSettings,
-        settings_of: Callable[[Path], ExtractSettings] | None,
+        settings_of: Callable[[SlideFile], ExtractSettings] | None,
     ):
-        self._paths, self._folder, self._encoding = iter(paths), Path(folder), encoding
-        self._settings, self._settings_of = settings, settings_of or (lambda path: settings)
+        self._slides, self._folder, self._encoding = iter(slides), Path(folder), encoding
+        self._settings, self._settings_of = settings, settings_of or (lambda slide: settings)
         self._under_way: deque[Job] = deque()
         self._slots: Channel[None] = Channel(IN_FLIGHT, [None] * IN_FLIGHT)
         self._out_of_slots = False
-        self._names: dict[str, Path] = {}
+        self._names: dict[str, SlideFile] = {}
         self._writer, self._writes = ThreadPoolExecutor(1, "asmil-write"), deque[Future[None]]()
 
     def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Iterator[SlideResult]:
@@ -114,14 +116,15 @@ class _Pipeline:
                 yield None
             self._slots.get()
             self._out_of_slots = False
-            path = next(self._paths, None)
-            if path is None:
+            slide = next(self._slides, None)
+            if slide is None:
                 return
-            job = Job(Path(path), self._folder, encoders=self._encoding.encoders, store=self._settings)
+            source = slide if isinstance(slide, SlideFile) else SlideFile(Path(slide))
+            job = Job(source, self._folder, encoders=self._encoding.encoders, store=self._settings)
             self._under_way.append(job)
             try:
-                self._check_name(job.path)
-                job.prepare(self._settings_of(job.path))
+                self._check_name(source)
+                job.prepare(self._settings_of(source))
             except (AsmilError, OSError) as error:
                 job.fail(error)
             if job.result is None:
@@ -136,15 +139,14 @@ class _Pipeline:
     def _write(self, ended: "Iterable[Work]") -> None:
         self._writes += [self._writer.submit(job.write) for job in ended if isinstance(job, Job) and not job.error]
 
-    def _check_name(self, path: Path) -> None:
-        first = self._names.setdefault(path.stem, path)
-        if first != path:
-            raise AsmilError(
-                "two slides have the same name", found=f"{first} and {path}", fix="rename one, or extract it elsewhere"
-            )
+    def _check_name(self, slide: SlideFile) -> None:
+        first = self._names.setdefault(slide.name, slide)
+        if first != slide:
+            found = f"{first.path} and {slide.path}"
+            raise AsmilError("two slides have the same name", found=found, fix="rename one, or extract it elsewhere")
 
     def _ready(self) -> Iterator[SlideResult]:
-        """Results in the order of the paths, as far as they are there."""
+        """Results in the order of the slides, as far as they are there."""
         while self._writes and self._writes[0].done():
             self._writes.popleft().result()  # raises what is not about one slide
         while self._under_way and (result := self._under_way[0].result) is not None:

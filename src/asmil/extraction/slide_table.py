@@ -15,6 +15,7 @@ from asmil.extraction.settings import ExtractSettings
 from asmil.files import write_text
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS
+from asmil.slides.scenes import file_name
 from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
 
 POSITIVE = ("slide_mpp", "objective")
@@ -51,7 +52,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
 
     Args:
         path: csv file (UTF-8).
-        slides: names of the slides there are; None: not known.
+        slides: names of the slides or files there are; None: not known.
 
     Raises:
         ConfigError: every mistake at once, each with its row (as a spreadsheet counts) and column.
@@ -73,7 +74,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
             problems.append(f"row {number}, column slide: there is no name")
         elif slide in table:
             problems.append(f"row {number}, column slide: {slide!r} is in row {first_row[slide]} already")
-        elif known is not None and slide not in known:
+        elif known is not None and not known & {slide, file_name(slide)}:
             problems.append(f"row {number}, column slide: there is no slide {slide!r}{_near(slide, known)}")
         first_row.setdefault(slide, number)
         table[slide] = _overrides(values, problems, row=number)
@@ -84,8 +85,8 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
 
 
 def settings_of(slide: str, *, default: ExtractSettings, table: Mapping[str, Mapping[str, Any]]) -> ExtractSettings:
-    """The settings of a slide: those of its row over the `default`."""
-    return replace(default, **table.get(slide, {}))
+    """The settings of a slide: its row's over its file's, where that holds several slides, over the `default`."""
+    return replace(default, **{**table.get(file_name(slide), {}), **table.get(slide, {})})
 
 
 def _rows(path: Path) -> list[list[str]]:

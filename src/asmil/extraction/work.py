@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
-from asmil.extraction.ledger import Ledger, Record, write_table
+from asmil.extraction.ledger import Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings
 from asmil.extraction.slide_table import settings_of
 from asmil.files import safe_name
+from asmil.slides import SlideFile
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder
 
 POLL_SECONDS = 0.3
+LOOK_SECONDS = 1.0
 TABLE_EVERY_SECONDS = 60.0
 MOST_DEATHS = 3
 """A slide over which so many processes died is named as failed: the last of them had nothing else in hand."""
@@ -64,7 +66,7 @@ class Work:
     later, by any worker, is not done again. `threads` limits torch; None leaves it alone.
     """
 
-    slides: tuple[Path, ...]
+    slides: tuple[SlideFile, ...]
     folder: Path
     encoders: tuple[EncoderChoice, ...]
     settings: ExtractSettings
@@ -74,9 +76,9 @@ class Work:
     device: str = "cpu"
     threads: int | None = None
 
-    def settings_of(self, path: Path) -> ExtractSettings:
+    def settings_of(self, slide: SlideFile) -> ExtractSettings:
         """The settings of one slide."""
-        return settings_of(path.stem, default=self.settings, table=self.own_settings)
+        return settings_of(slide.name, default=self.settings, table=self.own_settings)
 
 
 def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
@@ -101,13 +103,10 @@ def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
     ledger = Ledger(job.folder, stores, since=job.since)
     with Claims(job.folder) as claims:
         worker = _Worker(job, encoders, ledger=ledger, claims=claims, progress=progress)
-        yield from worker.stream(job.slides, take=claims.take)
-        while worker.taken:
-            waiting = worker.taken.copy()
-            worker.taken.clear()
-            for path in waiting:
-                yield from worker.stream([path], take=claims.take_over)
-            if len(worker.taken) == len(waiting):
+        yield from worker.stream(worker.unclaimed(job.slides), take=claims.take)
+        while waiting := len(worker.taken):
+            yield from worker.settle_taken()
+            if len(worker.taken) == waiting:
                 time.sleep(POLL_SECONDS)
         worker.tidy()
     write_table(job.folder)
@@ -169,26 +168,50 @@ class _Worker:
         claims: Claims,
         progress: Progress | None,
     ):
-        self.taken: list[Path] = []
+        self.taken: list[SlideFile] = []
         self._job, self._encoders, self._progress = job, encoders, progress
         self._ledger, self._claims = ledger, claims
-        self._in_hand: deque[tuple[Path, Claim]] = deque()
+        self._in_hand: deque[tuple[SlideFile, Claim]] = deque()
         self._told: deque[Settled] = deque()
         self._next_table = time.monotonic() + TABLE_EVERY_SECONDS
 
-    def stream(self, paths: Iterable[Path], *, take: Callable[[str], Claim | None]) -> Iterator[Settled]:
+    def unclaimed(self, slides: Iterable[SlideFile]) -> Iterator[SlideFile]:
+        """The slides that nobody has in work, by a listing of the claims that is a second old at most."""
+        busy, looked = frozenset[str](), float("-inf")
+        for slide in slides:
+            if time.monotonic() - looked > LOOK_SECONDS:
+                busy, looked = self._claims.in_work(), time.monotonic()
+            if safe_name(slide.name) in busy:
+                self.taken.append(slide)
+            else:
+                yield slide
+
+    def settle_taken(self) -> Iterator[Settled]:
+        """Look once at the slides that others had claimed: those that nobody has in work any more are told, or done."""
+        busy = self._claims.in_work()
+        waiting = self.taken.copy()
+        self.taken.clear()
+        for slide in waiting:
+            if safe_name(slide.name) in busy:
+                self.taken.append(slide)
+            elif self._is_settled(slide):
+                yield from self._tell()
+            else:
+                yield from self.stream([slide], take=self._claims.take_over)
+
+    def stream(self, slides: Iterable[SlideFile], *, take: Callable[[str], Claim | None]) -> Iterator[Settled]:
         """Extract the slides that can be claimed, in one stream, and tell what was settled before."""
         from asmil.extraction.pipeline import extract_slides
 
         results: Any = extract_slides(
-            self._claimed(paths, take), self._job.folder, encoders=self._encoders,
+            self._claimed(slides, take), self._job.folder, encoders=self._encoders,
             settings=self._job.settings, settings_of=self._job.settings_of,
             batch_size=self._job.batch_size, progress=self._progress,
         )  # fmt: skip
         with closing(results):  # its threads end before the claims do
             for result in results:
-                path, claim = self._in_hand.popleft()
-                settled = self._ledger.note(path, result, settings=self._job.settings_of(path))
+                slide, claim = self._in_hand.popleft()
+                settled = self._ledger.note(slide, result, settings=self._job.settings_of(slide))
                 claim.release()
                 yield settled
                 yield from self._tell()
@@ -197,7 +220,7 @@ class _Worker:
 
     def tidy(self) -> None:
         """Remove what dead processes left: locks of settled slides, and partial files too old to be in work."""
-        slides = {safe_name(path.stem) for path in self._job.slides}
+        slides = {safe_name(slide.name) for slide in self._job.slides}
         for name in slides.intersection(self._claims.left_behind()):
             claim = self._claims.take_over(name)
             if claim is not None:
@@ -205,40 +228,40 @@ class _Worker:
                 claim.release()
         _sweep(self._job.folder, None, older_than=time.time() - STALE_SECONDS)
 
-    def _claimed(self, paths: Iterable[Path], take: Callable[[str], Claim | None]) -> Iterator[Path]:
-        for path in paths:
-            if self._is_settled(path):
+    def _claimed(self, slides: Iterable[SlideFile], take: Callable[[str], Claim | None]) -> Iterator[SlideFile]:
+        for slide in slides:
+            if self._is_settled(slide):
                 continue
-            claim = take(safe_name(path.stem))
+            claim = take(safe_name(slide.name))
             if claim is None:
-                self.taken.append(path)
-            elif self._is_settled(path):  # between the look and the claim
+                self.taken.append(slide)
+            elif self._is_settled(slide):  # between the look and the claim
                 claim.release()
             elif claim.deaths >= MOST_DEATHS:
-                self._give_up(path, claim)
+                self._give_up(slide, claim)
             else:
                 if claim.deaths:
-                    _sweep(self._job.folder, safe_name(path.stem))
-                self._in_hand.append((path, claim))
-                yield path
+                    _sweep(self._job.folder, safe_name(slide.name))
+                self._in_hand.append((slide, claim))
+                yield slide
 
-    def _is_settled(self, path: Path) -> bool:
-        settled = self._ledger.settled(path, self._job.settings_of(path))
+    def _is_settled(self, slide: SlideFile) -> bool:
+        settled = self._ledger.settled(slide, self._job.settings_of(slide))
         if settled:
             self._told.append(settled)
         return bool(settled)
 
-    def _give_up(self, path: Path, claim: Claim) -> None:
+    def _give_up(self, slide: SlideFile, claim: Claim) -> None:
         from asmil.extraction.result import SlideResult
 
         reason = (
             f"the process died {claim.deaths} times over this slide (killed, out of memory, or a fault in the library "
             "that decodes it). To fix: try another --reader, or fewer workers, and run the same command again"
         )
-        result = SlideResult(name=path.stem, path=path, result="failed", reason=reason)
-        settings = self._job.settings_of(path)
-        self._told.append(self._ledger.note(path, result, settings=settings, stage="process"))
-        _sweep(self._job.folder, safe_name(path.stem))
+        result = SlideResult(name=slide.name, path=slide.path, result="failed", reason=reason)
+        settings = self._job.settings_of(slide)
+        self._told.append(self._ledger.note(slide, result, settings=settings, stage="process"))
+        _sweep(self._job.folder, safe_name(slide.name))
         claim.release()
 
     def _tell(self) -> Iterator[Settled]:
@@ -249,7 +272,8 @@ class _Worker:
         if time.monotonic() < self._next_table:
             return
         started = time.monotonic()
-        write_table(self._job.folder)
+        if table_age(self._job.folder) >= TABLE_EVERY_SECONDS:  # else another worker has just written it
+            write_table(self._job.folder)
         now = time.monotonic()  # with very many slides less often: a twentieth of the time at most
         self._next_table = now + max(TABLE_EVERY_SECONDS, 20 * (now - started))
 

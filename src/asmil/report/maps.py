@@ -19,7 +19,7 @@ from asmil.figures.heatmap import raw_limits, times_uniform
 from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
 from asmil.files import safe_name
 from asmil.report.inputs import RunFiles, SlideTiles
-from asmil.slides import open_slide
+from asmil.slides import slide_named
 
 STRIP_TILES, STRIP_TILE_PX = 6, 112
 
@@ -192,12 +192,12 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
 def cut_tiles(files: RunFiles, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
     """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail."""
     boxes = tiles.level0_xy[indices]
-    path = files.slide_paths.get(slide)
-    if path is not None and tiles.slide_mpp is not None:
+    file = slide_named(slide, files.slide_paths)
+    if file is not None and tiles.slide_mpp is not None:
         side_um = tiles.tile_level0_px * tiles.slide_mpp
         size_px = max(min(round(tiles.tile_level0_px), STRIP_TILE_PX), 1)
         # the report of a finished run must not depend on slides that were moved or damaged since
-        with suppress(SlideError), open_slide(path, mpp=tiles.slide_mpp) as opened:
+        with suppress(SlideError), file.open(mpp=tiles.slide_mpp) as opened:
             return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in boxes.round().astype(int)]
     return _from_thumbnail(picture_of(files, slide, tiles), boxes, tiles=tiles)
 

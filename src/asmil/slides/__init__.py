@@ -3,7 +3,7 @@
 from asmil.slides.opening import SLIDE_READERS, list_scenes, open_slide, reader_order
 from asmil.slides.reader import DamagedSlideError, Reader, Scene
 from asmil.slides.region import Level
-from asmil.slides.scan import scan_slides
+from asmil.slides.scan import SlideFile, scan_slides, slide_files, slide_named
 from asmil.slides.slide import Slide
 
 __all__ = [
@@ -13,8 +13,11 @@ __all__ = [
     "Reader",
     "Scene",
     "Slide",
+    "SlideFile",
     "list_scenes",
     "open_slide",
     "reader_order",
     "scan_slides",
+    "slide_files",
+    "slide_named",
 ]

@@ -6,7 +6,8 @@ from pathlib import Path
 from asmil.errors import ScaleError, SlideError
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import DamagedSlideError, Reader, Scene
-from asmil.slides.slide import Slide, scene_name
+from asmil.slides.scenes import scene_name
+from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
 SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER")
@@ -72,7 +73,7 @@ def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
     found: tuple[Scene, ...] = getattr(source, "scenes", ())
     if len(found) < 2:
         return [Scene(path.stem, source.level_sizes[0])]
-    return [Scene(scene_name(path, number), scene.size) for number, scene in enumerate(found)]
+    return [Scene(scene_name(path.stem, number), scene.size) for number, scene in enumerate(found)]
 
 
 def reader_order() -> list[str]:

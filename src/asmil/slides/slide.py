@@ -13,6 +13,7 @@ from asmil.errors import ScaleError, SlideError
 from asmil.slides._threads import each
 from asmil.slides.reader import Reader, Scene
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
+from asmil.slides.scenes import scene_name
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Slide:
         found: tuple[Scene, ...] = getattr(source, "scenes", ())
         self.path, self.reader, self.passed_over = path, reader, dict(passed_over or {})
         self.scene, self.scenes = scene or 0, max(1, len(found))
-        self.name = path.stem if scene is None or self.scenes == 1 else scene_name(path, self.scene)
+        self.name = path.stem if scene is None or self.scenes == 1 else scene_name(path.stem, self.scene)
         self.scene_note = several_scenes(found) if scene is None and self.scenes > 1 else ""
         self.notes = [note for note in (self.scene_note, *getattr(source, "notes", ())) if note]
         self.mpp, self.mpp_source = mpp, mpp_source
@@ -119,7 +120,12 @@ class Slide:
                 plan_region(self.levels, level, level0_box=(x, y, side, side), out_size=(tile_px, tile_px))
                 for x, y in corners.tolist()
             ]
-            (self._fill_blocks if self._tile_size is None else self._fill_singly)(tiles, regions)
+            if self._tile_size is None:
+                self._fill_blocks(tiles, regions)
+            elif all(region.box is None and region.factor == 1 for region in regions):
+                self._source.read_regions(level, [region.origin_xy for region in regions], out=tiles)
+            else:
+                self._fill_singly(tiles, regions)
             return tiles
 
         return self._on_level_for(grid.mpp, read)
@@ -129,11 +135,8 @@ class Slide:
 
         def fill(index: int) -> None:
             region = regions[index]
-            if region.box is None and region.factor == 1:
-                self._source.read_level(region.level, region.origin_xy, region.size, out=tiles[index])
-            else:
-                pixels = self._source.read_level(region.level, region.origin_xy, region.size)
-                tiles[index] = finish_region(pixels, region)
+            pixels = self._source.read_level(region.level, region.origin_xy, region.size)
+            tiles[index] = finish_region(pixels, region)
 
         each(fill, sorted(range(len(regions)), key=lambda i: regions[i].origin_xy[::-1]))
 
@@ -253,11 +256,6 @@ class Slide:
     def __repr__(self) -> str:
         width, height = self.size
         return f"Slide({self.name!r}, {width} x {height} px, {self.mpp:g} um/px from {self.mpp_source})"
-
-
-def scene_name(path: Path, scene: int) -> str:
-    """The slide's name for one scene of a file of several."""
-    return f"{path.stem}.scene-{scene}"
 
 
 def several_scenes(scenes: Sequence[Scene]) -> str:

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from asmil.bags import read_cohort
 from asmil.cli import _extraction
 from asmil.cli._extraction import shard_of
 from asmil.cli._outcome import Outcome
 from asmil.config import load_config
 from asmil.errors import ConfigError
 from asmil.extraction.work import EncoderChoice
+from asmil.slides import SlideFile
 
 SLIDES = [Path(f"{i:02}.svs") for i in range(10)]
 
@@ -62,13 +65,17 @@ def job(monkeypatch, tmp_path):
     """A function that returns the work (and the keywords beside it) that settings lead to."""
 
     def of(slide_mpp=None, **settings):
+        cohort = None
+        if slide_mpp is not None:
+            rows = [(path.stem, "ab"[i % 2], slide_mpp.get(path.stem, "")) for i, path in enumerate(SLIDES)]
+            cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "label", "mpp"]))
         seen = {}
         monkeypatch.setattr(
             "asmil.extraction.work.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
         )
         config = load_config(None, {"slides": tmp_path, "device": "cpu", **settings})
         slides = [tmp_path / path for path in SLIDES]
-        stores = _extraction.extract(slides, tmp_path / "out", config=config, outcome=Outcome(), slide_mpp=slide_mpp)
+        stores = _extraction.extract(slides, tmp_path / "out", config=config, outcome=Outcome(), cohort=cohort)
         assert stores == []
         return seen
 
@@ -84,7 +91,7 @@ def test_settings_reach_the_workers(job):
     )  # fmt: skip
     work = seen["job"]
     assert (seen["workers"], seen["engine"]) == (3, "ray")
-    assert [path.name for path in work.slides] == ["01.svs", "06.svs"]
+    assert [slide.path.name for slide in work.slides] == ["01.svs", "06.svs"]
     assert work.encoders == tuple(EncoderChoice(n, precision="fp32", stain="reinhard") for n in ("uni", "virchow2"))
     assert (work.settings.exclude, work.settings.reader, work.batch_size) == (("blur", "pen"), "openslide", 7)
 
@@ -93,7 +100,7 @@ def test_the_table_of_settings_wins_over_the_labels_and_those_over_flags(job, tm
     table = tmp_path / "slides.csv"
     table.write_text("slide,objective,exclude\n01,40,blur\n02,,pen\n")
     work = job({"01": 0.3, "02": 0.4}, objective=20, slide_settings=table, exclude_tiles=["fold"])["job"]
-    found = [work.settings_of(path) for path in SLIDES[:4]]
+    found = [work.settings_of(SlideFile(path)) for path in SLIDES[:4]]
     assert [(one.slide_mpp, one.objective) for one in found] == [(None, 20), (None, 40), (0.4, None), (None, 20)]
     assert [one.exclude for one in found] == [("fold",), ("blur",), ("pen",), ("fold",)]
 

@@ -10,6 +10,7 @@ from asmil.extraction.duplicates import CHUNK, content_hash, find_duplicates
 from asmil.extraction.ledger import Ledger, note_duplicates, read_records, start_time, write_table
 from asmil.extraction.result import SlideResult
 from asmil.extraction.settings import ExtractSettings
+from asmil.slides import SlideFile
 
 SETTINGS = ExtractSettings(mpp=0.5, tile_px=64)
 
@@ -19,7 +20,7 @@ def slide(tmp_path):
     path = tmp_path / "slides" / "one.svs"
     path.parent.mkdir()
     path.write_bytes(b"pixels")
-    return path
+    return SlideFile(path)
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def ledger(tmp_path):
     return start
 
 
-def result(path, kind, **facts) -> SlideResult:
-    return SlideResult(name=path.stem, path=path, result=kind, **facts)
+def result(slide, kind, **facts) -> SlideResult:
+    return SlideResult(name=slide.name, path=slide.path, result=kind, **facts)
 
 
 @pytest.mark.parametrize(("kind", "later"), [("ok", False), ("kept", False), ("failed", False), ("skipped", True)])
@@ -52,7 +53,7 @@ def _other_settings(slide, out):
 
 
 def _other_file(slide, out):
-    slide.write_bytes(b"other pixels")
+    slide.path.write_bytes(b"other pixels")
     return SETTINGS
 
 
@@ -89,10 +90,10 @@ def test_a_kept_slide_keeps_what_is_known_of_its_extraction(slide, ledger, tmp_p
 
 
 def test_the_table_names_everything_and_which_slides_are_equal(slide, ledger, tmp_path):
-    twin = slide.with_name("two.svs")
-    twin.write_bytes(slide.read_bytes())
-    groups = note_duplicates(tmp_path / "out", [slide, twin])
-    assert groups == [(slide, twin)]
+    twin = SlideFile(slide.path.with_name("two.svs"))
+    twin.path.write_bytes(slide.path.read_bytes())
+    groups = note_duplicates(tmp_path / "out", [slide.path, twin.path])
+    assert groups == [(slide.path, twin.path)]
     own = ledger()
     own.note(slide, result(slide, "ok", tiles=7, seconds=1.23456), settings=SETTINGS)
     own.note(twin, result(twin, "failed", reason='a, "b"\nc'), settings=SETTINGS, stage="process")
@@ -101,7 +102,7 @@ def test_the_table_names_everything_and_which_slides_are_equal(slide, ledger, tm
     assert (first["slide"], first["result"], first["seconds"], first["same_as"]) == ("one", "ok", "1.235", "")
     assert (second["slide"], second["stage"], second["same_as"]) == ("two", "process", "one")
     assert second["reason"] == 'a, "b"\nc'
-    assert first["content"] == second["content"] == content_hash(slide)
+    assert first["content"] == second["content"] == content_hash(slide.path)
     assert [record.slide for record in read_records(tmp_path / "out")] == ["one", "two"]
 
 

@@ -148,8 +148,8 @@ def test_a_bug_is_raised_after_what_is_complete_was_written(pieces, settings, co
 
 
 def test_a_bug_in_a_thread_is_raised(pieces, settings, colour, tmp_path):
-    def settings_of(path):
-        raise ZeroDivisionError(path)
+    def settings_of(slide):
+        raise ZeroDivisionError(slide)
 
     with pytest.raises(ZeroDivisionError):
         list(extract_slides(pieces, tmp_path, encoders=[colour()], settings=settings, settings_of=settings_of))
@@ -195,8 +195,8 @@ def test_progress_counts_every_tile_once(pieces, settings, colour, tmp_path):
 
 
 def test_settings_by_slide(pieces, settings, colour, tmp_path):
-    def settings_of(path):
-        return replace(settings, slide_mpp=0.5) if path.stem == "piece0" else settings
+    def settings_of(slide):
+        return replace(settings, slide_mpp=0.5) if slide.name == "piece0" else settings
 
     results = list(
         extract_slides(pieces[:2], tmp_path, encoders=[colour()], settings=settings, settings_of=settings_of)

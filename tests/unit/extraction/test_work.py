@@ -20,6 +20,7 @@ from asmil.extraction import work as module
 from asmil.extraction.ledger import start_time
 from asmil.extraction.settings import ExtractSettings
 from asmil.extraction.work import EncoderChoice, Work, extract_folder, work
+from asmil.slides import SlideFile
 from asmil.slides.synthetic import make_slides
 
 KILLED = """
@@ -33,12 +34,12 @@ for _ in work(job):
 
 
 @pytest.fixture(scope="module")
-def slides(tmp_path_factory) -> tuple[Path, ...]:
+def slides(tmp_path_factory) -> tuple[SlideFile, ...]:
     """Five small slides and the three awkward ones."""
     folder = make_slides(
         tmp_path_factory.mktemp("work"), patients=5, slides_per_patient=(1, 1), size_px=(700, 600), seed=5
     )
-    return tuple(sorted((folder / "slides").glob("*.tif")))
+    return tuple(SlideFile(path) for path in sorted((folder / "slides").glob("*.tif")))
 
 
 @pytest.fixture
@@ -172,15 +173,15 @@ def test_a_slide_that_ends_its_process_is_named_and_the_others_go_on(job, slides
     out = tmp_path / "out"
     owner = replace(claims_module._self(), started="1", deaths=module.MOST_DEATHS - 1)
     now = job(slides=slides[:2])
-    lock = out / ".claims" / f"{slides[0].stem}.lock"
+    lock = out / ".claims" / f"{slides[0].name}.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text(claims_module._text(owner))
     results = {records[0].slide: records[0] for records in work(now)}
-    assert [results[path.stem].result for path in slides[:2]] == ["failed", "ok"]
-    assert "died 3 times" in results[slides[0].stem].reason
-    assert results[slides[0].stem].stage == "process"
+    assert [results[slide.name].result for slide in slides[:2]] == ["failed", "ok"]
+    assert "died 3 times" in results[slides[0].name].reason
+    assert results[slides[0].name].stage == "process"
     assert left_over(out) == []
-    assert results_of(work(job(slides=slides[:2]))) == {slides[0].stem: "ok", slides[1].stem: "kept"}
+    assert results_of(work(job(slides=slides[:2]))) == {slides[0].name: "ok", slides[1].name: "kept"}
 
 
 def test_what_is_not_about_a_slide_is_raised_and_claims_are_released(job, monkeypatch, tmp_path):
@@ -208,7 +209,7 @@ def test_two_encoders_are_two_stores_and_two_rows(job, slides, tmp_path):
     (settled,) = work(job(encoders=both, slides=slides[3:4]))
     stores = [record.store for record in settled]
     assert len(set(stores)) == 2
-    files = [tmp_path / "out" / "features" / store / f"{slides[3].stem}.h5" for store in stores]
+    files = [tmp_path / "out" / "features" / store / f"{slides[3].name}.h5" for store in stores]
     one, two = (h5py.File(file)["features"][()] for file in files)
     assert one.shape == two.shape
     assert not np.array_equal(one, two)
@@ -217,8 +218,8 @@ def test_two_encoders_are_two_stores_and_two_rows(job, slides, tmp_path):
 
 
 def test_slides_have_settings_of_their_own(job, slides, tmp_path):
-    no_scale = next(path for path in slides if path.stem == "awkward_no_mpp")
-    own = {no_scale.stem: {"slide_mpp": 0.5}}
-    assert results_of(work(job(slides=(no_scale,), own_settings=own))) == {no_scale.stem: "ok"}
+    no_scale = next(slide for slide in slides if slide.name == "awkward_no_mpp")
+    own = {no_scale.name: {"slide_mpp": 0.5}}
+    assert results_of(work(job(slides=(no_scale,), own_settings=own))) == {no_scale.name: "ok"}
     (facts,) = [attributes for _, attributes in features_in(tmp_path / "out").values()]
     assert np.isclose(facts["slide_mpp"], 0.5)
