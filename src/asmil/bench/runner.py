@@ -12,15 +12,20 @@ from asmil.bench.scale import Scale
 ORDER = ("step", "models", "cohort", "loading", "cells", "curve")
 
 
-def run_parts(scale: Scale, *, only: Sequence[str] = ()) -> Iterator[tuple[str, list[Row]]]:
-    """Each part's name and rows when it is done; all parts, or those named.
+Tell = Callable[[str], None]
+
+
+def run_parts(
+    scale: Scale, *, only: Sequence[str] = (), tell: Tell = lambda at: None
+) -> Iterator[tuple[str, list[Row]]]:
+    """Each part's name and rows when it is done; all parts, or those named. `tell` hears which case was measured last.
 
     Raises:
         UnknownPartError: no part of that name.
     """
     measures = {name: PARTS[name] for name in only or _all()}
-    for name, measure in measures.items():
-        yield name, list(measure(scale))
+    for name in measures:
+        yield name, _measured(name, scale, tell=tell)
 
 
 def check_against(
@@ -29,7 +34,7 @@ def check_against(
     *,
     machine: dict[str, Any],
     scale: Scale,
-    tell: Callable[[str], None] = lambda name: None,
+    tell: Tell = lambda at: None,
 ) -> list[Change]:
     """The changes against an earlier file; `rows` by part take the better of two measurements where one is worse.
 
@@ -41,9 +46,18 @@ def check_against(
     for name, found in rows.items():
         changes = compare(found, path, machine=machine)
         if any(change.verdict == "worse" for change in changes):
-            tell(name)
-            rows[name] = best_of(found, list(PARTS[name](scale)))
+            tell(f"{name} is worse than before, measured again")
+            rows[name] = best_of(found, _measured(name, scale, tell=tell))
     return [change for found in rows.values() for change in compare(found, path, machine=machine)]
+
+
+def _measured(name: str, scale: Scale, *, tell: Tell) -> list[Row]:
+    tell(name)
+    rows = []
+    for row in PARTS[name](scale):
+        rows.append(row)
+        tell(f"{name}: after {row.case}")
+    return rows
 
 
 def _all() -> list[str]:

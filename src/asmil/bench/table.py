@@ -10,26 +10,24 @@ from asmil.bench.guard import Change
 from asmil.bench.rows import Row
 
 
-def print_rows(title: str, rows: Sequence[Row], *, console: Console) -> None:
-    """One table: a line per case, a column per measure; a note stands in the first column without a value."""
+def print_rows(title: str, rows: Sequence[Row], *, console: Console, as_markdown: bool = False) -> None:
+    """One table, a line per case and a column per measure; below it why a value is missing."""
     head, lines = _cells(rows)
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for index, name in enumerate(head):
-        table.add_column(Text(name), justify="right" if index else "left", overflow="fold")
-    for line in lines:
-        table.add_row(*map(Text, line))
-    console.print(table)
+    if as_markdown:
+        marked = [head, ["---"] * len(head), *lines]
+        text = "\n".join(f"| {' | '.join(line)} |" for line in marked)
+        console.print(Text(f"**{title}**\n\n{text}"), soft_wrap=True)
+    else:
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for index, name in enumerate(head):
+            table.add_column(Text(name), justify="right" if index else "left", overflow="fold")
+        for line in lines:
+            table.add_row(*map(Text, line))
+        console.print(table)
     for row in rows:
         if row.note:
             console.print(Text(f"{row.case}: {row.note}", style="yellow"))
     console.print()
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """The same table for a page."""
-    head, lines = _cells(rows)
-    marked = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in marked)
 
 
 def print_changes(changes: Sequence[Change], *, console: Console) -> None:

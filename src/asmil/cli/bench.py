@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from asmil.bench import Row, Scale
+    from asmil.bench import Row
 
 
 def bench(
@@ -19,6 +19,7 @@ def bench(
     against: Path | None = typer.Option(
         None, help="File of an earlier --out or --baseline: say what got worse, and fail where something did."
     ),
+    markdown: bool = typer.Option(False, "--markdown", help="Print the tables as Markdown, to paste elsewhere."),
     baseline: Path | None = typer.Option(None, help="JSON file for the ratios alone, to compare later runs with."),
 ) -> None:
     """Measure time and memory of the training on this machine: a table per part, five minutes on two cores."""
@@ -36,31 +37,20 @@ def bench(
     facts, console = room.machine_facts(machine), Console(highlight=False)
     console.print(_about(facts), soft_wrap=True)
     rows: dict[str, list[Row]] = {}
-    for name, found in room.run_parts(scale, only=only or ()):
-        rows[name] = found
-        room.print_rows(name, found, console=console)
-    failed = against is not None and _got_worse(against, rows, facts=facts, scale=scale)
+    with Console(stderr=True).status("", spinner="line") as status:  # nothing where this is no terminal
+        for name, found in room.run_parts(scale, only=only or (), tell=status.update):
+            rows[name] = found
+            room.print_rows(name, found, console=console, as_markdown=markdown)
+        changes = room.check_against(against, rows, machine=facts, scale=scale, tell=status.update) if against else []
+    if against:
+        room.print_changes(changes, console=console)
     everything = [row for found in rows.values() for row in found]
     if out:
         room.write_rows(out, everything, machine=facts)
         room.write_curve(out.with_suffix(""), everything)
     if baseline:
         room.keep_ratios(baseline, everything, machine=facts)
-    raise typer.Exit(EXIT_FAILED if failed else 0)
-
-
-def _got_worse(path: Path, rows: dict[str, list["Row"]], *, facts: dict[str, Any], scale: "Scale") -> bool:
-    """Print the changes since an earlier run; whether there is one for the worse."""
-    from rich.console import Console
-
-    from asmil.bench import check_against, print_changes
-
-    def tell(part: str) -> None:
-        typer.echo(f"{part}: worse than before, measured again")
-
-    changes = check_against(path, rows, machine=facts, scale=scale, tell=tell)
-    print_changes(changes, console=Console(highlight=False))
-    return any(change.verdict in ("worse", "failed") for change in changes)
+    raise typer.Exit(EXIT_FAILED if any(change.verdict in ("worse", "failed") for change in changes) else 0)
 
 
 def _device(wanted: str) -> str:

@@ -11,7 +11,6 @@ from asmil.bench import PARTS, Row, print_changes, print_rows, write_curve
 from asmil.bench.guard import Change
 from asmil.bench.parts.models import grid_batch
 from asmil.bench.runner import run_parts
-from asmil.bench.table import markdown
 
 
 @pytest.mark.parametrize("name", PARTS.names())
@@ -26,7 +25,7 @@ def test_a_part_gives_rows_with_ratios_and_names_of_their_own(name, tiny):
 
 def test_parts_run_in_an_order_and_all_of_them(monkeypatch, tiny):
     for name in PARTS.names():
-        monkeypatch.setattr(f"asmil.bench.parts.{name}.measure", lambda scale, name=name: [name])
+        monkeypatch.setattr(f"asmil.bench.parts.{name}.measure", lambda scale, name=name: [Row(name, "", "", 1.0)])
     found = dict(run_parts(tiny))
     assert sorted(found) == PARTS.names()
     assert next(iter(found)) == "step"
@@ -78,19 +77,23 @@ ROWS = [
 ]
 
 
+def printed(function, *arguments, **options):
+    text = io.StringIO()
+    function(*arguments, console=Console(file=text, width=150), **options)
+    return text.getvalue()
+
+
 def test_a_table_has_a_line_per_case_and_a_column_per_measure():
-    assert markdown(ROWS).splitlines() == [
+    assert printed(print_rows, "p", ROWS, as_markdown=True).splitlines() == [
+        "**p**",
+        "",
         "|  | time, ms | times faster |",
         "| --- | --- | --- |",
         "| small | 1,234 | 9.88 |",
         "| large |  | - |",
+        "large: needs 9 GiB",
+        "",
     ]
-
-
-def printed(function, *arguments):
-    text = io.StringIO()
-    function(*arguments, console=Console(file=text, width=150))
-    return text.getvalue()
 
 
 def test_the_terminal_shows_notes_and_what_changed():
