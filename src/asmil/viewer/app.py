@@ -1,0 +1,198 @@
+"""The routes of the viewer: the page, what it shows as JSON and arrays, and the pixels."""
+
+import asyncio
+import importlib.resources
+import mimetypes
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from asmil._cores import cores
+from asmil.errors import AsmilError, RunError
+from asmil.figures.export import tile_scores_geojson
+from asmil.figures.heatmap import colour_stops
+from asmil.viewer import listing
+from asmil.viewer._errors import NotOfferedError
+from asmil.viewer.guard import Guard
+from asmil.viewer.pyramid import TILE_PX, Pyramid
+from asmil.viewer.session import RunView
+
+KEEP = {"cache-control": "private, max-age=3600"}
+ASK_AGAIN = {"cache-control": "no-cache"}
+Answer = Callable[[Request], Response]
+
+
+def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str] = ()) -> Guard:
+    """The viewer of some runs, the first of them shown first, as an ASGI application.
+
+    No address holds a path or a name: runs, slides, tiles and layers are numbers and words of the runs' own tables,
+    and what is not among them is answered by 404.
+
+    Args:
+        hosts: names under which the machine may be addressed, beside localhost and any IP address.
+    """
+    pages = _Pages(views, pyramid)
+    # As many threads as there are cores work; whoever comes later waits without one. Pixels do not delay data.
+    pixels, data = asyncio.Semaphore(cores()), asyncio.Semaphore(2)
+    slide = "/api/{run}/{number:int}"
+    routes = [
+        Route("/", _static("index.html")),
+        *(Route(f"/static/{name}", _static(name)) for name in _static_names()),
+        Route("/api/runs", _worker(pages.runs, data)),
+        Route("/api/{run}/slides", _worker(pages.slides, data)),
+        Route("/api/{run}/unrest", _worker(pages.unrest, data)),
+        Route(slide, _worker(pages.facts, data)),
+        Route(slide + "/tiles", _worker(pages.tiles, data)),
+        Route(slide + "/annotations", _worker(pages.annotations, data)),
+        Route(slide + "/layer/{layer}", _worker(pages.layer, data)),
+        Route(slide + "/rows/{fold}-{seed}", _worker(pages.rows, data)),
+        Route(slide + "/training/{fold}-{seed}", _worker(pages.training, data)),
+        Route(slide + "/geojson/{layer}", _worker(pages.geojson, data)),
+        Route(slide + "/pixels/{level:int}/{x:int}_{y:int}.jpg", _worker(pages.pixels, pixels)),
+        Route(slide + "/region/{x}_{y}_{side:int}.jpg", _worker(pages.region, pixels)),
+        Route(slide + "/thumbnail.jpg", _worker(pages.thumbnail, pixels)),
+    ]
+    return Guard(Starlette(routes=routes), hosts=hosts)
+
+
+def _worker(answer: Answer, turn: asyncio.Semaphore) -> Any:
+    """An endpoint that answers in a thread when it is its turn, and not at all if nobody waits for it any more."""
+
+    async def endpoint(request: Request) -> Response:
+        async with turn:
+            if await request.is_disconnected():
+                return Response(status_code=499)
+            try:
+                return await run_in_threadpool(answer, request)
+            except AsmilError as error:
+                said = {"what": error.what, "found": error.found and str(error.found), "fix": error.fix}
+                status = 404 if isinstance(error, NotOfferedError) else 422
+                return JSONResponse(said, status_code=status, headers=ASK_AGAIN)
+
+    return endpoint
+
+
+def _static_names() -> list[str]:
+    return [file.name for file in (importlib.resources.files("asmil.viewer") / "static").iterdir() if file.is_file()]
+
+
+def _static(name: str) -> Any:
+    kind = mimetypes.types_map.get(Path(name).suffix, "text/plain")
+    kind = "text/javascript" if name.endswith(".js") else kind
+
+    async def endpoint(request: Request) -> Response:
+        content = (importlib.resources.files("asmil.viewer") / "static" / name).read_bytes()
+        return Response(content, media_type=kind, headers=ASK_AGAIN)
+
+    return endpoint
+
+
+class _Pages:
+    """One method per route."""
+
+    def __init__(self, views: Sequence[RunView], pyramid: Pyramid):
+        self._views, self._pyramid = {view.token: view for view in views}, pyramid
+
+    def _view(self, request: Request) -> RunView:
+        token = request.path_params["run"]
+        if token not in self._views:
+            raise NotOfferedError("no such run is open", fix="load the page again")
+        return self._views[token]
+
+    def _slide(self, request: Request) -> tuple[RunView, str]:
+        view = self._view(request)
+        return view, view.slide(request.path_params["number"])
+
+    def runs(self, request: Request) -> Response:
+        colours = {"attention": colour_stops(n=256), "disagreement": colour_stops("viridis", n=256)}
+        runs = [listing.heading(view) for view in self._views.values()]
+        return _json({"runs": runs, "colours": colours, "tile_px": TILE_PX})
+
+    def slides(self, request: Request) -> Response:
+        return _json(listing.slide_rows(self._view(request)))
+
+    def unrest(self, request: Request) -> Response:
+        view = self._view(request)
+        return _json([view.layers.unrest(slide) for slide in view.slides])
+
+    def facts(self, request: Request) -> Response:
+        return _json(listing.slide_facts(*self._slide(request)))
+
+    def tiles(self, request: Request) -> Response:
+        """Corners int32 (tiles, 2), then truth uint8 (tiles,); little-endian."""
+        view, slide = self._slide(request)
+        corners, truth = view.sheet(slide).level0_xy, view.truth(slide)
+        return _binary(corners.astype("<i4").tobytes() + truth.tobytes())
+
+    def annotations(self, request: Request) -> Response:
+        return _json(listing.shapes(*self._slide(request)))
+
+    def layer(self, request: Request) -> Response:
+        """Values float32 (tiles,), little-endian."""
+        view, slide = self._slide(request)
+        return _binary(view.values(slide, request.path_params["layer"]).astype("<f4").tobytes())
+
+    def rows(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        cell = view.layers.cell([request.path_params[name] for name in ("fold", "seed")])
+        return _json(view.layers.heads.shape(cell, slide))
+
+    def training(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        cell = view.layers.cell([request.path_params[name] for name in ("fold", "seed")])
+        return _json(listing.training(view, cell, slide))
+
+    def geojson(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        layer, sheet = request.path_params["layer"], view.sheet(slide)
+        if layer == "disagreement" or sheet.unit != "px":
+            raise RunError(
+                "GeoJSON holds attention at level-0 pixels",
+                found="the disagreement of seeds" if layer == "disagreement" else "coordinates in micrometres only",
+                fix="choose a layer of attention; give --slides so that micrometres become pixels",
+            )
+        values = view.values(slide, layer).astype(np.float64)
+        with tempfile.TemporaryDirectory() as folder:
+            path = tile_scores_geojson(
+                Path(folder, "tiles.geojson"), sheet.level0_xy, values, tile_level0_px=sheet.side
+            )
+            return Response(path.read_bytes(), media_type="application/geo+json", headers=ASK_AGAIN)
+
+    def pixels(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        level, x, y = (request.path_params[name] for name in ("level", "x", "y"))
+        return _jpeg(self._pyramid.tile(view.sheet(slide).picture, level, (x, y)))
+
+    def region(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        corner = [request.path_params[name] for name in ("x", "y")]
+        if not all(text.lstrip("-").isdecimal() for text in corner):
+            raise NotOfferedError("a part of a slide begins at whole pixels", found="_".join(corner))
+        x, y = map(int, corner)
+        return _jpeg(self._pyramid.region(view.sheet(slide).picture, (x, y), request.path_params["side"]))
+
+    def thumbnail(self, request: Request) -> Response:
+        view, slide = self._slide(request)
+        picture = view.picture(slide)
+        # the slide is opened only where the run kept no thumbnail; one that cannot be read is white
+        return _jpeg(self._pyramid.thumbnail(picture if picture.thumbnail else view.sheet(slide).picture))
+
+
+def _json(value: Any) -> Response:
+    return JSONResponse(value, headers=ASK_AGAIN)
+
+
+def _binary(content: bytes) -> Response:
+    return Response(content, media_type="application/octet-stream", headers=ASK_AGAIN)
+
+
+def _jpeg(content: bytes) -> Response:
+    return Response(content, media_type="image/jpeg", headers=KEEP)

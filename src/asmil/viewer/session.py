@@ -1,0 +1,242 @@
+"""What one run offers to the page: its slides, where their tiles and pixels are, annotations and layers."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from asmil.bags import Bag, FeatureStore, open_features
+from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
+from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations
+from asmil.evaluation.localization import tile_truth
+from asmil.files import safe_name
+from asmil.report.inputs import RunFiles
+from asmil.slides import scan_slides
+from asmil.training.runs import Run
+from asmil.viewer._errors import NotOfferedError
+from asmil.viewer.heads import Heads
+from asmil.viewer.layers import Layers
+from asmil.viewer.pyramid import Picture, Pyramid
+
+UNKNOWN = 255
+"""Truth of a tile of a slide that nobody annotated."""
+
+KEPT_SLIDES = 32
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One slide as it is drawn: its pixels, and its tiles in units of level-0 pixels ("px") or micrometres ("um").
+
+    `level0_xy` int32 (tiles, 2) and `side` are in these units, `mpp` is um per unit or None. `says` tells what is
+    missing, in sentences.
+    """
+
+    picture: Picture
+    level0_xy: np.ndarray
+    side: float
+    unit: str
+    mpp: float | None
+    reader: str
+    says: tuple[str, ...]
+
+
+class RunView:
+    """A run folder opened to be looked at; `slides` is the folder of slides, if not that of the run's settings.
+
+    Raises:
+        RunError: the folder is no run, or was not evaluated.
+        SlideError: two slides of the folder have one name.
+    """
+
+    def __init__(self, folder: str | Path, *, slides: Path | None = None, pyramid: Pyramid):
+        self.files, self.run, self.pyramid = RunFiles(folder), Run(folder), pyramid
+        self.folder = Path(folder).resolve()
+        self.slides: list[str] = [str(name) for name in self.files.predictions["slide"]]
+        self.layers = Layers(self.run, Heads(self.run, load=self.bag, classes=self.files.classes))
+        changed = (self.files.folder / "predictions.csv").stat().st_mtime_ns
+        # in every address: a browser must not show tiles that it kept of another run
+        self.token = hashlib.sha256(f"{self.folder} {changed}".encode()).hexdigest()[:16]
+        self._slides_folder = slides or (Path(self.files.config["slides"]) if self.files.config.get("slides") else None)
+        self.sheet = lru_cache(KEPT_SLIDES)(self._sheet)
+        self.annotations = lru_cache(KEPT_SLIDES)(self._annotations)
+        self.truth = lru_cache(KEPT_SLIDES)(self._truth)
+
+    def slide(self, number: int) -> str:
+        """The name of a slide by its place in the table.
+
+        Raises:
+            NotOfferedError: the run has fewer slides.
+        """
+        if not 0 <= number < len(self.slides):
+            raise NotOfferedError("the run has no such slide", found=f"number {number}, of {len(self.slides)}")
+        return self.slides[number]
+
+    @cached_property
+    def paths(self) -> dict[str, Path]:
+        """The slide files at hand, by name."""
+        folder = self._slides_folder
+        return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """The run's features, or None where they are not at hand."""
+        try:
+            return open_features(self.files.config.get("features") or self.run.features)
+        except FeatureError:
+            return None
+
+    def bag(self, slide: str) -> Bag:
+        """The features of a slide.
+
+        Raises:
+            FeatureError: they are not at hand.
+        """
+        if self.store is None:
+            raise FeatureError(
+                "the features of the run are not at hand",
+                found=self.files.config.get("features") or self.run.features,
+                fix="start in the folder the run was made in, or bring them back",
+            )
+        return self.store.load(slide, slide_mpp=self._stated_mpp(slide))
+
+    def _stated_mpp(self, slide: str) -> float | None:
+        """The um per level-0 pixel that the feature file, the cohort or the settings say."""
+        stated: Any = None
+        if self.store is not None and slide in self.store:
+            stated = self.store.info(slide).slide_mpp
+        cohort = self.files.cohort
+        if stated is None and "mpp" in cohort:
+            stated = pd.to_numeric(cohort.loc[cohort["slide"] == slide, "mpp"], errors="coerce").dropna().min()
+        stated = self.files.config.get("slide_mpp") if stated is None else stated
+        return float(stated) if stated is not None and math.isfinite(float(stated)) else None
+
+    def picture(self, slide: str) -> Picture:
+        """Where the pixels of a slide should be; whether they can be read is not yet known."""
+        path, scene = self.paths.get(slide), None
+        if path is None and (part := re.fullmatch(r"(.+)\.scene-(\d+)", slide)):
+            path, scene = self.paths.get(part[1]), int(part[2])
+        thumbnail = self.files.folder / "thumbnails" / f"{safe_name(slide)}.jpg"
+        return Picture(
+            (1, 1), path=path, scene=scene, mpp=self._stated_mpp(slide),
+            thumbnail=thumbnail if thumbnail.is_file() else None,
+        )  # fmt: skip
+
+    def _sheet(self, slide: str) -> Sheet:
+        picture, reader, mpp, says = self.picture(slide), "", None, list[str]()
+        if picture.path is not None:
+            try:
+                picture, mpp, reader = self._opened(picture)
+                says += [] if mpp else ["The scale of the slide is unknown: no scale bar."]
+            except SlideError as error:
+                says.append(f"The slide file cannot be read: {error}")
+                picture = replace(picture, path=None)
+        else:
+            where = f"not in {self._slides_folder}" if self._slides_folder else "the run does not name their folder"
+            says.append(f"The slide file is not at hand ({where}); give --slides FOLDER for its full depth.")
+        level0_xy, side, unit = self._tiles(slide, mpp or picture.mpp, says=says)
+        if picture.path is None:
+            extent = (level0_xy.max(axis=0) + side) if len(level0_xy) else np.array([1000, 1000])
+            picture = replace(picture, size=self._stated_size(slide, unit) or (int(extent[0]), int(extent[1])))
+            picture = picture if unit == "px" else replace(picture, thumbnail=None)
+            says.append("Shown is the stored thumbnail." if picture.thumbnail else "Shown are the tiles alone.")
+            mpp = 1.0 if unit == "um" else picture.mpp
+        elif len(level0_xy) and (level0_xy.max(axis=0) + side / 2 > picture.size).any():
+            says.append("Tiles lie outside this slide: the features are of another file, or of another level 0.")
+        return Sheet(picture, level0_xy, side, unit, mpp, reader, tuple(says))
+
+    def _opened(self, picture: Picture) -> tuple[Picture, float | None, str]:
+        """The picture with its size, its mpp if that is known, and the reader."""
+        try:
+            size, mpp, reader = self.pyramid.look(picture)
+        except ScaleError:  # pixels are pixels: only the scale bar needs micrometres
+            picture = replace(picture, mpp=1.0)
+            size, mpp, reader = *self.pyramid.look(picture)[:1], None, self.pyramid.look(picture)[2]
+        return replace(picture, size=size), mpp, reader
+
+    def _tiles(self, slide: str, mpp: float | None, *, says: list[str]) -> tuple[np.ndarray, float, str]:
+        """Corners int32 (tiles, 2), side and unit; no tiles, with the reason in `says`, where there are none."""
+        nothing = np.empty((0, 2), np.int32), 1.0, "px"
+        try:
+            if self.store is None:
+                self.bag(slide)
+                return nothing
+            bag = self.store.load(slide, slide_mpp=mpp)
+            side, xy = bag.tile_level0_px, bag.level0_xy
+            if xy is not None:
+                corners = xy.numpy()
+                return corners.astype(np.int32), float(side or _spacing(corners)), "px"
+            um = self.store.um_xy(slide)
+            if um is not None:
+                return np.rint(um).astype(np.int32), float(self.store.info(slide).tile_um or _spacing(um)), "um"
+            says.append("The features have no coordinates: there is nothing to lay over the slide.")
+        except FeatureError as error:
+            says.append(str(error))
+        return nothing
+
+    def _stated_size(self, slide: str, unit: str) -> tuple[int, int] | None:
+        """Level-0 size of a slide that is not at hand, where the feature file says it."""
+        if unit != "px" or self.store is None or slide not in self.store:
+            return None
+        said = self.store.info(slide).provenance
+        try:
+            return int(said["level0_width"]), int(said["level0_height"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    @cached_property
+    def positive(self) -> list[str]:
+        """The classes of the annotations that are looked for."""
+        named = self.files.config.get("positive") or []
+        return [named] if isinstance(named, str) else [str(name) for name in named]
+
+    def _annotations(self, slide: str) -> Annotations | None:
+        folder = self.files.config.get("annotations")
+        path = find_annotation(folder, slide) if folder else None
+        return read_annotations(path) if path else None
+
+    def _truth(self, slide: str) -> np.ndarray:
+        """Which tiles are positive: uint8 (tiles,) of 0, 1 and `UNKNOWN`."""
+        sheet, drawn = self.sheet(slide), self.annotations(slide)
+        if drawn is None or not self.positive or sheet.unit != "px":
+            return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
+        share = float(self.files.config.get("min_coverage") or 0.5)
+        return tile_truth(sheet.level0_xy, sheet.side, drawn, positive=self.positive, min_coverage=share).astype(
+            np.uint8
+        )
+
+    def values(self, slide: str, layer: str) -> np.ndarray:
+        """The layer as float32 (tiles,), in the order of the sheet's tiles.
+
+        Raises:
+            NotOfferedError: there is no such layer.
+            RunError: attention and features have different numbers of tiles.
+        """
+        values, tiles = self.layers.values(slide, layer), len(self.sheet(slide).level0_xy)
+        if len(values) != tiles:
+            raise RunError(
+                f"attention and features of {slide} disagree",
+                found=f"{len(values)} attention values, {tiles} tiles",
+                fix="give the features the run was trained on",
+            )
+        return values.astype(np.float32)
+
+    def trouble(self, slide: str) -> list[str]:
+        """What is wrong with the annotations of a slide, as sentences."""
+        try:
+            self.annotations(slide)
+        except AsmilError as error:
+            return [f"The annotations cannot be read: {error}"]
+        return []
+
+
+def _spacing(xy: np.ndarray) -> float:
+    """Smallest step of tile columns or rows: the side of tiles that do not say it."""
+    steps = [np.diff(np.unique(axis)) for axis in np.asarray(xy).T]
+    return float(min((step.min() for step in steps if len(step)), default=256.0))

@@ -1,0 +1,95 @@
+// The right side: what is known of the slide, of one tile, and the tiles to look at first.
+
+import { byId, digits, make, ordinal } from "./page.js";
+
+const SHOWN = 12;
+
+/** What there is to say of a tile, line by line. */
+export function describe(pane, tile) {
+  const { values, ranks, truth, layer } = pane;
+  const n = values.length;
+  const weight = values[tile];
+  const score = layer === "disagreement" ? `seeds differ by ${digits(100 * weight, 3)} percentile points` : `${digits(weight * n, 4)} × uniform`;
+  return [
+    `${ordinal(ranks.place[tile])} of ${n.toLocaleString("en")}`,
+    score,
+    ...(layer === "disagreement" ? [] : [`percentile ${digits(100 * ranks.percentile[tile], 3)}`]),
+    ...truthOf(pane, truth[tile]),
+  ];
+}
+
+function truthOf(pane, truth) {
+  if (truth > 1) return [];
+  const looked = pane.run.positive.join(", ");
+  return [truth ? `annotated as ${looked}` : `not annotated as ${looked}`];
+}
+
+function region(pane, tile) {
+  const { xy, side } = pane.overlay;
+  const px = Math.max(Math.round(side), 1);
+  const alone = pane.facts.pixels === "none" || px > 8192;
+  return alone ? null : `${pane.base}/region/${xy[2 * tile]}_${xy[2 * tile + 1]}_${px}.jpg`;
+}
+
+/** What is known of the slide of a pane. */
+export function showSlide({ row, run, facts }) {
+  const known = run.classes.includes(row.label);
+  const verdict = !known ? `predicted ${row.predicted}` : row.label === row.predicted ? `${row.label}, predicted rightly` : `${row.label}, predicted ${row.predicted}`;
+  const bars = run.classes.map((name, i) =>
+    make(
+      "div",
+      { className: "probability", title: `probability of ${name}` },
+      make("span", { className: "label", textContent: name }),
+      make("meter", { min: 0, max: 1, value: row.probabilities[i] }),
+      make("span", { className: "muted", textContent: row.probabilities[i].toFixed(3) }),
+    ),
+  );
+  const size = `${facts.size[0].toLocaleString("en")} × ${facts.size[1].toLocaleString("en")} ${facts.unit === "px" ? "px" : "µm"}`;
+  const scale = facts.mpp && facts.unit === "px" ? `${digits(facts.mpp)} µm/px` : null;
+  const said = [`${facts.tiles.toLocaleString("en")} tiles`, size, scale, facts.reader && `read by ${facts.reader}`];
+  byId("facts").replaceChildren(
+    make("h2", { textContent: row.slide, title: `case ${row.case}` }),
+    make("p", { className: !known ? "" : row.label === row.predicted ? "good" : "bad", textContent: verdict }),
+    ...bars,
+    make("p", { className: "muted", textContent: said.filter(Boolean).join(" · ") }),
+    ...facts.annotated.map(({ name, positive }) =>
+      make("span", { className: "muted" }, make("i", { className: `key ${positive ? "looked" : "other"}` }), name),
+    ),
+  );
+}
+
+/** The tile that was clicked. */
+export function showTile(pane) {
+  const tile = pane.overlay.chosen;
+  if (tile < 0 || !pane.values) return byId("tile").replaceChildren();
+  const { xy } = pane.overlay;
+  const source = region(pane, tile);
+  const lines = [...describe(pane, tile), `at ${xy[2 * tile].toLocaleString("en")}, ${xy[2 * tile + 1].toLocaleString("en")}`];
+  byId("tile").replaceChildren(
+    source ? make("img", { src: source, alt: "The chosen tile", width: 96, height: 96 }) : "",
+    make("div", {}, ...lines.map((line, i) => make("div", { textContent: line, className: i ? "muted" : "" }))),
+  );
+}
+
+/** The tiles of highest (or lowest) value; a click goes there. */
+export function showTop(pane, { lowest }) {
+  const word = pane.layer === "disagreement" ? (lowest ? "Most agreed" : "Most disputed") : lowest ? "Lowest" : "Highest";
+  byId("top-title").textContent = `${word} tiles`;
+  byId("flip").textContent = lowest ? "highest" : "lowest";
+  if (!pane.values) return byId("tiles").replaceChildren();
+  const order = pane.ranks.order;
+  const some = lowest ? order.slice(0, SHOWN) : order.slice(-SHOWN).reverse();
+  byId("tiles").replaceChildren(
+    ...Array.from(some, (tile) => {
+      const source = region(pane, tile);
+      const picture = source ? make("img", { src: source, alt: "", width: 56, height: 56, loading: "lazy" }) : make("i", { className: "swatch" });
+      if (!source) picture.style.background = pane.page.colours[pane.scale.colours][pane.overlay.colours[tile]];
+      const value = pane.layer === "disagreement" ? `±${digits(100 * pane.values[tile], 2)}` : `${digits(pane.values[tile] * pane.values.length, 4)}×`;
+      const truth = pane.truth[tile] === 1 ? "positive" : "";
+      const button = make("button", { className: truth, title: describe(pane, tile).join("\n") }, picture, make("span", { textContent: value }));
+      button.dataset.tile = tile;
+      button.addEventListener("click", () => pane.choose(tile, true));
+      return make("li", {}, button);
+    }),
+  );
+}

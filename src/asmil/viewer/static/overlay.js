@@ -1,0 +1,170 @@
+// The two canvases over a slide: coloured tiles, and above them annotations and the chosen tile.
+
+const MANY = 20_000; // more visible tiles than this are drawn from one small picture instead
+const HALO = "rgba(20, 20, 24, .6)";
+const LINE = "#00e4d0";
+const QUIET = "#f4f6f7";
+
+export class Overlay {
+  constructor(box) {
+    this.tiles = this.#canvas(box, "tiles");
+    this.marks = this.#canvas(box, "marks");
+    this.view = { x: 0, y: 0, scale: 1 };
+    this.clear();
+  }
+
+  #canvas(box, name) {
+    const canvas = document.createElement("canvas");
+    canvas.className = `over ${name}`;
+    box.append(canvas);
+    return canvas;
+  }
+
+  clear() {
+    this.xy = new Int32Array(0);
+    this.side = 1;
+    this.colours = null;
+    this.shapes = [];
+    this.chosen = this.hovered = -1;
+    this.small = null;
+  }
+
+  /** Corners (x, y, x, y ...) and side of the tiles, in units of the slide. */
+  setTiles(xy, side) {
+    Object.assign(this, { xy, side, colours: null, small: null, cells: new Map() });
+    for (let i = 0; i < xy.length / 2; i += 1) {
+      const key = this.#cell(xy[2 * i], xy[2 * i + 1]);
+      if (this.cells.has(key)) this.cells.get(key).push(i);
+      else this.cells.set(key, [i]);
+    }
+  }
+
+  #cell(x, y) {
+    return Math.floor(x / this.side) * 2 ** 24 + Math.floor(y / this.side);
+  }
+
+  /** A colour per tile: an index into a table of colours; tiles later in `order` lie above earlier ones. */
+  setColours(index, order, table) {
+    Object.assign(this, { colours: index, order, table, small: null });
+  }
+
+  /** Polygons and points of annotations as paths in units of the slide. */
+  setShapes(classes) {
+    this.shapes = classes.map(({ positive, rings, points }) => {
+      const path = new Path2D();
+      for (const ring of rings) {
+        for (let i = 0; i < ring.length; i += 2) i ? path.lineTo(ring[i], ring[i + 1]) : path.moveTo(ring[0], ring[1]);
+        path.closePath();
+      }
+      return { path, points, colour: positive ? LINE : QUIET };
+    });
+  }
+
+  /** The tile at a place of the slide; of overlapping ones that with the nearest centre. -1: none. */
+  at(x, y) {
+    let [best, nearest] = [-1, Infinity];
+    for (const dx of [0, this.side]) {
+      for (const dy of [0, this.side]) {
+        for (const i of this.cells?.get(this.#cell(x - dx, y - dy)) ?? []) {
+          const [u, v] = [x - this.xy[2 * i], y - this.xy[2 * i + 1]];
+          const far = Math.max(Math.abs(u - this.side / 2), Math.abs(v - this.side / 2));
+          if (u >= 0 && v >= 0 && u < this.side && v < this.side && far < nearest) [best, nearest] = [i, far];
+        }
+      }
+    }
+    return best;
+  }
+
+  /** Draws at a view: the slide's corner in pixels of the page, and pixels per unit of the slide. */
+  draw(view, width, height) {
+    const ratio = window.devicePixelRatio || 1;
+    for (const canvas of [this.tiles, this.marks]) {
+      const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+      if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+      else canvas.getContext("2d").clearRect(0, 0, w, h);
+    }
+    this.view = { x: view.x * ratio, y: view.y * ratio, scale: view.scale * ratio };
+    if (this.colours && this.tiles.style.visibility !== "hidden") this.#drawTiles(this.tiles.getContext("2d"));
+    this.#drawMarks(this.marks.getContext("2d"), ratio);
+  }
+
+  #drawTiles(context) {
+    const { x: left, y: top, scale } = this.view;
+    const { width, height } = context.canvas;
+    const [x0, y0] = [-left / scale - this.side, -top / scale - this.side];
+    const [x1, y1] = [(width - left) / scale, (height - top) / scale];
+    const visible = this.order.filter((i) => {
+      const [x, y] = [this.xy[2 * i], this.xy[2 * i + 1]];
+      return x > x0 && x < x1 && y > y0 && y < y1;
+    });
+    if (visible.length > MANY && this.side * scale < 4) return this.#drawSmall(context);
+    let last = -1;
+    for (const i of visible) {
+      if (this.colours[i] !== last) context.fillStyle = this.table[(last = this.colours[i])];
+      // whole pixels of the screen: neighbours meet without a seam
+      const [x, y] = [Math.round(left + this.xy[2 * i] * scale), Math.round(top + this.xy[2 * i + 1] * scale)];
+      const right = Math.round(left + (this.xy[2 * i] + this.side) * scale);
+      const bottom = Math.round(top + (this.xy[2 * i + 1] + this.side) * scale);
+      context.fillRect(x, y, Math.max(right - x, 1), Math.max(bottom - y, 1));
+    }
+  }
+
+  /** One pixel per tile, stretched: for slides of tens of thousands of tiles seen from afar. */
+  #drawSmall(context) {
+    if (!this.small) {
+      const last = this.xy.reduce((most, v) => Math.max(most, v), 0);
+      const size = Math.floor(last / this.side) + 1;
+      const columns = Math.min(size, 8192);
+      const picture = new ImageData(columns, columns);
+      const rgb = this.table.map((hex) => parseInt(hex.slice(1), 16));
+      for (const i of this.order) {
+        const [u, v] = [0, 1].map((axis) => Math.min(Math.round(this.xy[2 * i + axis] / this.side), columns - 1));
+        const colour = rgb[this.colours[i]];
+        picture.data.set([colour >> 16, (colour >> 8) & 255, colour & 255, 255], 4 * (v * columns + u));
+      }
+      this.small = new OffscreenCanvas(columns, columns);
+      this.small.getContext("2d").putImageData(picture, 0, 0);
+    }
+    const { x, y, scale } = this.view;
+    const side = this.small.width * this.side * scale;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.small, x, y, side, side);
+  }
+
+  #drawMarks(context, ratio) {
+    const { x, y, scale } = this.view;
+    if (!this.hideShapes) {
+      for (const { path, points, colour } of this.shapes) {
+        for (const [stroke, thick] of [[HALO, 4], [colour, 2]]) {
+          context.setTransform(scale, 0, 0, scale, x, y);
+          Object.assign(context, { strokeStyle: stroke, lineWidth: (thick * ratio) / scale, lineJoin: "round" });
+          context.stroke(path);
+          context.setTransform(1, 0, 0, 1, 0, 0);
+          this.#drawPoints(context, points, stroke, (thick === 4 ? 1.45 : 1) * ratio);
+        }
+      }
+    }
+    for (const [i, colour] of [[this.hovered, "#ffffff"], [this.chosen, "#ffd400"]]) {
+      if (i < 0) continue;
+      const side = this.side * scale;
+      const corner = [x + this.xy[2 * i] * scale, y + this.xy[2 * i + 1] * scale];
+      for (const [stroke, thick] of [[HALO, 5], [colour, 2.5]]) {
+        Object.assign(context, { strokeStyle: stroke, lineWidth: thick * ratio });
+        context.strokeRect(...corner, side, side);
+      }
+    }
+  }
+
+  #drawPoints(context, points, colour, grow) {
+    const { x, y, scale } = this.view;
+    const radius = Math.min(Math.max(scale * 3, 1.6), 5) * grow;
+    context.fillStyle = colour;
+    for (let i = 0; i < points.length; i += 2) {
+      const [u, v] = [x + points[i] * scale, y + points[i + 1] * scale];
+      if (u < -9 || v < -9 || u > context.canvas.width + 9 || v > context.canvas.height + 9) continue;
+      context.beginPath();
+      context.arc(u, v, radius, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+}

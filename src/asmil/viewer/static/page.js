@@ -1,0 +1,73 @@
+// Small tools of the page: elements, numbers in words, requests.
+
+/** An element with properties and children. Text is always text, never markup: names come from strangers. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function drawing(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** A number with four digits that matter; small ones as 1.2e-6. */
+export function digits(value, count = 3) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1);
+  return String(Number(value.toPrecision(count)));
+}
+
+/** 1st, 2nd, 3rd, 4th, 11th ... */
+export function ordinal(n) {
+  const last = n % 100 >= 11 && n % 100 <= 13 ? 0 : n % 10;
+  return `${n.toLocaleString("en")}${["th", "st", "nd", "rd"][last] ?? "th"}`;
+}
+
+/** A length in um as it is written beside a scale bar. */
+export function lengthText(um) {
+  return um >= 1000 ? `${digits(um / 1000)} mm` : `${digits(um)} µm`;
+}
+
+export function report(error) {
+  if (error.name === "AbortError") return;
+  const bar = byId("problem");
+  bar.textContent = error.message;
+  bar.hidden = false;
+}
+
+export function settle() {
+  byId("problem").hidden = true;
+}
+
+async function answer(path, signal) {
+  const response = await fetch(path, { signal });
+  if (response.ok) return response;
+  let text = `The server answered ${response.status}.`;
+  if (response.headers.get("content-type")?.includes("json")) {
+    const { what, found, fix } = await response.json();
+    text = [`${what}.`, found && `Found: ${found}.`, fix && `To fix: ${fix}.`].filter(Boolean).join(" ");
+  }
+  throw new Error(text);
+}
+
+export const getJson = async (path, signal) => (await answer(path, signal)).json();
+export const getBuffer = async (path, signal) => (await answer(path, signal)).arrayBuffer();
+
+/** Hands a blob to the user as a file. */
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
