@@ -1,7 +1,7 @@
 """Extraction as the commands call it: settings to work, workers, a progress line, and what became of every slide."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from asmil.errors import ConfigError
 if TYPE_CHECKING:
     from asmil.bags import Cohort
     from asmil.extraction import ExtractSettings
+    from asmil.extraction.ledger import Record
     from asmil.extraction.work import Work
     from asmil.slides import SlideFile
 
@@ -49,7 +50,7 @@ def extract(
     workers = _workers(config, job.device)
     exit_on_sigterm()
     stores: list[str] = []
-    notes: list[str] = []
+    done: list[Record] = []
     with progress("extract", total=len(slides), unit="slides", parts="tiles") as advance:
 
         def tell(tiles: int, waiting: float) -> None:
@@ -63,12 +64,28 @@ def extract(
                 outcome.failed(first.slide, stage=first.stage, reason=first.reason)
             else:
                 outcome.ok(first.slide)
-                if first.reason:
-                    notes.append(f"{first.slide}: {first.reason}")
+                done.append(first)
             advance(1)
-    for note in notes:
+    for note in _notes(done):
         typer.echo(f"note: {note}", err=True)
     return [folder / "features" / store for store in stores]
+
+
+def _notes(records: "list[Record]") -> Iterator[str]:
+    """What there is to know of slides that went well."""
+    from asmil.extraction.result import UNSTAINED
+
+    tiles, unstained = sum(record.tiles for record in records), 0
+    for record in records:
+        if record.reason:
+            yield f"{record.slide}: {record.reason}"
+        own = record.flags.get(UNSTAINED, 0)
+        unstained += own
+        if own > record.tiles / 2:
+            yield f"{record.slide}: the stain of {own} of its {record.tiles} tiles was left as it was"
+    if unstained:
+        why = "they have too little, or the method finds no answer; by slide in state.csv"
+        yield f"the stain of {unstained} of {tiles} tiles was left as it was: {why}"
 
 
 def extract_settings(config: RunConfig) -> "ExtractSettings":

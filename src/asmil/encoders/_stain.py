@@ -33,8 +33,9 @@ TARGET_PX = 2048
 class StainedEncoder:
     """An encoder that sees tiles of one stain; an `Encoder` with the card of the one inside.
 
-    `seen` tiles came, of which `unchanged` were passed on as they were, for want of stain. The `weight_hash` tells
-    method and reference apart, so that features of different stains never mix.
+    `seen` tiles came, of which `unchanged` were passed on as they were, for want of stain; `unstained`, boolean
+    (tiles,), says which these are of the last call. The `weight_hash` tells method and reference apart, so that
+    features of different stains never mix.
     """
 
     def __init__(self, encoder: Encoder, method: str, *, normalizer: Any):
@@ -42,6 +43,7 @@ class StainedEncoder:
         self.precision = encoder.precision
         self.method, self._normalizer = method, normalizer
         self.seen = self.unchanged = 0
+        self.unstained = np.zeros(0, bool)
         reference = torch.cat([part.flatten().double() for part in _reference(normalizer)])
         digest = hashlib.sha256(f"{encoder.weight_hash} {method} ".encode())
         digest.update(reference.round(decimals=4).numpy().tobytes())
@@ -57,7 +59,8 @@ class StainedEncoder:
         with ThreadPoolExecutor(cores()) as pool:
             done = list(pool.map(self._one, batch))
         self.seen += len(done)
-        self.unchanged += sum(tile is None for tile in done)
+        self.unstained = np.array([tile is None for tile in done], bool)
+        self.unchanged += int(self.unstained.sum())
         return torch.stack([old if new is None else new for old, new in zip(batch, done, strict=True)])
 
     @torch.inference_mode()

@@ -66,17 +66,19 @@ class Encoding:
 
     def _outputs(self, batch: Batch, tiles: Any) -> Outputs:
         try:
-            return {index: self._encode(index, tiles) for index in batch.encoders} if batch.size else {}
+            return {index: self._encode(index, batch, tiles) for index in batch.encoders} if batch.size else {}
         except AsmilError as error:
             return error
 
-    def _encode(self, index: int, tiles: Any) -> Tensor:
+    def _encode(self, index: int, batch: Batch, tiles: Any) -> Tensor:
         """Features of one encoder, float32 (tiles, dim); in smaller batches from the first that does not fit on."""
-        parts, start, refused = [], 0, 0
+        parts, start, refused, encoder = [], 0, 0, self.encoders[index]
         while start < len(tiles):
             part = tiles[start : start + self._limits.get(index, len(tiles))]
             try:
-                parts.append(self.encoders[index](part).detach().float())
+                parts.append(encoder(part).detach().float())
+                if hasattr(encoder, "unstained"):
+                    batch.unstained[start : start + len(part)] |= encoder.unstained
                 start += len(part)
                 continue
             except torch.OutOfMemoryError:
@@ -88,7 +90,7 @@ class Encoding:
                 torch.cuda.empty_cache()
         if refused:
             warnings.warn(
-                f"{self.encoders[index].card.name}: {refused} tiles at once do not fit the memory of {self._device}; "
+                f"{encoder.card.name}: {refused} tiles at once do not fit the memory of {self._device}; "
                 f"going on with {self._limits[index]}",
                 stacklevel=2,
             )
@@ -98,6 +100,7 @@ class Encoding:
         """Give every slide of the batch its features, or the error that ends it."""
         for work, rows in batch.spans:
             work.waiting += batch.waiting * (rows.stop - rows.start) / batch.size
+            work.unstained += int(batch.unstained[rows].sum())
             if work.error is not None:
                 continue
             try:

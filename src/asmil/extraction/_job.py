@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from asmil.errors import AsmilError, TissueError
 from asmil.extraction._work import Work
 from asmil.extraction.feature_file import finished_tiles, write_features
-from asmil.extraction.result import SlideResult
+from asmil.extraction.result import UNSTAINED, SlideResult
 from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name
 from asmil.extraction.tissue import tissue_of
 from asmil.files import safe_name, write_json
@@ -105,7 +105,8 @@ class Job(Work):
         )  # fmt: skip
 
     def _counts(self) -> dict[str, int]:
-        return {name: int(flagged.sum()) for name, flagged in self.flags.items()}
+        counts = {name: int(flagged.sum()) for name, flagged in self.flags.items()}
+        return counts | ({UNSTAINED: self.unstained} if self.unstained else {})
 
     def _file(self, encoder: "Encoder") -> Path:
         return self.folder / "features" / store_name(self.store, encoder) / f"{self.name}.h5"

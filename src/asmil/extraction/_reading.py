@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from asmil.errors import AsmilError
 from asmil.extraction._channel import Channel
 from asmil.extraction._work import Work
@@ -19,7 +21,7 @@ class Batch:
     """Pixels of one or more slides: `tiles` uint8 (capacity, height, width, 3), of which `size` are filled.
 
     `spans` says whose rows they are; `ends` are the slides that end here; `waiting` is how long, in seconds, the
-    encoders had nothing to do before it came.
+    encoders had nothing to do before it came. `unstained` (capacity,) are tiles whose stain was left as it was.
     """
 
     tiles: Any
@@ -28,6 +30,10 @@ class Batch:
     spans: list[tuple[Work, slice]] = field(default_factory=list)
     ends: list[Work] = field(default_factory=list)
     waiting: float = 0.0
+    unstained: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unstained = np.zeros(len(self.tiles), bool)
 
     def goes_with(self, work: Work) -> bool:
         """Whether tiles of that slide can be in this batch: of one size, for the same encoders."""

@@ -56,7 +56,7 @@ class Work:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.waiting = 0.0
+        self.waiting, self.unstained = 0.0, 0
         self.features: dict[int, Rows] = {}
         self._kept: list[np.ndarray] = []
         self._flags: dict[str, list[np.ndarray]] = {}

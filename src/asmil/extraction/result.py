@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+UNSTAINED = "unstained"
+"""Among the flags of a result: tiles that were encoded as they are, as their stain could not be normalised."""
+
 
 @dataclass(frozen=True)
 class SlideResult:

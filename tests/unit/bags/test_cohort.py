@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from asmil.bags import Cohort, read_cohort
+from asmil.bags import Cohort, read_cohort, read_splits
 from asmil.errors import CohortError
 
 
@@ -52,6 +52,42 @@ def test_unlabelled_slides_are_dropped_and_named(blank):
     cohort = read_cohort(clam([("s1", "p1", "a"), ("s2", "p2", "b"), ("s3", "p3", blank)]))
     assert cohort.slides == ["s1", "s2"]
     assert names(cohort) == {"s3"}
+
+
+def test_a_row_that_names_a_file_holds_for_all_its_scenes_and_keeps_them_together():
+    scenes = [f"x.ome.scene-{n}" for n in (0, 1, 2, 10)]
+    table = pd.DataFrame(
+        [("y.tif", "b", "0.5"), ("x.ome.tif", "a", "0.25"), ("x.ome.scene-2", "b", "")],
+        columns=["slide", "label", "mpp"],
+    )
+    cohort = read_cohort(table)
+    matched = cohort.match(["y", *sorted(scenes)])
+    assert matched.slides == ["y", *[scenes[i] for i in (0, 1, 3)], "x.ome.scene-2"]
+    assert matched.table["label"].tolist() == ["b", "a", "a", "a", "b"]
+    assert matched.cases == ["y", *["x.ome"] * 4]
+    assert matched.table["mpp"].tolist()[1:4] == [0.25] * 3
+    assert matched.match(["y", *scenes]).table.equals(matched.table)
+    other = cohort.match(["y", "x.ome"])  # a file of one scene, or the first alone
+    assert other.slides == ["y", "x.ome"]
+    assert names(other) == {"", "x.ome.scene-2"}
+
+
+def test_a_barcode_without_its_uuid_names_the_scenes_too():
+    case = "TCGA-AA-1234"
+    files = [f"{case}-01Z-00-DX1.8923A151-A690-40B7-9E5A-FCBEDFC2394F.scene-{n}" for n in (0, 1)]
+    matched = read_cohort(clam([(f"{case}-01Z-00-DX1", "", "a"), ("y", "", "b")])).match([*files, "y"])
+    assert (matched.slides, matched.cases) == ([*files, "y"], [case, case, "y"])
+
+
+def test_splits_may_name_the_file_of_scenes(tmp_path):
+    files = [f"x{i}" for i in range(8)]
+    cohort = read_cohort(clam([(name, "", "ab"[i % 2]) for i, name in enumerate(files)]))
+    cohort = cohort.match([f"{name}.scene-{n}" for name in files for n in (0, 1)])
+    rows = [(name, 0, part) for part, names in (("test", files[:4]), ("train", files[4:])) for name in names]
+    pd.DataFrame(rows, columns=["slide", "fold", "part"]).to_csv(tmp_path / "splits.csv", index=False)
+    fold = read_splits(tmp_path / "splits.csv", cohort).fold(0)
+    assert sorted(fold.test) == [f"{name}.scene-{n}" for name in files[:4] for n in (0, 1)]
+    assert len(fold.train) + len(fold.val) == 8
 
 
 def test_a_class_may_be_called_none():

@@ -54,6 +54,41 @@ def test_a_claimed_slide_is_nobody_elses_until_it_is_released(claims, tmp_path):
     assert locks(tmp_path) == []
 
 
+def test_one_look_tells_who_is_at_work_and_reads_each_lock_once(claims, tmp_path, monkeypatch):
+    with Claims(tmp_path) as others:
+        for slide in "abc":
+            others.take(slide)
+        die_holding(tmp_path, "d")
+        reads = []
+        read = module._read
+        monkeypatch.setattr(module, "_read", lambda path: reads.append(path.name) or read(path))
+        assert claims.in_work() == {"a", "b", "c"}
+        assert claims.in_work() == {"a", "b", "c"}
+        assert sorted(set(reads)) == ["a.lock", "b.lock", "c.lock", "d.lock"]
+        assert [reads.count(f"{slide}.lock") for slide in "abc"] == [1, 1, 1]
+    assert claims.in_work() == set()
+
+
+def test_a_process_that_dies_here_is_seen_at_the_next_look(claims, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path, "a"], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    assert claims.in_work() == {"a"}
+    process.kill()
+    process.wait()
+    assert claims.in_work() == set()
+
+
+def test_a_machine_that_falls_silent_is_seen_when_its_claim_is_looked_at_again(claims, tmp_path, monkeypatch):
+    lock = tmp_path / ".claims" / "a.lock"
+    lock.write_text(module._text(replace(module._self(), machine="elsewhere")))
+    assert claims.in_work() == {"a"}
+    os.utime(lock, (1, 1))
+    assert claims.in_work() == {"a"}  # it was heard of a moment ago
+    later = time.monotonic() + module.HEARTBEAT_SECONDS
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert claims.in_work() == set()
+
+
 def test_the_dead_are_replaced_and_counted(claims, tmp_path):
     assert die_holding(tmp_path, "a") == 0
     assert claims.take("a") is None

@@ -97,6 +97,29 @@ def test_tiles_with_a_flag_are_left_out_before_encoding(pieces, settings, colour
     assert "bulr" in unknown.reason
 
 
+def test_tiles_whose_stain_was_left_are_counted_slide_by_slide(pieces, settings, colour, tmp_path):
+    from PIL import Image
+
+    pytest.importorskip("torchstain")
+    from asmil.encoders import with_stain
+
+    Image.new("RGB", (96, 64), (240, 240, 242)).save(tmp_path / "glass.png")
+    paths = [pieces[0], tmp_path / "glass.png", pieces[4]]
+    alone = []
+    for path in paths:
+        pixels = np.array(Image.open(path))
+        high, wide = pixels.shape[0] // 32, pixels.shape[1] // 32
+        encoder = with_stain(colour(), "reinhard")
+        encoder.normalize(pixels.reshape(high, 32, wide, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3))
+        alone.append(encoder.unchanged)
+    encoder = with_stain(colour(), "reinhard")
+    results = list(extract_slides(paths, tmp_path, encoders=[encoder], settings=settings, batch_size=24))
+    assert [result.flags.get("unstained", 0) for result in results] == alone
+    assert alone[1] == results[1].tiles == 6
+    assert alone[0] < results[0].tiles
+    assert encoder.unchanged == sum(alone)
+
+
 def test_rows_beyond_memory_go_to_a_file_without_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr("asmil.extraction._work.IN_MEMORY", 1000)
     rows, blocks = Rows(5, folder=tmp_path), [np.random.default_rng(n).normal(size=(n, 5)) for n in (3, 0, 9000, 1)]

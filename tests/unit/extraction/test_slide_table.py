@@ -31,6 +31,19 @@ def test_what_is_written_is_read_back(tmp_path):
     assert settings_of("d", default=DEFAULT, table=read) == DEFAULT
 
 
+def test_the_row_of_a_file_holds_for_its_scenes_and_one_of_a_scene_wins(tmp_path):
+    text = "slide,reader,tissue_method\na,tiff,entropy\na.scene-1,,whole\n"
+    read = table(tmp_path, text, slides=["a", "b"])
+    first, second, other = (
+        settings_of(slide, default=DEFAULT, table=read) for slide in ("a.scene-0", "a.scene-1", "b")
+    )
+    assert (first.reader, first.tissue_method) == ("tiff", "entropy")
+    assert (second.reader, second.tissue_method) == ("tiff", "whole")
+    assert other == DEFAULT
+    with pytest.raises(ConfigError, match=r"no slide 'c\.scene-0'"):
+        table(tmp_path, "slide\nc.scene-0\n", slides=["a", "b"])
+
+
 def test_an_empty_cell_is_the_default_and_a_full_one_wins(tmp_path):
     read = table(tmp_path, "slide,tissue_threshold,objective,exclude\na,,40,none\nb,,,\n\n,,,\nc,9,,fold blur\n")
     assert read == {

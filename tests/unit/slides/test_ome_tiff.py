@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from asmil.errors import SlideError
-from asmil.slides import list_scenes, open_slide
+from asmil.slides import SlideFile, list_scenes, open_slide, slide_files, slide_named
 
 pytest.importorskip("imagecodecs")
 
@@ -54,6 +54,24 @@ def test_scenes(tmp_path):
         np.testing.assert_array_equal(slide.read((0, 0), (700, 500), mpp=0.25), picture(700, 500, seed=1))
     with pytest.raises(SlideError, match="no scene 2"):
         open_slide(path, scene=2)
+
+
+def test_every_scene_of_a_file_is_a_slide(tmp_path):
+    two, one = ome(tmp_path / "two.ome.tif"), ome(tmp_path / "one.ome.tif", scenes=1)
+    empty = tmp_path / "empty.tif"
+    empty.write_bytes(b"")
+    slides = slide_files([two, one, empty])
+    assert [slide.name for slide in slides] == ["two.ome.scene-0", "two.ome.scene-1", "one.ome", "empty"]
+    assert [slide.name for slide in slide_files([two, one], scenes="first")] == ["two.ome", "one.ome"]
+    paths = {path.stem: path for path in (two, one)}
+    for slide in slides[:3]:
+        assert slide_named(slide.name, paths) == slide
+        with slide.open() as opened:
+            assert (opened.name, opened.size[0]) == (slide.name, 700 if slide == slides[1] else 600)
+    assert slide_named("two.ome", paths) == SlideFile(two)
+    assert slide_named("three.scene-0", paths) is None
+    with pytest.raises(SlideError, match="no scenes to choose from"):
+        SlideFile(one, 0).open()
 
 
 def test_planes_stored_apart_and_focal_planes(tmp_path):
