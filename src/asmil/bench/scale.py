@@ -17,8 +17,8 @@ class Scale:
     step_dims: tuple[tuple[int, int], ...] = ((384, 128), (1024, 512), (1536, 512))
     models: tuple[str, ...] | None = None
     model_tiles: int = 10_000
-    slides: int = 40
-    slide_tiles: int = 5_000
+    slides: int = 30
+    slide_tiles: int = 4_000
     slide_dim: int = 1024
     folds: int = 5
     seeds: int = 5

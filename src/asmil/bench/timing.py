@@ -28,18 +28,21 @@ def seconds_of(step: Step, *, device: str = "cpu") -> float:
     return before.elapsed_time(after) / 1e3
 
 
-def best_seconds(steps: Sequence[Step], *, seconds: float, device: str = "cpu") -> list[float]:
+def best_seconds(
+    steps: Sequence[Step], *, seconds: float, device: str = "cpu", first: Sequence[float] = ()
+) -> list[float]:
     """The fastest call of each step, all in turns: what disturbs a shared machine then disturbs all alike.
 
-    Each step runs once at least, and again until it has had `seconds` in total.
+    Each step runs once at least, and again until it has had `seconds` in total. `first` are seconds of a call of each
+    made before: they count, and a step that took more than four times `seconds` is not called again.
     """
-    best, spent = [float("inf")] * len(steps), [0.0] * len(steps)
-    while any(total < seconds for total in spent) or float("inf") in best:
-        for index, step in enumerate(steps):
-            if spent[index] >= seconds and best[index] < float("inf"):
-                continue
-            taken = seconds_of(step, device=device)
+    best, spent = list(first) or [float("inf")] * len(steps), [0.0] * len(steps)
+    turns = [index for index, taken in enumerate(best) if not first or taken <= 4 * seconds]
+    while turns:
+        for index in turns:
+            taken = seconds_of(steps[index], device=device)
             best[index], spent[index] = min(best[index], taken), spent[index] + taken
+        turns = [index for index in turns if spent[index] < seconds]
     return best
 
 

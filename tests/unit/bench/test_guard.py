@@ -85,7 +85,7 @@ def slowed(seconds):
     """A part whose own step takes this long against a plain one of 20 ms, measured as every part measures."""
 
     def measure(scale):
-        ours, plain = best_seconds([lambda: time.sleep(seconds), lambda: time.sleep(0.02)], seconds=scale.seconds)
+        ours, plain = best_seconds([lambda: time.sleep(seconds), lambda: time.sleep(0.02)], seconds=0.1)
         yield Row("injected", "case", "times faster", plain / ours, "x", "higher", 0.25)
 
     return measure
@@ -107,7 +107,7 @@ def test_a_slowed_step_is_reported_after_a_second_look(inject, tiny, tmp_path):
     ((_, before),) = run_parts(tiny, only=["step"])
     keep_ratios(path, before, machine=CPU)
 
-    inject(slowed(0.01))
+    inject(slowed(0.02))
     rows, told = dict(run_parts(tiny, only=["step"])), []
     (change,) = check_against(path, rows, machine=CPU, scale=tiny, tell=told.append)
     assert (change.verdict, told[0]) == ("worse", "step is worse than before, measured again")

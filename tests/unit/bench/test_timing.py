@@ -63,6 +63,13 @@ def test_every_step_runs_once_without_time():
     assert calls == [1]
 
 
+def test_a_slow_first_call_is_not_repeated_and_a_fast_one_is():
+    calls = []
+    steps = [lambda: calls.append("slow"), lambda: calls.append("fast")]
+    slow, fast = best_seconds(steps, seconds=1e-9, first=[1.0, 4e-9])
+    assert (slow, fast, calls) == (1.0, 4e-9, ["fast"])
+
+
 def test_the_least_time_is_that_of_the_scarcer():
     machine = Machine("cpu", flops=100.0, copy=10.0)
     assert machine.seconds(200.0, moved=10.0) == 2

@@ -29,7 +29,7 @@ def measure(scale: Scale) -> Iterator[Row]:
             steps = [_map_reader(Path(folder) / "s.npy", rows), *(_reader(path, rows) for path in stores.values())]
             for step in steps:
                 step()  # files are recognised once
-            mapped, *others = best_seconds(steps, seconds=scale.seconds)
+            mapped, *others = best_seconds(steps, seconds=scale.seconds / 2)
             for layout, seconds in zip(stores, others, strict=True):
                 case = f"{what}, {FOREIGN.get(layout, 'ours (contiguous fp16)')}"
                 yield Row(PART, case, "time", 1e3 * seconds, "ms")
