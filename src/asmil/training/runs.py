@@ -58,8 +58,9 @@ class Cell:
 
     def attention(self) -> dict[str, np.ndarray]:
         """The attention (tiles,) of every test and validation slide, rows as in the feature file."""
+        slide_of = {safe_name(slide): slide for slide in self.predictions().slide}
         with h5py.File(self.folder / "attention.h5") as file:
-            return {name: file[name][:] for name in file}
+            return {slide_of.get(name, name): file[name][:] for name in file}
 
 
 class Run:
