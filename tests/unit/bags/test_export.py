@@ -105,3 +105,24 @@ def test_values_beyond_float16_are_refused_where_the_layout_has_no_room(tmp_path
     assert not (tmp_path / "ours").exists()
     path = LAYOUTS["clam"](read_slide(source, "s1"), tmp_path / "clam")
     assert torch.equal(open_features(path).load("s1").features, source.load("s1").features)
+
+
+def test_our_own_files_keep_the_share_of_tissue_and_the_flags_of_each_tile(tmp_path):
+    write_source(tmp_path / "in" / "s1.h5")
+    random = np.random.default_rng(1)
+    per_tile = {"tissue_fraction": random.random(TILES, np.float32)}
+    per_tile |= {f"quality/{flag}": random.random(TILES) < 0.5 for flag in ("blur", "pen")}
+    with h5py.File(tmp_path / "in" / "s1.h5", "r+") as file:
+        for name, values in per_tile.items():
+            file[name] = values
+    for source, target in (("in", "once"), ("once", "twice")):
+        LAYOUTS["asmil"](read_slide(open_features(tmp_path / source), "s1"), tmp_path / target)
+    assert open_features(tmp_path / "twice").info("s1").quality == ("blur", "pen")
+    with h5py.File(tmp_path / "twice" / "s1.h5") as file:
+        for name, values in per_tile.items():
+            assert file[name].dtype == values.dtype
+            np.testing.assert_array_equal(file[name], values)
+    LAYOUTS["trident"](read_slide(open_features(tmp_path / "in"), "s1"), tmp_path / "trident")
+    path = LAYOUTS["asmil"](read_slide(open_features(tmp_path / "trident"), "s1"), tmp_path / "back")
+    with h5py.File(path) as file:
+        assert set(file) == {"features", "coords"}

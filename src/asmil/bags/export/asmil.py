@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from asmil.bags.export._tiles import SlideTiles, half, new_hdf5
@@ -20,7 +21,7 @@ def write(tiles: SlideTiles, folder: Path) -> Path:
     Raises:
         FeatureError: values too large for float16.
     """
-    features, facts = half(tiles), _facts(tiles)
+    features, facts, per_tile = half(tiles), _facts(tiles), _per_tile(tiles)
     path = folder / f"{safe_name(tiles.slide)}.h5"
     with new_hdf5(path) as file:
         file["features"] = features
@@ -31,7 +32,18 @@ def write(tiles: SlideTiles, folder: Path) -> Path:
             facts |= {"unit": "um"} | ({"tile_size_um": tiles.tile_um} if tiles.tile_um else {})
         for holder in (file, *file.values()):
             holder.attrs.update(facts)
+        for name, values in per_tile.items():
+            file[name] = values
     return path
+
+
+def _per_tile(tiles: SlideTiles) -> dict[str, np.ndarray]:
+    """What our own files say of each tile beside its place: the share of tissue and the quality flags."""
+    if tiles.info.format != "asmil":
+        return {}
+    with h5py.File(tiles.info.path) as file:
+        names = ["tissue_fraction"] * ("tissue_fraction" in file) + [f"quality/{flag}" for flag in tiles.info.quality]
+        return {name: file[name][()] for name in names}
 
 
 def _facts(tiles: SlideTiles) -> dict[str, Any]:
