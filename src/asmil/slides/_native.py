@@ -3,11 +3,13 @@
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
+
+from asmil.slides._threads import each
 
 CACHE_BYTES = (16 << 20, 256 << 20)
 """Least and most bytes of decoded tiles kept."""
@@ -19,19 +21,23 @@ _EPSILON = 1e-6
 Key = tuple[int, int, int]
 
 
+def _bytes(tile: np.ndarray | None) -> int:
+    return 0 if tile is None else tile.nbytes
+
+
 class TileCache:
     """The decoded tiles last used, up to a number of bytes; a tile that two threads want is decoded by one."""
 
     def __init__(self, max_bytes: int):
         self.max_bytes = max_bytes
         self._bytes = 0
-        self._tiles: OrderedDict[Key, Future[np.ndarray]] = OrderedDict()
+        self._tiles: OrderedDict[Key, Future[np.ndarray | None]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, key: Key) -> bool:
         return key in self._tiles
 
-    def get(self, key: Key, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, key: Key, decode: Callable[[], np.ndarray | None]) -> np.ndarray | None:
         """The tile of a key (level, row, column); what `decode` raises is raised to all who asked."""
         with self._lock:
             known = self._tiles.get(key)
@@ -50,12 +56,12 @@ class TileCache:
             raise
         mine.set_result(tile)
         with self._lock:
-            self._bytes += tile.nbytes
+            self._bytes += _bytes(tile)
             while self._bytes > self.max_bytes:
                 oldest = next((k for k, future in self._tiles.items() if future.done()), None)
                 if oldest is None:
                     break
-                self._bytes -= self._tiles.pop(oldest).result().nbytes
+                self._bytes -= _bytes(self._tiles.pop(oldest).result())
         return tile
 
     def clear(self) -> None:
@@ -81,7 +87,7 @@ class NativeReader:
     bounds: tuple[int, int, int, int]
 
     def __init__(self, path: Path):
-        self.path, self._cache = path, TileCache(CACHE_BYTES[0])
+        self.path, self._cache, self._own = path, TileCache(CACHE_BYTES[0]), threading.local()
 
     def decode(self, level: int, row: int, column: int, *, out: np.ndarray | None = None) -> np.ndarray | None:
         """Decode one whole tile, uint8 (tile height, tile width, 3), into `out` where given.
@@ -97,48 +103,90 @@ class NativeReader:
         """Width and height of the tiles of a level."""
         return self.tile_sizes[level]
 
-    def read_level(
-        self, level: int, level0_xy: tuple[int, int], size: tuple[int, int], *, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Read uint8 (height, width, 3), into `out` where given; white outside and where the file has no tile.
+    def read_level(self, level: int, level0_xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Read uint8 (height, width, 3); white outside and where the file has no tile.
 
         Raises:
             SlideError: the file is damaged there.
         """
-        x, y = (math.floor(side / self.downsamples[level] + _EPSILON) for side in level0_xy)
-        width, height = size
-        (tile_w, tile_h), (level_w, level_h) = self.tile_sizes[level], self.level_sizes[level]
-        self._cache.max_bytes = min(max(CACHE_BYTES[0], CACHE_ROWS * tile_h * (level_w + tile_w) * 3), CACHE_BYTES[1])
-        out = np.empty((height, width, 3), np.uint8) if out is None else out
-        right, bottom = min(x + width, level_w), min(y + height, level_h)
-        if x < 0 or y < 0 or x + width > right or y + height > bottom:
-            out[...] = 255
-        elif self._is_one_tile(level, (x, y), size) and (level, y // tile_h, x // tile_w) not in self._cache:
-            if self.decode(level, y // tile_h, x // tile_w, out=out) is None:
-                out[...] = 255
-            return out
-        for row in range(max(y, 0) // tile_h, -(-bottom // tile_h)):
-            for column in range(max(x, 0) // tile_w, -(-right // tile_w)):
-                left, top = column * tile_w, row * tile_h
-                x0, y0 = max(x, left), max(y, top)
-                x1, y1 = min(right, left + tile_w), min(bottom, top + tile_h)
-                tile = self._tile(level, row, column)
-                part = tile[y0 - top : y1 - top, x0 - left : x1 - left] if tile.size else 255
-                out[y0 - y : y1 - y, x0 - x : x1 - x] = part
+        self._bound_cache(level)
+        out = np.empty((size[1], size[0], 3), np.uint8)
+        for place, part, within in self._pieces(level, level0_xy, out):
+            tile = self._tile(level, *place)
+            part[...] = 255 if tile is None else tile[within]
         return out
 
-    def _is_one_tile(self, level: int, xy: tuple[int, int], size: tuple[int, int]) -> bool:
-        tile = self.tile_sizes[level]
-        return size == tile and xy[0] % tile[0] == 0 and xy[1] % tile[1] == 0
+    def read_regions(self, level: int, corners: Sequence[tuple[int, int]], *, out: np.ndarray) -> None:
+        """Read rectangles that begin at these level-0 positions into `out`, uint8 (rectangles, height, width, 3).
 
-    def _tile(self, level: int, row: int, column: int) -> np.ndarray:
-        """The decoded tile, empty for background."""
+        The pixels are those of `read_level`. Each tile of the file is decoded once, into memory that the core
+        still has at hand when it copies from there to all rectangles that the tile touches; one that is just a
+        rectangle is decoded in its place. Kept are only the tiles that the rectangles of a next call would share,
+        where they go on row by row.
 
-        def decode() -> np.ndarray:
-            tile = self.decode(level, row, column)
-            return np.empty(0, np.uint8) if tile is None else tile
+        Raises:
+            SlideError: the file is damaged there.
+        """
+        self._bound_cache(level)
+        wanted: dict[tuple[int, int], list[tuple[np.ndarray, tuple[slice, slice]]]] = {}
+        shared = 0  # the row of tiles in which the last row of rectangles begins
+        for corner, pixels in zip(corners, out, strict=True):
+            pieces = self._pieces(level, corner, pixels)
+            shared = max([shared, *(row for (row, _), _, _ in pieces[:1])])
+            for place, part, within in pieces:
+                wanted.setdefault(place, []).append((part, within))
 
-        return self._cache.get((level, row, column), decode)
+        def fill(place: tuple[int, int]) -> None:
+            parts, key = wanted[place], (level, *place)
+            direct = len(parts) == 1 and parts[0][0].shape == out.shape[1:] == self._shape(level)
+            if key in self._cache or (place[0] >= shared and not direct):
+                tile = self._tile(*key)
+            else:
+                tile = self.decode(*key, out=parts[0][0] if direct else self._scratch(level))
+            for part, within in parts:
+                if tile is not part:
+                    part[...] = 255 if tile is None else tile[within]
+
+        each(fill, sorted(wanted), chunk=1)
+
+    def _pieces(
+        self, level: int, level0_xy: tuple[int, int], out: np.ndarray
+    ) -> list[tuple[tuple[int, int], np.ndarray, tuple[slice, slice]]]:
+        """(Row, column) of each tile that a rectangle shows, the part of `out` it goes to, and where it is in the tile.
+
+        `out` is made white where the rectangle leaves the level.
+        """
+        x, y = (math.floor(side / self.downsamples[level] + _EPSILON) for side in level0_xy)
+        (wide, high), (level_w, level_h) = self.tile_sizes[level], self.level_sizes[level]
+        right, bottom = min(x + out.shape[1], level_w), min(y + out.shape[0], level_h)
+        if x < 0 or y < 0 or x + out.shape[1] > right or y + out.shape[0] > bottom:
+            out[...] = 255
+        pieces = []
+        for top in range(max(y, 0) // high * high, bottom, high):
+            for left in range(max(x, 0) // wide * wide, right, wide):
+                x0, x1, y0, y1 = max(x, left), min(right, left + wide), max(y, top), min(bottom, top + high)
+                within = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+                pieces.append(((top // high, left // wide), out[y0 - y : y1 - y, x0 - x : x1 - x], within))
+        return pieces
+
+    def _tile(self, level: int, row: int, column: int) -> np.ndarray | None:
+        return self._cache.get((level, row, column), lambda: self.decode(level, row, column))
+
+    def _shape(self, level: int) -> tuple[int, int, int]:
+        wide, high = self.tile_sizes[level]
+        return high, wide, 3
+
+    def _scratch(self, level: int) -> np.ndarray:
+        """Memory of the calling thread for one tile of a level."""
+        found: np.ndarray | None = getattr(self._own, "tile", None)
+        if found is None or found.shape != self._shape(level):
+            self._own.tile = found = np.empty(self._shape(level), np.uint8)
+        return found
+
+    def _bound_cache(self, level: int) -> None:
+        wide, high = self.tile_sizes[level]
+        rows = CACHE_ROWS * high * (self.level_sizes[level][0] + wide) * 3
+        self._cache.max_bytes = min(max(CACHE_BYTES[0], rows), CACHE_BYTES[1])
 
     def close(self) -> None:
         """Let go of the decoded tiles; closing twice is harmless."""

@@ -4,15 +4,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from typing import TypeVar
 
 from asmil._cores import cores
 
 T = TypeVar("T")
-CHUNK, CHUNKS_PER_CORE = 8, 4
+CHUNK = 8
 """At most so many neighbours go to one thread at a time: fewer than a row of tiles, so that threads work side by
-side in one row and seldom want the same tile; and chunks enough that the cores finish together."""
+side in one row and seldom want the same tile."""
 
 
 @cache
@@ -24,24 +23,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def each(function: Callable[[T], object], items: Sequence[T]) -> None:
-    """Call `function` on every item, on all cores; the first error is raised after all calls have ended.
+def each(function: Callable[[T], object], items: Sequence[T], *, chunk: int = CHUNK) -> None:
+    """Call `function` on every item, on all cores; the error of the first item that has one is raised at the end.
 
-    Neighbouring items go to one thread. A function that runs here must not call `each` itself: it would
-    wait for threads that wait for it.
+    A core that is free takes the next `chunk` neighbours, fewer where there are few. A function that runs here
+    must not call `each` itself: it would wait for threads that wait for it.
     """
-    count = max(min(len(items), cores() * CHUNKS_PER_CORE), len(items) // CHUNK)
-    if count < 2 or cores() == 1:
+    if len(items) < 2 or cores() == 1:
         for item in items:
             function(item)
         return
-    edges = [len(items) * i // count for i in range(count + 1)]
+    step = max(1, min(chunk, len(items) // (4 * cores())))
+    starts, errors = iter(range(0, len(items), step)), dict[int, Exception]()
 
-    def run(chunk: Sequence[T]) -> None:
-        for item in chunk:
-            function(item)
+    def run() -> None:
+        for start in starts:  # of all threads: each start is taken once
+            try:
+                for item in items[start : start + step]:
+                    function(item)
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors[start] = error
 
-    futures = [_pool().submit(run, items[a:b]) for a, b in pairwise(edges)]
-    errors = [error for error in (future.exception() for future in futures) if error is not None]
+    for worker in [_pool().submit(run) for _ in range(cores())]:
+        worker.result()
     if errors:
-        raise errors[0]
+        raise errors[min(errors)]

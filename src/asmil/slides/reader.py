@@ -31,7 +31,9 @@ class Reader(Protocol):
     A reader may offer more: `order` (readers are tried from low to high; 50 without), `scenes` (a tuple of
     `Scene`; then `__init__` takes `scene`, keyword-only), `notes` (a tuple of sentences on what of the file is
     not used), and `tile_size(level)`, the (width, height) in which the file stores a level. With the last,
-    `read_level` returns whole pixels of the level, from floor(x / downsample) on, and takes `out`.
+    `read_level` returns whole pixels of the level, from floor(x / downsample) on, and there is
+    `read_regions(level, corners, *, out)`, which reads what `read_level` gives from each level-0 corner on into
+    `out`, uint8 (corners, height, width, 3).
     """
 
     vendor: str
