@@ -28,6 +28,7 @@ ROOMS = (
     {"report"},
     {"study"},
     {"viewer"},
+    {"deploy"},
     {"testing"},
     {"bench"},
     {"cli"},

@@ -1,0 +1,224 @@
+"""All models of a run as one: mean prediction, how far the members disagree, and what is odd about a slide."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import entr
+from torch import nn
+
+from asmil.bags import Bag, FeatureStore, Splits, open_features
+from asmil.bags.names import SlideNames
+from asmil.config import RunConfig, load_config
+from asmil.deploy.drift import Distance, distance
+from asmil.deploy.members import Member, load_members
+from asmil.deploy.preprocessing import Preprocessing
+from asmil.deploy.profile import Profile, file_digest, measure
+from asmil.errors import RunError
+from asmil.slides import scan_slides
+from asmil.training import Run, Standardized, predict
+
+
+@dataclass(frozen=True)
+class EnsemblePrediction:
+    """One slide: `probabilities` (classes,) and `attention` (tiles,) are means over the members that were used.
+
+    `by_member` (members, classes) are their probabilities, in the order of `members` (fold, seed). `distance` from the
+    features of training is None where the models do not standardise. `seen_as` names the slide of the run that this one
+    is, if any. `warnings` are sentences.
+    """
+
+    slide: str
+    probabilities: np.ndarray
+    attention: np.ndarray
+    by_member: np.ndarray
+    members: tuple[tuple[int, int], ...]
+    distance: Distance | None
+    seen_as: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation between the members (classes,), NaN where there is one only."""
+        if len(self.by_member) < 2:
+            return np.full(self.by_member.shape[1], np.nan)
+        return self.by_member.std(axis=0, ddof=1)
+
+    @property
+    def entropy(self) -> float:
+        """Of the mean probabilities, in nats: how uncertain the prediction is, for whatever reason."""
+        return float(entr(self.probabilities).sum())
+
+    @property
+    def mutual_information(self) -> float:
+        """Entropy of the mean less the mean of the members' entropies, in nats: how far the members disagree."""
+        return max(self.entropy - float(entr(self.by_member).sum(1).mean()), 0.0)
+
+
+class Ensemble:
+    """The models of a run, and what is needed to use them on new slides. See `load_ensemble`."""
+
+    def __init__(self, run: Run, *, config: RunConfig, classes: Sequence[str], members: Sequence[Member]):
+        self.run, self.config, self.classes, self.members = run, config, tuple(classes), tuple(members)
+        self.digest = hashlib.sha256("".join(member.digest for member in self.members).encode()).hexdigest()
+        self.profile: Profile | None = Profile.load(run.folder, digest=self.digest)
+
+    def predict(self, bag: Bag, *, slide_file: Path | None = None) -> EnsemblePrediction:
+        """Predict one slide by every member; one that the run knows, by the members that did not train on it.
+
+        A slide is known by its name, its features, or the content of its file.
+
+        Args:
+            bag: features (tiles, dim) made as the run's; `asmil.deploy.Preprocessing` checks that.
+
+        Raises:
+            FeatureError: features of another dimension.
+        """
+        seen_as = self.known_as(bag, slide_file=slide_file)
+        members = self.members if seen_as is None else self.unseen(seen_as)
+        warnings = [] if seen_as is None else [self._about_training(bag.slide, seen_as, len(members))]
+        members = members or self.members
+        predictions = [predict(member.model, [bag])[0] for member in members]
+        by_member = np.stack([p.probabilities for p in predictions]).astype(np.float64)
+        found = self._distance(bag, members)
+        alarms = self.profile.alarms() if self.profile else None
+        if found and alarms:
+            warnings += alarms.warnings(found, len(bag))
+        return EnsemblePrediction(
+            slide=bag.slide,
+            probabilities=by_member.mean(0),
+            attention=np.stack([p.attention for p in predictions]).mean(0, dtype=np.float64),
+            by_member=by_member,
+            members=tuple((member.fold, member.seed) for member in members),
+            distance=found,
+            seen_as=seen_as,
+            warnings=tuple(warnings),
+        )
+
+    def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
+        """The slide of the run that a bag is, by name, features or file; None for a new one."""
+        named = self._names.find(bag.slide) if bag.slide else []
+        if named:
+            return named[0]
+        return self.profile.twin(bag.features, file_digest(slide_file)) if self.profile else None
+
+    def unseen(self, slide: str) -> tuple[Member, ...]:
+        """The members that neither trained on a slide of the run nor chose their epoch by it."""
+        seen = self._seen.get(slide, set())
+        return tuple(member for member in self.members if member.fold not in seen)
+
+    def prepare(self, features: Path | None = None, *, progress: Callable[[int], None] | None = None) -> Profile | None:
+        """Measure the run's own slides, once, for what `profile.json` in its folder is kept; None without features.
+
+        Args:
+            features: where the features of the run are, if not where it found them.
+        """
+        if self.profile is None and (store := self.training_features(features)) is not None:
+            folder = self.config.slides
+            files = {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+            slides = [slide for slide in self.slides if slide in store]
+            models = {m.name: m.model for m in self.members if isinstance(m.model, Standardized)}
+
+            def unseen(slide: str) -> list[Standardized]:
+                return [models[member.name] for member in self.unseen(slide) if member.name in models]
+
+            self.profile = measure(
+                store, slides, digest=self.digest, unseen=unseen, files=files, progress=progress
+            )  # fmt: skip
+            self.profile.save(self.run.folder)
+        return self.profile
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How features have to be made: as the run's files say, or its settings where the files are not at hand."""
+        if self.profile is not None:
+            return self.profile.preprocessing
+        known: dict[str, Any] = {"dim": _width(self.members[0].model)}
+        if self.config.features is None:  # the run extracted its own
+            names = ("mpp", "tile_px", "overlap_px", "min_tissue", "tissue_method")
+            known |= {name: getattr(self.config, name) for name in names}
+            known |= {"encoder": self.config.encoder} if self.config.stain == "none" else {}
+        return Preprocessing({name: [value] for name, value in known.items() if value is not None})
+
+    def training_features(self, features: Path | None = None) -> FeatureStore | None:
+        """The features that the run was trained on, if they are still where it found them."""
+        path = features or self.config.features or self.run.features
+        return open_features(path) if Path(path).exists() else None
+
+    @cached_property
+    def slides(self) -> list[str]:
+        """The slides that the run was trained and tested on."""
+        return sorted(self._splits.table["slide"].unique())
+
+    @cached_property
+    def _splits(self) -> Splits:
+        return Splits.load(self.run.folder / "splits.csv")
+
+    @cached_property
+    def _names(self) -> SlideNames:
+        return SlideNames(self.slides)
+
+    @cached_property
+    def _seen(self) -> dict[str, set[int]]:
+        """By slide, the folds that trained on it, or chose the epoch by it."""
+        table = self._splits.table
+        used = table[table["part"] != "test"]
+        return {str(slide): set(rows["fold"]) for slide, rows in used.groupby("slide")}
+
+    def _distance(self, bag: Bag, members: Sequence[Member]) -> Distance | None:
+        models = [member.model for member in members if isinstance(member.model, Standardized)]
+        return distance(bag.features, models) if models else None
+
+    def _about_training(self, slide: str, seen_as: str, unseen: int) -> str:
+        name = "" if slide == seen_as else f" as {seen_as}"
+        if not unseen:
+            return f"this slide was in the training data{name} of every member: the prediction proves nothing"
+        return f"this slide is in the run's cohort{name}: only the {unseen} members that never saw it are used"
+
+
+def _width(model: nn.Module) -> int | None:
+    """The dimension of the features, as far as the weights say it."""
+    state = model.state_dict()
+    known = (state.get(key) for key in ("mean", "projection.linear.weight"))
+    return next((weight.shape[-1] for weight in known if weight is not None), None)
+
+
+def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
+    """Load all finished models of a run for prediction.
+
+    Nothing but tensors, YAML, JSON and CSV is read: a run of a stranger cannot execute anything here.
+
+    Raises:
+        RunError: not a run, not of a classification, or weights that do not fit the settings (see `load_members`).
+        ConfigError: the settings of the run are damaged.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    path = run.folder / "config.yaml"
+    if not path.exists():
+        raise RunError(f"{run.folder} has no settings", found="no config.yaml", fix="copy the whole run folder")
+    config = load_config(path)
+    classes = classes_of(run)
+    return Ensemble(
+        run, config=config, classes=classes,
+        members=load_members(run, config=config, classes=len(classes), device=device),
+    )  # fmt: skip
+
+
+def classes_of(run: Run) -> list[str]:
+    """The names of the classes, in the order of the probabilities.
+
+    Raises:
+        RunError: no finished fold, or one without probabilities of classes.
+    """
+    columns = run.predictions().columns
+    classes = [name.removeprefix("prob_") for name in columns if name.startswith("prob_")]
+    if len(classes) < 2:
+        raise RunError(
+            f"{run.folder} does not predict classes", found=f"columns {', '.join(columns)}",
+            fix="deployment is for classification",
+        )  # fmt: skip
+    return classes

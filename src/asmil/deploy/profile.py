@@ -1,0 +1,139 @@
+"""What a run's own slides are like: how they were prepared, how many tiles, how far from training, and who is who."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asmil.bags import FeatureStore
+from asmil.deploy.drift import Alarms, Distance, distance, false_alarms
+from asmil.deploy.preprocessing import Preprocessing
+from asmil.errors import AsmilError
+from asmil.extraction.duplicates import content_hash
+from asmil.files import write_json
+from asmil.training import Standardized
+
+FILE = "profile.json"
+
+
+@dataclass(frozen=True)
+class SlideFacts:
+    """A slide of the run: its tiles, digests of its features and (where the file was at hand) of its file, and the
+    distance of its features from what models were trained on that never saw it."""
+
+    tiles: int
+    features: str
+    file: str | None = None
+    held_out: Distance | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The slides of a run by name, how they were prepared, and the `digest` of the models this was measured with."""
+
+    digest: str
+    preprocessing: Preprocessing
+    slides: dict[str, SlideFacts] = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> dict[str, SlideFacts]:
+        """The slides whose distance from training is known."""
+        return {name: facts for name, facts in self.slides.items() if facts.held_out is not None}
+
+    def alarms(self) -> Alarms | None:
+        """What counts as unlike the run's slides; None where nothing was held out."""
+        known = [facts.held_out for facts in self.slides.values() if facts.held_out is not None]
+        return Alarms.of(known, [facts.tiles for facts in self.slides.values()]) if known else None
+
+    def false_alarms(self) -> float | None:
+        """The share of the run's own held-out slides that would raise a warning; None where that is not known."""
+        known = [(f.held_out, f.tiles) for f in self.slides.values() if f.held_out is not None]
+        return false_alarms([d for d, _ in known], [tiles for _, tiles in known])
+
+    def twin(self, features: Tensor, file: str | None) -> str | None:
+        """The slide of the run that has the same features or the same file, if there is one."""
+        digest = features_digest(features)
+        for name, facts in self.slides.items():
+            if facts.features == digest or (file is not None and facts.file == file):
+                return name
+        return None
+
+    def save(self, folder: Path) -> None:
+        """Write it into a run's folder, unless that cannot be written to: it can be measured again."""
+        with suppress(PermissionError):
+            write_json(folder / FILE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path, *, digest: str) -> "Profile | None":
+        """The profile in a run's folder, if there is one of these models."""
+        path = folder / FILE
+        if not path.exists():
+            return None
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            slides = {str(name): _facts(values) for name, values in stored["slides"].items()}
+            profile = cls(str(stored["digest"]), Preprocessing(**stored["preprocessing"]), slides)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise AsmilError(
+                f"{path} is damaged", found=repr(error)[:200], fix="delete it; it is measured again from the features"
+            ) from error
+        return profile if profile.digest == digest else None
+
+
+def _facts(values: Mapping[str, Any]) -> SlideFacts:
+    held_out = values["held_out"]
+    return SlideFacts(**{**values, "held_out": Distance(**held_out) if held_out else None})
+
+
+def measure(
+    store: FeatureStore,
+    slides: Sequence[str],
+    *,
+    digest: str,
+    unseen: Callable[[str], Sequence[Standardized]],
+    files: Mapping[str, Path],
+    progress: Callable[[int], None] | None = None,
+) -> Profile:
+    """Read the features of a run's slides once and note what they are like.
+
+    Args:
+        unseen: the models that did not train on a slide; none where they do not standardise.
+        files: slide files by name, as far as they are at hand.
+
+    Raises:
+        FeatureError: a feature file is damaged or gone.
+    """
+    facts: dict[str, SlideFacts] = {}
+    infos = []
+    for slide in slides:
+        infos.append(store.info(slide))
+        features, models = store.load(slide).features, unseen(slide)
+        facts[slide] = SlideFacts(
+            tiles=len(features),
+            features=features_digest(features),
+            file=file_digest(files.get(slide)),
+            held_out=distance(features, models) if models else None,
+        )
+        (progress or (lambda n: None))(1)
+    return Profile(digest, Preprocessing.of(infos), facts)
+
+
+def features_digest(features: Tensor) -> str:
+    """Of the numbers (tiles, dim) in half precision, in which feature files hold them."""
+    return blake2b(features.to(torch.float16).contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path | None) -> str | None:
+    """Of a slide file; None for none, or one that is gone."""
+    if path is None:
+        return None
+    try:
+        return content_hash(path)
+    except OSError:
+        return None

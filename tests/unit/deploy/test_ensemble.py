@@ -1,0 +1,122 @@
+"""The ensemble of a run: equal to its evaluation, honest about its own slides, and about disagreement."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from asmil.bags import Bag, Splits, open_features
+from asmil.deploy import load_ensemble
+from asmil.errors import FeatureError
+from asmil.training import Run
+
+
+@pytest.fixture(scope="module")
+def ensemble(trained):
+    loaded = load_ensemble(trained / "run")
+    loaded.prepare()
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def store(trained):
+    return open_features(trained / "features")
+
+
+def new_bag(tiles=20, dim=12, seed=0, shift=0.0):
+    return Bag(torch.randn(tiles, dim, generator=torch.Generator().manual_seed(seed)) + shift, slide="new")
+
+
+def test_a_slide_of_the_cohort_is_predicted_as_at_its_evaluation(ensemble, store, trained):
+    run = Run(trained / "run")
+    table = pd.read_csv(run.folder / "predictions.csv").set_index("slide")
+    attention = run.test_attention()
+    for slide in ensemble.slides:
+        found = ensemble.predict(store.load(slide))
+        assert {fold for fold, _ in found.members} == {table.fold[slide]}
+        assert found.probabilities == pytest.approx([table.prob_benign[slide], table.prob_tumour[slide]], abs=1e-6)
+        assert found.attention == pytest.approx(attention[slide], abs=1e-6)
+
+
+def test_one_member_is_its_cell(ensemble, store, trained):
+    """Without the other seed, the prediction is that in the cell's own table."""
+    cell = Run(trained / "run").cell(1, 0)
+    only = [member for member in ensemble.members if (member.fold, member.seed) == (1, 0)]
+    alone = type(ensemble)(ensemble.run, config=ensemble.config, classes=ensemble.classes, members=only)
+    for row in cell.predictions().query("part == 'test'").itertuples():
+        found = alone.predict(store.load(row.slide))
+        assert found.probabilities[1] == pytest.approx(row.prob_tumour, abs=1e-6)
+        assert np.isnan(found.std).all()
+        assert found.mutual_information == 0
+
+
+def test_no_member_that_saw_a_slide_predicts_it(ensemble, trained):
+    splits = Splits.load(trained / "run" / "splits.csv")
+    for slide in ensemble.slides:
+        for member in ensemble.members:
+            fold = splits.fold(member.fold)
+            assert (member in ensemble.unseen(slide)) == (slide in fold.test)
+
+
+def test_a_new_slide_is_predicted_by_all(ensemble):
+    found = ensemble.predict(new_bag())
+    assert len(found.members) == len(ensemble.members) == 4
+    assert found.seen_as is None
+    assert found.probabilities == pytest.approx(found.by_member.mean(0))
+    assert found.probabilities.sum() == pytest.approx(1)
+    assert found.attention.sum() == pytest.approx(1)
+
+
+def test_uncertainty_by_its_formulas(ensemble):
+    p = (found := ensemble.predict(new_bag())).by_member
+    mean = p.mean(0)
+    entropy = -(mean * np.log(mean)).sum()
+    assert found.entropy == pytest.approx(entropy)
+    assert found.mutual_information == pytest.approx(entropy + (p * np.log(p)).sum(1).mean())
+    assert found.std == pytest.approx(np.sqrt(((p - mean) ** 2).sum(0) / 3))
+
+
+def test_a_slide_under_another_name_is_known_by_its_features(ensemble, store):
+    slide = ensemble.slides[3]
+    found = ensemble.predict(replace(store.load(slide), slide="renamed"))
+    assert found.seen_as == slide
+    assert f"as {slide}" in found.warnings[0]
+    assert found.probabilities == pytest.approx(ensemble.predict(store.load(slide)).probabilities)
+
+
+def test_a_slide_that_every_member_trained_on_is_marked(run):
+    table = pd.read_csv(run / "splits.csv")
+    slide = table.slide[0]
+    table.loc[(table.slide == slide) & (table.part == "test"), "part"] = "train"
+    table.to_csv(run / "splits.csv", index=False)
+    found = load_ensemble(run).predict(replace(new_bag(), slide=slide))
+    assert len(found.members) == 4
+    assert "proves nothing" in found.warnings[0]
+
+
+def test_slides_that_differ_from_training_raise_warnings(ensemble):
+    said = {
+        "drift": ensemble.predict(new_bag(shift=9.0)).warnings,
+        "little tissue": ensemble.predict(new_bag(tiles=1)).warnings,
+        "much tissue": ensemble.predict(new_bag(tiles=900)).warnings,
+        "extreme": ensemble.predict(replace(bag := new_bag(), features=bag.features * 1e4)).warnings,
+    }
+    for word, warnings in said.items():
+        assert any(word in text for text in warnings), (word, warnings)
+
+
+def test_the_profile_is_measured_once(run):
+    first = load_ensemble(run)
+    assert first.profile is None
+    measured = first.prepare()
+    assert load_ensemble(run).profile == measured
+    weights = run / "folds" / "0" / "seed_0" / "model.safetensors"
+    weights.write_bytes((run / "folds" / "1" / "seed_0" / "model.safetensors").read_bytes())
+    assert load_ensemble(run).profile is None, "of other models"
+
+
+def test_features_of_another_dimension_are_refused(ensemble):
+    with pytest.raises((FeatureError, RuntimeError)):
+        ensemble.predict(new_bag(dim=7))

@@ -1,0 +1,141 @@
+"""`asmil predict` on features: its tables, what it refuses, and what an interrupt leaves."""
+
+import json
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from asmil.bags import open_features
+from asmil.deploy import load_ensemble, predict_slides
+
+
+@pytest.fixture
+def features(write_feature_files, tmp_path):
+    """Three new slides."""
+    write_feature_files(tmp_path / "new", n_slides=3, dim=12, seed=5)
+    for number, path in enumerate(sorted((tmp_path / "new").glob("*.h5"))):
+        path.rename(path.with_name(f"new_{number}.h5"))
+    return tmp_path / "new"
+
+
+def change(path, **attributes):
+    with h5py.File(path, "r+") as file:
+        for part in (file, file["features"], file["coords"]):
+            part.attrs.update(attributes)
+
+
+def test_tables_and_pictures(asmil, run, features, tmp_path):
+    out = tmp_path / "out"
+    done = asmil("predict", run, "--features", features, "--out", out, "--heatmaps")
+    table = pd.read_csv(out / "predictions.csv")
+    assert list(table.slide) == ["new_0", "new_1", "new_2"]
+    assert np.allclose(table.prob_benign + table.prob_tumour, 1)
+    assert set(table.prediction) <= {"benign", "tumour"}
+    assert (table.members == 4).all()
+    assert "of 3 slides" in done.stdout
+    assert "own held-out slides" in done.stderr
+    with h5py.File(out / "attention.h5") as file:
+        for slide, tiles in zip(table.slide, table.tiles, strict=True):
+            assert file[slide].shape == (tiles,)
+            squares = json.loads((out / "figures" / f"{slide}.geojson").read_text())["features"]
+            weights = [square["properties"]["measurements"]["attention"] for square in squares]
+            assert weights == pytest.approx(file[slide][:], rel=1e-5)
+            assert (out / "figures" / f"{slide}.png").stat().st_size > 1000
+
+
+def test_other_preprocessing_is_refused_by_name_unless_accepted(asmil, run, features, tmp_path):
+    change(features / "new_1.h5", mpp=1.0)
+    call = ("predict", run, "--features", features, "--out", tmp_path / "out")
+    asmil(*call, code=1)
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv").slide) == ["new_0", "new_2"]
+    failures = pd.read_csv(tmp_path / "out" / "failures.csv")
+    assert list(failures.name) == ["new_1"]
+    assert "mpp is 1.0, the run was trained with 0.5" in failures.reason[0]
+    asmil(*call, "--accept", "mpp")
+    assert "mpp is 1.0" in pd.read_csv(tmp_path / "out" / "predictions.csv").warnings.astype(str)[1]
+
+
+@pytest.mark.parametrize("other", [{"encoder": "uni"}, {"weight_hash": "other"}])
+def test_another_encoder_is_refused(asmil, run, trained, features, tmp_path, other):
+    own = shutil.copytree(trained / "features", tmp_path / "own")
+    for path in own.glob("*.h5"):
+        change(path, weight_hash="same")
+    for path in features.glob("*.h5"):
+        change(path, **{"weight_hash": "same"} | other)
+    asmil("predict", run, "--features", features, "--run-features", own, "--out", tmp_path / "out", code=1)
+    reasons = pd.read_csv(tmp_path / "out" / "failures.csv").reason
+    assert len(reasons) == 3
+    assert all(f"{next(iter(other))} is" in reason for reason in reasons)
+
+
+def test_another_version_of_asmil_is_told_and_not_refused(run, trained, features, tmp_path):
+    own = shutil.copytree(trained / "features", tmp_path / "own")
+    for folder, version in ((own, "0.1"), (features, "0.2")):
+        for path in folder.glob("*.h5"):
+            change(path, asmil_version=version)
+    ensemble = load_ensemble(run)
+    ensemble.prepare(own)
+    rows = [slide.row for slide in predict_slides(ensemble, open_features(features), tmp_path / "out")]
+    assert all("asmil_version is 0.2" in row["warnings"] for row in rows)
+
+
+def test_an_interrupt_leaves_what_is_finished_and_the_next_call_goes_on(run, features, tmp_path):
+    ensemble, store, out = load_ensemble(run), open_features(features), tmp_path / "out"
+    ensemble.prepare()
+    told = []
+
+    def interrupt(predicted):
+        told.append(predicted.slide)
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_slides(ensemble, store, out, progress=interrupt)
+    assert list(pd.read_csv(out / "predictions.csv").slide) == ["new_0", "new_1"]
+    done = predict_slides(ensemble, store, out)
+    assert [slide.kept for slide in done] == [True, True, False]
+    whole = predict_slides(ensemble, store, tmp_path / "other")
+    assert [slide.row for slide in done] == [slide.row for slide in whole]
+    assert (out / "predictions.csv").read_bytes() == (tmp_path / "other" / "predictions.csv").read_bytes()
+
+
+def test_new_features_or_models_are_predicted_anew(run, features, tmp_path):
+    ensemble, out = load_ensemble(run), tmp_path / "out"
+    predict_slides(ensemble, open_features(features), out)
+    with h5py.File(features / "new_2.h5", "r+") as file:
+        file["features"][:] = file["features"][:] + 1
+    again = predict_slides(ensemble, open_features(features), out)
+    assert [slide.kept for slide in again] == [True, True, False]
+    ensemble.digest = "of other weights"
+    assert not any(slide.kept for slide in predict_slides(ensemble, open_features(features), out))
+
+
+def test_without_the_runs_features_it_is_said_what_cannot_be_seen(asmil, run, features, tmp_path):
+    config = run / "config.yaml"
+    config.write_text(re.sub(r"(?m)^features: .*", f"features: {tmp_path / 'gone'}", config.read_text()))
+    done = asmil("predict", run, "--features", features, "--out", tmp_path / "out")
+    assert "not at hand" in done.stderr
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
+
+
+def test_names_cannot_leave_the_folder(run, features, tmp_path, monkeypatch):
+    store, ensemble, out = open_features(features), load_ensemble(run), tmp_path / "deep" / "out"
+    evil = "../../evil"
+    info, bag = store.info("new_0"), store.load("new_0")
+    monkeypatch.setattr(store, "info", lambda slide: info)
+    monkeypatch.setattr(store, "load", lambda slide: bag)
+    (done,) = predict_slides(ensemble, store, out, slides=[evil])
+    assert done.error is None
+    assert done.file.resolve().is_relative_to(out.resolve())
+    assert not list(tmp_path.glob("evil*"))
+    with h5py.File(out / "attention.h5") as file:
+        assert len(file) == 1
+
+
+@pytest.mark.parametrize("given", [(), ("--slides", "a", "--features", "b")])
+def test_slides_or_features_and_not_both(asmil, run, given):
+    assert "slides or features" in asmil("predict", run, *given, code=2).stderr
