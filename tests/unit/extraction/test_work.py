@@ -184,6 +184,33 @@ def test_a_slide_that_ends_its_process_is_named_and_the_others_go_on(job, slides
     assert results_of(work(job(slides=slides[:2]))) == {slides[0].name: "ok", slides[1].name: "kept"}
 
 
+def test_waiting_for_others_costs_one_look_whatever_the_number_of_slides(job, slides, monkeypatch, tmp_path):
+    """All slides are claimed by another machine that lives; the last thing it does is to give them back."""
+    locks = [tmp_path / "out" / ".claims" / f"{slide.name}.lock" for slide in slides]
+    locks[0].parent.mkdir(parents=True)
+    for lock in locks:
+        lock.write_text(claims_module._text(replace(claims_module._self(), machine="elsewhere")))
+    calls = {"read": 0, "look": 0, "settled": 0}
+
+    def counted(module, name, key):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: calls.update({key: calls[key] + 1}) or function(*a, **k))
+
+    counted(claims_module, "_read", "read")
+    counted(claims_module.Claims, "in_work", "look")
+    counted(module.Ledger, "settled", "settled")
+
+    def sleep(seconds):
+        if calls["look"] == 5:
+            assert calls == {"read": len(slides), "look": 5, "settled": 0}
+            for lock in locks:
+                lock.unlink()
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    assert results_of(work(job())) == EXPECTED
+    assert calls["look"] >= 6
+
+
 def test_what_is_not_about_a_slide_is_raised_and_claims_are_released(job, monkeypatch, tmp_path):
     def broken(self, device):
         encoder = create(self, device)
