@@ -92,3 +92,9 @@ def limit_step(features: Tensor, *, dim: int) -> Step:
         torch.mm(tiles.T, hidden, out=gradient)
 
     return step
+
+
+def least_flops(features: Tensor, *, dim: int) -> float:
+    """Operations of `limit_step`."""
+    count, in_dim = features.shape
+    return 2.0 * count * dim * (3 * in_dim + 7 * ROWS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asmil.bench.machine import Machine, free_bytes, measure_machine
-from asmil.bench.timing import best_seconds, first_call
+from asmil.bench.timing import best_seconds, first_call, flops_of
 
 MIB = 2**20
 
@@ -68,6 +68,14 @@ def test_a_slow_first_call_is_not_repeated_and_a_fast_one_is():
     steps = [lambda: calls.append("slow"), lambda: calls.append("fast")]
     slow, fast = best_seconds(steps, seconds=1e-9, first=[1.0, 4e-9])
     assert (slow, fast, calls) == (1.0, 4e-9, ["fast"])
+
+
+def test_products_into_what_there_is_are_counted_too():
+    a, b, c = (torch.ones(2, *shape) for shape in ((3, 4), (4, 5), (3, 5)))
+    for call in (lambda: torch.bmm(a, b), lambda: torch.bmm(a, b, out=c), lambda: c.baddbmm_(a, b)):
+        assert flops_of(call) == 2 * (2 * 3 * 4 * 5)
+    for call in (lambda: a[0] @ b[0], lambda: c[0].addmm_(a[0], b[0]), lambda: torch.addmm(c[0], a[0], b[0], out=c[0])):
+        assert flops_of(call) == 2 * 3 * 4 * 5
 
 
 def test_the_least_time_is_that_of_the_scarcer():

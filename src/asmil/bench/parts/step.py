@@ -5,20 +5,21 @@ from itertools import product
 
 import torch
 
-from asmil.bench.machine import Machine, free_bytes, measure_machine
+from asmil.bench.machine import free_bytes, measure_machine
 from asmil.bench.rows import HIGHER, Row
 from asmil.bench.scale import Scale
-from asmil.bench.steps import ROWS, limit_step, our_step, textbook_step
-from asmil.bench.timing import best_seconds, first_call
+from asmil.bench.steps import least_flops, limit_step, our_step, textbook_step
+from asmil.bench.timing import best_seconds, first_call, flops_of
 
 PART = "training step"
 
 
 def measure(scale: Scale) -> Iterator[Row]:
-    """Time, memory, and shares of the limits for each number of tiles and input features.
+    """Time, memory, operations and shares of the limits for each number of tiles and input features.
 
     `of the products` compares with the matrix products alone that no form avoids, measured in turns with the step;
-    `of the machine` with the time that these, and one reading of the features, take at the machine's best rates.
+    `of the machine` with the time of these, or of one reading of the features, at the machine's best rates;
+    `operations / least` counts both, and is the same in every run, as memory is.
     """
     machine = measure_machine(scale.device)
     textbook_per_tile = 0.0
@@ -28,8 +29,7 @@ def measure(scale: Scale) -> Iterator[Row]:
         steps = [our_step(features, dim=dim), limit_step(features, dim=dim)]
         first = [first_call(step, device=scale.device) for step in steps]
         needed, free = textbook_per_tile * tiles, free_bytes(scale.device)
-        fits = needed < 0.8 * free
-        if fits:
+        if needed < 0.8 * free:
             steps.append(textbook_step(features, dim=dim))
             first.append(first_call(steps[-1], device=scale.device))
             textbook_per_tile = first[-1][1] / tiles
@@ -42,11 +42,7 @@ def measure(scale: Scale) -> Iterator[Row]:
         else:
             note = f"textbook skipped: needs about {needed / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
             yield Row(PART, case, "times faster", None, note=note)
+        least = least_flops(features, dim=dim)
         yield Row(PART, case, "of the products", limit / ours, "x", HIGHER, tolerance=0.25)
-        yield Row(PART, case, "of the machine", _least_seconds(features, dim, machine) / ours, "x", HIGHER)
-
-
-def _least_seconds(features: torch.Tensor, dim: int, machine: Machine) -> float:
-    """What the products of `limit_step` take at the best rate, or one reading of the features."""
-    tiles, in_dim = features.shape
-    return machine.seconds(2.0 * tiles * dim * (3 * in_dim + 7 * ROWS), moved=features.nbytes)
+        yield Row(PART, case, "of the machine", machine.seconds(least, moved=features.nbytes) / ours, "x", HIGHER)
+        yield Row(PART, case, "operations / least", flops_of(steps[0]) / least, "x", tolerance=0.05)
