@@ -5,33 +5,39 @@ reads every slide in every epoch.
 """
 
 from dataclasses import dataclass, replace
+from mmap import mmap
 from pathlib import Path
+from typing import TypeAlias
 
 import h5py
 import numpy as np
 
 from asmil.bags.formats._entry import Array, Entry
 
+Stamp: TypeAlias = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class _Span:
+    path: Path
     offset: int
     dtype: np.dtype
     shape: tuple[int, ...]
 
-    def map(self, path: Path) -> np.ndarray:
-        return np.memmap(path, self.dtype, "r", offset=self.offset, shape=self.shape)
+    def map(self) -> np.ndarray:
+        """The array in its file. Writable, because torch takes no other, but what is written stays in memory."""
+        return np.memmap(self.path, self.dtype, "c", offset=self.offset, shape=self.shape)
 
 
 @dataclass(frozen=True)
 class MappedEntry:
-    """An entry without its arrays, and the spans of these in the file as it was when it was opened.
+    """An entry without its arrays, and the spans of these in their files as they were when these were opened.
 
     `finite` is whether all of the features were read before and held no NaN or infinite values.
     """
 
     path: Path
-    stamp: tuple[int, ...]
+    stamp: Stamp
     facts: Entry
     features: _Span
     coords: _Span | None
@@ -39,30 +45,36 @@ class MappedEntry:
 
     def entry(self) -> Entry | None:
         """The entry with mapped arrays, or None where the file is no longer the same."""
-        if _stamp(self.path) != self.stamp:
+        if stamp_of(self.path) != self.stamp:
             return None
-        coords = None if self.coords is None else self.coords.map(self.path)
-        return replace(self.facts, features=self.features.map(self.path), coords=coords)
+        coords = self.facts.coords if self.coords is None else self.coords.map()
+        return replace(self.facts, features=self.features.map(), coords=coords)
 
 
 def mapped(entry: Entry, path: Path, *, side: float | None) -> MappedEntry | None:
-    """The spans of an entry, with the tile `side` that is known of it; None where an array is not in one piece."""
-    features, coords = _span(entry.features), _span(entry.coords)
-    stamp = _stamp(path)
-    if features is None or stamp is None or (coords is None and entry.coords is not None):
+    """The spans of an entry, with the tile `side` that is known of it; None where an array is not in one piece.
+
+    Coordinates that were read with the entry are kept with it.
+    """
+    features, coords, stamp = _span(entry.features), _span(entry.coords), stamp_of(path)
+    kept = entry.coords if coords is None else None
+    if features is None or stamp is None or not (kept is None or type(kept) is np.ndarray):
         return None
-    facts = replace(entry, features=np.empty(0), coords=None, tile_level0_px=side, provenance=dict)
+    facts = replace(entry, features=np.empty(0), coords=kept, tile_level0_px=side, provenance=dict)
     return MappedEntry(path, stamp, facts, features, coords)
 
 
 def _span(array: Array | None) -> _Span | None:
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.flags.c_contiguous:
+        return _Span(Path(str(array.filename)), array.offset, array.dtype, array.shape)
     if not isinstance(array, h5py.Dataset) or array.chunks is not None or array.external:
         return None
     offset = array.id.get_offset()
-    return None if offset is None else _Span(offset, array.dtype, array.shape)
+    return None if offset is None else _Span(Path(array.file.filename), offset, array.dtype, array.shape)
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def stamp_of(path: Path) -> Stamp | None:
+    """What a file's time, size and inode are: another stamp is another content. None where there is no file."""
     try:
         stat = path.stat()
     except OSError:

@@ -33,8 +33,24 @@ class Bag:
 
     def rows(self, index: Int[Tensor, " rows"]) -> "Bag":
         """The bag with only these tiles, in this order."""
+        index = _on(index, self.features.device)
         level0_xy = None if self.level0_xy is None else self.level0_xy[index]
         return replace(self, features=self.features[index], level0_xy=level0_xy)
+
+    def opened(self) -> "Bag":
+        """The bag itself; one that stays in its file is opened."""
+        return self
+
+    def to(self, device: torch.device | str) -> "Bag":
+        """The bag with its tensors on a device."""
+        level0_xy = None if self.level0_xy is None else self.level0_xy.to(device)
+        return replace(self, features=self.features.to(device), level0_xy=level0_xy)
+
+    @cached_property
+    def moments(self) -> Float[Tensor, "2 dim"]:
+        """Means over the tiles of the features and of their squares, in float64; computed once."""
+        x = self.features.to(torch.float64)
+        return torch.stack([x.mean(0), x.square().mean(0)])
 
 
 @dataclass(frozen=True)
@@ -55,13 +71,13 @@ class BagBatch:
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_bags(cls, bags: Sequence[Bag] | Bag) -> "BagBatch":
-        """Pack bags in the given order.
+    def from_bags(cls, bags: Sequence[Bag] | Bag, *, out: Tensor | None = None) -> "BagBatch":
+        """Pack bags in the given order, their features into `out` (tiles, dim) where it is given.
 
         Raises:
             FeatureError: no bags, an empty bag, or bags of different feature dimension.
         """
-        bags = [bags] if isinstance(bags, Bag) else list(bags)
+        bags = [bag.opened() for bag in ([bags] if isinstance(bags, Bag) else bags)]
         if not bags:
             raise FeatureError("a batch needs at least one bag")
         for bag in bags:
@@ -72,14 +88,13 @@ class BagBatch:
             raise FeatureError("bags of one batch have different feature dimensions", found=sorted(dims))
         lengths = tuple(len(bag) for bag in bags)
         device = bags[0].features.device
-        labels = [bag.label for bag in bags]
-        known = [label for label in labels if label is not None]
+        known = [bag.label for bag in bags if bag.label is not None]
         coordinates = [bag.level0_xy for bag in bags if bag.level0_xy is not None]
         return cls(
-            features=bags[0].features if len(bags) == 1 else torch.cat([bag.features for bag in bags]),
-            offsets=torch.tensor([0, *lengths], device=device).cumsum(0),
+            features=_joined([bag.features for bag in bags], out=out),
+            offsets=_on(torch.tensor([0, *lengths]).cumsum(0), device),
             lengths=lengths,
-            labels=torch.tensor(known, device=device) if len(known) == len(bags) else None,
+            labels=_on(torch.tensor(known), device) if len(known) == len(bags) else None,
             level0_xy=torch.cat(coordinates) if len(coordinates) == len(bags) else None,
             tile_level0_px=tuple(bag.tile_level0_px for bag in bags),
             slides=tuple(bag.slide for bag in bags),
@@ -117,16 +132,20 @@ class BagBatch:
         position = torch.arange(max(self.lengths), device=self.features.device)
         return position[None, :] < self.offsets.diff()[:, None]
 
+    @cached_property
+    def place_of_tile(self) -> Int[Tensor, " tiles"]:
+        """Where each row lies in the padded view, bags and tiles as one axis. A mask would be counted on the host."""
+        first = torch.arange(len(self), device=self.features.device) * max(self.lengths) - self.offsets[:-1]
+        return first[self.bag_of_tile] + torch.arange(self.starts[-1], device=self.features.device)
+
     def pad(self, packed: Tensor) -> Tensor:
         """Pad a packed tensor (tiles, ...) to (bags, longest, ...) with zeros."""
-        padded = packed.new_zeros((len(self), max(self.lengths), *packed.shape[1:]))
-        return padded.masked_scatter(
-            self.mask.reshape(*self.mask.shape, *([1] * (packed.dim() - 1))).expand_as(padded), packed
-        )
+        padded = packed.new_zeros((len(self) * max(self.lengths), *packed.shape[1:]))
+        return padded.index_copy(0, self.place_of_tile, packed).unflatten(0, (len(self), -1))
 
     def pack(self, padded: Tensor) -> Tensor:
         """Undo `pad`: (bags, longest, ...) to (tiles, ...)."""
-        return padded[self.mask]
+        return padded.flatten(0, 1).index_select(0, self.place_of_tile)
 
     def with_features(self, features: Tensor) -> "BagBatch":
         """The same bags with other features per tile (rows in the same order)."""
@@ -134,14 +153,24 @@ class BagBatch:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "BagBatch":
         """Move all tensors; `dtype` applies to the features only."""
-
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
+        device = torch.device(device)
         return replace(
             self,
-            features=self.features.to(device, dtype, non_blocking=True),
-            offsets=self.offsets.to(device, non_blocking=True),
-            labels=move(self.labels),
-            level0_xy=move(self.level0_xy),
+            features=_on(self.features, device).to(dtype or self.features.dtype),
+            offsets=_on(self.offsets, device),
+            labels=None if self.labels is None else _on(self.labels, device),
+            level0_xy=None if self.level0_xy is None else _on(self.level0_xy, device),
         )
+
+
+def _joined(parts: list[Tensor], *, out: Tensor | None) -> Tensor:
+    if out is not None:
+        return torch.cat(parts, out=out)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _on(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; by way of pinned memory, because copies from other memory wait for a CUDA device."""
+    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
+        tensor = torch.empty_like(tensor, pin_memory=True).copy_(tensor)
+    return tensor.to(device, non_blocking=True)

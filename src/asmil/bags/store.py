@@ -1,26 +1,20 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from asmil.bags._mapped import MappedEntry, mapped
 from asmil.bags._places import scan
+from asmil.bags._slide_file import SlideFile
 from asmil.bags.bag import Bag
-from asmil.bags.formats._entry import Entry, FeatureInfo, geometry_of, info_of, read_rows
+from asmil.bags.formats._entry import FeatureInfo, info_of, read_rows
 from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.problem import Problem, listed
+from asmil.bags.streamed import StreamedBag
 from asmil.errors import FeatureError
-
-if TYPE_CHECKING:
-    from asmil.bags.cohort import Cohort
 
 
 def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
@@ -46,7 +40,6 @@ class FeatureStore:
             raise FeatureError("there are no features at this path", found=self.path)
         self.problems: list[Problem]
         self._places, self.problems = scan(self.path, encoder=encoder)
-        self._mapped: dict[str, MappedEntry | None] = {}
         self.slides: list[str] = sorted(self._places)
         self._names = SlideNames(self.slides)
         if not self.slides:
@@ -57,6 +50,7 @@ class FeatureStore:
             )
             raise FeatureError(f"no tile features in {self.path}", found=found, fix=fix or _FOLDER_FIX)
         self.dim: int = self._common_dim()
+        self._files = {slide: SlideFile(slide, place, dim=self.dim) for slide, place in self._places.items()}
 
     def __len__(self) -> int:
         return len(self.slides)
@@ -92,44 +86,27 @@ class FeatureStore:
             FeatureError: no such slide, no tiles, another dimension, NaN or infinite values, or a damaged
             file.
         """
-        name = self._find(slide)
-        place = self._places[name]
-        with self._entry(name) as (entry, finite):
-            tiles, dim, side, _ = geometry_of(entry, place.path)
-            if dim != self.dim:
-                raise FeatureError(f"{place.path.name} has dimension {dim}, the other slides {self.dim}")
-            chosen = _chosen_rows(tiles, rows, keep=entry.keep)
-            features = read_rows(entry.features, chosen)
-            coords = None if entry.coords is None else read_rows(entry.coords, chosen)
-        if not finite:
-            _check_finite(features, place.path)
-            if chosen is None and (mapping := self._mapped[name]) is not None:
-                self._mapped[name] = replace(mapping, finite=True)
-        level0_xy, scale = coords, entry.um_per_unit
-        if coords is not None and scale is not None:
-            level0_xy = coords * (scale / slide_mpp) if slide_mpp else None
-            side = entry.tile_um / slide_mpp if slide_mpp and entry.tile_um else None
-        return Bag(
-            features=torch.from_numpy(features),
-            level0_xy=None if level0_xy is None else torch.from_numpy(np.rint(level0_xy).astype(np.int64)),
-            slide=slide,
-            tile_level0_px=side,
-            mpp=entry.mpp,
-        )
+        return self._files[self._find(slide)].read(rows, slide_mpp=slide_mpp)
 
-    @contextmanager
-    def _entry(self, slide: str) -> Iterator[tuple[Entry, bool]]:
-        """What a slide's file says, and whether its features are known to be finite.
+    def stream(
+        self, slide: str, *, case: str = "", label: int | None = None, slide_mpp: float | None = None
+    ) -> StreamedBag:
+        """A slide as a bag that stays in its file: no more than shape and facts are read before it is used.
 
-        From the second time on the file is not opened as HDF5, where that is possible.
+        Raises:
+            FeatureError: no such slide, no tiles, another dimension, or a damaged file.
         """
-        place, mapping = self._places[slide], self._mapped.get(slide)
-        if mapping is not None and (known := mapping.entry()) is not None:
-            yield known, mapping.finite
-            return
-        with place.entry() as entry:
-            self._mapped[slide] = mapped(entry, place.path, side=geometry_of(entry, place.path)[2])
-            yield entry, False
+        return self._files[self._find(slide)].stream(slide_mpp=slide_mpp, case=case, label=label)
+
+    def repack(self, slide: str, folder: Path) -> None:
+        """Have a slide be read from a copy in one piece, in a folder for such copies.
+
+        The copy is made where it is not there yet; features keep their type.
+
+        Raises:
+            FeatureError: no such slide, or a damaged file.
+        """
+        self._files[self._find(slide)].repack(folder)
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
@@ -194,44 +171,3 @@ class FeatureStore:
 
 
 _FOLDER_FIX = "give the folder of tile features that asmil embed, TRIDENT, CLAM or STAMP wrote"
-
-
-def load_bags(store: FeatureStore, cohort: "Cohort", slides: Sequence[str] | None = None) -> list[Bag]:
-    """Bags with label and patient, in the order of `slides` (all of the cohort if None).
-
-    Where the cohort has an `mpp` column, coordinates in micrometres become level-0 pixels by it.
-
-    Raises:
-        FeatureError: a slide without usable features.
-        CohortError: a slide that the cohort does not have.
-    """
-    cohort = cohort if slides is None else cohort.subset(slides)
-    mpps = cohort.table["mpp"] if "mpp" in cohort.table else [None] * len(cohort)
-    bags = []
-    for slide, case, label, mpp in zip(cohort.slides, cohort.cases, cohort.labels, mpps, strict=True):
-        bag = store.load(slide, slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp))
-        fields = {**vars(bag), "case": case, "label": int(label)}
-        bags.append(Bag(**fields))
-    return bags
-
-
-def _chosen_rows(tiles: int, rows: Sequence[int] | np.ndarray | None, *, keep: np.ndarray | None) -> np.ndarray | None:
-    if rows is None:
-        return keep
-    tiles = tiles if keep is None else len(keep)
-    rows = np.asarray(rows, dtype=np.int64)
-    if len(rows) == 0 or rows.min() < 0 or rows.max() >= tiles:
-        raise FeatureError("rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles")
-    return rows if keep is None else keep[rows]
-
-
-def _check_finite(features: np.ndarray, path: Path) -> None:
-    if features.dtype == np.float16:
-        # By bit patterns, 6 times as fast as isfinite: exponents all ones are the largest among either sign.
-        sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00
-    else:
-        sound = bool(np.isfinite(features).all())
-    if not sound:
-        tiles = np.flatnonzero(~np.isfinite(features).all(1))
-        found = f"{len(tiles)} of {len(features)} tiles, the first in row {tiles[0]}"
-        raise FeatureError(f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again")

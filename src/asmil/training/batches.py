@@ -1,12 +1,17 @@
 """The batches of one epoch: the order of the bags, the tiles drawn of each, packed and moved to the device."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from asmil.bags import Bag, BagBatch
+from asmil.bags import Bag, BagBatch, StreamedBag
 from asmil.training.optim import TrainSettings
 
 
@@ -30,15 +35,100 @@ def bag_batches(
 ) -> Iterator[BagBatch]:
     """The batches of these bags (indexes of `bags`), each with a fresh sample of its bags' tiles, on the device.
 
-    The tiles that are drawn of a bag depend on the same three things as its place, not on the bags beside it.
+    The tiles that are drawn of a bag depend on the same three things as its place, not on the bags beside it. A batch
+    is valid until the next one is asked for (see `packed`).
     """
-    for batch in batches:
-        chosen = [_sampled(bags[index], index, settings=settings, epoch=epoch) for index in batch]
-        yield BagBatch.from_bags(chosen).to(device)
+    drawn = ([_sampled(bags[i], i, settings=settings, epoch=epoch) for i in batch] for batch in batches)
+    return packed(drawn, device=device, ahead=is_elsewhere(bags, device))
+
+
+def packed(lists: Iterable[list[Bag]], *, device: torch.device | str, ahead: bool) -> Iterator[BagBatch]:
+    """Lists of bags as batches on the device.
+
+    With `ahead`, a thread reads, packs and moves the next batch while the caller works on this one. The memory of a
+    batch is then used again for the next but one: a batch is valid until the next one is asked for.
+    """
+    if not ahead:
+        yield from map(BagBatch.from_bags, lists)
+        return
+    packer = _Packer(torch.device(device))
+    made = map(packer.pack, lists)
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        following = thread.submit(next, made, None)
+        while (current := following.result()) is not None:
+            following = thread.submit(next, made, None)
+            yield packer.received(*current)
+
+
+def is_elsewhere(bags: Iterable[Bag], device: torch.device | str) -> bool:
+    """Whether features have to be read from files or moved to the device before a model can see them."""
+    kind = torch.device(device).type
+    return any(isinstance(bag, StreamedBag) or bag.features.device.type != kind for bag in bags)
+
+
+class Timed:
+    """Batches, and the `seconds` that were spent waiting for them."""
+
+    def __init__(self, batches: Iterator[BagBatch]):
+        self._batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Iterator[BagBatch]:
+        while True:
+            started = time.perf_counter()
+            batch = next(self._batches, None)
+            self.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+
+class _Packer:
+    """Packs bags into two pieces of memory in turn: fresh memory costs more than what is written into it.
+
+    For a CUDA device the memory is pinned and batches move on a stream of their own, beside the work of the caller's.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.turn = device, 0
+        self.memory = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
+        self.moved: list[Any] = [None, None]  # events: when the memory of this turn had been copied to the device
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def pack(self, bags: list[Bag]) -> tuple[BagBatch, Any]:
+        """The batch on the device, and the event after which it is there."""
+        bags, self.turn = [bag.opened() for bag in bags], 1 - self.turn
+        if self.moved[self.turn] is not None:
+            self.moved[self.turn].synchronize()
+        batch = BagBatch.from_bags(bags, out=self._room(bags))
+        if self.stream is None:
+            return batch, None
+        with torch.cuda.stream(self.stream):
+            batch = batch.to(self.device)
+            self.moved[self.turn] = self.stream.record_event()
+        return batch, self.moved[self.turn]
+
+    def received(self, batch: BagBatch, event: Any) -> BagBatch:
+        """The batch, for work on the caller's stream."""
+        if event is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_event(event)
+            for tensor in (batch.features, batch.offsets, batch.labels, batch.level0_xy):
+                if tensor is not None:
+                    tensor.record_stream(current)
+        return batch
+
+    def _room(self, bags: list[Bag]) -> Tensor:
+        """Memory for the features of these bags (tiles, dim)."""
+        dtype = reduce(torch.promote_types, [bag.features.dtype for bag in bags])
+        shape = (sum(map(len, bags)), bags[0].features.shape[1])
+        size = shape[0] * shape[1] * dtype.itemsize
+        if len(self.memory[self.turn]) < size:
+            self.memory[self.turn] = torch.empty(size, dtype=torch.uint8, pin_memory=self.stream is not None)
+        return self.memory[self.turn][:size].view(dtype).view(shape)
 
 
 def _sampled(bag: Bag, index: int, *, settings: TrainSettings, epoch: int) -> Bag:
-    """The tiles of a bag that one training step sees, in their order."""
+    """The tiles of a bag that one training step sees, in their order; of a bag in a file only these are read."""
     kept = max(1, round(len(bag) * (1 - settings.tile_dropout)))
     kept = min(kept, settings.tiles_per_bag or kept)
     if kept == len(bag):

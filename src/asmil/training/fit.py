@@ -16,7 +16,7 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag
 from asmil.errors import AsmilError, CohortError
 from asmil.training._checkpoint import load_checkpoint, save_checkpoint
-from asmil.training.batches import bag_batches, bag_order
+from asmil.training.batches import Timed, bag_batches, bag_order
 from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, autocast, learning_rate, make_optimizer
 from asmil.training.predict import Prediction, predict
@@ -24,12 +24,16 @@ from asmil.training.predict import Prediction, predict
 
 @dataclass
 class FitResult:
-    """What training did. `history` has a row per epoch; the model carries the weights of `best_epoch` (from 0)."""
+    """What training did. `history` has a row per epoch; the model carries the weights of `best_epoch` (from 0).
+
+    `waiting` of the `seconds` went by until the batches of training were there.
+    """
 
     best_epoch: int = -1
     best_value: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    waiting: float = 0.0
 
 
 def fit(
@@ -73,14 +77,15 @@ def fit(
         for epoch in range(len(result.history), settings.epochs):
             if _should_stop(result, settings):
                 break
-            row = {"epoch": epoch} | train_epoch(epoch=epoch)
+            learned, waiting = train_epoch(epoch=epoch)
+            row = {"epoch": epoch} | learned
             predictions = predict(model, val)
             row |= _validation(predictions, val)
             if _is_better(row, result, settings):
                 result.best_epoch, result.best_value, best = epoch, _selected(row, settings), _weights(model)
             row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
             result.history.append(row)
-            result.seconds = time.monotonic() - started
+            result.seconds, result.waiting = time.monotonic() - started, result.waiting + waiting
             if checkpoint and time.monotonic() - saved >= settings.checkpoint_seconds:
                 save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
                 saved = time.monotonic()
@@ -100,8 +105,8 @@ def _train_epoch(
     stabilizer: AttentionStabilizer | None,
     settings: TrainSettings,
     epoch: int,
-) -> dict[str, float]:
-    """One pass over the bags in a fresh order."""
+) -> tuple[dict[str, float], float]:
+    """One pass over the bags in a fresh order: its row of the log, and the seconds of waiting for batches."""
     model.train()
     device = next(model.parameters()).device
     if stabilizer:
@@ -112,7 +117,8 @@ def _train_epoch(
     total_task = total_extra = total_align = torch.zeros((), device=device)
     ratio = None
     after_step = getattr(model, "after_step", lambda progress: None)
-    for step, batch in enumerate(bag_batches(bags, steps, settings=settings, epoch=epoch, device=device)):
+    batches = Timed(bag_batches(bags, steps, settings=settings, epoch=epoch, device=device))
+    for step, batch in enumerate(batches):
         rate = learning_rate(settings, epoch + step / len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -144,7 +150,7 @@ def _train_epoch(
             found=f"loss {row['train_loss']} in epoch {epoch}",
             fix="lower the learning rate or run `asmil check` on the features",
         )
-    return row
+    return row, batches.seconds
 
 
 def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
+from asmil.training.batches import is_elsewhere, packed
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,34 @@ class Prediction:
 
 @torch.no_grad()
 def predict(model: nn.Module, bags: Sequence[Bag], *, batch_size: int = 16) -> list[Prediction]:
-    """Predict bags in evaluation mode; the model's mode is restored afterwards."""
+    """Predict bags in evaluation mode; the model's mode is restored afterwards.
+
+    Batches hold up to `batch_size` bags, fewer where these are large.
+    """
     was_training = model.training
     model.eval()
     device = next(iter(model.parameters())).device
+    batches = packed(_lists(bags, batch_size), device=device, ahead=is_elsewhere(bags, device))
     try:
-        return [row for batch in _batches(bags, batch_size) for row in _predict_batch(model, batch.to(device))]
+        return [row for batch in batches for row in _predict_batch(model, batch)]
     finally:
         model.train(was_training)
 
 
-def _batches(bags: Sequence[Bag], batch_size: int) -> Iterator[BagBatch]:
-    for start in range(0, len(bags), batch_size):
-        yield BagBatch.from_bags([bags[i] for i in range(start, min(start + batch_size, len(bags)))])
+def _lists(bags: Sequence[Bag], batch_size: int) -> Iterator[list[Bag]]:
+    """Bags in order, up to a number of bags and of tiles at once."""
+    chosen: list[Bag] = []
+    for bag in bags:
+        if chosen and (len(chosen) == batch_size or sum(map(len, chosen)) + len(bag) > _TILES_AT_ONCE):
+            yield chosen
+            chosen = []
+        chosen.append(bag)
+    if chosen:
+        yield chosen
+
+
+_TILES_AT_ONCE = 65_536
+"""Of a batch without gradients: 128 MB of 1024 float16 features."""
 
 
 def _predict_batch(model: nn.Module, batch: BagBatch) -> Iterator[Prediction]:

@@ -30,16 +30,13 @@ class Standardized(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def fit_statistics(self, bags: Iterable[Bag]) -> "Standardized":
-        """Set mean and standard deviation from bags, one at a time in float64."""
-        total = torch.zeros_like(self.mean, dtype=torch.float64)
-        square, count = total.clone(), 0
+        """Set mean and standard deviation from the bags' `moments`, which no other fold or seed has to read again."""
+        total, count = torch.zeros((2, len(self.mean)), dtype=torch.float64, device=self.mean.device), 0
         for bag in bags:
-            x = bag.features.to(total.device, torch.float64)
-            total += x.mean(0)
-            square += x.square().mean(0)
+            total += bag.moments.to(total.device)
             count += 1
-        mean = total / max(count, 1)
-        std = (square / max(count, 1) - mean.square()).clamp(min=0).sqrt()
+        mean, square = total / max(count, 1)
+        std = (square - mean.square()).clamp(min=0).sqrt()
         constant = std <= 1e-6 * mean.abs().clamp(min=1e-6)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(constant, torch.inf, std))
@@ -47,7 +44,7 @@ class Standardized(nn.Module):
 
     def _scaled(self, batch: BagBatch) -> BagBatch:
         x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
-        return batch.with_features(x.div_(self.std).clamp(-self.limit, self.limit))
+        return batch.with_features(x.div_(self.std).clamp_(-self.limit, self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))

@@ -10,10 +10,11 @@ from asmil.bags.cohort import Cohort, read_cohort
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.datasets._files import find
 from asmil.bags.datasets._slides import open_made_features
+from asmil.bags.loading import load_bags
 from asmil.bags.problem import listed
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table
-from asmil.bags.store import FeatureStore, load_bags
+from asmil.bags.store import FeatureStore
 from asmil.errors import SplitError
 
 

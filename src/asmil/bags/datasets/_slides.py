@@ -5,7 +5,8 @@ from pathlib import Path
 from asmil.bags.cohort import read_cohort
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.datasets._files import data_folder
-from asmil.bags.store import FeatureStore, load_bags, open_features
+from asmil.bags.loading import load_bags
+from asmil.bags.store import FeatureStore, open_features
 
 
 def open_made_features(features: str | Path | None, *, name: str, slides: str) -> FeatureStore:

@@ -1,0 +1,137 @@
+"""The features of one slide in their file: read, streamed, or copied into one piece."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asmil.bags._mapped import MappedEntry, Stamp, mapped, stamp_of
+from asmil.bags._places import Place
+from asmil.bags._repacked import repacked
+from asmil.bags.bag import Bag
+from asmil.bags.formats._entry import Entry, geometry_of, read_rows
+from asmil.bags.streamed import StreamedBag
+from asmil.errors import FeatureError
+
+Rows = Sequence[int] | np.ndarray | None
+
+
+class SlideFile:
+    """A slide of a store of dimension `dim`. What was learned of the file is kept, its features are not."""
+
+    def __init__(self, slide: str, place: Place, *, dim: int):
+        self.slide, self.place, self.dim = slide, place, dim
+        self._mapped: MappedEntry | None = None
+
+    def read(self, rows: Rows = None, *, slide_mpp: float | None = None) -> Bag:
+        """See `FeatureStore.load`."""
+        return self._bag(rows, slide_mpp=slide_mpp, view=False)
+
+    def stream(self, *, slide_mpp: float | None, case: str = "", label: int | None = None) -> StreamedBag:
+        """The slide as a bag that stays in its file; only shapes and facts are read."""
+        stamp = stamp_of(self.place.path)
+        with self._entry() as (entry, _):
+            tiles, side = self._geometry(entry)
+            tiles = tiles if entry.keep is None else len(entry.keep)
+            return StreamedBag(
+                partial(self._unchanged, stamp, slide_mpp=slide_mpp), tiles=tiles, slide=self.slide, case=case,
+                label=label, tile_level0_px=_side_px(entry, side, slide_mpp), mpp=entry.mpp,
+                nbytes=tiles * self.dim * entry.features.dtype.itemsize, mapped=self._mapped is not None,
+            )  # fmt: skip
+
+    def repack(self, folder: Path) -> None:
+        """Read the slide from a copy in this folder from now on, which is made where it is not there yet."""
+        with self.place.entry() as entry:
+            _, side = self._geometry(entry)
+            copy = repacked(entry, self.place.path, folder=folder, key=self.place.key)
+            self._mapped = mapped(copy, self.place.path, side=side)
+
+    def _unchanged(self, stamp: Stamp | None, rows: Rows, *, slide_mpp: float | None) -> Bag:
+        if stamp_of(self.place.path) != stamp:
+            raise FeatureError(f"{self.place.path.name} was changed while it was in use", fix="run the command again")
+        return self._bag(rows, slide_mpp=slide_mpp, view=True)
+
+    def _bag(self, rows: Rows, *, slide_mpp: float | None, view: bool) -> Bag:
+        """The slide as a bag without label; with `view`, whole features stay in a mapped file."""
+        with self._entry() as (entry, finite):
+            tiles, side = self._geometry(entry)
+            chosen = _chosen_rows(tiles, rows, keep=entry.keep)
+            viewed = view and chosen is None and isinstance(entry.features, np.memmap)
+            features = _as_view(entry.features) if viewed else read_rows(entry.features, chosen)
+            coords = None if entry.coords is None else read_rows(entry.coords, chosen)
+        if not finite:
+            check_finite(features, self.place.path)
+            if rows is None and self._mapped is not None:
+                self._mapped = replace(self._mapped, finite=True)
+        if coords is not None and entry.um_per_unit is not None:
+            coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
+        return Bag(
+            features=torch.from_numpy(features),
+            level0_xy=None if coords is None else torch.from_numpy(_whole(coords)),
+            slide=self.slide,
+            tile_level0_px=_side_px(entry, side, slide_mpp),
+            mpp=entry.mpp,
+        )
+
+    @contextmanager
+    def _entry(self) -> Iterator[tuple[Entry, bool]]:
+        """What the file says, and whether its features are known to be finite.
+
+        From the second time on the file is not opened as HDF5, where that is possible.
+        """
+        if self._mapped is not None and (known := self._mapped.entry()) is not None:
+            yield known, self._mapped.finite
+            return
+        with self.place.entry() as entry:
+            self._mapped = mapped(entry, self.place.path, side=geometry_of(entry, self.place.path)[2])
+            yield entry, False
+
+    def _geometry(self, entry: Entry) -> tuple[int, float | None]:
+        """Tiles in the file and their side, as far as the file knows it."""
+        tiles, dim, side, _ = geometry_of(entry, self.place.path)
+        if dim != self.dim:
+            raise FeatureError(f"{self.place.path.name} has dimension {dim}, the other slides {self.dim}")
+        return tiles, side
+
+
+def check_finite(features: np.ndarray, path: Path) -> None:
+    """Raise a FeatureError that names the first of the tiles with NaN or infinite values."""
+    if features.dtype == np.float16:
+        # By bit patterns, 6 times as fast as isfinite: exponents all ones are the largest among either sign.
+        sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00
+    else:
+        sound = bool(np.isfinite(features).all())
+    if not sound:
+        tiles = np.flatnonzero(~np.isfinite(features).all(1))
+        found = f"{len(tiles)} of {len(features)} tiles, the first in row {tiles[0]}"
+        raise FeatureError(f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again")
+
+
+def _side_px(entry: Entry, side: float | None, slide_mpp: float | None) -> float | None:
+    """The tile's side in level-0 pixels; a file in micrometres needs the slide's scale for it."""
+    if entry.coords is None or entry.um_per_unit is None:
+        return side
+    return entry.tile_um / slide_mpp if slide_mpp and entry.tile_um else None
+
+
+def _as_view(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array[0] if array.ndim == 3 else array)
+
+
+def _whole(coords: np.ndarray) -> np.ndarray:
+    rounded = coords if coords.dtype.kind in "iu" else np.rint(coords)
+    return rounded.astype(np.int64, copy=False)
+
+
+def _chosen_rows(tiles: int, rows: Rows, *, keep: np.ndarray | None) -> np.ndarray | None:
+    if rows is None:
+        return keep
+    tiles = tiles if keep is None else len(keep)
+    rows = np.asarray(rows, dtype=np.int64)
+    if len(rows) == 0 or rows.min() < 0 or rows.max() >= tiles:
+        raise FeatureError("rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles")
+    return rows if keep is None else keep[rows]

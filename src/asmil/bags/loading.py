@@ -1,0 +1,94 @@
+"""A cohort's bags, in memory where they fit, else left in their files."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from asmil.bags.bag import Bag
+from asmil.bags.memory import available_memory
+from asmil.bags.store import FeatureStore
+from asmil.bags.streamed import StreamedBag
+
+if TYPE_CHECKING:
+    from asmil.bags.cohort import Cohort
+
+_SHARE = 0.5
+"""Of the memory that is free: the other half is for the training, and for whoever else is on the machine."""
+
+
+def load_bags(
+    store: FeatureStore,
+    cohort: "Cohort",
+    slides: Sequence[str] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    processes: int = 1,
+    copies: Path | None = None,
+    budget: int | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Bag]:
+    """Bags with label and patient, in the order of `slides` (all of the cohort if None).
+
+    Features are put on a CUDA `device`, or else into memory, where those of all `processes` that load them fit into
+    half of what is free there (`budget` bytes, where given). Else they stay in their files (`StreamedBag`), which are
+    mapped: processes share what the system keeps of them in memory. Files that cannot be mapped are copied once into
+    the folder `copies`, where it is given and has room for them. Types are as stored, and so the results do not depend
+    on where the features are. `tell` hears where.
+
+    Where the cohort has an `mpp` column, coordinates in micrometres become level-0 pixels by it.
+
+    Raises:
+        FeatureError: a slide without usable features. What is wrong with values that stay in a file is found when they
+            are read.
+        CohortError: a slide that the cohort does not have.
+    """
+    cohort = cohort if slides is None else cohort.subset(slides)
+    bags, device = _streamed(store, cohort), torch.device(device)
+    size = sum(bag.nbytes for bag in bags)
+    if device.type == "cuda" and size * processes <= _budget(budget, torch.cuda.mem_get_info(device)[0]):
+        tell(f"features ({_text(size)}) on {device}")
+        return [bag.opened().to(device) for bag in bags]
+    memory = _budget(budget, available_memory())
+    if size * processes <= memory:
+        tell(f"features ({_text(size)}) in memory")
+        return [bag.loaded() for bag in bags]
+    tell(f"features ({_text(size)}, {processes} x) stay in their files: {_text(memory)} of memory may be used for them")
+    chunked = [bag for bag in bags if not bag.mapped]
+    if chunked and _has_room(copies, sum(bag.nbytes for bag in chunked)):
+        tell(f"features of {len(chunked)} slides are copied to {copies} once, because their files cannot be mapped")
+        for bag in chunked:
+            store.repack(bag.slide, cast(Path, copies))
+    elif chunked:
+        tell(
+            f"{len(chunked)} slides are decoded in every epoch, which is slow: asmil convert them to asmil's own files"
+        )
+    return list(bags)
+
+
+def _streamed(store: FeatureStore, cohort: "Cohort") -> list[StreamedBag]:
+    mpps = cohort.table["mpp"] if "mpp" in cohort.table else [None] * len(cohort)
+    return [
+        store.stream(slide, case=case, label=int(label), slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp))
+        for slide, case, label, mpp in zip(cohort.slides, cohort.cases, cohort.labels, mpps, strict=True)
+    ]
+
+
+def _budget(given: int | None, free: int) -> int:
+    return int(_SHARE * free) if given is None else given
+
+
+def _has_room(folder: Path | None, size: int) -> bool:
+    """Whether copies of this size, those that are there already among them, leave a tenth of the disk's room free."""
+    if folder is None:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in folder.glob("*.npy"))
+    return size <= 0.9 * (shutil.disk_usage(folder).free + there)
+
+
+def _text(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"
