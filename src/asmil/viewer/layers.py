@@ -72,13 +72,13 @@ class Layers:
             layers.append({"id": "mean", "group": "Held out", "label": _mean_label(len(tested))})
         if len(tested) > 1:
             layers.append({"id": "disagreement", "group": "Held out", "label": "disagreement between seeds"})
-        layers += [_entry(cell, "cell", "One model, held out") for cell in tested]
-        layers += [_entry(cell, "rows", "Tokens and heads") for cell in tested if self.heads.kept(cell)]
-        layers += [_entry(cell, "cell", "Validation slide of") for cell in self.cells_of(slide, "val")]
+        layers += [_entry(cell, "cell", "held out") for cell in tested]
+        layers += [_entry(cell, "rows", "by token and head") for cell in tested if self.heads.kept(cell)]
+        layers += [_entry(cell, "cell", "as validation slide") for cell in self.cells_of(slide, "val")]
         for cell in self.recorded(slide):
             with h5py.File(cell.folder / "dynamics.h5") as file:
                 epochs = len(file[slide]["attention"])
-            layers.append(_entry(cell, "epoch", "Epoch by epoch") | {"epochs": epochs})
+            layers.append(_entry(cell, "epoch", "by epoch") | {"epochs": epochs})
         return layers
 
     def values(self, slide: str, layer: str) -> np.ndarray:
@@ -158,9 +158,6 @@ def _mean_label(seeds: int) -> str:
 
 
 def _entry(cell: Cell, kind: str, group: str) -> dict[str, Any]:
+    label = f"{group} · fold {cell.fold}, seed {cell.seed}"
     place = {"fold": cell.fold, "seed": cell.seed}
-    return {
-        "id": f"{kind}-{cell.fold}-{cell.seed}",
-        "group": group,
-        "label": f"fold {cell.fold}, seed {cell.seed}",
-    } | place
+    return {"id": f"{kind}-{cell.fold}-{cell.seed}", "group": group.capitalize(), "label": label} | place

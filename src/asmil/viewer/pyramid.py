@@ -143,7 +143,7 @@ def _from_thumbnail(
 
 def _jpeg_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "jpeg", quality=85)
+    image.save(buffer, "jpeg", quality=88, subsampling=0)  # nuclei keep their colour
     return buffer.getvalue()
 
 

@@ -13,11 +13,11 @@ export class Epochs {
     this.training = null;
   }
 
-  /** Shows the training of the pane's layer: that of its fold and seed, else of the first that has the slide. */
+  /** Shows the training of the pane's layer: that of its fold and seed, else the one whose epochs were recorded. */
   async follow(pane) {
     const recorded = pane.facts.layers.find((layer) => layer.id.startsWith("epoch-"));
-    const cell = pane.chosen?.fold !== undefined ? pane.chosen : pane.facts.layers.find((l) => l.fold !== undefined);
     this.recorded = pane.layer?.startsWith("epoch-") ? pane.chosen : recorded;
+    const cell = pane.chosen?.fold === undefined ? this.recorded ?? pane.facts.layers.find((l) => l.fold !== undefined) : pane.chosen;
     const { base } = pane;
     this.training = cell ? await getJson(`${base}/training/${cell.fold}-${cell.seed}`) : null;
     if (base !== pane.base) return;

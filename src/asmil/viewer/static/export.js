@@ -37,8 +37,7 @@ export async function savePng(page) {
 
 function words(context, pane, { left, top, width }) {
   const layer = pane.layers.selectedOptions[0];
-  const group = layer?.parentElement.label;
-  const said = [pane.row.slide, pane.run.name, layer && `${group}: ${layer.textContent}`, pane.layer?.startsWith("epoch-") && byId("epoch-text").value];
+  const said = [pane.row.slide, pane.run.name, layer?.textContent, pane.layer?.startsWith("epoch-") && byId("epoch-text").value];
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
   context.fillStyle = "#1d2023";

@@ -1,0 +1,115 @@
+"""What is laid over a slide: held-out attention, disagreement, epochs, tokens and heads."""
+
+import h5py
+import numpy as np
+import pytest
+
+from asmil.attention import diagnostics
+from asmil.errors import FeatureError, RunError
+from asmil.figures.heatmap import percentiles
+from asmil.files import safe_name
+from asmil.training.runs import Run
+from asmil.viewer import RunView
+from asmil.viewer._errors import NotOfferedError
+from asmil.viewer.pyramid import Pyramid
+
+
+@pytest.fixture(scope="module")
+def view(run_folder) -> RunView:
+    return RunView(run_folder, pyramid=Pyramid())
+
+
+def stored(folder, cell, slide) -> np.ndarray:
+    with h5py.File(folder / "folds" / str(cell.fold) / f"seed_{cell.seed}" / "attention.h5") as file:
+        return file[safe_name(slide)][()]
+
+
+def test_the_mean_is_that_of_the_seeds_that_never_saw_the_slide(view, run_folder, made):
+    for slide in (made.REAL, made.HOSTILE):
+        cells = view.layers.cells_of(slide)
+        assert [cell.seed for cell in cells] == [0, 1]
+        table = Run(run_folder).predictions()
+        test = table[(table.slide == slide) & (table.part == "test")]
+        assert {cell.fold for cell in cells} == set(test.fold)
+        maps = [stored(run_folder, cell, slide) for cell in cells]
+        np.testing.assert_allclose(view.values(slide, "mean"), np.mean(maps, axis=0), rtol=1e-6)
+        ranks = [percentiles(m) for m in maps]
+        np.testing.assert_allclose(view.values(slide, "disagreement"), np.std(ranks, axis=0), rtol=1e-5)
+        assert view.values(slide, "disagreement").max() > 0.1
+
+
+def test_all_tokens_and_heads_together_are_the_stored_attention(view, run_folder, made):
+    cell = view.layers.cells_of(made.REAL)[1]
+    name = f"rows-{cell.fold}-{cell.seed}"
+    assert view.layers.heads.shape(cell, made.REAL) == {"tokens": ["1", "2", "3"], "heads": ["1", "2"]}
+    np.testing.assert_allclose(
+        view.values(made.REAL, f"{name}-all-all"), stored(run_folder, cell, made.REAL), rtol=1e-4
+    )
+    single = {(t, h): view.values(made.REAL, f"{name}-{t}-{h}") for t in range(3) for h in range(2)}
+    for values in single.values():
+        assert values.sum() == pytest.approx(1, abs=1e-4)
+    head = np.mean([single[t, 1] for t in range(3)], axis=0)
+    np.testing.assert_allclose(view.values(made.REAL, f"{name}-all-1"), head, rtol=1e-5)
+    assert np.abs(single[0, 0] - single[2, 1]).max() > 1e-6
+
+
+def test_epochs_are_offered_only_where_they_were_recorded(view, run_folder, made):
+    recorded = [slide for slide in view.slides if view.layers.recorded(slide)]
+    assert 0 < len(recorded) < len(view.slides)
+    slide = recorded[0]
+    (cell, *_) = view.layers.recorded(slide)
+    (layer, *_) = [entry for entry in view.layers.offered(slide) if entry["id"].startswith("epoch-")]
+    with h5py.File(cell.folder / "dynamics.h5") as file:
+        kept = file[slide]["attention"][()]
+    assert layer["epochs"] == len(kept) == 4
+    np.testing.assert_allclose(view.values(slide, f"{layer['id']}-2"), kept[2])
+    unrecorded = next(name for name in view.slides if name not in recorded)
+    assert not [entry for entry in view.layers.offered(unrecorded) if entry["id"].startswith("epoch-")]
+    with pytest.raises(NotOfferedError):
+        view.values(unrecorded, f"{layer['id']}-0")
+
+
+def test_everything_offered_can_be_drawn_and_nothing_else(view):
+    for slide in view.slides:
+        for entry in view.layers.offered(slide):
+            more = {"epoch": "-0", "rows": "-0-all"}.get(entry["id"].split("-")[0], "")
+            assert len(view.values(slide, entry["id"] + more)) == len(view.sheet(slide).level0_xy)
+    for layer in ("", "mean-0", "cell-9-0", "cell-0", "epoch-0-0-99", "rows-0-0-7-0", "../../labels.csv", "cell--1-0"):
+        with pytest.raises(NotOfferedError):
+            view.values(view.slides[0], layer)
+
+
+def test_unrest_of_two_seeds_is_their_divergence(view, run_folder, made):
+    maps = [stored(run_folder, cell, made.REAL).astype(float) for cell in view.layers.cells_of(made.REAL)]
+    assert view.layers.unrest(made.REAL)["seeds"] == pytest.approx(float(diagnostics.jsd(*maps)), rel=1e-3)
+
+
+def test_a_model_that_does_not_fit_is_an_error_that_says_so(view, made, tmp_path):
+    cell = view.layers.cells_of(made.REAL)[0]
+    (tmp_path / "identity.json").write_text('{"model": "asmil", "model_options": {"dim": 24}}')
+    (tmp_path / "folds").symlink_to(view.folder / "folds")
+    other = type(view.layers.heads)(Run(tmp_path), load=view.bag, classes=view.files.classes)
+    with pytest.raises(RunError, match="does not fit"):
+        other.weights(cell, made.REAL)
+
+
+def test_planted_pickles_are_not_opened(view, made, tmp_path):
+    cell = view.layers.cells_of(made.REAL)[0]
+    folder = tmp_path / "folds" / str(cell.fold) / f"seed_{cell.seed}"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    (tmp_path / "identity.json").write_text((view.folder / "identity.json").read_text())
+    planted = Run(tmp_path)
+    heads = type(view.layers.heads)(planted, load=view.bag, classes=view.files.classes)
+    with pytest.raises(RunError, match="does not fit"):
+        heads.weights(planted.cell(cell.fold, cell.seed), made.REAL)
+
+
+def test_without_features_there_are_words_and_no_map(run_folder, made, tmp_path, monkeypatch):
+    view = RunView(run_folder, pyramid=Pyramid())
+    monkeypatch.setitem(view.files.config, "features", str(tmp_path / "gone"))
+    sheet = view.sheet(made.REAL)
+    assert len(sheet.level0_xy) == 0
+    assert any("features" in sentence for sentence in sheet.says)
+    with pytest.raises(FeatureError):
+        view.bag(made.REAL)
