@@ -35,11 +35,12 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# One thread: then time is that of the CPU, which other work on the machine does not lengthen.
 bench: setup  ## what got worse since benchmarks/baseline.json; `make bench-baseline` renews that file
-	$(BIN)/asmil bench --against benchmarks/baseline.json
+	OMP_NUM_THREADS=1 $(BIN)/asmil bench --quick --against benchmarks/baseline.json
 
 bench-baseline: setup
-	$(BIN)/asmil bench --baseline benchmarks/baseline.json
+	OMP_NUM_THREADS=1 $(BIN)/asmil bench --quick --baseline benchmarks/baseline.json
 
 docs: setup
 	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt --group docs

@@ -42,12 +42,13 @@ def compare(rows: Sequence[Row], path: str | Path, *, machine: dict[str, Any]) -
     """Every ratio of an earlier run's file with that of this run.
 
     Raises:
-        ConfigError: no such file, or of another kind of device: its ratios are others.
+        ConfigError: no such file, or of another kind of device or number of threads: its ratios are others.
     """
     earlier, known = read_rows(path)
-    if known.get("kind") != machine["kind"]:
-        found = f"{path} is of {known.get('kind')}, this is {machine['kind']}"
-        raise ConfigError("ratios are comparable on one kind of device only", found=found, fix=RENEW)
+    then, now = ({key: facts.get(key) for key in COMPARABLE} for facts in (known, machine))
+    if then != now:
+        what = "ratios are comparable with those of the same kind of device and number of threads only"
+        raise ConfigError(what, found=f"{path} is of {then}, this is {now}", fix=RENEW)
     measured = by_name(rows)
     parts = {row.part for row in rows}
     return [Change(row, measured.get(row.name)) for row in earlier if row.tolerance is not None and row.part in parts]
@@ -72,4 +73,5 @@ def best_of(first: Sequence[Row], again: Sequence[Row]) -> list[Row]:
     ]
 
 
-RENEW = "write one here with `asmil bench --baseline FILE`"
+COMPARABLE = ("kind", "threads")
+RENEW = "set OMP_NUM_THREADS alike, or write a file of your own with `asmil bench --baseline FILE`"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asmil._cores import cores
-from asmil.bench.timing import best_seconds
+from asmil.bench.timing import best_seconds, clock
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def machine_facts(machine: Machine) -> dict[str, Any]:
         "kind": torch.device(machine.device).type,
         "cores": cores(),
         "threads": torch.get_num_threads(),
+        "clock": "events" if cuda else clock(),
         "gflops": round(machine.flops / 1e9, 1),
         "copy_gb_s": round(machine.copy / 1e9, 1),
         "torch": str(torch.__version__),

@@ -16,12 +16,22 @@ from torch.utils.flop_counter import flop_registry
 Step = Callable[[], object]
 
 
-def seconds_of(step: Step, *, device: str = "cpu") -> float:
-    """How long one call takes, by the device's own clock on CUDA."""
+def clock() -> str:
+    """What time is taken by on a CPU: "cpu" where torch has a single thread, else "wall".
+
+    Time of the CPU is that of this process alone, so that others on a shared machine do not lengthen it. With several
+    threads it would count those that wait for each other.
+    """
+    return "cpu" if torch.get_num_threads() == 1 else "wall"
+
+
+def seconds_of(step: Step, *, device: str = "cpu", wall: bool = False) -> float:
+    """How long one call takes: by the device's own events on CUDA, by `clock` on a CPU unless `wall`."""
     if torch.device(device).type != "cuda":
-        start = time.perf_counter()
+        now = time.process_time if clock() == "cpu" and not wall else time.perf_counter
+        start = now()
         step()
-        return time.perf_counter() - start
+        return now() - start
     before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     before.record()

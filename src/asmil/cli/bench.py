@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    quick: bool = typer.Option(False, "--quick", help="Smaller sizes, half a minute; its ratios scatter."),
+    quick: bool = typer.Option(False, "--quick", help="Smaller sizes, about a minute."),
     only: list[str] | None = typer.Option(
         None, help="This part only: step, models, cohort, loading, cells or curve; repeat for several."
     ),
@@ -70,4 +70,5 @@ def _device(wanted: str) -> str:
 def _about(facts: dict[str, Any]) -> str:
     """The machine in a line, with what it was measured to reach."""
     limits = f"{facts['gflops']} GFLOP/s in fp32 products, copies of {facts['copy_gb_s']} GB/s"
-    return f"{facts['device']}, {facts['threads']} of {facts['cores']} cores, torch {facts['torch']}: {limits}\n"
+    used = f"{facts['threads']} of {facts['cores']} cores, time by {facts['clock']}, torch {facts['torch']}"
+    return f"{facts['device']}, {used}: {limits}\n"

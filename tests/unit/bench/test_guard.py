@@ -1,7 +1,6 @@
 """The guard against regressions: what got worse is said, and ends the command with a failure."""
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from asmil.bench.runner import check_against
 from asmil.bench.timing import best_seconds
 from asmil.errors import ConfigError, UnknownPartError
 
-CPU = {"kind": "cpu"}
+CPU = {"kind": "cpu", "threads": 1}
 FASTER = Row("p", "case", "times faster", 10.0, "x", "higher", 0.25)
 SHARE = Row("p", "case", "memory", 0.2, "x", "lower", 0.1)
 MILLISECONDS = Row("p", "case", "time", 5.0, "ms")
@@ -62,9 +61,10 @@ def test_the_better_of_two_measurements_counts():
     assert best_of([replace(FASTER, value=None)], again)[0].value == 9.0
 
 
-def test_ratios_of_another_kind_of_device_are_refused(baseline):
-    with pytest.raises(ConfigError, match="one kind of device"):
-        compare([FASTER], baseline, machine={"kind": "cuda"})
+@pytest.mark.parametrize("other", [{"kind": "cuda"}, {"threads": 2}])
+def test_ratios_of_another_kind_of_device_or_other_threads_are_refused(baseline, other):
+    with pytest.raises(ConfigError, match="same kind of device"):
+        compare([FASTER], baseline, machine=CPU | other)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": []}', '{"rows": [{"part": "p"}], "machine": {}}'])
@@ -81,11 +81,16 @@ def test_rows_come_back_as_they_were_written(tmp_path):
     assert verdicts(path, [FASTER]) == {"times faster": "same"}
 
 
-def slowed(seconds):
-    """A part whose own step takes this long against a plain one of 20 ms, measured as every part measures."""
+def work(amount):
+    """Keep the processor busy."""
+    return lambda: sum(range(amount))
+
+
+def slowed(amount):
+    """A part whose own step does this much work, against a plain one of a million, measured as every part measures."""
 
     def measure(scale):
-        ours, plain = best_seconds([lambda: time.sleep(seconds), lambda: time.sleep(0.02)], seconds=0.1)
+        ours, plain = best_seconds([work(amount), work(1_000_000)], seconds=0.1)
         yield Row("injected", "case", "times faster", plain / ours, "x", "higher", 0.25)
 
     return measure
@@ -103,11 +108,11 @@ def inject(monkeypatch):
 
 def test_a_slowed_step_is_reported_after_a_second_look(inject, tiny, tmp_path):
     path = tmp_path / "baseline.json"
-    inject(slowed(0.005))
+    inject(slowed(100_000))
     ((_, before),) = run_parts(tiny, only=["step"])
     keep_ratios(path, before, machine=CPU)
 
-    inject(slowed(0.02))
+    inject(slowed(300_000))
     rows, told = dict(run_parts(tiny, only=["step"])), []
     (change,) = check_against(path, rows, machine=CPU, scale=tiny, tell=told.append)
     assert (change.verdict, told[0]) == ("worse", "step is worse than before, measured again")
@@ -116,7 +121,7 @@ def test_a_slowed_step_is_reported_after_a_second_look(inject, tiny, tmp_path):
 
 def test_a_step_disturbed_once_is_not_reported(inject, tiny, tmp_path):
     path = tmp_path / "baseline.json"
-    inject(slowed(0.005))
+    inject(slowed(100_000))
     ((_, before),) = run_parts(tiny, only=["step"])
     keep_ratios(path, before, machine=CPU)
 

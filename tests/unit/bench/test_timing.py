@@ -1,12 +1,14 @@
 """The clock and the scales of the benchmark themselves."""
 
+import os
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from asmil.bench.machine import Machine, free_bytes, measure_machine
-from asmil.bench.timing import best_seconds, first_call, flops_of
+from asmil.bench.timing import best_seconds, first_call, flops_of, seconds_of
 
 MIB = 2**20
 
@@ -38,23 +40,46 @@ def test_an_error_of_a_measured_call_is_the_callers_and_standard_error_is_back(c
     with pytest.raises(ValueError, match="of the step"):
         first_call(call)
     torch.empty(1)
-    import os
-
     os.write(2, b"heard")
     assert capfd.readouterr().err == "heard"
 
 
-def test_steps_take_turns_until_each_has_had_its_time():
+@pytest.fixture
+def passing(monkeypatch):
+    """A clock that only goes on when told to."""
+    now = [0.0]
+    monkeypatch.setattr("asmil.bench.timing.time", SimpleNamespace(process_time=lambda: now[0], perf_counter=now.copy))
+    monkeypatch.setattr("asmil.bench.timing.clock", lambda: "cpu")
+
+    def pass_by(seconds):
+        now[0] += seconds
+
+    return pass_by
+
+
+def test_steps_take_turns_until_each_has_had_its_time(passing):
     order = []
 
     def step(name, seconds):
         order.append(name)
-        time.sleep(seconds)
+        passing(seconds)
 
-    quick, slow = best_seconds([lambda: step("quick", 0.01), lambda: step("slow", 0.06)], seconds=0.05)
-    assert order[:4] == ["quick", "slow", "quick", "quick"]
-    assert order.count("slow") == 1
-    assert 0.01 <= quick < slow
+    found = best_seconds([lambda: step("quick", 2), lambda: step("slow", 9)], seconds=5)
+    assert order == ["quick", "slow", "quick", "quick"]
+    assert found == [2, 9]
+
+
+def test_the_fastest_call_counts(passing):
+    times = iter([5, 3, 4])
+    assert best_seconds([lambda: passing(next(times))], seconds=12) == [3]
+
+
+def test_with_one_thread_the_time_of_the_cpu_counts_and_waiting_does_not(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert seconds_of(lambda: time.sleep(0.05)) < 0.04
+    assert seconds_of(lambda: time.sleep(0.05), wall=True) >= 0.05
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert seconds_of(lambda: time.sleep(0.05)) >= 0.05
 
 
 def test_every_step_runs_once_without_time():
