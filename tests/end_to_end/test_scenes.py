@@ -2,6 +2,7 @@
 
 import csv
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from asmil.extraction import claims
 from asmil.report.inputs import SlideTiles
 from asmil.report.maps import cut_tiles
 
-from .conftest import feature_files
+from .conftest import feature_files, store_of
 
 pytest.importorskip("imagecodecs")
 
@@ -32,6 +34,13 @@ def write_file(path: Path, colour: tuple[int, int, int], *, seed: int) -> None:
             file.write(pixels, tile=(64, 64), photometric="rgb", metadata=metadata)
         label = np.zeros((50, 60, 3), np.uint8)
         file.write(label, photometric="rgb", metadata={"axes": "YXS", "Name": "label image"})
+
+
+def die_over(slide: str, out: Path) -> None:
+    """Leave what a killed process does: its claim on the slide, and half a file."""
+    owner = replace(claims._self(), started="1")
+    (out / ".claims" / f"{slide}.lock").write_text(claims._text(owner))
+    (store_of(out) / f".{slide}.h5.abc.partial.h5").write_bytes(b"half a file")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +62,10 @@ def test_every_scene_is_a_slide_and_a_label_of_the_file_holds_for_all(inside, fi
     wanted = [f"s{i}.ome.scene-{scene}" for i in range(8) for scene in SCENES]
     half = {path: path.stat().st_mtime_ns for path in feature_files(tmp_path)}
     assert [path.stem for path in half] == [name for name in wanted if int(name[1]) % 2 == 0]
+    die_over("s1.ome.scene-1", tmp_path)
     done = inside(*embed)
     assert "16 ok" in done.stderr
+    assert [*tmp_path.glob(".claims/*"), *tmp_path.rglob("*.partial*")] == []
     assert {path: path.stat().st_mtime_ns for path in half} == half
     for name, path in zip(wanted, feature_files(tmp_path), strict=True):
         with h5py.File(path) as file:
