@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from asmil.attention import AttentionStabilizer, nsf, softmax
-from asmil.bags import Bag, BagBatch, Cohort, Splits
+from asmil.attention import nsf, softmax
+from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
 from asmil.files import write_text, written_beside
 from asmil.training.fit import FitResult, fit
 from asmil.training.listeners import AttentionRecorder, Listener, write_log
@@ -31,20 +31,49 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process needs; small enough to send: it reads the features itself."""
+    """What a worker process needs; small enough to send: it reads the features itself, as one of `processes`.
+
+    `copies` is where features may be copied to that cannot be streamed from their files.
+    """
 
     features: Path
     cohort: Cohort
     splits: Splits
     recipe: Recipe
+    processes: int = 1
+    copies: Path | None = None
+
+    @property
+    def epochs(self) -> int:
+        """At most, of a cell."""
+        return self.recipe.settings.epochs * (2 if self.recipe.refit else 1)
+
+    def bags(self, tell: Callable[[str], None] = lambda line: None) -> dict[str, Bag]:
+        """The cohort's bags by slide; `tell` hears where their features are."""
+        store, recipe = open_features(self.features), self.recipe
+        several = load_bags(
+            store, self.cohort, device=recipe.device, processes=self.processes, copies=self.copies, tell=tell
+        )
+        return {bag.slide: bag for bag in several}
+
+    def parts(self, cell: Cell, bags: dict[str, Bag]) -> dict[str, list[Bag]]:
+        """The bags of a cell's parts: train, val, test."""
+        fold = self.splits.fold(cell.fold)
+        parts = {"train": fold.train, "val": fold.val, "test": fold.test}
+        return {part: [bags[slide] for slide in slides if slide in bags] for part, slides in parts.items()}
+
+    def build(self, train: Sequence[Bag], *, seed: int) -> nn.Module:
+        """A fresh model for a training part."""
+        dim, classes = train[0].features.shape[1], len(self.cohort.classes)
+        return self.recipe.build(in_dim=dim, n_classes=classes, train=train, seed=seed)
 
 
 @dataclass(frozen=True)
-class _Trained:
-    """A trained model, its stabiliser if it has one, and how training went."""
+class Trained:
+    """A trained model, its anchor if it has one, and how training went."""
 
     model: nn.Module
-    stabilizer: AttentionStabilizer | None
+    anchor: nn.Module | None
     result: FitResult
 
 
@@ -54,9 +83,8 @@ def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress
     Log, dynamics and validation predictions are those of the training that selected the epoch. The stored model and the
     test predictions come from the refit, where there is one.
     """
-    recipe, fold = job.recipe, job.splits.fold(cell.fold)
-    train, val, test = ([bags[s] for s in part if s in bags] for part in (fold.train, fold.val, fold.test))
-    name, total = f"fold {cell.fold} seed {cell.seed}", recipe.settings.epochs * (2 if recipe.refit else 1)
+    recipe, parts = job.recipe, job.parts(cell, bags)
+    name, total = name_of(cell), job.epochs
     recorder = AttentionRecorder()
 
     def tell(event: str, **values: Any) -> None:
@@ -64,56 +92,71 @@ def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress
             progress(name, values["epoch"] + 1, total)
 
     checkpoints = [cell.folder / "checkpoint.pt", cell.folder / "checkpoint_refit.pt"]
+    train, val = parts["train"], parts["val"]
     chosen = _train(job, train, val, seed=cell.seed, checkpoint=checkpoints[0], listeners=(recorder, tell))
-    write_log(cell.folder / "log.csv", chosen.result.history)
-    recorder.save(cell.folder / "dynamics.h5")
-    if chosen.stabilizer:
-        _write_score_samples(cell.folder / "scores.h5", chosen, bags=val)
+    write_selection(cell, chosen, recorder, val=val)
     final = chosen
     if recipe.refit:
         settings = refit_settings(recipe.settings, chosen.result.best_epoch + 1)
-        both = Job(job.features, job.cohort, job.splits, dataclasses.replace(recipe, settings=settings))
+        both = dataclasses.replace(job, recipe=dataclasses.replace(recipe, settings=settings))
         final = _train(both, train + val, [], seed=cell.seed, checkpoint=checkpoints[1])
-    _write_models(cell.folder, final, model=recipe.model, best_epoch=chosen.result.best_epoch)
-    predictions = {"val": predict(chosen.model, val), "test": predict(final.model, test)}
-    write_attention(cell.folder / "attention.h5", {p.slide: p.attention for part in predictions.values() for p in part})
-    _write_predictions(cell.folder / "predictions.csv", predictions, job=job)
+    write_result(cell, job, parts, chosen=chosen, final=final)
     for path in checkpoints:
         path.unlink(missing_ok=True)
     progress(name, total, total)
 
 
+def name_of(cell: Cell) -> str:
+    """What a cell is called in front of people."""
+    return f"fold {cell.fold} seed {cell.seed}"
+
+
+def write_selection(cell: Cell, chosen: Trained, recorder: AttentionRecorder, *, val: Sequence[Bag]) -> None:
+    """What there is to tell of the training that selected the epoch."""
+    write_log(cell.folder / "log.csv", chosen.result.history)
+    recorder.save(cell.folder / "dynamics.h5")
+    if chosen.anchor:
+        _write_score_samples(cell.folder / "scores.h5", chosen, bags=val)
+
+
+def write_result(cell: Cell, job: Job, parts: dict[str, list[Bag]], *, chosen: Trained, final: Trained) -> None:
+    """The model, attention and, last of all, predictions."""
+    _write_models(cell.folder, final, model=job.recipe.model, best_epoch=chosen.result.best_epoch)
+    predictions = {"val": predict(chosen.model, parts["val"]), "test": predict(final.model, parts["test"])}
+    write_attention(cell.folder / "attention.h5", {p.slide: p.attention for part in predictions.values() for p in part})
+    _write_predictions(cell.folder / "predictions.csv", predictions, job=job)
+
+
 def _train(
     job: Job, train: list[Bag], val: list[Bag], *, seed: int, checkpoint: Path, listeners: tuple[Listener, ...] = ()
-) -> _Trained:
-    recipe = job.recipe
-    model = recipe.build(in_dim=train[0].features.shape[1], n_classes=len(job.cohort.classes), train=train, seed=seed)
-    stabilizer = recipe.stabilize(model, train[0], seed=seed)
+) -> Trained:
+    model = job.build(train, seed=seed)
+    stabilizer = job.recipe.stabilize(model, train[0], seed=seed)
     result = fit(
-        model, train, val, settings=recipe.settings, stabilizer=stabilizer, listeners=listeners,
+        model, train, val, settings=job.recipe.settings, stabilizer=stabilizer, listeners=listeners,
         seed=seed, checkpoint=checkpoint,
     )  # fmt: skip
-    return _Trained(model, stabilizer, result)
+    return Trained(model, stabilizer.anchor.module if stabilizer else None, result)
 
 
-def _write_models(folder: Path, trained: _Trained, *, model: str, best_epoch: int) -> None:
+def _write_models(folder: Path, trained: Trained, *, model: str, best_epoch: int) -> None:
     # One key: the file format keeps several in no fixed order, and equal weights should be equal files.
     facts = {"asmil": json.dumps({"model": model, "best_epoch": best_epoch})}
     modules = {"model": trained.model}
-    if trained.stabilizer:
-        modules["anchor"] = trained.stabilizer.anchor.module
+    if trained.anchor:
+        modules["anchor"] = trained.anchor
     for name, module in modules.items():
         with written_beside(folder / f"{name}.safetensors") as partial:
             save_file({k: v.contiguous().cpu() for k, v in module.state_dict().items()}, partial, metadata=facts)
 
 
 @torch.no_grad()
-def _write_score_samples(path: Path, trained: _Trained, *, bags: list[Bag]) -> None:
+def _write_score_samples(path: Path, trained: Trained, *, bags: Sequence[Bag]) -> None:
     """Weights x tiles of the online softmax and of the anchor's NSF on up to 8 validation slides (paper, Fig. 3)."""
     weights: dict[str, list[np.ndarray]] = {"softmax": [], "nsf": []}
-    if trained.stabilizer is None:
+    if trained.anchor is None:
         return
-    modules = {"softmax": (trained.model.eval(), softmax), "nsf": (trained.stabilizer.anchor.module, nsf)}
+    modules = {"softmax": (trained.model.eval(), softmax), "nsf": (trained.anchor, nsf)}
     device = next(trained.model.parameters()).device
     for bag in bags[:8]:
         batch = BagBatch.from_bags(bag).to(device)

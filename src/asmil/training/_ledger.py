@@ -77,7 +77,7 @@ class Ledger:
         row = row | {
             "val_loss": _mean_where(losses, self.validates),
             "val_auroc": np.array(
-                [_auroc(self.labels[v], p[v]) for v, p in zip(self.validates, probabilities, strict=True)]
+                [auroc_of_classes(self.labels[v], p[v]) for v, p in zip(self.validates, probabilities, strict=True)]
             ),
         }
         better = row["val_loss"] < self.best
@@ -120,7 +120,7 @@ def _mean_where(values: Float[np.ndarray, "cells bags"], chosen: np.ndarray) -> 
     return np.where(chosen, values, 0).sum(1) / chosen.sum(1)
 
 
-def _auroc(labels: np.ndarray, probabilities: Float[np.ndarray, "bags classes"]) -> float:
+def auroc_of_classes(labels: np.ndarray, probabilities: Float[np.ndarray, "bags classes"]) -> float:
     """Mean one-versus-rest AUROC of the classes that occur, ties a half; nan where only one does."""
     present = np.unique(labels)
     if len(present) < 2:

@@ -3,19 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag
 from asmil.training._ledger import CellPlan, CellRecord, Ledger
+from asmil.training._steps import cohort_steps
 from asmil.training._together import Together
+from asmil.training.batches import bag_order
 from asmil.training.fit import fit
+from asmil.training.optim import learning_rate
 from asmil.training.predict import predict
-from asmil.training.recipe import Recipe, has_scores
+from asmil.training.recipe import Recipe, anchors_of, has_scores, stackable
 
 __all__ = ["CellPlan", "CellRecord", "train_cells"]
 
@@ -26,7 +28,8 @@ def train_cells(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], 
     """Train a model per plan, for all epochs of the settings; no refit.
 
     The models are trained together, in one pass over the bags, unless the method has stages or a teacher of its own.
-    Then all of them see the same batches in the same order, and seeds differ in initial weights, dropout and plan.
+    Then all of them see the same batches in the same order, about `batch_size` bags of their own in each; seeds differ
+    in initial weights, dropout and plan.
     Patience does not apply: the best of all epochs is kept.
 
     Raises:
@@ -34,7 +37,7 @@ def train_cells(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], 
     """
     started = time.monotonic()
     models = [_build(recipe, bags, plan, n_classes=n_classes) for plan in plans]
-    together = not any(hasattr(models[0], hook) for hook in ("prepare", "after_step"))
+    together = stackable(models[0])
     if together:
         ledgers = [_train_together(recipe, bags, plans, models=models)]
     else:
@@ -52,32 +55,35 @@ def _build(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, n_classes: in
 def _train_together(
     recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, models: list[nn.Module]
 ) -> Ledger:
-    attends = has_scores(models[0], bags[0])
+    attends, settings = has_scores(models[0], bags[0]), recipe.settings
     trains = np.zeros((len(plans), len(bags)), dtype=bool)
     for row, plan in zip(trains, plans, strict=True):
         row[list(plan.train)] = True
-    seed = plans[0].seed
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(plans[0].seed)
         stabilizer = recipe.stabilizer if attends else None
-        anchors = None
-        if stabilizer and stabilizer.get("init") == "independent":
-            anchors = [_anchor(recipe, model, bags[0], seed=p.seed) for model, p in zip(models, plans, strict=True)]
-        models_together = Together(
-            models, bags, trains, settings=recipe.settings, stabilizer=stabilizer, anchors=anchors
-        )
+        anchors = anchors_of(recipe, models, bags[0], seeds=[plan.seed for plan in plans])
+        together = Together(models, bags, settings=settings, stabilizer=stabilizer, anchors=anchors)
         ledger = Ledger(bags, plans, has_scores=attends)
-        for epoch in range(recipe.settings.epochs):
-            means = models_together.train_epoch(epoch)
-            ledger.add(means, *models_together.evaluate())
+        for epoch in range(settings.epochs):
+            order = bag_order(bags, settings=settings, epoch=epoch)
+            steps = cohort_steps(order, trains, batch_size=settings.batch_size)
+            progress = epoch + np.arange(len(steps)) / len(steps)
+            rates = np.array([learning_rate(settings, at) for at in progress])[:, None].repeat(len(plans), 1)
+            losses = together.train_epoch(epoch, steps, rates=rates)
+            sizes = np.array([step.sizes for step in steps])
+            means = {name: (losses[name] * sizes).sum(0) / sizes.sum(0) for name in ("task", "kl")}
+            beta = together.schedule.beta if together.schedule else np.nan
+            told = {
+                "train_loss": means["task"],
+                "kl": means["kl"],
+                "gradient_ratio": losses["ratio"][0],
+                "lr": rates[-1],
+                "beta": np.full(len(plans), beta),
+            }
+            logits, attention, _ = together.predict(range(len(plans)), bags)
+            ledger.add(told, logits, attention)
     return ledger
-
-
-def _anchor(recipe: Recipe, model: nn.Module, bag: Bag, *, seed: int) -> nn.Module:
-    """The anchor that the model would have alone."""
-    stabilizer = cast(AttentionStabilizer, recipe.stabilize(model, bag, seed=seed))
-    stabilizer.detach()
-    return stabilizer.anchor.module
 
 
 def _train_alone(recipe: Recipe, bags: Sequence[Bag], plan: CellPlan, *, model: nn.Module) -> Ledger:

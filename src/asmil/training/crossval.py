@@ -1,6 +1,6 @@
-"""Cross-validation: one cell per fold and seed, each resumable, run side by side in processes."""
+"""Cross-validation: one cell per fold and seed, each resumable, trained together or run side by side in processes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 
-from asmil.bags import Bag, Cohort, FeatureStore, Splits, load_bags, open_features
-from asmil.errors import RunError
-from asmil.training._cell import Job, Progress, train_cell
+from asmil.bags import Cohort, FeatureStore, Splits
+from asmil.errors import AsmilError, ConfigError, RunError
+from asmil.training._cell import Job, Progress, name_of
+from asmil.training._group import Failures, Group, begun_groups, train_group
+from asmil.training._grouping import grouped
 from asmil.training.recipe import Recipe
 from asmil.training.runs import Cell, Run
 
@@ -24,29 +26,61 @@ def crossval(
     run: Run,
     seeds: Sequence[int] = (0,),
     workers: int = 1,
+    together: str = "auto",
     progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
     """Train one model per fold and seed and write each cell into the run; finished cells are kept as they are.
 
-    A cell's result does not depend on `workers`: every process trains with one thread unless `workers` is 1.
+    Cells are trained `together`, in one pass over the bags, where that is faster ("auto"), where the method can ("on"),
+    or never ("off"); `tell` hears which. Results are those of one by one within rounding, but for the draws of dropout
+    and other random masks. One by one, a cell's result does not depend on `workers` at all: every process trains with
+    one thread unless `workers` is 1.
 
     Raises:
+        ConfigError: `together` is none of the three.
+        AsmilError: the training of some cells diverged; they are named, and the others are finished.
         RunError: a worker process died; the finished cells are kept and the same call continues.
     """
+    if together not in ("auto", "on", "off"):
+        raise ConfigError("unknown way to train folds and seeds", found=together, fix="auto, on or off")
     todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
-    job = Job(store.path, cohort, splits, recipe)
-    tell = progress or (lambda *_: None)
-    if todo and workers > 1:
-        _in_processes(todo, job, workers=workers, progress=tell)
-    elif todo:
-        bags = _bags_by_slide(job)
-        for cell in todo:
-            train_cell(cell, job, bags, progress=tell)
+    job = Job(store.path, cohort, splits, recipe, processes=workers, copies=run.folder / "copies")
+    groups = _groups(run, todo, job, workers=workers, together=together, store=store)
+    if any(len(group.cells) > 1 for group in groups):
+        sizes = ", ".join(str(len(group.cells)) for group in groups)
+        tell(f"{len(todo)} models, trained together in groups of {sizes} (--together off: one by one)")
+    if groups and workers > 1:
+        failures = _in_processes(groups, job, workers=workers, progress=progress or _quiet)
+    else:
+        bags = job.bags(tell) if groups else {}
+        failures = [pair for group in groups for pair in train_group(group, job, bags, progress=progress or _quiet)]
+    if failures:
+        first, error = failures[0]
+        raise AsmilError(
+            f"{len(failures)} of {len(todo)} trainings failed, the others are finished: {error.what}",
+            found=f"{', '.join(name_of(cell) for cell, _ in failures)}; {name_of(first)}: {error.found}",
+            fix=error.fix,
+        ) from error
     return run
 
 
-def _bags_by_slide(job: Job) -> dict[str, Bag]:
-    return {bag.slide: bag for bag in load_bags(open_features(job.features), job.cohort)}
+def _quiet(*_: Any) -> None:
+    """Nobody listens."""
+
+
+def _groups(run: Run, todo: list[Cell], job: Job, *, workers: int, together: str, store: FeatureStore) -> list[Group]:
+    """Interrupted groups go on as they were, interrupted cells alone, and the others as is best."""
+    if together == "off" or not todo:
+        return [Group.of(run, [cell]) for cell in todo]
+    begun = begun_groups(run, todo)
+    taken = {cell for group in begun for cell in group.cells}
+    alone = [cell for cell in todo if cell not in taken and (cell.folder / "checkpoint.pt").exists()]
+    free = [cell for cell in todo if cell not in taken and cell not in alone]
+    infos = [store.info(slide) for slide in job.cohort.slides] if free else []
+    tiles, dim = {info.slide: info.tiles for info in infos}, infos[0].dim if infos else 0
+    fresh = grouped(free, job, workers=workers, tiles=tiles, dim=dim, always=together == "on") if free else []
+    return [*begun, *(Group.of(run, cells) for cells in fresh), *(Group.of(run, [cell]) for cell in alone)]
 
 
 _worker: dict[str, Any] = {}
@@ -54,32 +88,34 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(job: Job, queue: Any) -> None:
     torch.set_num_threads(1)
-    _worker.update(job=job, queue=queue, bags=_bags_by_slide(job))
+    _worker.update(job=job, queue=queue, bags=job.bags())
 
 
-def _run_in_worker(cell: Cell) -> None:
-    train_cell(cell, _worker["job"], _worker["bags"], progress=lambda *event: _worker["queue"].put(event))
+def _run_in_worker(group: Group) -> Failures:
+    return train_group(group, _worker["job"], _worker["bags"], progress=lambda *event: _worker["queue"].put(event))
 
 
-def _in_processes(cells: list[Cell], job: Job, *, workers: int, progress: Progress) -> None:
+def _in_processes(groups: list[Group], job: Job, *, workers: int, progress: Progress) -> Failures:
     context = get_context("spawn")  # forking after torch has started threads can dead-lock
+    failures: Failures = []
     with context.Manager() as manager:
         queue = manager.Queue()
         with ProcessPoolExecutor(
-            min(workers, len(cells)), mp_context=context, initializer=_start_worker, initargs=(job, queue)
+            min(workers, len(groups)), mp_context=context, initializer=_start_worker, initargs=(job, queue)
         ) as pool:
-            pending = {pool.submit(_run_in_worker, cell) for cell in cells}
+            pending = {pool.submit(_run_in_worker, group) for group in groups}
             try:
                 while pending:
                     done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
                     for future in done:
-                        future.result()
+                        failures += future.result()
                         pending.remove(future)
                     while not queue.empty():
                         progress(*queue.get())
             except BrokenProcessPool as error:
                 raise RunError(
                     "a training process died (out of memory, or killed)",
-                    found=f"{len(cells) - len(pending)} of {len(cells)} cells finished",
+                    found=f"{len(groups) - len(pending)} of {len(groups)} groups of cells finished",
                     fix="run the same command again: finished cells are kept and started ones continue",
                 ) from error
+    return failures

@@ -68,5 +68,22 @@ def has_scores(model: nn.Module, bag: Bag) -> bool:
     return scores is not None
 
 
+def stackable(model: nn.Module) -> bool:
+    """Whether models of this kind can be trained together: they have no stages, and no teacher of their own."""
+    return not any(hasattr(model, hook) for hook in ("prepare", "after_step"))
+
+
+def anchors_of(recipe: Recipe, models: Sequence[nn.Module], bag: Bag, *, seeds: Sequence[int]) -> list[nn.Module]:
+    """The anchors that models would have alone; none where the recipe or the model has nothing to align."""
+    anchors = []
+    for model, seed in zip(models, seeds, strict=True):
+        stabilizer = recipe.stabilize(model, bag, seed=seed)
+        if stabilizer is None:
+            return []
+        stabilizer.detach()
+        anchors.append(stabilizer.anchor.module)
+    return anchors
+
+
 _ANCHOR_SEED = 1_000_003
 """Apart from the seeds of models: an independent anchor drawn from its model's seed would be its equal."""

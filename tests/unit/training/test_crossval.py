@@ -31,11 +31,11 @@ def study(tmp_path_factory, write_feature_files):
     return cohort, open_features(folder / "features"), make_splits(cohort, folds=3)
 
 
-def run_study(study, folder, *, seeds=(0,), workers=1, model="asmil"):
+def run_study(study, folder, *, seeds=(0,), workers=1, model="asmil", together="auto"):
     cohort, store, splits = study
     run = Run.create(folder, identity={"model": model})
     recipe = Recipe(model=model, settings=SETTINGS)
-    return crossval(cohort, store, splits, recipe=recipe, run=run, seeds=seeds, workers=workers)
+    return crossval(cohort, store, splits, recipe=recipe, run=run, seeds=seeds, workers=workers, together=together)
 
 
 def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study, tmp_path):
@@ -76,10 +76,10 @@ def test_processes_give_the_bits_of_one_thread(study, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        alone = run_study(study, tmp_path / "alone", seeds=(0, 1))
+        alone = run_study(study, tmp_path / "alone", seeds=(0, 1), together="off")
     finally:
         torch.set_num_threads(threads)
-    beside = run_study(study, tmp_path / "beside", seeds=(0, 1), workers=2)
+    beside = run_study(study, tmp_path / "beside", seeds=(0, 1), workers=2, together="off")
     for a, b in zip(alone.cells(), beside.cells(), strict=True):
         for name in ("model.safetensors", "anchor.safetensors", "predictions.csv", "log.csv"):
             assert (a.folder / name).read_bytes() == (b.folder / name).read_bytes(), name
