@@ -1,7 +1,8 @@
 """Train one model on bags: the whole loop on one screen."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags import Bag
+from asmil.bags import Bag, BagBatch
 from asmil.errors import AsmilError, CohortError
 from asmil.training._checkpoint import load_checkpoint, save_checkpoint
 from asmil.training.batches import Timed, bag_batches, bag_order
@@ -62,7 +64,7 @@ def fit(
     """
     _check_bags(train, val, settings)
     device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(model, settings):
         torch.manual_seed(seed)
         if not (checkpoint and checkpoint.exists()):
             _prepare(model, train, val, settings=settings, seed=seed)
@@ -114,35 +116,23 @@ def _train_epoch(
     order = bag_order(bags, settings=settings, epoch=epoch)
     steps = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
-    total_task = total_extra = total_align = torch.zeros((), device=device)
-    ratio = None
+    total, ratio = torch.zeros(3, device=device), None
     after_step = getattr(model, "after_step", lambda progress: None)
     batches = Timed(bag_batches(bags, steps, settings=settings, epoch=epoch, device=device))
     for step, batch in enumerate(batches):
         rate = learning_rate(settings, epoch + step / len(steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with autocast(device, settings):
-            output = model(batch)
-            task = F.cross_entropy(output.logits.float(), batch.labels)
-            extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
-            align = stabilizer.loss(task + extra) if stabilizer else torch.zeros((), device=device)
-        if stabilizer and step == 0:
-            ratio = stabilizer.gradient_ratio(task + extra)
-        optimizer.zero_grad(set_to_none=True)
-        (task + extra + align).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
-        if stabilizer:
-            stabilizer.update()
+        losses, measured = _step(
+            model, batch, optimizer=optimizer, stabilizer=stabilizer, settings=settings, measure=step == 0
+        )
+        ratio = measured if step == 0 else ratio
         after_step((epoch + (step + 1) / len(steps)) / settings.epochs)
-        share = len(batch) / len(bags)
-        total_task = total_task + task.detach() * share
-        total_extra = total_extra + extra.detach() * share
-        total_align = total_align + align.detach() * share
-    row = {"train_loss": float(total_task), "extra_loss": float(total_extra), "lr": rate}
+        total += losses * (len(batch) / len(bags))
+    task, extra, align = total.tolist()
+    row = {"train_loss": task, "extra_loss": extra, "lr": rate}
     if stabilizer:
-        row |= {"align_loss": float(total_align), **{k: float(v) for k, v in stabilizer.statistics().items()}}
+        row |= {"align_loss": align, **{k: float(v) for k, v in stabilizer.statistics().items()}}
         row["gradient_ratio"] = float(ratio) if ratio is not None else float("nan")
     if not np.isfinite(row["train_loss"]):
         raise AsmilError(
@@ -151,6 +141,48 @@ def _train_epoch(
             fix="lower the learning rate or run `asmil check` on the features",
         )
     return row, batches.seconds
+
+
+def _step(
+    model: nn.Module,
+    batch: BagBatch,
+    *,
+    optimizer: torch.optim.Optimizer,
+    stabilizer: AttentionStabilizer | None,
+    settings: TrainSettings,
+    measure: bool,
+) -> tuple[Float[Tensor, "3"], float | None]:
+    """One step of the optimiser: its losses, and the gradient ratio to `measure`. The host waits for no device."""
+    device = batch.features.device
+    with autocast(device, settings):
+        output = model(batch)
+        task = F.cross_entropy(output.logits.float(), batch.labels)
+        extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
+        align = stabilizer.loss(task + extra) if stabilizer else torch.zeros((), device=device)
+    ratio = stabilizer.gradient_ratio(task + extra) if stabilizer and measure else None
+    optimizer.zero_grad(set_to_none=True)
+    (task + extra + align).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+    optimizer.step()
+    if stabilizer:
+        stabilizer.update()
+    return torch.stack([task, extra, align]).detach(), ratio
+
+
+@contextmanager
+def _compiled(model: nn.Module, settings: TrainSettings) -> Iterator[None]:
+    """The model with a compiled forward, where the settings ask for it. Its hooks, the stabiliser's, run outside."""
+    if not settings.compile:
+        yield
+        return
+    from torch._functorch import config
+
+    model.forward = torch.compile(model.forward, dynamic=True)
+    try:
+        with config.patch(donated_buffer=False):  # the gradient ratio needs the graph twice
+            yield
+    finally:
+        del model.forward
 
 
 def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int) -> None:

@@ -1,14 +1,16 @@
 """Per-dimension standardisation of features as part of the model, fitted on the training part only."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.bags import Bag, BagBatch
+from asmil.bags import Bag, BagBatch, StreamedBag
 from asmil.models import MILOutput
 
 
@@ -44,7 +46,8 @@ class Standardized(nn.Module):
 
     def _scaled(self, batch: BagBatch) -> BagBatch:
         x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
-        return batch.with_features(x.div_(self.std).clamp_(-self.limit, self.limit))
+        # In place, and by two functions that vmap knows, where `clamp_` would become a loop over models.
+        return batch.with_features(x.div_(self.std).clamp_min_(-self.limit).clamp_max_(self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
@@ -66,9 +69,21 @@ class Standardized(nn.Module):
             train_stage(wrapped.to(self.mean.device))
             return module
 
-        scaled = [replace(bag, features=self._scaled(BagBatch.from_bags(bag)).features) for bag in train]
+        scaled = [self._stream_scaled(bag) if isinstance(bag, StreamedBag) else self._scaled_bag(bag) for bag in train]
         prepare: Any = self.model.prepare
         prepare(scaled, standardized_stage)
+
+    def _scaled_bag(self, bag: Bag, rows: np.ndarray | None = None) -> Bag:
+        """A bag (only these rows of it) as the wrapped model sees it, on the device where it is."""
+        part = bag.opened() if rows is None else bag.rows(torch.from_numpy(rows))
+        scaled = self._scaled(BagBatch.from_bags(part).to(self.mean.device)).features
+        return replace(part, features=scaled.to(part.features.device))
+
+    def _stream_scaled(self, bag: StreamedBag) -> StreamedBag:
+        """The same for a bag that stays in its file: scaled at each use."""
+        facts = {f.name: getattr(bag, f.name) for f in fields(bag) if f.name not in ("features", "level0_xy")}
+        read = partial(self._scaled_bag, bag)
+        return StreamedBag(read, tiles=len(bag), nbytes=bag.nbytes, mapped=bag.mapped, **facts)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The wrapped model's scores (the anchor runs only this part); through its whole forward if it has none."""

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+from torch import nn
 
-from asmil.bags import Bag, BagBatch, make_bags
+from asmil.bags import Bag, BagBatch, StreamedBag, make_bags, open_features
 from asmil.models import create_model
 from asmil.training import Standardized
 
@@ -36,3 +37,25 @@ def test_one_broken_tile_cannot_dominate():
     features[0] = 1e4
     model(BagBatch.from_bags(Bag(features)))
     assert seen["x"].abs().max() == 5.0
+
+
+def test_a_method_with_stages_sees_scaled_bags_and_those_in_files_stay_there(tmp_path):
+    bags, _ = make_bags(3, dim=8)
+    for bag in bags:
+        np.save(tmp_path / f"{bag.slide}.npy", bag.features.numpy())
+    store, seen = open_features(tmp_path), {}
+    streamed = [store.stream(bag.slide, label=bag.label) for bag in bags]
+
+    class Stages(nn.Module):
+        def prepare(self, train, train_stage):
+            seen[len(seen)] = train
+
+    model = Standardized(Stages(), 8).fit_statistics(bags)
+    for train in (bags, streamed):
+        model.prepare(train, lambda module: module)
+    for plain, lazy in zip(seen[0], seen[1], strict=True):
+        assert isinstance(lazy, StreamedBag)
+        assert (lazy.slide, lazy.label, len(lazy)) == (plain.slide, plain.label, len(plain))
+        assert torch.equal(lazy.features, plain.features)
+        assert torch.equal(lazy.rows(torch.tensor([1, 0])).features, plain.features[[1, 0]])
+        assert plain.features.abs().max() <= model.limit
