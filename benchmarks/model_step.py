@@ -1,88 +1,141 @@
-"""One training step (forward, backward) of asmil against its textbook form, token by token."""
+"""A whole training step of asmil and abmil (model, anchor, loss, optimiser, average): against the published form."""
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
-from asmil.bags.bag import Bag, BagBatch
-from asmil.models import create_model
-from benchmarks._textbook import TextbookASMIL
+from benchmarks import _steps
 
-SIZES = ((1_000, 384, 128), (10_000, 384, 128), (10_000, 384, 512), (1_000, 1024, 512), (10_000, 1024, 512))
+WIDTHS = tuple((in_dim, dim) for in_dim in (384, 1024, 1536) for dim in (128, 512))
+FORMS = {
+    "published": _steps.published,
+    "per_token": partial(_steps.ours, variant="per_token", feature_dropout=0.0),
+    "shared": partial(_steps.ours, variant="shared", feature_dropout=0.0),
+    "with dropout": partial(_steps.ours, variant="shared"),
+    "limit": _steps.least,
+    "all products": partial(_steps.least, skinny=True),
+    "plain abmil": _steps.plain_abmil,
+    "abmil": partial(_steps.ours, name="abmil", stabilized=False),
+}
 
 
-def milliseconds(step: Callable[[], None], *, seconds: float) -> float:
-    """Fastest of three runs or more, after one to warm up: on a shared machine the least disturbed."""
-    step()
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        start = time.perf_counter()
+def milliseconds(steps: dict[str, _steps.Step], *, rounds: int) -> dict[str, float]:
+    """Least processor time of each, one after the other in every round: what a shared machine disturbs least."""
+    best = dict.fromkeys(steps, float("inf"))
+    for step in steps.values():
         step()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            best[name] = min(best[name], 1e3 * (time.process_time() - start))
+    return best
 
 
-def ours(features: torch.Tensor, dim: int, variant: str) -> Callable[[], None]:
-    """A step of the production model."""
-    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, variant=variant, feature_dropout=0)
-    batch = BagBatch.from_bags(Bag(features, label=0))
-
-    def step() -> None:
-        model.zero_grad()
-        cross_entropy(model(batch).logits, batch.labels).backward()
-
-    return step
-
-
-def published(features: torch.Tensor, dim: int) -> Callable[[], None]:
-    """A step of eight tokens with projections of their own, in textbook order."""
-    model, label = TextbookASMIL(features.shape[1], 2, dim=dim, shared=False), torch.tensor([0])
-
-    def step() -> None:
-        model.zero_grad()
-        cross_entropy(model(features)[0], label).backward()
-
-    return step
+def times(tiles: int, in_dim: int, dim: int, *, rounds: int) -> str:
+    """A row of the table: the published step's time, how many times faster ours are, and their share of the limit."""
+    torch.manual_seed(0)
+    features = torch.randn(tiles, in_dim)
+    names = ["per_token", "shared", "with dropout", "limit", "all products"]
+    found = milliseconds({name: FORMS[name](features, dim) for name in names}, rounds=rounds)
+    base = None
+    if tiles <= 30_000:
+        base = milliseconds({"": FORMS["published"](features, dim)}, rounds=max(1, rounds // 3))[""]
+    row = [f"{tiles // 1000}k, {in_dim} → {dim}", "-" if base is None else f"{base:.0f}"]
+    for name in names[:3]:
+        times_faster = "" if base is None else f"{base / found[name]:.1f}x, "
+        row.append(f"{found[name]:.1f} ({times_faster}{found['limit'] / found[name]:.2f})")
+    limit = "" if base is None else f" ({base / found['limit']:.1f}x)"
+    return "| " + " | ".join([*row, f"{found['limit']:.1f}{limit}", f"{found['all products']:.1f}"]) + " |"
 
 
-def limit(features: torch.Tensor, dim: int) -> Callable[[], None]:
-    """The products no form can avoid: two of the projection, and six skinny ones of 64 columns."""
-    weight, rows = torch.randn(features.shape[1], dim), torch.randn(dim, 64)
-    tiles, scores = torch.randn(features.shape[0], dim), torch.randn(features.shape[0], 64)
-    hidden, back = torch.empty_like(tiles), torch.empty(features.shape[1], dim)
-    by_tile, by_row = torch.empty_like(scores), torch.empty(64, dim)
+def measured_apart(form: str, tiles: int, in_dim: int, dim: int) -> tuple[float, float]:
+    """Milliseconds of a step and MiB that it adds at its peak (features not counted), in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.model_step", "--one", form, str(tiles), str(in_dim), str(dim)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = json.loads(output.splitlines()[-1])
+    return found["ms"], found["mib"]
 
-    def step() -> None:
-        torch.mm(features, weight, out=hidden)
-        torch.mm(features.T, tiles, out=back)
-        for _ in range(2):  # forward scores and the gradient of the pooling weights
-            torch.mm(tiles, rows, out=by_tile)
-        for _ in range(2):  # forward pooling and the gradient of the folded query
-            torch.mm(scores.T, tiles, out=by_row)
-        for _ in range(2):  # gradients of the tiles through scores and through pooling
-            torch.mm(scores, rows.T, out=hidden)
 
-    return step
+def one(form: str, tiles: int, in_dim: int, dim: int) -> None:
+    """What `measured_apart` runs; features are a float16 memory map, for the published form float32 in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, dtype = Path(folder) / "features.npy", "float32" if form == "published" else "float16"
+        mapped = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(tiles, in_dim))
+        for start in range(0, tiles, 10_000):
+            part = mapped[start : start + 10_000]
+            part[:] = torch.randn(len(part), in_dim).numpy()
+        features = torch.from_numpy(mapped)
+        step = FORMS[form](features, dim)
+        int(features.view(torch.int16).sum())  # the pages are there, and counted, before the step
+        before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        found = milliseconds({"": step}, rounds=2)[""]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"ms": found, "mib": (peak - before) / 2**20}))
+
+
+def print_times(sizes: list[int], *, rounds: int) -> None:
+    """The table of times."""
+    print("\n| tiles, in → dim | published, ms | per_token | shared | shared, dropout | limit, ms | all products, ms |")
+    print("|---|---|---|---|---|---|---|")
+    for tiles in sizes:
+        for in_dim, dim in WIDTHS:
+            print(times(tiles, in_dim, dim, rounds=rounds), flush=True)
+
+
+def print_memory() -> None:
+    """The tables of peak memory and of the cost per tile."""
+    print("\n| tiles, in → dim | published, MiB | per_token | shared |\n|---|---|---|---|")
+    for tiles, in_dim, dim in ((10_000, 384, 128), (10_000, 1024, 512), (30_000, 1024, 512)):
+        base, *others = (measured_apart(form, tiles, in_dim, dim)[1] for form in ("published", "per_token", "shared"))
+        cells = " | ".join(f"{mib:.0f} (1/{base / mib:.1f})" for mib in others)
+        print(f"| {tiles // 1000}k, {in_dim} → {dim} | {base:.0f} | {cells} |", flush=True)
+    print("\n| tiles, 384 → 128, shared | ms | us per tile | bytes per tile |\n|---|---|---|---|")
+    for tiles in (10_000, 100_000, 300_000, 1_000_000):
+        ms, mib = measured_apart("shared", tiles, 384, 128)
+        print(f"| {tiles // 1000}k | {ms:.0f} | {1e3 * ms / tiles:.2f} | {mib * 2**20 / tiles:.0f} |", flush=True)
+
+
+def print_abmil(*, rounds: int) -> None:
+    """ABMIL of ours and a plain one."""
+    print("\n| tiles, in → dim | plain abmil, ms | ours |\n|---|---|---|")
+    for tiles, in_dim, dim in ((1_000, 1024, 512), (10_000, 384, 128), (10_000, 1024, 512)):
+        features = torch.randn(tiles, in_dim)
+        found = milliseconds({name: FORMS[name](features, dim) for name in ("plain abmil", "abmil")}, rounds=rounds)
+        plain, mine = found.values()
+        print(f"| {tiles // 1000}k, {in_dim} → {dim} | {plain:.1f} | {mine:.1f} ({plain / mine:.2f}x) |", flush=True)
 
 
 def main() -> None:
-    """Print one line per size: milliseconds of the published form, and the others' speed relative to it."""
+    """Print the tables that `--only` names, or all: times, memory, abmil."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="time per measurement")
+    parser.add_argument("--rounds", type=int, default=6, help="measurements of each; the least counts")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[1_000, 10_000, 30_000, 100_000])
+    parser.add_argument("--only", choices=("times", "memory", "abmil"))
+    parser.add_argument("--one", nargs=4, metavar=("FORM", "TILES", "IN", "DIM"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    torch.manual_seed(0)
-    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
-    print(f"{'tiles':>7} {'in':>5} {'dim':>4} {'published ms':>13} {'per_token':>10} {'shared':>7} {'limit':>6}")
-    for tiles, in_dim, dim in SIZES:
-        features = torch.randn(tiles, in_dim)
-        steps = [published(features, dim), *(ours(features, dim, v) for v in ("per_token", "shared"))]
-        base, *others = (milliseconds(s, seconds=arguments.seconds) for s in [*steps, limit(features, dim)])
-        ratios = [base / other for other in others]
-        line = f"{tiles:7} {in_dim:5} {dim:4} {base:13.1f}"
-        print(line + "".join(f"{r:{w}.1f}x" for r, w in zip(ratios, (10, 7, 6), strict=True)), flush=True)
+    if arguments.one:
+        form, *numbers = arguments.one
+        one(form, *map(int, numbers))
+        return
+    print(
+        f"{torch.get_num_threads()} thread(s), torch {torch.__version__}; in brackets: times published, share of limit"
+    )
+    if arguments.only in (None, "times"):
+        print_times(arguments.tiles, rounds=arguments.rounds)
+    if arguments.only in (None, "memory"):
+        print_memory()
+    if arguments.only in (None, "abmil"):
+        print_abmil(rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from asmil.attention._closed_form import NSF, Divergence, Softmax, bags_of
 from asmil.attention.segments import Layout
 from asmil.errors import AttentionError
 from asmil.registry import FunctionRegistry
@@ -63,6 +64,9 @@ def softmax(
     temperature: float = 1.0,
 ) -> Tensor:
     """exp(z_i / T) / sum_j exp(z_j / T)."""
+    bags = bags_of(scores, dim=dim, mask=mask, offsets=offsets)
+    if bags is not None:
+        return Softmax.apply(_prepare(scores, mask, temperature), bags)
     return log_softmax(scores, dim=dim, mask=mask, offsets=offsets, temperature=temperature).exp()
 
 
@@ -80,6 +84,9 @@ def nsf(
     With z >= tau on h >= 1 tiles and z <= -tau on the others (Theorem 1): the ratio of two high weights is at
     most 1 + exp(-tau), and a low weight is at most exp(-tau) / h.
     """
+    bags = bags_of(scores, dim=dim, mask=mask, offsets=offsets)
+    if bags is not None:
+        return NSF.apply(_prepare(scores, mask, temperature), bags)
     return log_nsf(scores, dim=dim, mask=mask, offsets=offsets, temperature=temperature).exp()
 
 
@@ -155,14 +162,7 @@ def kl_divergence(
     Raises:
         AttentionError: the two differ in shape, or an unknown reduction.
     """
-    if log_target.shape != log_online.shape:
-        raise AttentionError(
-            "anchor and online scores differ in shape",
-            found=f"{tuple(log_target.shape)} and {tuple(log_online.shape)}",
-            fix="give both branches the same tiles and rows",
-        )
-    if reduction not in ("sum", "mean"):
-        raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')
+    _check_comparable(log_target, log_online, reduction)
     target = log_target.exp()
     difference = (log_target - log_online).masked_fill(target == 0, 0)  # 0 log 0 = 0, and no NaN from -inf - -inf
     layout = Layout(dim, offsets)
@@ -173,6 +173,55 @@ def kl_divergence(
     if reduction == "mean":
         per_row = per_row / counts.clamp(min=1)
     return per_row if each else per_row.sum() / (counts > 0).sum().clamp(min=1)
+
+
+def alignment(
+    anchored: Tensor,
+    online: Tensor,
+    *,
+    normalizers: tuple[str, str] = ("nsf", "softmax"),
+    temperature: float = 1.0,
+    dim: int = 0,
+    mask: Tensor | None = None,
+    offsets: Tensor | None = None,
+    reduction: str = "sum",
+    each: bool = False,
+) -> Tensor:
+    """`kl_divergence` of anchor and online from their scores, by the normalizers of these names; the loss of ASMIL.
+
+    Down the columns of packed tiles its gradient is softmax(z) - t, taken at once. `temperature` divides the anchor's
+    scores only; the anchor gets no gradient.
+
+    Raises:
+        AttentionError: the two differ in shape, or an unknown reduction.
+        UnknownPartError: no normalizer of that name.
+    """
+    _check_comparable(anchored, online, reduction)
+    anchored, (name, online_name) = anchored.detach(), normalizers
+    bags = bags_of(online, dim=dim, mask=mask, offsets=offsets)
+    if bags is None or NORMALIZERS[online_name] is not softmax:
+        log_target = log_weights(name, anchored, dim=dim, mask=mask, offsets=offsets, temperature=temperature)
+        log_online = log_weights(online_name, online, dim=dim, mask=mask, offsets=offsets)
+        return kl_divergence(
+            log_target, log_online, dim=dim, mask=mask, offsets=offsets, reduction=reduction, each=each
+        )
+    target = NORMALIZERS[name](anchored, dim=dim, offsets=offsets, temperature=temperature)
+    per_row, _ = Divergence.apply(_prepare(online, None, 1.0), target, bags)
+    if reduction == "mean":
+        lengths = per_row.new_tensor(bags).diff()
+        per_row = per_row / lengths.reshape(-1, *[1] * (per_row.dim() - 1))
+    return per_row if each else per_row.mean()
+
+
+def _check_comparable(target: Tensor, online: Tensor, reduction: str) -> None:
+    if target.shape != online.shape:
+        raise AttentionError(
+            "anchor and online scores differ in shape",
+            found=f"{tuple(target.shape)} and {tuple(online.shape)}",
+            fix="give both branches the same tiles and rows",
+        )
+    if reduction not in ("sum", "mean"):
+        raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')
 
 
 def _real(mask: Tensor | None, like: Tensor) -> Tensor:

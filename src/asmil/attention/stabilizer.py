@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from asmil.attention._recorder import Forward, Recorder, Scores, checked, find_part
 from asmil.attention.anchor import Anchor
-from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS, kl_divergence, log_weights
+from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS, alignment
 from asmil.errors import AttentionError
 
 Schedule = float | Callable[[int], float]
@@ -85,7 +85,7 @@ class AttentionStabilizer:
         self._scores: Scores = _scores_of if scores == "auto" else scores
         self._beta, self._momentum = beta, momentum
         self._frozen, self._copied = anchor == "frozen", init == "copy"
-        self._normalizers = {"anchor": anchor_normalizer, "online": online_normalizer}
+        self._normalizers = (anchor_normalizer, online_normalizer)
         self._temperature, self._reduction = temperature, reduction
         self._tile_dim, self._mask, self._normalized = tile_dim, mask, normalized
         self._start_epoch, self._warmup_epochs = start_epoch, warmup_epochs
@@ -218,11 +218,9 @@ class AttentionStabilizer:
             layout = self._layout(forward, online)
             if forward.order is not None:  # one split for both branches: the online one
                 target, online = target[forward.order], online[forward.order]
-            log_target = log_weights(
-                self._normalizers["anchor"], self._logits(target), temperature=self._temperature, **layout
-            )
-            log_online = log_weights(self._normalizers["online"], self._logits(online), **layout)
-            terms.append(kl_divergence(log_target, log_online, reduction=self._reduction, **layout))
+            target, online = self._logits(target), self._logits(online)
+            layout |= {"normalizers": self._normalizers, "temperature": self._temperature}
+            terms.append(alignment(target, online, reduction=self._reduction, **layout))
         return torch.stack(terms).mean()
 
     @torch.no_grad()

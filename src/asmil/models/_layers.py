@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from asmil.bags.bag import BagBatch
 from asmil.errors import ConfigError, FeatureError
+from asmil.models import _chunks
 
 
 def default_dim(in_dim: int) -> int:
@@ -71,6 +72,21 @@ class Projection(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Float[Tensor, "tiles in_dim"]) -> Float[Tensor, "tiles dim"]:
+        linear, weight = self.linear, self.linear.weight
+        self.check(features)
+        if _chunks.pays(features, weight):
+            return _chunks.Project.apply(features, weight, linear.bias, self.drops)
+        if not torch.is_autocast_enabled(features.device.type) or features.dtype == torch.float64:
+            features = features.to(weight.dtype)
+        return self.dropout(F.relu(linear(features)))
+
+    @property
+    def drops(self) -> float:
+        """The share of values dropped at present."""
+        return self.dropout.p if self.training else 0.0
+
+    def check(self, features: Float[Tensor, "tiles in_dim"]) -> None:
+        """Raise a `FeatureError` unless the features fit."""
         weight = self.linear.weight
         if features.shape[-1] != weight.shape[1]:
             raise FeatureError(
@@ -78,9 +94,33 @@ class Projection(nn.Module):
                 found=f"{features.shape[-1]} per tile; the model was made with in_dim={weight.shape[1]}",
                 fix="use features of the encoder the model was trained with, or make the model for these",
             )
-        if not torch.is_autocast_enabled(features.device.type) or features.dtype == torch.float64:
-            features = features.to(weight.dtype)
-        return self.dropout(F.relu(self.linear(features)))
+
+
+def look(
+    projection: Projection, keys: tuple[Tensor, Tensor], batch: BagBatch
+) -> tuple[Float[Tensor, "tiles rows"], Callable[[Tensor], Tensor]]:
+    """Scores of the tiles, linear in the projected ones, and a function that pools these by weights (tiles, rows).
+
+        x = dropout(relu(W f));  scores = x K^T + c;  pooled_b = p_b^T x_b        `keys` are K (rows, dim), c (rows,)
+
+    On a CPU without a tensor of (tiles, dim) but x itself, in which no products are lost to the memory.
+    """
+    features, weight = batch.features, projection.linear.weight
+    if projection.linear.bias is None and _chunks.pays(features, weight):
+        projection.check(features)
+        tiles, scores, *factors = _chunks.Look.apply(features, weight, *keys, projection.drops, batch.starts)
+        return scores, lambda weights: _chunks.Pool.apply(weights.to(tiles.dtype), tiles, *factors, batch.starts)
+    tiles = projection(features)
+    return F.linear(tiles, *keys), lambda weights: pool(weights, tiles, batch)
+
+
+def look_only(projection: Projection, keys: tuple[Tensor, Tensor], batch: BagBatch) -> Float[Tensor, "tiles rows"]:
+    """The scores of `look` alone."""
+    pays = _chunks.pays(batch.features, projection.linear.weight) and projection.linear.bias is None
+    if torch.is_grad_enabled() or projection.training or not pays:
+        return look(projection, keys, batch)[0]
+    projection.check(batch.features)
+    return _chunks.scores_alone(batch.features, projection.linear.weight, keys=keys[0], level=keys[1])
 
 
 def classifier(dim: int, n_classes: int) -> nn.Linear:
@@ -130,7 +170,14 @@ class StackedLinear(nn.Module):
     def forward(self, tokens: Float[Tensor, "... tokens dim"]) -> Float[Tensor, "... tokens dim"]:
         if self.weight.shape[0] == 1:
             return F.linear(tokens, self.weight[0], self.bias[0])
-        return torch.einsum("...ti,toi->...to", tokens, self.weight) + self.bias
+        return _each(self.weight, tokens) + self.bias
+
+
+def _each(weight: Float[Tensor, "*sets out dim"], vectors: Float[Tensor, "... dim"]) -> Float[Tensor, "... out"]:
+    """W_s v_s for every set: one batched product whose gradient for W comes in W's own layout, without a copy."""
+    sets = weight.shape[:-2]
+    columns = vectors.reshape(-1, *sets, vectors.shape[-1]).movedim(0, -1)  # (*sets, dim, vectors)
+    return (weight @ columns).movedim(-1, 0).reshape(*vectors.shape[:-1], weight.shape[-2])
 
 
 class CrossAttention(nn.Module):
@@ -171,15 +218,22 @@ class CrossAttention(nn.Module):
 
     def scores(self, inputs: Float[Tensor, "... inputs dim"]) -> Float[Tensor, "... inputs rows"]:
         """Attention before normalisation, rows = tokens x heads."""
+        return F.linear(inputs, *self.keys())
+
+    def keys(self) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " rows"]]:
+        """What an input is multiplied by to get its scores, and what is added: the queries folded into the keys."""
         query = self._split(self.query(self.tokens)) / math.sqrt(self.head_dim)
-        weight = self._per_head(query, self._split_weight(self.key)).flatten(0, 1)
-        level = (query * self._split(self.key.bias)).sum(-1).flatten()
-        return F.linear(inputs, weight, level)
+        weight = self._split_weight(self.key)
+        one, each = "tha,hab->thb", "tha,thab->thb"
+        keys = torch.einsum(one, query, weight[0]) if len(weight) == 1 else torch.einsum(each, query, weight)
+        return keys.flatten(0, 1), (query * self._split(self.key.bias)).sum(-1).flatten()
 
     def read(self, pooled: Float[Tensor, "bags rows dim"]) -> Float[Tensor, "bags tokens dim"]:
         """The tokens' outputs from what each row pooled of the inputs."""
         pooled = pooled.unflatten(1, (-1, self.heads))
-        values = self._per_head(pooled, self._split_weight(self.value).mT) + self._split(self.value.bias)
+        weight = self._split_weight(self.value)
+        values = torch.einsum("bthd,hvd->bthv", pooled, weight[0]) if len(weight) == 1 else _each(weight, pooled)
+        values = values + self._split(self.value.bias)
         out = self.dropout(self.out(values.flatten(2)))
         return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
 
@@ -188,13 +242,6 @@ class CrossAttention(nn.Module):
 
     def _split_weight(self, linear: StackedLinear) -> Tensor:
         return linear.weight.unflatten(1, (self.heads, self.head_dim))  # (sets, heads, head_dim, dim)
-
-    @staticmethod
-    def _per_head(vectors: Tensor, weight: Tensor) -> Tensor:
-        """(..., tokens, heads, a) by (sets, heads, a, b): each head its own map, each token its set's."""
-        if weight.shape[0] == 1:
-            return torch.einsum("...tha,hab->...thb", vectors, weight[0])
-        return torch.einsum("...tha,thab->...thb", vectors, weight)
 
     def extra_repr(self) -> str:
         tokens, dim = self.tokens.shape

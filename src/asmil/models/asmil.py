@@ -15,7 +15,8 @@ from asmil.models._layers import (
     attention_weights,
     classifier,
     default_dim,
-    pool,
+    look,
+    look_only,
     require,
 )
 from asmil.models._output import MILOutput
@@ -86,16 +87,15 @@ class ASMIL(nn.Module):
         self.classifier = classifier(dim, n_classes)
 
     def forward(self, batch: BagBatch) -> MILOutput:
-        tiles = self.projection(batch.features)
-        scores = self.feat.scores(tiles)
+        scores, pooled = look(self.projection, self.feat.keys(), batch)
         weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        tokens = self.feat.read(pool(weights, tiles, batch))
+        tokens = self.feat.read(pooled(weights))
         embedding = self._summarise(tokens)
         return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The scores alone, without what follows them: all that an anchor has to run."""
-        return self.feat.scores(self.projection(batch.features))
+        return look_only(self.projection, self.feat.keys(), batch)
 
     def _summarise(self, tokens: Float[Tensor, "bags tokens dim"]) -> Float[Tensor, "bags dim"]:
         """What the class token reads from the kept tokens."""
