@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from asmil.errors import SlideError
-from asmil.slides import DamagedSlideError, open_slide
+from asmil.slides import DamagedSlideError, list_scenes, open_slide
 from asmil.slides.readers.openslide import OpenSlideReader
 from asmil.slides.readers.tiff import TiffReader
 from asmil.slides.synthetic import write_slide, write_sparse_slide
@@ -250,3 +250,12 @@ def test_absurd_tables_do_not_reach_openslide(pyramid, tag, field, value):
     for reader in ("tiff", "openslide"):
         with pytest.raises(SlideError, match="TIFF tables are damaged"):
             open_slide(pyramid, reader=reader)
+
+
+@pytest.mark.parametrize(("factor", "scenes"), [(3, 1), (5, 1), (1.5, 2)])
+def test_a_page_without_a_mark_is_a_level_if_it_is_a_whole_fraction(tmp_path, factor, scenes):
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as file:
+        for side in (900, round(900 / factor)):
+            file.write(np.zeros((side, side, 3), np.uint8), tile=(128, 128), photometric="rgb")
+    assert len(list_scenes(path)) == scenes

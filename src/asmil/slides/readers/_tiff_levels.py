@@ -79,7 +79,7 @@ def _page_scenes(tiff: Any, *, aperio: bool) -> list[TiffScene]:
     for page in (page.aspage() for page in tiff.pages):
         if not page.is_tiled:
             continue  # thumbnail, label and macro of Aperio; strips
-        if pyramids and (aperio or page.subfiletype & _REDUCED or _is_half(page, pyramids[-1][-1])):
+        if pyramids and (aperio or page.subfiletype & _REDUCED or _is_fraction(page, pyramids[-1][-1])):
             pyramids[-1] += [page] * _is_smaller(page, pyramids[-1][0])
         else:
             inner = (sub.aspage() for sub in page.pages or ())
@@ -105,13 +105,11 @@ def _is_smaller(page: Any, finest: Any) -> bool:
     return width < finest.imagewidth and abs(height - expected) <= max(1.0, 0.05 * expected)
 
 
-def _is_half(page: Any, finer: Any) -> bool:
-    """Whether a page without a mark is still the next level: a half, a quarter, ... of the one before."""
-    for factor in (2, 4, 8, 16):
-        off = abs(page.imagewidth * factor - finer.imagewidth), abs(page.imagelength * factor - finer.imagelength)
-        if max(off) < factor:
-            return True
-    return False
+def _is_fraction(page: Any, finer: Any) -> bool:
+    """Whether a page without a mark is still the next level: a half, a third, ... a 32nd of the one before."""
+    factor = round(finer.imagewidth / page.imagewidth)
+    off = abs(page.imagewidth * factor - finer.imagewidth), abs(page.imagelength * factor - finer.imagelength)
+    return 2 <= factor <= 32 and max(off) < factor
 
 
 def _pyramid(levels: Sequence[Sequence[Any]]) -> tuple[TiffLevel, ...]:
