@@ -33,7 +33,7 @@ class Bag:
 
     def rows(self, index: Int[Tensor, " rows"]) -> "Bag":
         """The bag with only these tiles, in this order."""
-        index = _on(index, self.features.device)
+        index = on_device(index, self.features.device)
         level0_xy = None if self.level0_xy is None else self.level0_xy[index]
         return replace(self, features=self.features[index], level0_xy=level0_xy)
 
@@ -92,9 +92,9 @@ class BagBatch:
         coordinates = [bag.level0_xy for bag in bags if bag.level0_xy is not None]
         return cls(
             features=_joined([bag.features for bag in bags], out=out),
-            offsets=_on(torch.tensor([0, *lengths]).cumsum(0), device),
+            offsets=on_device(torch.tensor([0, *lengths]).cumsum(0), device),
             lengths=lengths,
-            labels=_on(torch.tensor(known), device) if len(known) == len(bags) else None,
+            labels=on_device(torch.tensor(known), device) if len(known) == len(bags) else None,
             level0_xy=torch.cat(coordinates) if len(coordinates) == len(bags) else None,
             tile_level0_px=tuple(bag.tile_level0_px for bag in bags),
             slides=tuple(bag.slide for bag in bags),
@@ -156,10 +156,10 @@ class BagBatch:
         device = torch.device(device)
         return replace(
             self,
-            features=_on(self.features, device).to(dtype or self.features.dtype),
-            offsets=_on(self.offsets, device),
-            labels=None if self.labels is None else _on(self.labels, device),
-            level0_xy=None if self.level0_xy is None else _on(self.level0_xy, device),
+            features=on_device(self.features, device).to(dtype or self.features.dtype),
+            offsets=on_device(self.offsets, device),
+            labels=None if self.labels is None else on_device(self.labels, device),
+            level0_xy=None if self.level0_xy is None else on_device(self.level0_xy, device),
         )
 
 
@@ -169,7 +169,7 @@ def _joined(parts: list[Tensor], *, out: Tensor | None) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _on(tensor: Tensor, device: torch.device) -> Tensor:
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device; by way of pinned memory, because copies from other memory wait for a CUDA device."""
     if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
         tensor = torch.empty_like(tensor, pin_memory=True).copy_(tensor)

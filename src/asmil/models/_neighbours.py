@@ -40,8 +40,12 @@ def _steps(
     bags: Sequence[Int[Tensor, "_ 2"]], sides: Sequence[float | None], bag: Int[Tensor, " tiles"]
 ) -> Int[Tensor, "tiles 2"]:
     """Positions in whole steps from the upper left of each bag."""
-    sizes = [_smallest_step(xy) if side is None else side for xy, side in zip(bags, sides, strict=True)]
-    step = torch.stack([torch.as_tensor(size, dtype=torch.float32, device=bag.device) for size in sizes])
+    step = torch.stack(
+        [
+            _smallest_step(xy) if side is None else xy.new_full((), side, dtype=torch.float32)
+            for xy, side in zip(bags, sides, strict=True)
+        ]
+    )
     start = torch.stack([xy.amin(0) for xy in bags])
     return ((torch.cat(list(bags)) - start[bag]) / step[bag, None]).round().long()
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asmil.bags.bag import on_device
 from asmil.models._layers import require, require_heads
 
 KERNEL = 33  # tokens that the depth-wise convolution of the values sees
@@ -32,7 +33,7 @@ class Segments(NamedTuple):
         """Segments of ceil(length / landmarks) tokens, the first one shorter; dtype and device of `like`."""
         sizes = [-(-length // landmarks) for length in lengths]
         counts = [-(-length // size) for length, size in zip(lengths, sizes, strict=True)]
-        length, size, count = torch.tensor([list(lengths), sizes, counts], device=like.device)[..., None]
+        length, size, count = on_device(torch.tensor([list(lengths), sizes, counts]), like.device)[..., None]
         place = torch.arange(max(lengths), device=like.device)
         row = torch.arange(landmarks, device=like.device)
         segment = torch.where(place < length, (place + size * count - length) // size, -1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from asmil.bags.bag import BagBatch
+from asmil.bags.bag import BagBatch, on_device
 
 FREE = 192  # tokens of padding that cost less than the operations of one more group
 AT_ONCE = 16_384  # tokens of a group, padding included, unless a single bag has more
@@ -40,7 +40,7 @@ def pack(padded: Sequence[Tensor], batch: BagBatch, groups: Sequence[Sequence[in
     if tuple(first) == batch.starts[:-1] and start == batch.starts[-1]:
         return rows
     places = torch.cat([torch.arange(f, f + n) for f, n in zip(first, batch.lengths, strict=True)])
-    return rows.index_select(0, places.to(rows.device))
+    return rows.index_select(0, on_device(places, rows.device))
 
 
 def stack(bags: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
@@ -49,4 +49,4 @@ def stack(bags: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> Tensor:
     rows = torch.cat(list(bags))
     if order == sorted(order):
         return rows
-    return rows.index_select(0, torch.tensor(order, device=rows.device).argsort())
+    return rows.index_select(0, on_device(torch.tensor(order).argsort(), rows.device))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention.normalizers import softmax
-from asmil.bags.bag import BagBatch
+from asmil.bags.bag import BagBatch, on_device
 from asmil.models._gated import GatedAttention
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput
@@ -140,7 +140,7 @@ class _Tier(nn.Module):
 
 def _packed(rows: Float[Tensor, "rows dim"], lengths: list[int]) -> BagBatch:
     """Rows as bags of these lengths."""
-    return BagBatch(rows, torch.tensor([0, *lengths], device=rows.device).cumsum(0), tuple(lengths))
+    return BagBatch(rows, on_device(torch.tensor([0, *lengths]).cumsum(0), rows.device), tuple(lengths))
 
 
 MODEL = DTFD

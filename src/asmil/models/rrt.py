@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
+from asmil.bags.bag import BagBatch, on_device
 from asmil.models._layers import (
     Projection,
     attention_weights,
@@ -114,9 +114,9 @@ class _Regions:
         if min(self.counts) == max(self.counts):
             return regions.unflatten(0, (len(self.counts), -1)).transpose(1, 2), None
         count, place = torch.tensor(self.counts), torch.arange(max(self.counts))
-        real = (place < count[:, None]).to(regions.device)
+        real = on_device(place < count[:, None], regions.device)
         index = (count.cumsum(0) - count)[:, None] + place.clamp(max=count[:, None] - 1)
-        padded = regions.index_select(0, index.flatten().to(regions.device))
+        padded = regions.index_select(0, on_device(index.flatten(), regions.device))
         return padded.unflatten(0, index.shape).transpose(1, 2), real
 
     def per_region(self, bags: Float[Tensor, "bags slots longest dim"]) -> Float[Tensor, "regions slots dim"]:
@@ -126,7 +126,7 @@ class _Regions:
             return regions
         longest = max(self.counts)
         index = torch.cat([torch.arange(n) + bag * longest for bag, n in enumerate(self.counts)])
-        return regions.index_select(0, index.to(regions.device))
+        return regions.index_select(0, on_device(index, regions.device))
 
 
 class _Attention(nn.Module):
@@ -195,18 +195,18 @@ class _Layout:
     @classmethod
     def of(cls, batch: BagBatch, *, regions: int) -> "_Layout":
         bags = [_grid(length, regions=regions) for length in batch.lengths]
-        groups, numbers = [], []
+        groups, numbers, device = [], [], batch.features.device
         for group in similar([bag.shape[1] for bag in bags], copies=[bag.shape[0] for bag in bags]):
             places = bags[group[0]].shape[1]
             shifted = [bags[bag].where(bags[bag] < 0, bags[bag] + batch.starts[bag]) for bag in group]
             rows = torch.cat([F.pad(bag, (0, places - bag.shape[1]), value=-1) for bag in shifted])
             padding = rows < 0
-            real = (~padding).to(batch.features.device) if padding.any() else None
+            real = on_device(~padding, device) if padding.any() else None
             counts = tuple(bags[bag].shape[0] for bag in group)
-            groups.append(_Regions(rows.clamp(min=0).to(batch.features.device), real, counts))
+            groups.append(_Regions(on_device(rows.clamp(min=0), device), real, counts))
             numbers.append(rows.flatten())
         back = torch.cat(numbers).argsort()[-batch.starts[-1] :]  # padding sorts before the tiles
-        return cls(groups, back.to(batch.features.device))
+        return cls(groups, on_device(back, device))
 
     def apply(
         self, module: Callable[[Tensor, _Regions], Tensor], tiles: Float[Tensor, "tiles dim"]

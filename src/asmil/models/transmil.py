@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import BagBatch
+from asmil.bags.bag import BagBatch, on_device
 from asmil.models._layers import Projection, classifier, default_dim
 from asmil.models._nystrom import Factors, NystromAttention, Segments
 from asmil.models._output import MILOutput
@@ -115,7 +115,7 @@ class _Squares:
         sides = tuple(_side(length) for length in lengths)
         starts = [batch.starts[bag] for bag in bags]
         tokens = [side * side + 1 for side in sides]
-        start, tiles, length = torch.tensor([starts, lengths, tokens], device=like.device)[..., None]
+        start, tiles, length = on_device(torch.tensor([starts, lengths, tokens]), like.device)[..., None]
         place = torch.arange(max(tokens), device=like.device)
         real = place < length
         rows = torch.where(real & (place > 0), start + place - tiles * (place > tiles), 0)
@@ -148,7 +148,7 @@ class _Position(nn.Module):
 def _places(sides: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Places (bags, tiles) of bags' squares in the corner of the largest, and the way back; -1 is nowhere."""
     largest = max(sides)
-    side = torch.tensor(sides, device=device)[:, None]
+    side = on_device(torch.tensor(sides), device)[:, None]
     place = torch.arange(largest * largest, device=device)
     row, column = place // largest, place % largest
     there = torch.where((row < side) & (column < side), row * side + column, -1)
