@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from asmil._cores import cores
+from asmil.bags.memory import available_memory
 from asmil.bench.timing import best_seconds, clock
 
 
@@ -58,15 +59,10 @@ def machine_facts(machine: Machine) -> dict[str, Any]:
     }
 
 
-def free_bytes(device: str = "cpu") -> float:
-    """Memory that can still be had; infinite where the system does not tell."""
-    if torch.device(device).type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    table = Path("/proc/meminfo")
-    if not table.exists():
-        return float("inf")
-    lines = dict(line.split(":", 1) for line in table.read_text(encoding="utf-8").splitlines())
-    return 1024.0 * int(lines["MemAvailable"].split()[0])
+def free_bytes(device: str = "cpu") -> int:
+    """Memory of the device that can still be had."""
+    cuda = torch.device(device).type == "cuda"
+    return torch.cuda.mem_get_info(device)[0] if cuda else available_memory()
 
 
 def _processor() -> str:

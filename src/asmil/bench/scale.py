@@ -22,8 +22,8 @@ class Scale:
     slide_dim: int = 1024
     folds: int = 5
     seeds: int = 5
-    cell_bags: int = 60
-    cell_epochs: int = 3
+    cell_bags: int = 40
+    cell_epochs: int = 2
     curve_tiles: tuple[int, ...] = (10_000, 30_000, 100_000, 300_000, 1_000_000)
     device: str = "cpu"
 
