@@ -203,7 +203,7 @@ class RunView:
 
     def _truth(self, slide: str) -> np.ndarray:
         """Which tiles are positive: uint8 (tiles,) of 0, 1 and `UNKNOWN`."""
-        sheet, drawn = self.sheet(slide), self.annotations(slide)
+        sheet, drawn = self.sheet(slide), None if self.trouble(slide) else self.annotations(slide)
         if drawn is None or not self.positive or sheet.unit != "px":
             return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
         share = float(self.files.config.get("min_coverage") or 0.5)

@@ -42,7 +42,7 @@ export class Epochs {
         ? `${where}: the slide as validation slide, while the model was trained`
         : this.recorded
           ? `${where}; move the slider to see the attention of this slide epoch by epoch`
-          : `${where}; the attention was recorded by epoch for a few validation slides of each fold, not for this one (tick “by epoch” to list those)`;
+          : `${where}; epochs were recorded for some validation slides only, not for this one: tick “by epoch” to list those`;
   }
 
   /** Goes to an epoch; changes to the layer that has epochs if it is not drawn yet. */

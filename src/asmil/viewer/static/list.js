@@ -11,6 +11,8 @@ const SORTS = {
   name: { label: "name", key: null, text: () => "" },
 };
 
+const probability = (row, run) => `p ${row.probabilities[run.classes.indexOf(row.predicted)]?.toFixed(2)}`;
+
 export class SlideList {
   constructor(run, rows, onChoose) {
     Object.assign(this, { run, rows, onChoose, shown: [], items: new Map() });
@@ -26,12 +28,10 @@ export class SlideList {
   #item(row) {
     const known = this.run.classes.includes(row.label);
     const right = row.label === row.predicted;
-    const own = row.probabilities[this.run.classes.indexOf(row.predicted)];
     const verdict = make(
       "span",
-      { className: !known ? "muted" : right ? "good" : "bad" },
-      known && !right ? `${row.label}, called ${row.predicted} ` : `${row.predicted} `,
-      make("span", { className: "muted", textContent: `(p ${own.toFixed(2)})` }),
+      { className: `verdict ${!known ? "muted" : right ? "good" : "bad"}` },
+      known && !right ? `${row.label}, called ${row.predicted}` : row.predicted,
     );
     const picture = make("img", { alt: "", loading: "lazy", width: 44, height: 44, src: `/api/${this.run.id}/${row.number}/thumbnail.jpg` });
     const measure = make("span", { className: "measure muted" });
@@ -58,7 +58,7 @@ export class SlideList {
     const value = (row) => key(row) ?? -Infinity;
     if (key) this.shown.sort((a, b) => value(b) - value(a) || a.slide.localeCompare(b.slide));
     else this.shown.sort((a, b) => a.slide.localeCompare(b.slide, undefined, { numeric: true }));
-    for (const row of this.shown) this.items.get(row).measure.textContent = text(row);
+    for (const row of this.shown) this.items.get(row).measure.textContent = [probability(row, this.run), text(row)].filter(Boolean).join(" · ");
     const none = make("li", { className: "muted none", textContent: "No slide fits the filter." });
     byId("slides").replaceChildren(...(this.shown.length ? this.shown.map((row) => this.items.get(row).element) : [none]));
   }

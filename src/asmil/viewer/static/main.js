@@ -63,6 +63,7 @@ function activate(pane) {
 }
 
 function showTiles() {
+  byId("geojson").disabled = !page.active.values || page.active.layer === "disagreement" || page.active.facts.unit !== "px";
   showTile(page.active);
   showTop(page.active, page);
 }

@@ -101,10 +101,10 @@ export class Overlay {
     let last = -1;
     for (const i of visible) {
       if (this.colours[i] !== last) context.fillStyle = this.table[(last = this.colours[i])];
-      // whole pixels of the screen: neighbours meet without a seam
+      // whole pixels of the screen: neighbours meet without a seam, also where a tile's side was rounded down
       const [x, y] = [Math.round(left + this.xy[2 * i] * scale), Math.round(top + this.xy[2 * i + 1] * scale)];
-      const right = Math.round(left + (this.xy[2 * i] + this.side) * scale);
-      const bottom = Math.round(top + (this.xy[2 * i + 1] + this.side) * scale);
+      const right = Math.ceil(left + (this.xy[2 * i] + this.side) * scale);
+      const bottom = Math.ceil(top + (this.xy[2 * i + 1] + this.side) * scale);
       context.fillRect(x, y, Math.max(right - x, 1), Math.max(bottom - y, 1));
     }
   }

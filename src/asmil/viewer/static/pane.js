@@ -71,6 +71,8 @@ export class Pane extends EventTarget {
     Object.assign(this, { run, row, values: null, ranks: null, truth: null });
     this.kept.clear();
     this.overlay.clear();
+    this.note.textContent = "Loading …";
+    this.note.hidden = false;
     const facts = await getJson(this.base, signal);
     const [tiles, shapes] = await Promise.all([
       getBuffer(`${this.base}/tiles`, signal),
