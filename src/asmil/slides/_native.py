@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,20 @@ class TileCache:
         with self._lock:
             self._tiles.clear()
             self._bytes = 0
+
+
+@lru_cache(maxsize=4096)
+def _spans(start: int, length: int, *, tile: int, end: int) -> tuple[tuple[int, slice, slice], ...]:
+    """Along one axis, of the tiles that share pixels with a span: number, where they go in the span, where in the tile.
+
+    `tile` is a tile's length; at `end` the level ends, its last tile may not. Tiles of a grid share rows and columns.
+    """
+    first, stop = max(start, 0), min(start + length, end)
+    spans = []
+    for number in range(first // tile, -(-stop // tile)) if first < stop else ():
+        low, high = max(first, number * tile), min(stop, (number + 1) * tile)
+        spans.append((number, slice(low - start, high - start), slice(low - number * tile, high - number * tile)))
+    return tuple(spans)
 
 
 class NativeReader:
@@ -157,17 +172,19 @@ class NativeReader:
         `out` is made white where the rectangle leaves the level.
         """
         x, y = (math.floor(side / self.downsamples[level] + _EPSILON) for side in level0_xy)
-        (wide, high), (level_w, level_h) = self.tile_sizes[level], self.level_sizes[level]
-        right, bottom = min(x + out.shape[1], level_w), min(y + out.shape[0], level_h)
-        if x < 0 or y < 0 or x + out.shape[1] > right or y + out.shape[0] > bottom:
+        (height, width), (wide, high), (level_w, level_h) = (
+            out.shape[:2],
+            self.tile_sizes[level],
+            self.level_sizes[level],
+        )
+        if x < 0 or y < 0 or x + width > level_w or y + height > level_h:
             out[...] = 255
-        pieces = []
-        for top in range(max(y, 0) // high * high, bottom, high):
-            for left in range(max(x, 0) // wide * wide, right, wide):
-                x0, x1, y0, y1 = max(x, left), min(right, left + wide), max(y, top), min(bottom, top + high)
-                within = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-                pieces.append(((top // high, left // wide), out[y0 - y : y1 - y, x0 - x : x1 - x], within))
-        return pieces
+        columns, rows = _spans(x, width, tile=wide, end=level_w), _spans(y, height, tile=high, end=level_h)
+        return [
+            ((row, column), out[to_y, to_x], (from_y, from_x))
+            for row, to_y, from_y in rows
+            for column, to_x, from_x in columns
+        ]
 
     def _tile(self, level: int, row: int, column: int) -> np.ndarray | None:
         return self._cache.get((level, row, column), lambda: self.decode(level, row, column))

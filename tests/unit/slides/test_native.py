@@ -74,10 +74,11 @@ def reader(request, monkeypatch):
         (_grid(-60, (32, 24), columns=11, rows=10), (32, 24)),
         (_grid(5, (10, 10)), (20, 16)),
         (_grid(-30, (50, 60)), (70, 90)),
+        ([(217, 0), (0, 141), (216, 140), (20, 20)], (32, 24)),
         ([(40, 30), (40, 30), (0, 0)], (32, 24)),
         ([], (32, 24)),
     ],
-    ids=["aligned", "moved", "beyond", "far", "small", "large", "twice", "none"],
+    ids=["aligned", "moved", "beyond", "far", "small", "large", "behind", "twice", "none"],
 )
 def test_rectangles_show_what_the_file_has_there(reader, corners, size):
     expected = reader.expected(corners, size) if corners else np.zeros((0, 24, 32, 3), np.uint8)
