@@ -1,4 +1,4 @@
-"""A finished run put to use: predictions of new slides."""
+"""A finished run put to use: predictions of new slides, ONNX files, and a card that says what the model is."""
 
 from typing import Any
 
@@ -10,8 +10,11 @@ _HOME = {
     "Member": "members",
     "Preprocessing": "preprocessing",
     "Profile": "profile",
+    "export_onnx": "onnx_file",
     "load_ensemble": "ensemble",
+    "model_card": "card",
     "predict_slides": "slides",
+    "write_card": "card",
 }
 __all__ = sorted(_HOME)
 

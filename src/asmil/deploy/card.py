@@ -1,0 +1,233 @@
+"""A card of a run's model: data, validation, encoder, preprocessing, use and limits, from facts in the run only."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from asmil.deploy.ensemble import Ensemble
+from asmil.encoders import card as encoder_card
+from asmil.errors import AsmilError
+from asmil.files import write_json, write_text
+from asmil.models import model_info
+
+UNKNOWN = "not known"
+CALIBRATION = ("ece", "brier", "log_loss")
+_TRAINING = (
+    "epochs", "learning_rate", "weight_decay", "batch_size", "clip_norm", "patience", "select", "tile_dropout",
+    "tiles_per_bag", "standardize", "refit", "precision",
+)  # fmt: skip
+_STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
+
+Card = dict[str, Any]
+
+
+def model_card(ensemble: Ensemble) -> Card:
+    """What there is to say about the models of a run, by section; None is what the run does not know.
+
+    Raises:
+        RunError: the run was not evaluated.
+    """
+    metrics = ensemble.run.metrics
+    return {
+        "model": _model(ensemble),
+        "intended_use": _use(ensemble),
+        "data": _data(ensemble),
+        "validation": _validation(metrics),
+        "calibration": _calibration(metrics),
+        "encoder": _encoder(ensemble),
+        "preprocessing": _preprocessing(ensemble),
+        "training": _settings(ensemble, _TRAINING),
+        "warnings_in_use": _warnings(ensemble),
+        "limits": _limits(ensemble, metrics),
+        "made_with": _made_with(ensemble),
+        "weights_sha256": {member.name: member.digest for member in ensemble.members},
+    }
+
+
+def write_card(ensemble: Ensemble, path: str | Path) -> tuple[Path, Path]:
+    """Write the card as markdown to `path`, and as JSON beside it.
+
+    Raises:
+        RunError: the run was not evaluated.
+    """
+    path = Path(path).with_suffix(".md")
+    card = model_card(ensemble)
+    write_json(path.with_suffix(".json"), card)
+    write_text(path, markdown(card))
+    return path, path.with_suffix(".json")
+
+
+def markdown(card: Card) -> str:
+    """The card for a person: sentences as paragraphs, facts as tables."""
+    parts = [f"# Model card: {card['model']['name']} ({', '.join(card['model']['classes'])})"]
+    for title, content in card.items():
+        parts.append(f"## {_words(title).capitalize()}")
+        if isinstance(content, Mapping):
+            rows = [f"| {_cell(_words(name))} | {_cell(_shown(value))} |" for name, value in content.items()]
+            parts.append("\n".join(["| | |", "|---|---|", *rows]))
+        else:
+            parts.append("\n".join(f"- {sentence}" for sentence in content))
+    return "\n\n".join(parts) + "\n"
+
+
+def _model(ensemble: Ensemble) -> Card:
+    config, info = ensemble.config, model_info(ensemble.config.model)
+    return {
+        "name": info.name,
+        "what_it_is": info.description,
+        "source": info.paper or None,
+        "classes": list(ensemble.classes),
+        "members": len(ensemble.members),
+        "parameters_of_a_member": sum(p.numel() for p in ensemble.members[0].model.parameters()),
+        "options": config.model_options or "defaults",
+        "stabiliser": _settings(ensemble, _STABILIZER) if config.stabilize else "none",
+        "digest": ensemble.digest,
+    }
+
+
+def _settings(ensemble: Ensemble, names: Sequence[str]) -> Card:
+    """Settings of the run; None means that something is not done."""
+    values = {name: getattr(ensemble.config, name) for name in names}
+    return {name: "none" if value is None else value for name, value in values.items()}
+
+
+def _use(ensemble: Ensemble) -> list[str]:
+    return [
+        f"Research: it gives a slide the probabilities of {', '.join(ensemble.classes)}, and every tile its share of "
+        "the attention.",
+        "It is not a medical device and has no clearance for diagnosis. Nobody may be treated by it alone.",
+        "Slides must be like those it was trained on (see data, preprocessing), and the features made in the same way; "
+        "`asmil predict` sees to the latter and warns of the former as far as it can.",
+        "Attention says what the prediction was made from, not where the disease is.",
+    ]
+
+
+def _data(ensemble: Ensemble) -> Card:
+    path = ensemble.run.folder / "cohort.csv"
+    if not path.exists():
+        return {"slides": len(ensemble.slides), "cases": None, "sites": None}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    sites = table["site"].replace("", UNKNOWN).value_counts().to_dict() if "site" in table else None
+    classes = {
+        str(name): {"slides": len(rows), "cases": int(rows["case"].nunique())}
+        for name, rows in table.groupby("label", sort=True)
+    }
+    tiles = [facts.tiles for facts in ensemble.profile.slides.values()] if ensemble.profile else []
+    return {
+        "slides": len(table),
+        "cases": int(table["case"].nunique()),
+        "classes": classes,
+        "sites": sites,
+        "tiles_of_a_slide": f"{min(tiles)} to {max(tiles)}" if tiles else None,
+        "origin_stain_and_scanners": None,
+        "age_sex_and_ethnicity": None,
+    }
+
+
+def _validation(metrics: Mapping[str, Any]) -> Card:
+    protocol = dict(metrics.get("protocol", {}))
+    values = {name: value for name, value in metrics.get("test", {}).items() if name not in CALIBRATION}
+    return protocol | {"value_is": metrics.get("test_is")} | values | {"external_validation": "none in this run"}
+
+
+def _calibration(metrics: Mapping[str, Any]) -> Card:
+    values = {name: metrics.get("test", {}).get(name) for name in CALIBRATION}
+    return values | {"probabilities_recalibrated_on_validation": metrics.get("calibration", "no")}
+
+
+def _encoder(ensemble: Ensemble) -> Card:
+    name = ensemble.config.encoder if ensemble.config.features is None else None
+    stated = ensemble.preprocessing.values
+    name = name or next(iter(stated.get("encoder", [])), None)
+    facts: Card = {"name": name, "weight_hash": stated.get("weight_hash"), "computed_in": stated.get("precision")}
+    try:
+        card = encoder_card(name) if name and ":" not in name else None
+    except AsmilError:  # another tool's name of an encoder
+        card = None
+    for fact in ("dim", "licence", "gated", "source", "weights"):
+        facts[fact] = getattr(card, fact) if card else None
+    if card and card.weights is None:
+        facts["weights"] = "none needed"
+    return facts
+
+
+def _preprocessing(ensemble: Ensemble) -> Card:
+    encoder = {"encoder", "weight_hash", "precision"}
+    stated = {name: values for name, values in ensemble.preprocessing.values.items() if name not in encoder}
+    return stated | {"stain_normalisation": ensemble.config.stain if ensemble.config.features is None else None}
+
+
+def _warnings(ensemble: Ensemble) -> Card:
+    alarms = ensemble.profile.alarms() if ensemble.profile else None
+    rate = ensemble.profile.false_alarms() if ensemble.profile else None
+    return {
+        "held_out_slides": len(ensemble.profile.held_out) if ensemble.profile else None,
+        "of_these_would_raise_a_warning": rate,
+        "shift_above": alarms and alarms.shift,
+        "clamped_values_above": alarms and alarms.clamped,
+        "tiles_outside": alarms and f"{alarms.tiles[0]:g} to {alarms.tiles[1]:g}",
+    }
+
+
+def _limits(ensemble: Ensemble, metrics: Mapping[str, Any]) -> list[str]:
+    folds, slides, patients = (metrics.get(name) for name in ("folds", "n_slides", "n_patients"))
+    of = f"{slides} slides of {patients} patients" if slides and patients else "its own slides"
+    said = [
+        f"The numbers are of cross-validation ({len(folds or [])} folds) on {of}, each predicted only by models that "
+        "never saw it. A prediction of a new slide is the mean of all members: that ensemble itself was not validated.",
+        "As far as the run knows, no slide of another hospital, scanner or laboratory was looked at: expect it to be "
+        "worse there.",
+        "Intervals are of patients drawn anew from the same cohort. They say nothing about other populations.",
+        "The members' disagreement is a sign of uncertainty, not a probability of error.",
+    ]
+    if not ensemble.profile:
+        said.append("The features of training were not at hand: drift cannot be seen.")
+    return said
+
+
+def _made_with(ensemble: Ensemble) -> Card:
+    path = ensemble.run.folder / "environment.json"
+    environment = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    packages = {name: version for name, version in environment.get("packages", {}).items() if version}
+    return {
+        "trained_with": packages or None,
+        "commit": environment.get("commit"),
+        "python": environment.get("python"),
+        "device": environment.get("device"),
+        "processors": environment.get("cpus"),
+        "seconds": ensemble.run.seconds or None,
+        "trained_on_the_day": environment.get("date"),
+        "card_written": datetime.now(UTC).date().isoformat(),
+        "card_written_by": f"asmil {metadata.version('asmil')}",
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _shown(value: Any) -> str:
+    """A fact in words."""
+    if value is None or value == []:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        if value.keys() == {"value", "ci95"}:
+            low, high = value["ci95"]
+            return f"{_shown(value['value'])} ({_shown(low)} to {_shown(high)})"
+        return ", ".join(f"{_words(str(name))}: {_shown(one)}" for name, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_shown(one) for one in value)
+    return str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

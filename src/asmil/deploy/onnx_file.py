@@ -1,0 +1,187 @@
+"""Models of a run as one ONNX file for any number of tiles, which is only left where ONNX Runtime agrees with torch."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asmil.deploy._traced import INPUT, OUTPUTS, Deployed, example
+from asmil.errors import AsmilError
+from asmil.files import write_json, written_beside
+
+TOLERANCE = 1e-4
+"""Largest difference: of probabilities and logits absolute, of attention relative to the largest of the slide."""
+
+SIZES = (1, 2, 17, 500, 20_000)
+MOST_TILES = 1_000_000
+"""The number of tiles the graph is made for; larger ones are not refused by it."""
+
+TRACED_TILES = 29  # of the example: no size that a model could mistake for one of its own
+
+QUADRATIC = {"transformer": 2000}
+"""Models in whose graph every tile attends to every tile at once: tiles that they are compared with at most."""
+
+NOT_EXPORTABLE = {
+    "camil": "it cuts the tiles into segments whose length depends on their number, and asks for their places",
+    "dtfd": "it deals the tiles to pseudo-bags one by one, and their number depends on the slide",
+    "rrt": "it cuts the slide into regions whose number and size depend on its number of tiles",
+    "transmil": "it lays the tiles out as a square whose side depends on their number",
+}
+"""Models whose computation is laid out anew for every slide, in Python: no fixed graph does the same."""
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file, and by number of tiles its largest difference from torch."""
+
+    path: Path
+    differences: dict[int, float]
+
+
+def export_onnx(
+    models: Sequence[nn.Module],
+    path: str | Path,
+    *,
+    in_dim: int,
+    name: str,
+    facts: Mapping[str, Any] | None = None,
+    sizes: Sequence[int] = SIZES,
+) -> OnnxFile:
+    """Write the mean of models in evaluation mode as one ONNX file, and `facts` into it and as JSON beside it.
+
+    Input: `features` float32 (tiles, in_dim). Outputs: `probabilities` (classes,), `attention` (tiles,), `logits`
+    (models, classes).
+
+    Args:
+        name: of the kind of model, as in `asmil list models`.
+        sizes: numbers of tiles with which ONNX Runtime is compared with torch.
+
+    Raises:
+        AsmilError: the packages are missing, the model cannot be a fixed graph, or the file does not agree with torch;
+            no file is left then.
+    """
+    path = Path(path)
+    if name in NOT_EXPORTABLE:
+        raise AsmilError(
+            f"{name} cannot be an ONNX file", found=NOT_EXPORTABLE[name], fix="use `asmil predict`, or another model"
+        )
+    _require_packages()
+    module = Deployed([model.cpu() for model in models]).eval()
+    sizes = [size for size in sizes if size <= QUADRATIC.get(name, MOST_TILES)]
+    program = _program(module, example(TRACED_TILES, in_dim, like=models[0]), name)
+    program.model.metadata_props.update({key: _text(value) for key, value in (facts or {}).items()})
+    with written_beside(path) as partial:
+        program.save(partial, external_data=False)
+        differences = _compare(module, partial, sizes=sizes, in_dim=in_dim)
+    stated = {"inputs": [INPUT], "outputs": list(OUTPUTS), "largest_difference_by_tiles": differences}
+    write_json(path.with_suffix(".json"), dict(facts or {}) | stated)
+    return OnnxFile(path, differences)
+
+
+def _require_packages() -> None:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise AsmilError("ONNX export needs packages", found=error, fix="pip install 'asmil[onnx]'") from error
+
+
+def _program(module: Deployed, features: Tensor, name: str) -> Any:
+    """The graph of any number of tiles."""
+    tiles = torch.export.Dim("tiles", min=1, max=MOST_TILES)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                (features,),
+                dynamo=True,
+                dynamic_shapes=({0: tiles},),
+                input_names=[INPUT],
+                output_names=list(OUTPUTS),
+                custom_translation_table={torch.ops.aten.scaled_dot_product_attention.default: _attention},
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises whatever a model's code makes it raise
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        raise AsmilError(
+            f"{name} cannot be an ONNX file",
+            found=f"{type(reason).__name__}: {reason}"[:300],
+            fix="use `asmil predict`",
+        ) from error
+    if program is None:
+        raise AsmilError(f"{name} cannot be an ONNX file", found="the exporter gave nothing", fix="use `asmil predict`")
+    shape = program.model.graph.inputs[0].shape
+    length = shape[0] if shape else 0
+    if isinstance(length, int):
+        found = f"a graph of {length} tiles"
+        raise AsmilError(f"{name} cannot be an ONNX file of any size", found=found, fix="use `asmil predict`")
+    return program
+
+
+def _attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    """Scaled dot-product attention of any rank: the exporter's own knows four axes only."""
+    from onnxscript import opset18 as op
+
+    axes = list(range(len(key.shape)))
+    turned = op.Transpose(key, perm=[*axes[:-2], axes[-1], axes[-2]])
+    factor = scale or query.shape[-1] ** -0.5
+    scores = op.MatMul(op.Mul(query, op.Constant(value_float=float(factor))), turned)  # exported in float32
+    if attn_mask is not None:
+        scores = op.Add(scores, attn_mask)
+    return op.MatMul(op.Softmax(scores, axis=-1), value)
+
+
+def _compare(module: Deployed, path: Path, *, sizes: Sequence[int], in_dim: int) -> dict[int, float]:
+    """The largest difference between ONNX Runtime and torch for every number of tiles."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    differences = {}
+    for tiles in sizes:
+        features = example(tiles, in_dim, like=module.models[0], seed=tiles)
+        with torch.no_grad():
+            expected = [output.numpy() for output in module(features)]
+        found = session.run(list(OUTPUTS), {INPUT: features.numpy()})
+        differences[tiles] = max(
+            float(np.abs(a - b).max() / (np.abs(b).max() if name == "attention" else 1.0))
+            for name, a, b in zip(OUTPUTS, found, expected, strict=True)
+        )
+    worst = max(differences, key=lambda tiles: differences[tiles])
+    if not differences[worst] <= TOLERANCE:
+        raise AsmilError(
+            "ONNX Runtime does not agree with torch, so the file is not left",
+            found=f"a difference of {differences[worst]:.1e} on {worst} tiles, {TOLERANCE:.0e} is allowed",
+            fix="use `asmil predict`",
+        )
+    return differences
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress and hints, which are about its own parts."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

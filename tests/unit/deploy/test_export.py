@@ -1,0 +1,136 @@
+"""ONNX files agree with torch or do not exist, and the card says what the run knows."""
+
+import copy
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from asmil.bags import make_bags, open_features
+from asmil.deploy import load_ensemble, onnx_file
+from asmil.errors import AsmilError
+from asmil.models import create_model
+from asmil.training import Standardized
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def standardized(name, in_dim=12, **options):
+    bags, _ = make_bags(3, tiles=(20, 30), dim=in_dim, shift=1.0, seed=0)
+    torch.manual_seed(0)
+    model = create_model(name, in_dim=in_dim, n_classes=2, **options)
+    return Standardized(model, in_dim).fit_statistics(bags).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(asmil, trained, tmp_path_factory):
+    """The whole run as one file, with its card."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    return path, asmil("export", trained / "run", "--out", path).stdout
+
+
+def test_the_file_is_the_ensemble_on_real_slides(exported, trained):
+    session = onnxruntime.InferenceSession(str(exported[0]))
+    ensemble, store = load_ensemble(trained / "run"), open_features(trained / "features")
+    for number, slide in enumerate(store.slides[:4]):
+        bag = store.load(slide)
+        features = bag.features.float() + 0.01 * (number + 1)  # no slide of the run: all members predict it
+        expected = ensemble.predict(type(bag)(features))
+        found = session.run(None, {"features": features.numpy()})
+        assert len(expected.members) == 4
+        assert found[0] == pytest.approx(expected.probabilities, abs=1e-5)
+        assert found[1] == pytest.approx(expected.attention, rel=1e-4)
+        assert found[2].shape == (4, 2)
+
+
+def test_the_file_says_what_it_needs(exported):
+    path, said = exported
+    model = onnxruntime.InferenceSession(str(path))
+    facts = model.get_modelmeta().custom_metadata_map
+    beside = json.loads(path.with_suffix(".json").read_text())
+    assert json.loads(facts["classes"]) == beside["classes"] == ["benign", "tumour"]
+    assert json.loads(facts["features"])["mpp"] == beside["features"]["mpp"] == [0.5]
+    assert facts["asmil_version"]
+    assert [value.name for value in model.get_inputs()] == beside["inputs"] == ["features"]
+    assert set(beside["largest_difference_by_tiles"]) == {"1", "2", "17", "500", "20000"}
+    assert max(beside["largest_difference_by_tiles"].values()) <= 1e-4
+    assert "largest difference from torch" in said
+
+
+def test_the_card_has_the_runs_facts_and_says_what_is_not_known(exported, trained):
+    stem = exported[0].with_name("model_card")
+    card, text = json.loads(stem.with_suffix(".json").read_text()), stem.with_suffix(".md").read_text()
+    metrics = json.loads((trained / "run" / "metrics.json").read_text())
+    assert card["validation"]["auroc"] == metrics["test"]["auroc"]
+    assert card["calibration"]["ece"] == metrics["test"]["ece"]
+    assert card["data"]["classes"]["tumour"] == {"slides": 8, "cases": 8}
+    assert card["data"]["sites"] is None
+    assert "| sites | not known |" in text
+    assert card["encoder"]["name"] == "synthetic"
+    assert card["encoder"]["licence"] is None
+    assert len(card["weights_sha256"]) == 4
+    assert "not a medical device" in text
+    low, high = metrics["test"]["auroc"]["ci95"]
+    assert f"| auroc | {metrics['test']['auroc']['value']:.4g} ({low:.4g} to {high:.4g}) |" in text
+
+
+def test_the_card_alone(asmil, run, trained):
+    asmil("export", run, "--card", "--run-features", trained / "features")
+    assert (run / "card.md").read_text().startswith("# Model card: abmil")
+    assert json.loads((run / "card.json").read_text())["model"]["members"] == 4
+    assert not list(run.glob("*.onnx"))
+
+
+def test_attention_of_three_axes_is_translated(tmp_path):
+    """ILRA's: the exporter itself knows four axes only."""
+    model = standardized("ilra", dim=8, latents=4, layers=1, heads=2)
+    made = onnx_file.export_onnx([model], tmp_path / "m.onnx", in_dim=12, name="ilra", sizes=(1, 40))
+    assert max(made.differences.values()) <= 1e-4
+
+
+@pytest.fixture(scope="module")
+def mean(tmp_path_factory):
+    """A model one of whose features was constant in training, and its file."""
+    model, path = standardized("mean"), tmp_path_factory.mktemp("mean") / "m.onnx"
+    model.std[2] = torch.inf
+    return model, onnx_file.export_onnx([model], path, in_dim=12, name="mean", sizes=(2,)).path
+
+
+def test_constant_features_stay_zero(mean):
+    session, features = onnxruntime.InferenceSession(str(mean[1])), np.ones((3, 12), np.float32)
+    before = session.run(None, {"features": features})[0]
+    features[:, 2] = 1e6
+    assert np.array_equal(before, session.run(None, {"features": features})[0])
+    features[:, 1] = 1e6
+    assert not np.array_equal(before, session.run(None, {"features": features})[0])
+
+
+def test_a_file_that_does_not_agree_is_not_left(mean, tmp_path, monkeypatch):
+    """The file of one model, made for another one: the difference is measured and named."""
+    other = copy.deepcopy(mean[0])
+    other.model.classifier.bias.data += 1.0
+    wrong = SimpleNamespace(
+        model=SimpleNamespace(metadata_props={}), save=lambda path, external_data: shutil.copy(mean[1], path)
+    )
+    monkeypatch.setattr(onnx_file, "_program", lambda *arguments: wrong)
+    with pytest.raises(AsmilError, match=r"does not agree.*1\.0e\+00 on 5 tiles"):
+        onnx_file.export_onnx([other], tmp_path / "m.onnx", in_dim=12, name="mean", sizes=(5,))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(onnx_file.NOT_EXPORTABLE))
+def test_models_without_a_fixed_graph_are_refused_with_the_reason(name, tmp_path):
+    with pytest.raises(AsmilError, match="depend"):
+        onnx_file.export_onnx([standardized("mean")], tmp_path / "m.onnx", in_dim=12, name=name)
+
+
+WRONG = [((), "--out"), (("--out", "a.pt"), "--out"), (("--out", "a.onnx", "--fold", 9), "fold 0 seed 0")]
+
+
+@pytest.mark.parametrize(("arguments", "word"), WRONG)
+def test_wrong_flags(asmil, run, arguments, word):
+    assert word in asmil("export", run, *arguments, code=2).stderr
