@@ -146,5 +146,5 @@ def _rows(bags: Sequence[int]) -> Iterator[slice]:
 
 def _parts(bag: slice, scores: Tensor) -> Iterator[slice]:
     """The rows of a bag, as many at a time as stay in the cache."""
-    size = max(1, CHUNK // max(1, scores[0].numel()))
+    size = max(1, CHUNK // max(1, scores[0].numel())) if scores.device.type == "cpu" else bag.stop - bag.start
     return (slice(start, min(start + size, bag.stop)) for start in range(bag.start, bag.stop, size))

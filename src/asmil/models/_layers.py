@@ -141,12 +141,24 @@ def attention_weights(
 def pool(
     weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], batch: BagBatch
 ) -> Float[Tensor, "bags rows dim"]:
-    """Weighted sums of the tiles of each bag, one small product per bag: no (tiles x bags) matrix."""
+    """Weighted sums of the tiles of each bag: no (tiles x bags) matrix.
+
+    A device multiplies bags of similar length padded, in one product; else there is one small product per bag.
+    """
     weights = weights.to(values.dtype)
     if len(batch) == 1:
         return (weights.T @ values).unsqueeze(0)
+    if values.is_cuda and len(batch) * max(batch.lengths) <= 2 * len(values):
+        return pool_padded(weights, values, batch)
     pairs = zip(batch.split(weights), batch.split(values), strict=True)
     return torch.stack([w.T @ v for w, v in pairs])
+
+
+def pool_padded(
+    weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], batch: BagBatch
+) -> Float[Tensor, "bags rows dim"]:
+    """`pool` in one product of padded bags: no kernel per bag."""
+    return batch.pad(weights).mT @ batch.pad(values)
 
 
 class StackedLinear(nn.Module):

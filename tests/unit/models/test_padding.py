@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from asmil.bags.bag import Bag, BagBatch
 from asmil.models import create_model
+from asmil.models._layers import pool, pool_padded
 from asmil.models._nystrom import pseudo_inverse
 from asmil.models._padding import AT_ONCE, FREE, pack, similar, stack
 
@@ -73,3 +76,13 @@ def test_the_pseudo_inverse_of_several_models_at_once():
     torch.testing.assert_close(together, alone)
     gradients = [torch.autograd.grad(inverse.sin().sum(), matrices)[0] for inverse in (together, alone)]
     torch.testing.assert_close(*gradients)
+
+
+def test_pooling_on_a_device_is_the_loop_in_one_product():
+    """Fake tensors raise where the host would have to wait for a value."""
+    batch, weights = BagBatch.from_bags([Bag(torch.randn(n, 6)) for n in (5, 3, 4)]), torch.rand(12, 2)
+    torch.testing.assert_close(pool_padded(weights, batch.features, batch), pool(weights, batch.features, batch))
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:
+        fake = BagBatch.from_bags([Bag(torch.randn(n, 6)) for n in (5, 3, 4)])
+        assert pool_padded(torch.rand(12, 2), fake.features, fake).shape == (3, 2, 6)
+    assert counter.get_total_flops() == 2 * 3 * 5 * 2 * 6  # all padded to 5 tiles
