@@ -1,5 +1,8 @@
 """Whole training steps on one bag, to be called many times: ours, the textbook's, and the products no form avoids."""
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,8 +26,8 @@ def our_step(features: Tensor, *, dim: int, variant: str = "per_token") -> Step:
     """
     torch.manual_seed(0)
     settings = TrainSettings()
-    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, variant=variant, feature_dropout=0)
-    model = model.to(features.device).train()
+    options: dict[str, Any] = {"dim": dim, "variant": variant, "feature_dropout": 0}
+    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, **options).to(features.device).train()
     stabilizer = AttentionStabilizer(model, beta=BETA, momentum=MOMENTUM)
     optimizer = make_optimizer(model, settings)
     batch = BagBatch.from_bags(Bag(features, label=0))
@@ -45,11 +48,9 @@ def textbook_step(features: Tensor, *, dim: int) -> Step:
     """The same step written as the formulas read, one token after the other, with an average entry by entry."""
     torch.manual_seed(0)
     features = features.float()
-    model, anchor = (TextbookASMIL(features.shape[1], 2, dim=dim, shared=False).to(features.device) for _ in range(2))
-    anchor.load_state_dict(model.state_dict())
-    anchor.eval()
-    label = torch.zeros(1, dtype=torch.long, device=features.device)
-    optimizer = torch.optim.AdamW(model.parameters())
+    model = TextbookASMIL(features.shape[1], 2, dim=dim, shared=False).to(features.device)
+    anchor, label = copy.deepcopy(model).eval(), torch.zeros(1, dtype=torch.long, device=features.device)
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
 
     def step() -> None:
         logits, _, scores = model(features)
@@ -60,6 +61,7 @@ def textbook_step(features: Tensor, *, dim: int) -> Step:
         loss = F.cross_entropy(logits, label) + BETA * divergence
         optimizer.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), TrainSettings().clip_norm)
         optimizer.step()
         with torch.no_grad():
             online = model.state_dict()
