@@ -33,8 +33,9 @@ def view(
     from asmil.viewer.serving import listen
 
     pyramid = Pyramid()
-    folders = [folder for folder in (run, against) if folder is not None]
-    views = [RunView(folder, slides=slides, pyramid=pyramid) for folder in folders]
+    views = [RunView(run, slides=slides, pyramid=pyramid)]
+    if against is not None:
+        views.append(RunView(against, slides=slides, else_slides=views[0].slides_folder, pyramid=pyramid))
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"

@@ -48,14 +48,19 @@ class Sheet:
 
 
 class RunView:
-    """A run folder opened to be looked at; `slides` is the folder of slides, if not that of the run's settings.
+    """A run folder opened to be looked at.
+
+    `slides` is the folder of its slides instead of that of the run's settings, `else_slides` where those name none
+    (a run on features).
 
     Raises:
         RunError: the folder is no run, or was not evaluated.
         SlideError: two slides of the folder have one name.
     """
 
-    def __init__(self, folder: str | Path, *, slides: Path | None = None, pyramid: Pyramid):
+    def __init__(
+        self, folder: str | Path, *, pyramid: Pyramid, slides: Path | None = None, else_slides: Path | None = None
+    ):
         self.files, self.run, self.pyramid = RunFiles(folder), Run(folder), pyramid
         self.folder = Path(folder).resolve()
         self.slides: list[str] = [str(name) for name in self.files.predictions["slide"]]
@@ -63,7 +68,8 @@ class RunView:
         changed = (self.files.folder / "predictions.csv").stat().st_mtime_ns
         # in every address: a browser must not show tiles that it kept of another run
         self.token = hashlib.sha256(f"{self.folder} {changed}".encode()).hexdigest()[:16]
-        self._slides_folder = slides or (Path(self.files.config["slides"]) if self.files.config.get("slides") else None)
+        own = self.files.config.get("slides")
+        self.slides_folder = slides or (Path(own) if own else else_slides)
         self.sheet = lru_cache(KEPT_SLIDES)(self._sheet)
         self.annotations = lru_cache(KEPT_SLIDES)(self._annotations)
         self.truth = lru_cache(KEPT_SLIDES)(self._truth)
@@ -81,7 +87,7 @@ class RunView:
     @cached_property
     def paths(self) -> dict[str, Path]:
         """The slide files at hand, by name."""
-        folder = self._slides_folder
+        folder = self.slides_folder
         return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     @cached_property
@@ -138,7 +144,7 @@ class RunView:
                 says.append(f"The slide file cannot be read: {error}")
                 picture = replace(picture, path=None)
         else:
-            where = f"not in {self._slides_folder}" if self._slides_folder else "the run does not name their folder"
+            where = f"not in {self.slides_folder}" if self.slides_folder else "the run does not name their folder"
             says.append(f"The slide file is not at hand ({where}); give --slides FOLDER for its full depth.")
         level0_xy, side, unit = self._tiles(slide, mpp or picture.mpp, says=says)
         if picture.path is None:

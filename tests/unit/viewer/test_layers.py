@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from asmil.attention import diagnostics
 from asmil.errors import FeatureError, RunError
@@ -103,6 +104,17 @@ def test_planted_pickles_are_not_opened(view, made, tmp_path):
     heads = type(view.layers.heads)(planted, load=view.bag, classes=view.files.classes)
     with pytest.raises(RunError, match="does not fit"):
         heads.weights(planted.cell(cell.fold, cell.seed), made.REAL)
+
+
+def test_a_run_on_features_borrows_the_slides_of_the_run_it_is_compared_with(run_folder, made, tmp_path):
+    first = RunView(run_folder, pyramid=Pyramid())
+    for part in run_folder.iterdir():
+        if part.name != "config.yaml":
+            (tmp_path / part.name).symlink_to(part)
+    for own, found in ((None, True), (str(tmp_path / "elsewhere"), False)):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(first.files.config | {"slides": own}))
+        second = RunView(tmp_path, else_slides=first.slides_folder, pyramid=Pyramid())
+        assert (second.picture(made.REAL).path is not None) == found
 
 
 def test_without_features_there_are_words_and_no_map(run_folder, made, tmp_path, monkeypatch):

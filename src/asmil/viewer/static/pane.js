@@ -47,7 +47,8 @@ export class Pane extends EventTarget {
     this.tip = make("div", { className: "tip", hidden: true });
     this.note = make("p", { className: "note", hidden: true });
     const head = make("header", {}, this.runs, this.layers, this.token, this.head);
-    this.element = make("section", { className: "pane" }, head, this.stage, this.legend, this.bar, this.tip, this.note);
+    const view = make("div", { className: "view" }, this.stage, this.legend, this.bar, this.tip, this.note);
+    this.element = make("section", { className: "pane" }, head, view);
     parent.append(this.element);
     this.runs.addEventListener("change", () => this.#emit("run"));
     this.layers.addEventListener("change", () => this.setLayer(this.layers.value).catch(report));
@@ -247,7 +248,7 @@ export class Pane extends EventTarget {
       const [x, y] = [event.clientX - box.left, event.clientY - box.top];
       const { offsetWidth, offsetHeight } = this.tip;
       this.tip.style.left = `${x + 16 + offsetWidth > box.width ? x - offsetWidth - 12 : x + 16}px`;
-      this.tip.style.top = `${Math.min(y + 16, box.height - offsetHeight - 4) + this.stage.offsetTop}px`;
+      this.tip.style.top = `${Math.min(y + 16, box.height - offsetHeight - 4)}px`;
     }
     if (tile !== this.overlay.hovered) {
       this.overlay.hovered = tile;
