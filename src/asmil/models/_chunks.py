@@ -35,8 +35,9 @@ class Project(torch.autograd.Function):
         features, weight, bias, dropout = inputs
         tiles = weight.new_empty(features.shape[0], weight.shape[0])
         scale = 1 / (1 - dropout)
+        scaled, shift = weight * scale, None if bias is None else bias * scale
         for rows, x in chunks(features, weight.dtype):
-            _project(x, weight * scale, bias if bias is None else bias * scale, dropout=dropout, out=tiles[rows])
+            _project(x, scaled, shift, dropout=dropout, out=tiles[rows])
         ctx.scale, ctx.biased = scale, bias is not None
         ctx.save_for_backward(features, tiles)
         return tiles
@@ -57,9 +58,9 @@ class Project(torch.autograd.Function):
 
 
 class Look(torch.autograd.Function):
-    """z = dropout(relu(x W^T)) and scores z K^T + c, and what `Pool` sends back through `Pool.factors`.
+    """z = dropout(relu(x W^T)) and scores z K^T + c, and the way back for what `Pool` gives.
 
-    The gradient of z is made chunk by chunk and never whole: dz = dscores K + p dpooled, where p (tiles, rows) and
+    The gradient of z is made chunk by chunk and never whole: dz = [dscores, p] [K; dpooled], where p (tiles, rows) and
     dpooled (bags, rows, dim) arrive as the gradients of the two factors, outputs without a value of their own.
     z itself is returned for pooling only, without gradient.
     """
@@ -70,8 +71,9 @@ class Look(torch.autograd.Function):
         tiles = weight.new_empty(features.shape[0], weight.shape[0])
         scores = weight.new_empty(features.shape[0], keys.shape[0])
         scale = 1 / (1 - dropout)
+        scaled = weight * scale
         for rows, x in chunks(features, weight.dtype):
-            z = _project(x, weight * scale, None, dropout=dropout, out=tiles[rows])
+            z = _project(x, scaled, None, dropout=dropout, out=tiles[rows])
             torch.addmm(level, z, keys.T, out=scores[rows])
         nothing = weight.new_zeros(())
         weights_factor = nothing.expand_as(scores)
@@ -89,17 +91,21 @@ class Look(torch.autograd.Function):
         features, tiles, keys = ctx.saved_tensors
         d_weight = tiles.new_zeros(tiles.shape[1], features.shape[1])
         d_keys = torch.zeros_like(keys)
-        d_scores = tiles.new_zeros(1).expand(len(tiles), len(keys)) if d_scores is None else d_scores
-        workspace = tiles.new_empty(CHUNK, tiles.shape[1])
+        if d_scores is None:
+            d_scores = tiles.new_zeros(len(tiles), len(keys))
+        factors, maps = [d_scores], keys.expand(len(ctx.bags) - 1, -1, -1)
+        if weights is not None and d_pooled is not None:
+            factors, maps = [d_scores, weights], torch.cat([maps, d_pooled], 1)
+        left = tiles.new_empty(CHUNK, maps.shape[1])
+        right = tiles.new_empty(CHUNK, tiles.shape[1])
         for rows, x in chunks(features, tiles.dtype):
-            z, ds = tiles[rows], d_scores[rows]
-            dz = torch.mm(ds, keys, out=workspace[: len(x)])
-            if weights is not None and d_pooled is not None:
-                for bag, part in _parts(rows, ctx.bags):
-                    inside = slice(part.start - rows.start, part.stop - rows.start)
-                    dz[inside].addmm_(weights[part], d_pooled[bag])
+            z, dz = tiles[rows], right[: len(x)]
+            torch.cat([factor[rows] for factor in factors], 1, out=left[: len(x)])
+            for bag, part in _parts(rows, ctx.bags):
+                inside = slice(part.start - rows.start, part.stop - rows.start)
+                torch.mm(left[inside], maps[bag], out=dz[inside])
             d_weight.addmm_(_cut(dz, z, out=dz).T, x)
-            d_keys.addmm_(ds.T, z)
+            d_keys.addmm_(d_scores[rows].T, z)
         return None, d_weight.mul_(ctx.scale), d_keys, d_scores.sum(0), None, None
 
 
