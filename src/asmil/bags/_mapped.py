@@ -5,7 +5,8 @@ reads every slide in every epoch.
 """
 
 from dataclasses import dataclass, replace
-from mmap import mmap
+from math import prod
+from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from typing import TypeAlias
 
@@ -24,9 +25,18 @@ class _Span:
     dtype: np.dtype
     shape: tuple[int, ...]
 
-    def map(self) -> np.ndarray:
-        """The array in its file. Writable, because torch takes no other, but what is written stays in memory."""
-        return np.memmap(self.path, self.dtype, "c", offset=self.offset, shape=self.shape)
+    def map(self, *, writeable: bool = False) -> np.ndarray:
+        """The array in its file. What is written to it stays in memory.
+
+        Without NumPy's memmap, which looks its file up by name several times: that takes as long as some 100 tiles.
+        """
+        start = self.offset % ALLOCATIONGRANULARITY
+        length = start + self.dtype.itemsize * prod(self.shape)
+        with self.path.open("rb") as file:
+            memory = mmap(file.fileno(), length, access=ACCESS_COPY, offset=self.offset - start)
+        array: np.ndarray = np.ndarray(self.shape, self.dtype, memory, start)
+        array.flags.writeable = writeable
+        return array
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,15 @@ class MappedEntry:
     coords: _Span | None
     finite: bool = False
 
-    def entry(self) -> Entry | None:
-        """The entry with mapped arrays, or None where the file is no longer the same."""
+    def entry(self, *, view: bool) -> Entry | None:
+        """The entry with mapped arrays, or None where the file is no longer the same.
+
+        Only as a `view` the features can be written to, and so only then `read_rows` gives them without a copy.
+        """
         if stamp_of(self.path) != self.stamp:
             return None
         coords = self.facts.coords if self.coords is None else self.coords.map()
-        return replace(self.facts, features=self.features.map(), coords=coords)
+        return replace(self.facts, features=self.features.map(writeable=view), coords=coords)
 
 
 def mapped(entry: Entry, path: Path, *, side: float | None) -> MappedEntry | None:

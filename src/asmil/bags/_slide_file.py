@@ -57,11 +57,10 @@ class SlideFile:
 
     def _bag(self, rows: Rows, *, slide_mpp: float | None, view: bool) -> Bag:
         """The slide as a bag without label; with `view`, whole features stay in a mapped file."""
-        with self._entry() as (entry, finite):
+        with self._entry(view=view) as (entry, finite):
             tiles, side = self._geometry(entry)
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
-            viewed = view and chosen is None and isinstance(entry.features, np.memmap)
-            features = _as_view(entry.features) if viewed else read_rows(entry.features, chosen)
+            features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
         if not finite:
             check_finite(features, self.place.path)
@@ -78,12 +77,12 @@ class SlideFile:
         )
 
     @contextmanager
-    def _entry(self) -> Iterator[tuple[Entry, bool]]:
+    def _entry(self, *, view: bool = False) -> Iterator[tuple[Entry, bool]]:
         """What the file says, and whether its features are known to be finite.
 
         From the second time on the file is not opened as HDF5, where that is possible.
         """
-        if self._mapped is not None and (known := self._mapped.entry()) is not None:
+        if self._mapped is not None and (known := self._mapped.entry(view=view)) is not None:
             yield known, self._mapped.finite
             return
         with self.place.entry() as entry:
@@ -116,10 +115,6 @@ def _side_px(entry: Entry, side: float | None, slide_mpp: float | None) -> float
     if entry.coords is None or entry.um_per_unit is None:
         return side
     return entry.tile_um / slide_mpp if slide_mpp and entry.tile_um else None
-
-
-def _as_view(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array[0] if array.ndim == 3 else array)
 
 
 def _whole(coords: np.ndarray) -> np.ndarray:

@@ -160,8 +160,7 @@ def read_rows(array: Array, rows: np.ndarray | None = None) -> np.ndarray:
     single = array.ndim == 3
     if rows is None:
         whole = np.asarray(array[0] if single else array[()])
-        # A mapped file is read here, also one that could be written to.
-        return whole.copy() if isinstance(array, np.memmap) or not whole.flags.writeable else whole
+        return whole if whole.flags.writeable else whole.copy()  # a mapped file is read here
     if isinstance(array, np.ndarray):
         return array[0][rows] if single else array[rows]
     if not isinstance(array, h5py.Dataset):  # zarr decodes whole chunks anyway
