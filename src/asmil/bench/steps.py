@@ -1,11 +1,11 @@
-"""Whole training steps on one bag, to be called many times: ours, the textbook's, and the products no form avoids."""
+"""Whole training steps on one bag, to be called many times: ours, textbook forms, and the products no form avoids."""
 
 import copy
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
@@ -14,89 +14,117 @@ from asmil.bench.timing import Step
 from asmil.models import create_model
 from asmil.training.optim import TrainSettings, make_optimizer
 
-BETA, MOMENTUM = 0.1, 0.999
+AS_TEXTBOOK: dict[str, Any] = {"variant": "per_token", "feature_dropout": 0.0}
+"""Options of our model with which it is the textbook's."""
 ROWS = 64
 """Columns of scores: 8 tokens of 8 heads."""
 
 
-def our_step(features: Tensor, *, dim: int, variant: str = "per_token") -> Step:
-    """The step of `fit` on one bag, features (tiles, in_dim): forward, anchor, KL, backward, clipping, AdamW, EMA.
-
-    Without dropout of features, which the textbook form does not have either.
-    """
+def our_step(features: Tensor, dim: int, *, name: str = "asmil", stabilized: bool = True, **options: Any) -> Step:
+    """What `fit` does in a step on a bag, features (tiles, in_dim), without reading it."""
     torch.manual_seed(0)
+    model = create_model(name, in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device).train()
+    stabilizer = AttentionStabilizer(model) if stabilized else None
     settings = TrainSettings()
-    options: dict[str, Any] = {"dim": dim, "variant": variant, "feature_dropout": 0}
-    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, **options).to(features.device).train()
-    stabilizer = AttentionStabilizer(model, beta=BETA, momentum=MOMENTUM)
     optimizer = make_optimizer(model, settings)
     batch = BagBatch.from_bags(Bag(features, label=0))
 
     def step() -> None:
-        task = F.cross_entropy(model(batch).logits, batch.labels)
-        align = stabilizer.loss(task)
+        task = cross_entropy(model(batch).logits.float(), batch.labels)
+        loss = task if stabilizer is None else task + stabilizer.loss(task)
         optimizer.zero_grad(set_to_none=True)
-        (task + align).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
-        stabilizer.update()
+        if stabilizer:
+            stabilizer.update()
 
     return step
 
 
-def textbook_step(features: Tensor, *, dim: int) -> Step:
-    """The same step written as the formulas read, one token after the other, with an average entry by entry."""
+def textbook_step(features: Tensor, dim: int) -> Step:
+    """Eight tokens with projections of their own in textbook order; an anchor by NSF; its KL a mean over the tiles of a
+    difference of logarithms; clipping; plain AdamW; a moving average key by key.
+    """
     torch.manual_seed(0)
     features = features.float()
     model = TextbookASMIL(features.shape[1], 2, dim=dim, shared=False).to(features.device)
-    anchor, label = copy.deepcopy(model).eval(), torch.zeros(1, dtype=torch.long, device=features.device)
-    optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
+    anchor, label = copy.deepcopy(model).eval().requires_grad_(False), _label(features)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-5, foreach=False)
 
     def step() -> None:
         logits, _, scores = model(features)
         with torch.no_grad():
-            gates = torch.sigmoid(anchor(features)[2])
-            target = gates / gates.sum(0)
-        divergence = (target * (target.log() - scores.softmax(0).log())).sum(0).mean()
-        loss = F.cross_entropy(logits, label) + BETA * divergence
+            sigmoid = anchor(features)[2].T.sigmoid()
+            target = sigmoid / sigmoid.sum(-1, keepdim=True)
+        difference = (target + 1e-8).log() - (scores.T.softmax(-1) + 1e-8).log()
+        loss = cross_entropy(logits, label) + (target * difference).mean()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), TrainSettings().clip_norm)
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         with torch.no_grad():
             online = model.state_dict()
             for name, value in anchor.state_dict().items():
-                value.copy_(MOMENTUM * value + (1 - MOMENTUM) * online[name])
+                value.copy_(value * 0.999 + online[name] * 0.001)
 
     return step
 
 
-def limit_step(features: Tensor, *, dim: int) -> Step:
-    """The products that no form of the step avoids, into buffers made once.
-
-    The projection of model and anchor in one product and its gradient, and seven skinny ones with a column per token
-    and head: scores of both, pooling, the gradients of its weights and of the folded query, and those of the tiles.
-    """
-    tiles = features.float()
-    count, in_dim = tiles.shape
-    weights, skinny = tiles.new_ones(in_dim, 2 * dim), tiles.new_ones(dim, ROWS)
-    both, hidden = tiles.new_zeros(count, 2 * dim), tiles.new_zeros(count, dim)
-    columns, summed, gradient = tiles.new_zeros(count, ROWS), tiles.new_zeros(ROWS, dim), tiles.new_zeros(in_dim, dim)
+def plain_abmil_step(features: Tensor, dim: int, *, hidden: int = 128) -> Step:
+    """Gated attention pooling as it is usually written, with dropout of .25, clipping and AdamW."""
+    embed = nn.Sequential(nn.Linear(features.shape[1], dim), nn.ReLU(), nn.Dropout(0.25))
+    content, gate = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
+    score, classify = nn.Linear(hidden, 1), nn.Linear(dim, 2)
+    parts = nn.ModuleList([embed, content, gate, score, classify]).to(features.device)
+    parameters, label = list(parts.parameters()), _label(features)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
 
     def step() -> None:
-        torch.mm(tiles, weights, out=both)
-        for _ in range(3):
-            torch.mm(hidden, skinny, out=columns)
-        for _ in range(2):
-            torch.mm(columns.T, hidden, out=summed)
-        for _ in range(2):
-            torch.mm(columns, skinny.T, out=hidden)
-        torch.mm(tiles.T, hidden, out=gradient)
+        tiles = embed(features.float())
+        weights = score(content(tiles).tanh() * gate(tiles).sigmoid()).softmax(0)
+        loss = cross_entropy(classify(weights.T @ tiles), label)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
 
     return step
 
 
-def least_flops(features: Tensor, *, dim: int) -> float:
+def limit_step(features: Tensor, dim: int, *, skinny: bool = True) -> Step:
+    """The products of any form, into memory that is there: the tiles projected online and in the anchor, and the
+    gradient of the projection. Both variants need these and nothing larger, as folded keys and values are products of
+    parameters only. `skinny` adds those with 64 columns (tokens x heads): scores of both branches, pooling, and in the
+    backward pass the gradients of weights, of keys, and the two parts of the tiles' own.
+    """
+    features = features.float()
+    tiles, in_dim = features.shape
+    # by random numbers: products of zeros and ones can take less power, and so run faster
+    weight, rows = (torch.randn(*shape, device=features.device) for shape in ((in_dim, dim), (dim, ROWS)))
+    hidden, scores = (torch.randn(tiles, width, device=features.device) for width in (dim, ROWS))
+    back, by_row = torch.empty_like(weight), torch.empty_like(rows.T)
+
+    def step() -> None:
+        for _ in range(2):
+            torch.mm(features, weight, out=hidden)
+        torch.mm(features.T, hidden, out=back)
+        if skinny:
+            for _ in range(3):
+                torch.mm(hidden, rows, out=scores)
+            for _ in range(2):
+                torch.mm(scores.T, hidden, out=by_row)
+            for _ in range(2):
+                torch.mm(scores, rows.T, out=hidden)
+
+    return step
+
+
+def least_flops(features: Tensor, dim: int) -> float:
     """Operations of `limit_step`."""
-    count, in_dim = features.shape
-    return 2.0 * count * dim * (3 * in_dim + 7 * ROWS)
+    tiles, in_dim = features.shape
+    return 2.0 * tiles * dim * (3 * in_dim + 7 * ROWS)
+
+
+def _label(features: Tensor) -> Tensor:
+    return torch.zeros(1, dtype=torch.long, device=features.device)

@@ -8,7 +8,7 @@ import torch
 from asmil.bench.machine import free_bytes, measure_machine
 from asmil.bench.rows import HIGHER, Row
 from asmil.bench.scale import Scale
-from asmil.bench.steps import least_flops, limit_step, our_step, textbook_step
+from asmil.bench.steps import AS_TEXTBOOK, least_flops, limit_step, our_step, textbook_step
 from asmil.bench.timing import best_seconds, first_call, flops_of
 
 PART = "training step"
@@ -26,11 +26,11 @@ def measure(scale: Scale) -> Iterator[Row]:
     for (in_dim, dim), tiles in product(scale.step_dims, scale.step_tiles):
         case = f"{tiles} tiles, {in_dim} -> {dim}"
         features = torch.randn(tiles, in_dim, device=scale.device)
-        steps = [our_step(features, dim=dim), limit_step(features, dim=dim)]
+        steps = [our_step(features, dim, **AS_TEXTBOOK), limit_step(features, dim)]
         first = [first_call(step, device=scale.device) for step in steps]
         needed, free = textbook_per_tile * tiles, free_bytes(scale.device)
         if needed < 0.8 * free:
-            steps.append(textbook_step(features, dim=dim))
+            steps.append(textbook_step(features, dim))
             first.append(first_call(steps[-1], device=scale.device))
             textbook_per_tile = first[-1][1] / tiles
         calls, peaks = zip(*first, strict=True)
@@ -42,7 +42,7 @@ def measure(scale: Scale) -> Iterator[Row]:
         else:
             note = f"textbook skipped: needs about {needed / 2**30:.1f} GiB, free are {free / 2**30:.1f}"
             yield Row(PART, case, "times faster", None, note=note)
-        least = least_flops(features, dim=dim)
+        least = least_flops(features, dim)
         yield Row(PART, case, "of the products", limit / ours, "x", HIGHER, tolerance=0.25)
         yield Row(PART, case, "of the machine", machine.seconds(least, moved=features.nbytes) / ours, "x", HIGHER)
         yield Row(PART, case, "operations / least", flops_of(steps[0]) / least, "x", tolerance=0.05)
