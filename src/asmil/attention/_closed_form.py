@@ -104,7 +104,7 @@ class Divergence(torch.autograd.Function):
             for part in _parts(bag, scores):
                 total += torch.sub(scores[part], largest, out=gradient[part]).exp_().sum(0)
             level = largest + total.log()
-            for part in _parts(bag, scores):  # t (log t - log p) and not three sums: their difference may be tiny
+            for part in _parts(bag, scores):
                 logs = target[part].clamp(min=tiny).log_().sub_(scores[part]).add_(level)
                 divergence += logs.mul_(target[part]).sum(0)
                 gradient[part].div_(total).sub_(target[part])
