@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from asmil.evaluation.annotations import Annotations, find_annotation, read_anno
 from asmil.evaluation.localization import tile_truth
 from asmil.files import safe_name
 from asmil.report.inputs import RunFiles
-from asmil.slides import scan_slides
+from asmil.slides import scan_slides, slide_named
 from asmil.training.runs import Run
 from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.heads import Heads
@@ -125,14 +124,15 @@ class RunView:
 
     def picture(self, slide: str) -> Picture:
         """Where the pixels of a slide should be; whether they can be read is not yet known."""
-        path, scene = self.paths.get(slide), None
-        if path is None and (part := re.fullmatch(r"(.+)\.scene-(\d+)", slide)):
-            path, scene = self.paths.get(part[1]), int(part[2])
+        file = slide_named(slide, self.paths)
         thumbnail = self.files.folder / "thumbnails" / f"{safe_name(slide)}.jpg"
         return Picture(
-            (1, 1), path=path, scene=scene, mpp=self._stated_mpp(slide),
+            (1, 1),
+            path=file.path if file else None,
+            scene=file.scene if file else None,
+            mpp=self._stated_mpp(slide),
             thumbnail=thumbnail if thumbnail.is_file() else None,
-        )  # fmt: skip
+        )
 
     def _sheet(self, slide: str) -> Sheet:
         picture, reader, mpp, says = self.picture(slide), "", None, list[str]()

@@ -47,8 +47,8 @@ export class Pane extends EventTarget {
     this.tip = make("div", { className: "tip", hidden: true });
     this.note = make("p", { className: "note", hidden: true });
     const head = make("header", {}, this.runs, this.layers, this.token, this.head);
-    const view = make("div", { className: "view" }, this.stage, this.legend, this.bar, this.tip, this.note);
-    this.element = make("section", { className: "pane" }, head, view);
+    const view = make("div", { className: "view" }, this.stage, this.legend, this.bar, this.tip);
+    this.element = make("section", { className: "pane" }, head, this.note, view);
     parent.append(this.element);
     this.runs.addEventListener("change", () => this.#emit("run"));
     this.layers.addEventListener("change", () => this.setLayer(this.layers.value).catch(report));
