@@ -119,6 +119,30 @@ def test_a_step_of_the_other_form_of_asmil(device):
     _step(model, _batch(device, in_dim=24))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"anchor": "frozen"},
+        {"anchor_normalizer": "softmax", "reduction": "mean"},
+        *(
+            pytest.param(
+                {"anchor_normalizer": name},
+                marks=pytest.mark.xfail(
+                    reason="its threshold is sought bag by bag, cut by lengths read from the device",
+                    raises=NotImplementedError,
+                    strict=True,
+                ),
+            )
+            for name in ("sparsemax", "entmax")
+        ),
+    ],
+    ids=str,
+)
+def test_other_stabilisers_wait_for_no_device(options, device):
+    model = create_model("abmil", in_dim=24, n_classes=2).to_empty(device=device)
+    _step(model, _batch(device, in_dim=24), **options)
+
+
 def test_padding_and_splitting_a_batch_wait_for_no_device(device):
     batch = _batch(device, in_dim=3)
     padded, mask = batch.padded()
