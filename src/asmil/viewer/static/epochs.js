@@ -110,7 +110,7 @@ export class Epochs {
     this.#panel(svg, "loss", losses.filter(([, , values]) => values), { top: TOP + PANEL + GAP, log: false });
     if (best !== null && best < this.training.epochs) {
       const x = this.#x(best);
-      svg.append(drawing("line", { x1: x, x2: x, y1: 4, y2: height, class: "best" }), label(x + 4, 10, "kept epoch"));
+      svg.append(drawing("line", { x1: x, x2: x, y1: 4, y2: height, class: "best" }), best > this.training.epochs / 2 ? label(x - 4, 10, "kept epoch", "end") : label(x + 4, 10, "kept epoch"));
     }
     this.now = drawing("line", { y1: 0, y2: height, class: "now" });
     svg.append(this.now);
