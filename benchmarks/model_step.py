@@ -13,26 +13,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import _steps
+from asmil.bench import steps
+from asmil.bench.timing import Step
 
 WIDTHS = [f"{in_dim}x{dim}" for in_dim in (384, 1024, 1536) for dim in (128, 512)]
 FORMS = {
-    "published": _steps.published,
-    "per_token": partial(_steps.ours, variant="per_token", feature_dropout=0.0),
-    "shared": partial(_steps.ours, variant="shared", feature_dropout=0.0),
-    "with dropout": partial(_steps.ours, variant="shared"),
-    "limit": _steps.least,
-    "all products": partial(_steps.least, skinny=True),
-    "plain abmil": _steps.plain_abmil,
-    "abmil": partial(_steps.ours, name="abmil", stabilized=False),
+    "published": steps.textbook_step,
+    "per_token": partial(steps.our_step, variant="per_token", feature_dropout=0.0),
+    "shared": partial(steps.our_step, variant="shared", feature_dropout=0.0),
+    "with dropout": partial(steps.our_step, variant="shared"),
+    "limit": partial(steps.limit_step, skinny=False),
+    "all products": steps.limit_step,
+    "plain abmil": steps.plain_abmil_step,
+    "abmil": partial(steps.our_step, name="abmil", stabilized=False),
 }
 
 
-def milliseconds(steps: dict[str, _steps.Step], *, rounds: int) -> dict[str, float]:
+def milliseconds(forms: dict[str, Step], *, rounds: int) -> dict[str, float]:
     """Least processor time of each, one after the other in every round: what a shared machine disturbs least."""
-    best = dict.fromkeys(steps, float("inf"))
+    best = dict.fromkeys(forms, float("inf"))
     for _ in range(rounds + (rounds > 1)):  # the first of several warms up, and is never the fastest
-        for name, step in steps.items():
+        for name, step in forms.items():
             start = time.process_time()
             step()
             best[name] = min(best[name], 1e3 * (time.process_time() - start))

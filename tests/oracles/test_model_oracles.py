@@ -1,20 +1,12 @@
 """Production models against the same mathematics written out plainly."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from asmil.bags.bag import Bag, BagBatch
+from asmil.bench.textbook import TextbookASMIL
 from asmil.models import create_model
-
-SPEC = importlib.util.spec_from_file_location(
-    "textbook", Path(__file__).resolve().parents[2] / "benchmarks" / "_textbook.py"
-)
-textbook = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(textbook)
 
 
 def close(found, wanted, tolerance=1e-5):
@@ -49,7 +41,7 @@ def asmil_pair(variant, **options):
         for name, parameter in ours.named_parameters():
             if "norm" in name:  # else ones and zeros: a swapped set would not show
                 parameter.add_(torch.randn_like(parameter) * 0.3)
-    oracle = textbook.TextbookASMIL(20, 3, dim=32, shared=variant == "shared", dropout=0, **options)
+    oracle = TextbookASMIL(20, 3, dim=32, shared=variant == "shared", dropout=0, **options)
     oracle.load_production(ours.state_dict())
     return ours, oracle
 
