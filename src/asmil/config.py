@@ -117,6 +117,7 @@ class RunConfig(BaseModel):
     device: Device = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
+    together: Literal["auto", "on", "off"] = "auto"
     engine: Literal["local", "ray"] = "local"
     slide_workers: Annotated[int, Field(ge=0)] = 0
     shard: Shard | None = None

@@ -63,6 +63,7 @@ HELP = {
     "device": "auto, cpu, cuda, cuda:1, mps.",
     "precision": "auto (bf16 on CUDA), fp32, bf16.",
     "workers": "Training processes; 0 is one per core on a CPU and one on a GPU.",
+    "together": "Folds and seeds in one pass over the bags: auto (where that is faster), on, or off (one by one).",
     "engine": "What runs several processes: local, or ray (the cluster of RAY_ADDRESS, else this machine).",
     "slide_workers": "Processes that extract slides side by side; 0 is one per GPU.",
     "shard": "Only this part of the slides: i/n, or slurm for the task of a job array.",

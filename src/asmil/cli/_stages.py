@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from asmil._cores import cores
 from asmil.cli._outcome import Outcome
 from asmil.cli._progress import progress
@@ -107,7 +109,8 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
     with progress("train", total=cells * config.epochs * (1 + config.refit), unit="epochs") as advance:
         crossval(
             cohort, store, splits, recipe=recipe_of(config), run=run, seeds=config.seed_list,
-            workers=_workers(config), progress=_epochs_of_cells(advance),
+            workers=_workers(config), together=config.together, progress=_epochs_of_cells(advance),
+            tell=lambda line: typer.echo(f"note: {line}", err=True),
         )  # fmt: skip
 
 
@@ -130,7 +133,7 @@ def _workers(config: RunConfig) -> int:
 
 RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
     "out", "device", "workers", "heatmaps", "bootstrap", "annotations", "positive", "min_coverage", "tile_batch",
-    "also_encoder", "engine", "slide_workers", "shard", "scenes",
+    "also_encoder", "engine", "slide_workers", "shard", "scenes", "together",
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued (`scenes` decides the cohort,
 and that is compared by itself)."""

@@ -57,14 +57,22 @@ def grouped(
     folds = sorted({cell.fold for cell in todo})
     alone = [_Cost(job, load, [cell]).seconds for cell in todo]
     groups = [[cell] for cell in todo]
-    best = np.inf if always else max(sum(alone) / workers, max(alone)) / _WORTHWHILE
+    best = np.inf if always else _makespan(alone, workers) / _WORTHWHILE
     for count in range(1, len(folds) + 1):
         parts = [[c for c in todo if c.fold in part] for part in np.array_split(folds, count)]
         parts = [small for part in parts for small in _fitting(part, job, load, workers=workers)]
         costs = [_Cost(job, load, part).seconds for part in parts]
-        if max(sum(costs) / workers, max(costs)) < best:
-            best, groups = max(sum(costs) / workers, max(costs)), parts
+        if _makespan(costs, workers) < best:
+            best, groups = _makespan(costs, workers), parts
     return sorted(groups, key=len, reverse=True)
+
+
+def _makespan(costs: Sequence[float], workers: int) -> float:
+    """When the last process ends, if each takes the next largest group."""
+    ends = [0.0] * workers
+    for cost in sorted(costs, reverse=True):
+        ends[ends.index(min(ends))] += cost
+    return max(ends)
 
 
 def load_of(job: Job, *, tiles: dict[str, int], dim: int) -> Load | None:

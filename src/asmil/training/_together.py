@@ -18,7 +18,7 @@ from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput
 from asmil.training._stack import Named, Rates, Stack, rows_of
 from asmil.training._steps import Step
-from asmil.training.batches import bag_batches
+from asmil.training.batches import bag_batches, is_elsewhere, packed
 from asmil.training.optim import TrainSettings, autocast
 
 
@@ -96,10 +96,9 @@ class Together:
             output = functional_call(self.template, (params, buffers), (batch,))
             return output.logits.float(), output.attention.float(), output.embedding.float()
 
-        parts = [
-            vmap(outputs, in_dims=(0, 0, None))(*states, batch.to(self.device))
-            for batch in _batches(bags, tiles_at_once // len(chosen))
-        ]
+        lists = _lists(bags, tiles_at_once // len(chosen))
+        batches = packed(lists, device=self.device, ahead=is_elsewhere(bags, self.device))
+        parts = [vmap(outputs, in_dims=(0, 0, None))(*states, batch) for batch in batches]
         logits, attention, embedding = (torch.cat(part, 1).cpu().numpy() for part in zip(*parts, strict=True))
         return logits, attention, embedding
 
@@ -200,12 +199,12 @@ def _gradient_norms(losses: Float[Tensor, " models"], scores: Tensor) -> Float[T
     return torch.full_like(losses, torch.nan) if gradient is None else gradient.flatten(1).norm(dim=1)
 
 
-def _batches(bags: Sequence[Bag], tiles_at_once: int) -> Iterator[BagBatch]:
-    """Bags in order, packed up to a number of tiles."""
+def _lists(bags: Sequence[Bag], tiles_at_once: int) -> Iterator[list[Bag]]:
+    """Bags in order, up to a number of tiles at once."""
     chosen: list[Bag] = []
     for bag in bags:
         if chosen and sum(map(len, chosen)) + len(bag) > tiles_at_once:
-            yield BagBatch.from_bags(chosen)
+            yield chosen
             chosen = []
         chosen.append(bag)
-    yield BagBatch.from_bags(chosen)
+    yield chosen

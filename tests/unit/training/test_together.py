@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from asmil.bags import make_splits, open_features, read_cohort
+from asmil.bags import Bag, BagBatch, make_splits, open_features, read_cohort
 from asmil.errors import AsmilError, ConfigError
-from asmil.models import model_options
+from asmil.models import create_model, model_options
 from asmil.training import Run, TrainSettings, _fit_together, crossval
 from asmil.training._cell import Job
 from asmil.training._grouping import grouped
 from asmil.training._stack import Stack
 from asmil.training._steps import cohort_steps, own_steps
+from asmil.training._together import Together
 from asmil.training.recipe import Recipe
 
 SETTINGS = TrainSettings(
@@ -250,6 +252,24 @@ def test_a_stack_steps_like_adamw_and_rows_without_a_step_stay():
             optimizer.step()
         torch.testing.assert_close(stack.parameters["weight"][row], model.weight, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(stack.parameters["bias"][row], model.bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["abmil", "asmil"])
+def test_no_value_leaves_the_device_in_a_joint_step(name):
+    """Tensors without values stand for those of a GPU: whatever would wait for one is an error here."""
+    stabilizer = {"beta": 1.0, "max_gradient_ratio": 0.3}
+    models = [create_model(name, in_dim=8, n_classes=2, dim=16) for _ in range(3)]
+    together = Together(models, [], settings=SETTINGS, stabilizer=stabilizer, anchors=models)
+    together.template.train()
+    together._begin()
+    rates = together.stack.rates(np.full((1, 3), 1e-3), np.ones((1, 3)))[0]
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = BagBatch.from_bags(Bag(torch.randn(5, 8), label=1))
+        for measure in (True, False):
+            row = together._step(batch, torch.ones(3, 1), rates=rates, measure=measure)
+        assert {value.shape for value in row.values()} == {(3,)}
+        with pytest.raises(DataDependentOutputException):
+            row["task"].tolist()
 
 
 def test_a_folder_of_groups_of_finished_cells_is_passed_over(study, tmp_path):
