@@ -121,7 +121,7 @@ def test_what_is_wrong_with_a_file_reaches_the_caller(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory cannot be reset here")
 def test_memory_of_a_streamed_epoch_is_that_of_its_batches(tmp_path):
-    """102 MB of features in batches of 1.5 MB: some batches at a time, and nothing that stays of a slide."""
+    """82 MB of features in batches of 1.2 MB: some batches at a time, and nothing that stays of a slide."""
     bags = load(write(tmp_path, slides=200, tiles=400, dim=512), budget=8_000_000)
     order = list(range(len(bags)))
     settings = replace(SETTINGS, tile_dropout=0.0)
