@@ -18,7 +18,7 @@ from asmil.deploy.drift import Distance, distance
 from asmil.deploy.members import Member, load_members
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.deploy.profile import Profile, file_digest, measure
-from asmil.errors import RunError
+from asmil.errors import FeatureError, RunError
 from asmil.slides import scan_slides
 from asmil.training import Run, Standardized, predict
 
@@ -116,11 +116,20 @@ class Ensemble:
 
         Args:
             features: where the features of the run are, if not where it found them.
+
+        Raises:
+            FeatureError: these are features of other slides or of another encoder.
         """
         if self.profile is None and (store := self.training_features(features)) is not None:
             folder = self.config.slides
             files = {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
             slides = [slide for slide in self.slides if slide in store]
+            if not slides or store.dim != _width(self.members[0].model):
+                raise FeatureError(
+                    f"{store.path} does not hold the features of this run",
+                    found=f"{len(slides)} of its {len(self.slides)} slides, dimension {store.dim}",
+                    fix="give those that it was trained on (--run-features)",
+                )
             models = {m.name: m.model for m in self.members if isinstance(m.model, Standardized)}
 
             def unseen(slide: str) -> list[Standardized]:

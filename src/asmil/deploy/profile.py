@@ -66,7 +66,7 @@ class Profile:
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder, unless that cannot be written to: it can be measured again."""
-        with suppress(PermissionError):
+        with suppress(OSError):
             write_json(folder / FILE, asdict(self))
 
     @classmethod

@@ -120,3 +120,13 @@ def test_the_profile_is_measured_once(run):
 def test_features_of_another_dimension_are_refused(ensemble):
     with pytest.raises((FeatureError, RuntimeError)):
         ensemble.predict(new_bag(dim=7))
+
+
+def test_the_features_of_another_run_are_refused(run, write_feature_files, tmp_path):
+    for folder, dim in (("other_slides", 12), ("other_encoder", 9)):
+        write_feature_files(tmp_path / folder, n_slides=2, dim=dim, seed=1)
+        if dim == 12:
+            for path in sorted((tmp_path / folder).glob("*.h5")):
+                path.rename(path.with_name(f"new_{path.name}"))
+        with pytest.raises(FeatureError, match="does not hold the features of this run"):
+            load_ensemble(run).prepare(tmp_path / folder)
