@@ -20,7 +20,7 @@ from asmil.training._stack import load_row
 from asmil.training._steps import own_steps
 from asmil.training._together import Together
 from asmil.training.batches import bag_order
-from asmil.training.fit import FitResult, _is_better, _selected, _should_stop
+from asmil.training.fit import FitResult, is_better, selected, should_stop
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings, learning_rate
 from asmil.training.predict import Prediction
@@ -46,7 +46,7 @@ class Member:
     @property
     def done(self) -> bool:
         """Whether nothing is left to train."""
-        ended = len(self.result.history) >= self.settings.epochs or _should_stop(self.result, self.settings)
+        ended = len(self.result.history) >= self.settings.epochs or should_stop(self.result, self.settings)
         return self.error is not None or ended
 
 
@@ -106,8 +106,8 @@ class _Company:
         members = [self.members[index] for index in self.left]
         epoch = len(members[0].result.history)
         trains = np.zeros((len(members), len(self.bags)), dtype=bool)
-        for row, member in zip(trains, members, strict=True):
-            row[member.train] = True
+        for learns, member in zip(trains, members, strict=True):
+            learns[member.train] = True
         batch_size = members[0].settings.batch_size
         order = bag_order(self.bags, settings=members[0].settings, epoch=epoch)
         steps = own_steps(order, trains, batch_size=batch_size)
@@ -206,9 +206,9 @@ class _Company:
             )
             return False
         row |= _validation(predictions, [self.bags[i] for i in member.val])
-        better = _is_better(row, member.result, member.settings)
+        better = is_better(row, member.result, member.settings)
         if better:
-            member.result.best_epoch, member.result.best_value = row["epoch"], _selected(row, member.settings)
+            member.result.best_epoch, member.result.best_value = row["epoch"], selected(row, member.settings)
         if member.recorder:
             row |= member.recorder("epoch", epoch=row["epoch"], val=predictions) or {}
         member.result.history.append(row)

@@ -12,7 +12,7 @@ from asmil.errors import AsmilError
 from asmil.files import write_json
 from asmil.training._cell import Job, Progress, Trained, name_of, train_cell, write_result, write_selection
 from asmil.training._fit_together import Member, fit_together
-from asmil.training.fit import _check_bags
+from asmil.training.fit import check_bags
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings, refit_settings
 from asmil.training.recipe import anchors_of
@@ -96,12 +96,12 @@ def _fit(
     for cell, own in zip(group.cells, settings, strict=True):
         parts = job.parts(cell, bags)
         train, val = (parts["train"] + parts["val"], []) if refit else (parts["train"], parts["val"])
-        _check_bags(train, val, own)
+        check_bags(train, val, own)
         model = job.build(train, seed=cell.seed)
         anchors = anchors_of(job.recipe, [model], train[0], seeds=[cell.seed])
-        indexes = [[place[bag.slide] for bag in part] for part in (train, val)]
+        learned, watched = ([place[bag.slide] for bag in part] for part in (train, val))
         recorder = None if refit else AttentionRecorder()
-        members.append(Member(model, anchors[0] if anchors else None, *indexes, own, recorder))
+        members.append(Member(model, anchors[0] if anchors else None, learned, watched, own, recorder))
 
     def tell(index: int, epochs: int) -> None:
         progress(name_of(group.cells[index]), epochs, job.epochs)

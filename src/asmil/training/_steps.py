@@ -26,10 +26,10 @@ def own_steps(order: Sequence[int], trains: Bool[np.ndarray, "models bags"], *, 
     Models of one fold have their batches in common. Those of several folds drift apart, and the joint batch is the
     union: up to `batch_size` bags a fold.
     """
-    order = np.asarray(order)
-    place = np.empty(len(order), dtype=int)
-    place[order] = np.arange(len(order))
-    owned = [order[row[order]] for row in trains]
+    index = np.asarray(order)
+    place = np.empty(len(index), dtype=int)
+    place[index] = np.arange(len(index))
+    owned = [index[row[index]] for row in trains]
     steps = []
     for start in range(0, max(map(len, owned)), batch_size):
         parts = [place[own[start : start + batch_size]] for own in owned]
@@ -37,7 +37,7 @@ def own_steps(order: Sequence[int], trains: Bool[np.ndarray, "models bags"], *, 
         share = np.zeros((len(parts), len(union)), dtype=np.float32)
         for row, part in zip(share, parts, strict=True):
             row[np.searchsorted(union, part)] = 1 / max(len(part), 1)
-        steps.append(Step(order[union].tolist(), share))
+        steps.append(Step(index[union].tolist(), share))
     return steps
 
 

@@ -98,7 +98,7 @@ class Together:
 
         lists = _lists(bags, tiles_at_once // len(chosen))
         batches = packed(lists, device=self.device, ahead=is_elsewhere(bags, self.device))
-        parts = [vmap(outputs, in_dims=(0, 0, None))(*states, batch) for batch in batches]
+        parts = [vmap(outputs, in_dims=(0, 0, None))(states[0], states[1], batch) for batch in batches]
         logits, attention, embedding = (torch.cat(part, 1).cpu().numpy() for part in zip(*parts, strict=True))
         return logits, attention, embedding
 

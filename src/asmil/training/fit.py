@@ -62,7 +62,7 @@ def fit(
         CohortError: a bag without a label, or no validation bags although an epoch is to be selected.
         AsmilError: the loss is not finite.
     """
-    _check_bags(train, val, settings)
+    check_bags(train, val, settings)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(model, settings):
         torch.manual_seed(seed)
@@ -77,14 +77,14 @@ def fit(
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
         for epoch in range(len(result.history), settings.epochs):
-            if _should_stop(result, settings):
+            if should_stop(result, settings):
                 break
             learned, waiting = train_epoch(epoch=epoch)
             row = {"epoch": epoch} | learned
             predictions = predict(model, val)
             row |= _validation(predictions, val)
-            if _is_better(row, result, settings):
-                result.best_epoch, result.best_value, best = epoch, _selected(row, settings), _weights(model)
+            if is_better(row, result, settings):
+                result.best_epoch, result.best_value, best = epoch, selected(row, settings), _weights(model)
             row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
             result.history.append(row)
             result.seconds, result.waiting = time.monotonic() - started, result.waiting + waiting
@@ -208,7 +208,7 @@ def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, 
     return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": float(np.mean(areas))}
 
 
-def _selected(row: dict[str, float], settings: TrainSettings) -> float:
+def selected(row: dict[str, float], settings: TrainSettings) -> float:
     """The value to minimise. AUROC ties are common on small validation parts: the loss breaks them."""
     if settings.select == "last":
         return 0.0
@@ -217,8 +217,9 @@ def _selected(row: dict[str, float], settings: TrainSettings) -> float:
     return row["val_loss"]
 
 
-def _is_better(row: dict[str, float], result: FitResult, settings: TrainSettings) -> bool:
-    return settings.select == "last" or _selected(row, settings) < result.best_value
+def is_better(row: dict[str, float], result: FitResult, settings: TrainSettings) -> bool:
+    """Whether this epoch is to be kept instead of the best so far."""
+    return settings.select == "last" or selected(row, settings) < result.best_value
 
 
 def _parts(
@@ -233,7 +234,8 @@ def _parts(
     return {"model": model, "optimizer": optimizer, "stabilizer": stabilizer} | recorded
 
 
-def _should_stop(result: FitResult, settings: TrainSettings) -> bool:
+def should_stop(result: FitResult, settings: TrainSettings) -> bool:
+    """Whether patience is at its end."""
     epochs = len(result.history)
     if settings.select == "last" or epochs < settings.min_epochs:
         return False
@@ -251,7 +253,8 @@ def _tell(listeners: Sequence[Listener], event: str, **values: Any) -> dict[str,
     return added
 
 
-def _check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings) -> None:
+def check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings) -> None:
+    """Raise a `CohortError` unless these bags can be trained on."""
     if not len(train):
         raise CohortError("there are no training bags")
     if not len(val) and settings.select != "last":
