@@ -99,7 +99,7 @@ class Projection(nn.Module):
 def look(
     projection: Projection, keys: tuple[Tensor, Tensor], batch: BagBatch
 ) -> tuple[Float[Tensor, "tiles rows"], Callable[[Tensor], Tensor]]:
-    """Scores of the tiles, linear in the projected ones, and a function that pools these by weights (tiles, rows).
+    """Scores of the tiles, linear in the projected ones, and a function that pools these, once, by weights.
 
         x = dropout(relu(W f));  scores = x K^T + c;  pooled_b = p_b^T x_b        `keys` are K (rows, dim), c (rows,)
 
@@ -109,7 +109,12 @@ def look(
     if projection.linear.bias is None and _chunks.pays(features, weight):
         projection.check(features)
         tiles, scores, *factors = _chunks.Look.apply(features, weight, *keys, projection.drops, batch.starts)
-        return scores, lambda weights: _chunks.Pool.apply(weights.to(tiles.dtype), tiles, *factors, batch.starts)
+        once = [factors]  # the gradients of a second pooling would mix with those of the first
+
+        def pooled(weights: Tensor) -> Tensor:
+            return _chunks.Pool.apply(weights.to(tiles.dtype), tiles, *once.pop(), batch.starts)
+
+        return scores, pooled
     tiles = projection(features)
     return F.linear(tiles, *keys), lambda weights: pool(weights, tiles, batch)
 
