@@ -1,7 +1,7 @@
 """What a run folder holds, read when asked for; what is absent is empty or None, what is broken an error."""
 
-import glob
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,8 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from asmil.errors import RunError
+from asmil.bags import FeatureStore, open_features
+from asmil.errors import FeatureError, RunError
 from asmil.files import safe_name
 from asmil.slides import scan_slides
 from asmil.training.runs import Run
@@ -166,29 +167,41 @@ class RunFiles:
         tables = {cell.folder: _read_table(cell.folder / "predictions.csv") for cell in self.cells}
         return {folder: set(t.slide[t.part == "test"] if "part" in t else t.slide) for folder, t in tables.items()}
 
-    def tiles(self, slide: str) -> SlideTiles | None:
-        """Geometry of a slide's tiles from its feature file; None without file or coordinates."""
-        path = self._feature_file(slide)
-        if path is None:
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """The run's features, None where they are not at hand."""
+        try:
+            return open_features(self.config.get("features") or Run(self.folder).features)
+        except FeatureError:
             return None
-        with h5py.File(path) as file:
-            if "coords" not in file:
-                return None
-            level0_xy = np.asarray(file["coords"][()], dtype=np.float64).reshape(-1, 2)
-            attributes = {**dict(file["coords"].attrs), **dict(file.attrs)}
-        side = float(attributes.get("patch_size_level0") or _spacing(level0_xy))
-        size = [attributes.get(f"level0_{name}") for name in ("width", "height")]
+
+    def stated_mpp(self, slide: str) -> float | None:
+        """The um per level-0 pixel that the feature file, the cohort or the settings say."""
+        stated: Any = self.store.info(slide).slide_mpp if self.store is not None and slide in self.store else None
+        if stated is None and "mpp" in self.cohort:
+            stated = (
+                pd.to_numeric(self.cohort.loc[self.cohort["slide"] == slide, "mpp"], errors="coerce").dropna().min()
+            )
+        stated = self.config.get("slide_mpp") if stated is None else stated
+        return float(stated) if stated is not None and math.isfinite(float(stated)) else None
+
+    def tiles(self, slide: str) -> SlideTiles | None:
+        """Geometry of a slide's tiles from its feature file; None without file or level-0 coordinates."""
+        if self.store is None or slide not in self.store:
+            return None
+        mpp = self.stated_mpp(slide)
+        bag = self.store.stream(slide, slide_mpp=mpp)
+        corners = bag.level0_xy
+        if corners is None:
+            return None
+        level0_xy = corners.numpy().astype(np.float64)
+        side = float(bag.tile_level0_px or _spacing(level0_xy))
+        said = self.store.info(slide).provenance
+        size = [said.get(f"level0_{name}") for name in ("width", "height")]
         if None in size:
             size = list(level0_xy.max(axis=0) + side)
-        mpp = attributes.get("slide_mpp")
         width, height = (int(float(length)) for length in size if length is not None)
-        return SlideTiles(level0_xy, side, (width, height), float(mpp) if mpp else None)
-
-    def _feature_file(self, slide: str) -> Path | None:
-        name = safe_name(slide) + ".h5"
-        folders = [Run(self.folder).features, Path(str(self.config.get("features") or "features"))]
-        found = (path for folder in folders for path in (folder / name, *folder.glob(f"*/{glob.escape(name)}")))
-        return next((path for path in found if path.is_file()), None)
+        return SlideTiles(level0_xy, side, (width, height), mpp)
 
     @cached_property
     def slide_paths(self) -> dict[str, Path]:

@@ -1,16 +1,13 @@
 """What one run offers to the page: its slides, where their tiles and pixels are, annotations and layers."""
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from asmil.bags import Bag, FeatureStore, open_features
+from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
 from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations
 from asmil.evaluation.localization import tile_truth
@@ -89,13 +86,10 @@ class RunView:
         folder = self.slides_folder
         return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
-    @cached_property
+    @property
     def store(self) -> FeatureStore | None:
         """The run's features, or None where they are not at hand."""
-        try:
-            return open_features(self.files.config.get("features") or self.run.features)
-        except FeatureError:
-            return None
+        return self.files.store
 
     def bag(self, slide: str) -> Bag:
         """The features of a slide.
@@ -109,18 +103,7 @@ class RunView:
                 found=self.files.config.get("features") or self.run.features,
                 fix="start in the folder the run was made in, or bring them back",
             )
-        return self.store.load(slide, slide_mpp=self._stated_mpp(slide))
-
-    def _stated_mpp(self, slide: str) -> float | None:
-        """The um per level-0 pixel that the feature file, the cohort or the settings say."""
-        stated: Any = None
-        if self.store is not None and slide in self.store:
-            stated = self.store.info(slide).slide_mpp
-        cohort = self.files.cohort
-        if stated is None and "mpp" in cohort:
-            stated = pd.to_numeric(cohort.loc[cohort["slide"] == slide, "mpp"], errors="coerce").dropna().min()
-        stated = self.files.config.get("slide_mpp") if stated is None else stated
-        return float(stated) if stated is not None and math.isfinite(float(stated)) else None
+        return self.store.load(slide, slide_mpp=self.files.stated_mpp(slide))
 
     def picture(self, slide: str) -> Picture:
         """Where the pixels of a slide should be; whether they can be read is not yet known."""
@@ -130,7 +113,7 @@ class RunView:
             (1, 1),
             path=file.path if file else None,
             scene=file.scene if file else None,
-            mpp=self._stated_mpp(slide),
+            mpp=self.files.stated_mpp(slide),
             thumbnail=thumbnail if thumbnail.is_file() else None,
         )
 

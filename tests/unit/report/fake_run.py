@@ -90,7 +90,8 @@ def _write_slide(folder: Path, name: str, *, positive: bool, random: np.random.G
     with h5py.File(folder / "features" / f"{name}.h5", "w") as file:
         file["features"] = random.normal(size=(len(level0_xy), 4)).astype(np.float16)
         file["coords"] = level0_xy
-        file.attrs.update(patch_size_level0=SIDE, slide_mpp=0.5, mpp=1.0, level0_width=size[0], level0_height=size[1])
+        file.attrs.update(format="asmil", patch_size_level0=SIDE, slide_mpp=0.5, mpp=1.0)
+        file.attrs.update(level0_width=size[0], level0_height=size[1])
     _write_geojson(folder / "tissue" / f"{name}.geojson", tissue, name="Tissue")
     if positive:
         _write_geojson(folder / "annotations" / f"{name}.geojson", tumour, name="tumour")
