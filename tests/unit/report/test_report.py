@@ -244,21 +244,6 @@ def test_attention_of_other_features_is_refused(run):
         write_heatmaps(run, ["case-001_a"])
 
 
-def test_coordinates_in_micrometres_become_level0_pixels(run):
-    before = RunFiles(run).tiles("case-001_a")
-    with h5py.File(run / "features" / "case-001_a.h5") as file:
-        features = file["features"][:]
-    with h5py.File(run / "features" / "case-001_a.h5", "w") as file:  # as STAMP writes them
-        file["feats"], file["coords"] = features, before.level0_xy * 0.25
-        file.attrs.update(unit="um", tile_size_um=before.tile_level0_px * 0.25, tile_size_px=224, feat_type="tile")
-    assert RunFiles(run).tiles("case-001_a") is None, "without a scale there are no pixels"
-    config = yaml.safe_load((run / "config.yaml").read_text()) | {"slide_mpp": 0.25}
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    after = RunFiles(run).tiles("case-001_a")
-    np.testing.assert_array_equal(after.level0_xy, before.level0_xy)
-    assert (after.tile_level0_px, after.slide_mpp) == (before.tile_level0_px, 0.25)
-
-
 def test_heatmaps_of_all_slides_and_of_unknown_ones(run):
     for path in sorted((run / "features").glob("*.h5"))[4:]:
         path.unlink()
