@@ -39,7 +39,7 @@ def test_an_anchor_equal_to_the_model_costs_nothing(name):
     model = make_host(name)
     stabilizer = AttentionStabilizer(model, anchor_normalizer="softmax")
     model(BATCH)
-    assert stabilizer.loss().item() == 0
+    assert stabilizer.loss().item() == pytest.approx(0, abs=1e-7), "more than the rounding of a sum"
 
 
 @every_host

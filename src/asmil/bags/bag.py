@@ -141,7 +141,7 @@ class BagBatch:
     def pad(self, packed: Tensor) -> Tensor:
         """Pad a packed tensor (tiles, ...) to (bags, longest, ...) with zeros."""
         padded = packed.new_zeros((len(self) * max(self.lengths), *packed.shape[1:]))
-        return padded.index_copy(0, self.place_of_tile, packed).unflatten(0, (len(self), -1))
+        return padded.index_put((self.place_of_tile,), packed).unflatten(0, (len(self), -1))
 
     def pack(self, padded: Tensor) -> Tensor:
         """Undo `pad`: (bags, longest, ...) to (tiles, ...)."""

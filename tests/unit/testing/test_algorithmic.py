@@ -7,7 +7,7 @@ from torch import nn
 
 from asmil.errors import ConfigError
 from asmil.models import MILOutput
-from asmil.testing.algorithmic import TESTS, check_algorithmic, make_algorithmic_bags
+from asmil.testing.algorithmic import SETTINGS, TESTS, check_algorithmic, make_algorithmic_bags
 
 
 def tiles(bags, label):
@@ -83,10 +83,11 @@ class Rule(nn.Module):
 
 
 def test_a_model_that_keeps_the_rule_passes_and_its_mirror_image_does_not():
-    kept = check_algorithmic(Rule, tests=["sc_standard"], in_dim=32)
+    long = {"tests": ["sc_standard"], "in_dim": 32, "settings": SETTINGS}
+    kept = check_algorithmic(Rule, **long)
     kept.raise_if_failed()
     assert kept.auroc["sc_standard"][1] > 0.7
-    broken = check_algorithmic(lambda d, n: Rule(d, n, sign=-1), tests=["sc_standard"], in_dim=32)
+    broken = check_algorithmic(lambda d, n: Rule(d, n, sign=-1), **long)
     assert broken.failed == ["sc_standard"]
     assert broken.results[0].message.startswith("broken: ")
     assert broken.auroc["sc_standard"][1] < 0.3
