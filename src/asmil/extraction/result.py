@@ -16,7 +16,8 @@ class SlideResult:
     "failed": something is wrong with it. `reason` says why, and of an "ok" slide what there is to know: a level that is
     damaged, other scenes in its file. `tiles` is the number of tiles in its files, `flags` how many of the tiles
     that were read have each quality flag. `seconds` lasted from opening it to its files, other slides being on their
-    way beside it; for `waiting` seconds of these the encoders had no pixels to work on.
+    way beside it; `waiting` is its tiles' share of the seconds in which the encoders had no pixels to work on. They may
+    have waited since before it was opened; over a run these shares add up to all the waiting there was.
     """
 
     name: str
