@@ -15,12 +15,11 @@ from torch import nn
 from asmil.bags import Bag
 from asmil.errors import AsmilError
 from asmil.files import written_beside
-from asmil.training._ledger import auroc_of_classes
 from asmil.training._stack import load_row
 from asmil.training._steps import own_steps
 from asmil.training._together import Together
 from asmil.training.batches import bag_order
-from asmil.training.fit import FitResult, is_better, selected, should_stop
+from asmil.training.fit import FitResult, diverged, is_better, selected, should_stop, validation
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings, learning_rate
 from asmil.training.predict import Prediction
@@ -199,13 +198,9 @@ class _Company:
     def _account(self, member: Member, row: dict[str, Any], predictions: list[Prediction]) -> bool:
         """Take in an epoch; whether it is the member's best so far."""
         if not np.isfinite(row["train_loss"]) or any(np.isnan(p.loss) for p in predictions):
-            member.error = AsmilError(
-                "training diverged: the loss is not finite",
-                found=f"loss {row['train_loss']} in epoch {row['epoch']}",
-                fix="lower the learning rate or run `asmil check` on the features",
-            )
+            member.error = diverged(row["train_loss"], row["epoch"])
             return False
-        row |= _validation(predictions, [self.bags[i] for i in member.val])
+        row |= validation(predictions, [self.bags[i] for i in member.val])
         better = is_better(row, member.result, member.settings)
         if better:
             member.result.best_epoch, member.result.best_value = row["epoch"], selected(row, member.settings)
@@ -246,11 +241,3 @@ def _as_predictions(
     return [
         Prediction(bag.slide, np.exp(logs), own, vector, float(-logs[bag.label])) for bag, logs, own, vector in rows
     ]
-
-
-def _validation(predictions: list[Prediction], bags: Sequence[Bag]) -> dict[str, float]:
-    if not predictions:
-        return {}
-    labels, probabilities = np.array([bag.label for bag in bags]), np.stack([p.probabilities for p in predictions])
-    auroc = auroc_of_classes(labels, probabilities)
-    return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": auroc}

@@ -1,7 +1,7 @@
 """Many models of one recipe trained in one pass over the bags: parameters stacked, each with bags of its own."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,13 +12,13 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
-from asmil.attention.normalizers import kl_divergence, log_weights
+from asmil.attention.normalizers import alignment
 from asmil.attention.stabilizer import scale_below
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput
 from asmil.training._stack import Named, Rates, Stack, rows_of
 from asmil.training._steps import Step
-from asmil.training.batches import bag_batches, is_elsewhere, packed
+from asmil.training.batches import bag_batches, is_elsewhere, lists_of, packed
 from asmil.training.optim import TrainSettings, autocast
 
 
@@ -96,7 +96,7 @@ class Together:
             output = functional_call(self.template, (params, buffers), (batch,))
             return output.logits.float(), output.attention.float(), output.embedding.float()
 
-        lists = _lists(bags, tiles_at_once // len(chosen))
+        lists = lists_of(bags, most_tiles=tiles_at_once // len(chosen))
         batches = packed(lists, device=self.device, ahead=is_elsewhere(bags, self.device))
         parts = [vmap(outputs, in_dims=(0, 0, None))(states[0], states[1], batch) for batch in batches]
         logits, attention, embedding = (torch.cat(part, 1).cpu().numpy() for part in zip(*parts, strict=True))
@@ -164,11 +164,9 @@ class Together:
             self.template.train()
         order, offsets = output.segments(batch.offsets)
         normalizers = self.options.get("anchor_normalizer", "nsf"), self.options.get("online_normalizer", "softmax")
-        temperature = self.options.get("temperature", 1.0)
-        log_target = log_weights(normalizers[0], target[order], dim=0, offsets=offsets, temperature=temperature)
-        log_online = log_weights(normalizers[1], cast(Tensor, output.scores)[order], dim=0, offsets=offsets)
-        reduction = self.options.get("reduction", "sum")
-        per_row = kl_divergence(log_target, log_online, dim=0, offsets=offsets, reduction=reduction, each=True)
+        how = {name: self.options[name] for name in ("temperature", "reduction") if name in self.options}
+        online = cast(Tensor, output.scores)[order]
+        per_row = alignment(target[order], online, normalizers=normalizers, offsets=offsets, each=True, **how)
         if output.score_offsets is None:
             return per_row.mean(1)
         bag = torch.searchsorted(batch.offsets, offsets[:-1], right=True) - 1
@@ -197,14 +195,3 @@ def _gradient_norms(losses: Float[Tensor, " models"], scores: Tensor) -> Float[T
     """Norms with respect to the scores; nan where the loss does not pass through this tensor of scores."""
     (gradient,) = torch.autograd.grad(losses.sum(), scores, retain_graph=True, allow_unused=True)
     return torch.full_like(losses, torch.nan) if gradient is None else gradient.flatten(1).norm(dim=1)
-
-
-def _lists(bags: Sequence[Bag], tiles_at_once: int) -> Iterator[list[Bag]]:
-    """Bags in order, up to a number of tiles at once."""
-    chosen: list[Bag] = []
-    for bag in bags:
-        if chosen and sum(map(len, chosen)) + len(bag) > tiles_at_once:
-            yield chosen
-            chosen = []
-        chosen.append(bag)
-    yield chosen

@@ -60,6 +60,18 @@ def packed(lists: Iterable[list[Bag]], *, device: torch.device | str, ahead: boo
             yield packer.received(*current)
 
 
+def lists_of(bags: Sequence[Bag], *, most_tiles: int, most_bags: int | None = None) -> Iterator[list[Bag]]:
+    """Bags in order, up to a number of tiles and of bags at once; a larger bag stands alone."""
+    chosen: list[Bag] = []
+    for bag in bags:
+        if chosen and (len(chosen) == most_bags or sum(map(len, chosen)) + len(bag) > most_tiles):
+            yield chosen
+            chosen = []
+        chosen.append(bag)
+    if chosen:
+        yield chosen
+
+
 def is_elsewhere(bags: Iterable[Bag], device: torch.device | str) -> bool:
     """Whether features have to be read from files or moved to the device before a model can see them."""
     kind = torch.device(device).type

@@ -18,6 +18,7 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
 from asmil.errors import AsmilError, CohortError
 from asmil.training._checkpoint import load_checkpoint, save_checkpoint
+from asmil.training._ledger import auroc_of_classes
 from asmil.training.batches import Timed, bag_batches, bag_order
 from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, autocast, learning_rate, make_optimizer
@@ -82,7 +83,7 @@ def fit(
             learned, waiting = train_epoch(epoch=epoch)
             row = {"epoch": epoch} | learned
             predictions = predict(model, val)
-            row |= _validation(predictions, val)
+            row |= validation(predictions, val)
             if is_better(row, result, settings):
                 result.best_epoch, result.best_value, best = epoch, selected(row, settings), _weights(model)
             row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
@@ -135,12 +136,17 @@ def _train_epoch(
         row |= {"align_loss": align, **{k: float(v) for k, v in stabilizer.statistics().items()}}
         row["gradient_ratio"] = float(ratio) if ratio is not None else float("nan")
     if not np.isfinite(row["train_loss"]):
-        raise AsmilError(
-            "training diverged: the loss is not finite",
-            found=f"loss {row['train_loss']} in epoch {epoch}",
-            fix="lower the learning rate or run `asmil check` on the features",
-        )
+        raise diverged(row["train_loss"], epoch)
     return row, batches.seconds
+
+
+def diverged(loss: float, epoch: int) -> AsmilError:
+    """The error of a training whose loss is no number any more."""
+    return AsmilError(
+        "training diverged: the loss is not finite",
+        found=f"loss {loss} in epoch {epoch}",
+        fix="lower the learning rate or run `asmil check` on the features",
+    )
 
 
 def _step(
@@ -196,16 +202,13 @@ def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, sett
     getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
 
 
-def _validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:
+def validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:
+    """Loss and AUROC of the validation part, as the log has them; nothing where there is no such part."""
     if not predictions:
         return {}
-    from sklearn.metrics import roc_auc_score  # here, because its import takes a second
-
-    labels = np.array([bag.label for bag in val])
-    probabilities = np.stack([p.probabilities for p in predictions])
-    present = np.unique(labels)
-    areas = [roc_auc_score(labels == c, probabilities[:, c]) for c in present] if len(present) > 1 else [np.nan]
-    return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": float(np.mean(areas))}
+    labels, probabilities = np.array([bag.label for bag in val]), np.stack([p.probabilities for p in predictions])
+    auroc = auroc_of_classes(labels, probabilities)
+    return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": auroc}
 
 
 def selected(row: dict[str, float], settings: TrainSettings) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
-from asmil.training.batches import is_elsewhere, packed
+from asmil.training.batches import is_elsewhere, lists_of, packed
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,12 @@ def predict(model: nn.Module, bags: Sequence[Bag], *, batch_size: int = 16) -> l
     was_training = model.training
     model.eval()
     device = next(iter(model.parameters())).device
-    batches = packed(_lists(bags, batch_size), device=device, ahead=is_elsewhere(bags, device))
+    lists = lists_of(bags, most_tiles=_TILES_AT_ONCE, most_bags=batch_size)
+    batches = packed(lists, device=device, ahead=is_elsewhere(bags, device))
     try:
         return [row for batch in batches for row in _predict_batch(model, batch)]
     finally:
         model.train(was_training)
-
-
-def _lists(bags: Sequence[Bag], batch_size: int) -> Iterator[list[Bag]]:
-    """Bags in order, up to a number of bags and of tiles at once."""
-    chosen: list[Bag] = []
-    for bag in bags:
-        if chosen and (len(chosen) == batch_size or sum(map(len, chosen)) + len(bag) > _TILES_AT_ONCE):
-            yield chosen
-            chosen = []
-        chosen.append(bag)
-    if chosen:
-        yield chosen
 
 
 _TILES_AT_ONCE = 65_536
