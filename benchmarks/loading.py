@@ -13,10 +13,10 @@ import torch
 from asmil.bags import Bag, StreamedBag, load_bags, open_features, read_cohort
 from asmil.bags.export import LAYOUTS
 from asmil.bags.export._tiles import read_slide
+from asmil.bench.parts.loading import write_slide
 from asmil.models import create_model
 from asmil.training import Standardized, TrainSettings, fit
 from asmil.training.batches import bag_batches
-from benchmarks.stores import write_source
 
 SAMPLED = 512
 
@@ -24,7 +24,8 @@ SAMPLED = 512
 def write_cohort(folder: Path, *, slides: int, tiles: int, dim: int) -> dict[str, Path]:
     """Folders of the same slides by layout; float32 in those of CLAM and TRIDENT, as they write it."""
     source = folder / "s.h5"
-    write_source(source, tiles=tiles, dim=dim)
+    features = np.random.default_rng(0).standard_normal((tiles, dim), dtype=np.float32).astype(np.float16)
+    write_slide(source, features)
     slide = read_slide(open_features(source), "s")
     written = {name: LAYOUTS[name](slide, folder / name) for name in ("asmil", "clam", "trident")}
     written["npy"] = folder / "npy" / "s.npy"
