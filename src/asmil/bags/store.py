@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.bags._places import scan
-from asmil.bags._slide_file import SlideFile
+from asmil.bags._stored_slide import StoredSlide
 from asmil.bags.bag import Bag
 from asmil.bags.formats._entry import FeatureInfo, info_of, read_rows
 from asmil.bags.names import SlideNames, slide_name
@@ -50,7 +50,7 @@ class FeatureStore:
             )
             raise FeatureError(f"no tile features in {self.path}", found=found, fix=fix or _FOLDER_FIX)
         self.dim: int = self._common_dim()
-        self._files = {slide: SlideFile(slide, place, dim=self.dim) for slide, place in self._places.items()}
+        self._files = {slide: StoredSlide(slide, place, dim=self.dim) for slide, place in self._places.items()}
 
     def __len__(self) -> int:
         return len(self.slides)

@@ -20,7 +20,7 @@ from asmil.errors import FeatureError
 Rows = Sequence[int] | np.ndarray | None
 
 
-class SlideFile:
+class StoredSlide:
     """A slide of a store of dimension `dim`. What was learned of the file is kept, its features are not."""
 
     def __init__(self, slide: str, place: Place, *, dim: int):
