@@ -1,0 +1,75 @@
+"""What a page is made of, as plain values: entries, tables, figures, sections; one template draws them all."""
+
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+from matplotlib.figure import Figure as Drawing
+
+from asmil.figures.export import figure_svg
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a table: its text, an interval set small beside it, whether it stands out, where it leads."""
+
+    text: str
+    interval: str = ""
+    strong: bool = False
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be shown; `left` is the number of columns that hold names, the first of them heads its row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    left: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing inside the page with the sentence that says how to read it; a wide one has a row to itself."""
+
+    svg: Markup
+    caption: str
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: heading, sentences, warnings, figures, tables; `id` is its place in the contents."""
+
+    id: str
+    title: str
+    lead: str = ""
+    says: tuple[str, ...] = ()
+    warns: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskPart:
+    """What a task other than single-label classification adds to the page of a run.
+
+    `metric` is the key of metrics.json's `test` that stands at the top, `chance` its value without skill (None: no
+    verdict is made), `names` the words for the keys of `test`, `sections` what follows the table of metrics.
+    """
+
+    metric: str
+    chance: float | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
+
+
+def entries(*texts: object) -> tuple[Entry, ...]:
+    """A row of plain texts."""
+    return tuple(Entry(str(text)) for text in texts)
+
+
+def figure(drawing: Drawing, title: str, *, caption: str, wide: bool = False) -> Figure:
+    """A drawing as SVG of the page's own colours and font; `title` is what a screen reader says."""
+    return Figure(Markup(figure_svg(drawing, title=title)), caption, wide)
