@@ -1,6 +1,7 @@
 """From tables as people keep them to the columns of a cohort: joined, cleaned, contradictions refused."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,31 @@ from asmil.errors import CohortError
 from asmil.slides.scenes import file_name
 from asmil.units import plausible_mpp
 
+if TYPE_CHECKING:
+    from asmil.tasks import Task
+
 COLUMNS = ("slide", "case", "label", "site", "mpp", "fold")
+TARGET = "target_"
+"""How the columns begin that hold the numbers of another task than classification."""
+
+_PROBLEM = "_problem"
+
+
+def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task"]:
+    """The table with what a task reads off its rows, and the task that knows how it was read.
+
+    Numbers become columns, and the stratum of each row its label.
+    """
+    read = task.read(table)
+    columns = dict(zip([TARGET + name for name in read.task.target_names], np.transpose(read.values), strict=True))
+    own = table.drop(columns=targets_of(table))
+    own = own.assign(**columns, **{"label": read.strata, _PROBLEM: [text or "" for text in read.problems]})
+    return own, read.task
+
+
+def targets_of(table: pd.DataFrame) -> list[str]:
+    """The columns of a task's numbers."""
+    return [column for column in table if column.startswith(TARGET)]
 
 
 def cleaned(
@@ -23,13 +48,16 @@ def cleaned(
     table = pd.DataFrame({"slide": raw["slide"].map(slide_name), "case": raw["case"], "label": raw["label"]})
     if (site := find_column(raw, "site", site_column)) is not None:
         table["site"] = raw[site]
+    if _PROBLEM in raw:
+        table[targets_of(raw)] = raw[targets_of(raw)]
     for role in ("mpp", "fold"):
         if (column := find_column(raw, role)) is not None and (raw[column] != "").any():
             table[role] = _numbers(raw[column], role)
     unnamed = table["slide"] == ""
     problems += [Problem("", f"row {row + 1} names no slide") for row in np.flatnonzero(unnamed)]
     unlabelled = ~unnamed & (table["label"] == "")
-    problems += [Problem(slide, "has no label") for slide in table["slide"][unlabelled]]
+    why = raw[_PROBLEM] if _PROBLEM in raw else pd.Series("has no label", raw.index)
+    problems += [Problem(slide, text) for slide, text in zip(table["slide"][unlabelled], why[unlabelled], strict=True)]
     table = table[~unnamed & ~unlabelled]
     table, guessed = _with_cases(table)
     table["label"] = canonical_labels(table["label"])
@@ -71,7 +99,7 @@ def joined(
         raise CohortError("the tables of labels and slides cannot be joined", found=found, fix=fix)
     table = table.assign(case=table[case], label=table[label_column])
     table = table[table["case"] != ""]
-    twice = table[table["label"] != ""].groupby("case")["label"].nunique()
+    twice = different(table[table["label"] != ""], of="case")
     if (twice > 1).any():
         raise CohortError("patients have two different labels", found=listed(twice.index[twice > 1]))
     # A blank row must not hide the labelled row of the same patient.
@@ -85,6 +113,11 @@ def joined(
         Problem(slide_name(s), f"patient {c} is not in the labels") for s, c in alone[["slide", "case"]].values
     ]
     return joined, problems
+
+
+def different(table: pd.DataFrame, *, of: str) -> pd.Series:
+    """By slide or case: how many different labels, or different numbers of a task, it has."""
+    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
 
 
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
@@ -114,7 +147,7 @@ def with_sites(table: pd.DataFrame) -> pd.DataFrame:
         sites = table["slide"].map(tcga_site)
         if len(table) and sites.notna().all():
             table = table.assign(site=sites)
-    return table[[column for column in COLUMNS if column in table]]
+    return table[[*(column for column in COLUMNS if column in table), *targets_of(table)]]
 
 
 def check_contradictions(table: pd.DataFrame) -> None:
@@ -125,9 +158,13 @@ def check_contradictions(table: pd.DataFrame) -> None:
     """
     for column, what in (
         ("label", "slides have two different labels"),
+        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
         ("case", "slides belong to two patients"),
     ):
         count = table.groupby("slide")[column].nunique()
         if (count > 1).any():
-            wrong = [f"{s} ({' / '.join(table[column][table['slide'] == s].unique())})" for s in count.index[count > 1]]
+            wrong = [
+                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
+                for s in count.index[count > 1]
+            ]
             raise CohortError(what, found=listed(wrong), fix="correct the table")

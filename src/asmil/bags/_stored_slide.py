@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,15 +32,15 @@ class StoredSlide:
         """See `FeatureStore.load`."""
         return self._bag(rows, slide_mpp=slide_mpp, view=False)
 
-    def stream(self, *, slide_mpp: float | None, case: str = "", label: int | None = None) -> StreamedBag:
-        """The slide as a bag that stays in its file; only shapes and facts are read."""
+    def stream(self, *, slide_mpp: float | None, **facts: Any) -> StreamedBag:
+        """The slide as a bag with these `facts` that stays in its file; only shapes are read."""
         stamp = stamp_of(self.place.path)
         with self._entry() as (entry, _):
             tiles, side = self._geometry(entry)
             tiles = tiles if entry.keep is None else len(entry.keep)
             return StreamedBag(
-                partial(self._unchanged, stamp, slide_mpp=slide_mpp), tiles=tiles, slide=self.slide, case=case,
-                label=label, tile_level0_px=_side_px(entry, side, slide_mpp), mpp=entry.mpp,
+                partial(self._unchanged, stamp, slide_mpp=slide_mpp), tiles=tiles, slide=self.slide,
+                **facts, tile_level0_px=_side_px(entry, side, slide_mpp), mpp=entry.mpp,
                 nbytes=tiles * self.dim * entry.features.dtype.itemsize, mapped=self._mapped is not None,
             )  # fmt: skip
 

@@ -17,7 +17,8 @@ class Bag:
     """The tiles of one slide (or patient) with its label.
 
     `features` are (tiles, dim), any float type; `level0_xy` the top-left corners in level-0 pixels or None where
-    the feature file has none. `label` is a class index, or None at prediction time.
+    the feature file has none. `label` is a class index, or None at prediction time and in other tasks than
+    classification: what these learn is the `target`, as many numbers as the task has (NaN for an unknown one).
     """
 
     features: Float[Tensor, "tiles dim"]
@@ -27,6 +28,7 @@ class Bag:
     label: int | None = None
     tile_level0_px: float | None = None
     mpp: float | None = None
+    target: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -65,6 +67,7 @@ class BagBatch:
     offsets: Int[Tensor, "bags+1"]
     lengths: tuple[int, ...]
     labels: Int[Tensor, " bags"] | None = None
+    targets: Float[Tensor, "bags width"] | None = None
     level0_xy: Int[Tensor, "tiles 2"] | None = None
     tile_level0_px: tuple[float | None, ...] = ()
     slides: tuple[str, ...] = ()
@@ -89,12 +92,14 @@ class BagBatch:
         lengths = tuple(len(bag) for bag in bags)
         device = bags[0].features.device
         known = [bag.label for bag in bags if bag.label is not None]
+        targets = [bag.target for bag in bags if bag.target is not None]
         coordinates = [bag.level0_xy for bag in bags if bag.level0_xy is not None]
         return cls(
             features=_joined([bag.features for bag in bags], out=out),
             offsets=on_device(torch.tensor([0, *lengths]).cumsum(0), device),
             lengths=lengths,
             labels=on_device(torch.tensor(known), device) if len(known) == len(bags) else None,
+            targets=on_device(torch.tensor(targets), device) if len(targets) == len(bags) else None,
             level0_xy=torch.cat(coordinates) if len(coordinates) == len(bags) else None,
             tile_level0_px=tuple(bag.tile_level0_px for bag in bags),
             slides=tuple(bag.slide for bag in bags),
@@ -159,6 +164,7 @@ class BagBatch:
             features=on_device(self.features, device).to(dtype or self.features.dtype),
             offsets=on_device(self.offsets, device),
             labels=None if self.labels is None else on_device(self.labels, device),
+            targets=None if self.targets is None else on_device(self.targets, device),
             level0_xy=None if self.level0_xy is None else on_device(self.level0_xy, device),
         )
 

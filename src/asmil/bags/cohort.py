@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from asmil.bags._cohort_table import check_contradictions, cleaned, joined, with_sites
+from asmil.bags._cohort_table import (
+    check_contradictions,
+    cleaned,
+    different,
+    joined,
+    targets_of,
+    with_sites,
+    with_targets,
+)
 from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.problem import Problem, listed
 from asmil.bags.tables import read_table, sorted_classes
@@ -18,6 +26,7 @@ from asmil.files import write_text
 
 if TYPE_CHECKING:
     from asmil.bags.store import FeatureStore
+    from asmil.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,15 @@ class Cohort:
     `table` has one row per slide: slide, case and label as text, and where known site (text), mpp (um per
     pixel of level 0) and fold. `classes` fixes the class indices. `problems` name every row or file that was
     set aside.
+
+    With a `task` other than classification, columns `target_<name>` hold the numbers that are learned, and the label
+    is the stratum by which splits are balanced.
     """
 
     table: pd.DataFrame
     classes: tuple[str, ...]
     problems: list[Problem] = field(default_factory=list)
+    task: "Task | None" = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -51,6 +64,12 @@ class Cohort:
         """Class index of each slide, int64 (slides,)."""
         index = {name: i for i, name in enumerate(self.classes)}
         return self.table["label"].map(index).to_numpy(np.int64)
+
+    @cached_property
+    def targets(self) -> np.ndarray | None:
+        """What a task learns of each slide, float64 (slides, width); None for classification."""
+        names = targets_of(self.table)
+        return self.table[names].to_numpy(np.float64) if names else None
 
     def subset(self, slides: Iterable[str]) -> "Cohort":
         """These slides in this order, with the same classes.
@@ -105,7 +124,9 @@ class Cohort:
     @classmethod
     def load(cls, path: str | Path, *, classes: Sequence[str] | None = None) -> "Cohort":
         """Read what `save` wrote; `classes` for a part of a cohort that lacks some."""
-        return read_cohort(path, classes=classes)
+        cohort, saved = read_cohort(path, classes=classes), read_table(path).set_index("slide")
+        numbers = saved.loc[cohort.slides, targets_of(saved)].replace("", "nan").astype(np.float64)
+        return replace(cohort, table=cohort.table.assign(**{name: numbers[name].to_numpy() for name in numbers}))
 
 
 def read_cohort(
@@ -116,6 +137,7 @@ def read_cohort(
     slide_column: str | None = None,
     case_column: str | None = None,
     site_column: str | None = None,
+    task: "Task | None" = None,
     classes: Sequence[str] | None = None,
     features: "FeatureStore | str | Path | None" = None,
     slides: str | Path | Iterable[str | Path] | None = None,
@@ -128,26 +150,30 @@ def read_cohort(
     another order or a choice of them. With `features` (a store or its path) or `slides` (a folder of slides,
     or their names) only slides that are there are kept (`Cohort.match`).
 
+    A `task` (`asmil.tasks.create_task`) reads its own columns instead of `label`: the cohort then has its targets, and
+    rows that it cannot read become problems.
+
     Raises:
         CohortError: a column is missing; a slide has two labels or two patients; fewer than two classes.
     """
-    raw, problems = joined(
-        read_table(labels), slide_table, label=label, slide_column=slide_column, case_column=case_column
-    )
+    rows = read_table(labels)
+    if task is not None:
+        (rows, task), label = with_targets(rows, task), "label"
+    raw, problems = joined(rows, slide_table, label=label, slide_column=slide_column, case_column=case_column)
     table, unusable = cleaned(raw, site_column, classes=None if classes is None else [str(c) for c in classes])
     check_contradictions(table)
     repeated = table["slide"].duplicated()
     problems += unusable + [Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]]
     table = with_sites(table[~repeated].reset_index(drop=True))
-    mixed = table.groupby("case")["label"].nunique()
+    mixed = different(table, of="case")
     if (mixed > 1).any():
         what = f"{(mixed > 1).sum()} patients have slides of different labels: {listed(mixed.index[mixed > 1])}"
         problems.append(Problem("", what, "intended where labels are per slide"))
     found = sorted_classes(table["label"].tolist())
     known = found if classes is None else tuple(str(c) for c in classes)
-    if len(known) < 2:
+    if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
-    cohort = Cohort(table, known, problems)
+    cohort = Cohort(table, known, problems, task)
     for names in (_feature_names(features), _slide_names(slides)):
         cohort = cohort if names is None else cohort.match(names)
     return cohort

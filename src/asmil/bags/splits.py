@@ -73,7 +73,7 @@ class Splits:
             if missing := [part for part in PARTS if part not in set(rows["part"])]:
                 raise SplitError(f"fold {number} has no {' and no '.join(missing)} slides")
             trained = set(rows["slide"][rows["part"] == "train"].map(label))
-            if untrained := [name for name in cohort.classes if name not in trained]:
+            if cohort.targets is None and (untrained := [name for name in cohort.classes if name not in trained]):
                 raise SplitError(f"fold {number} has no training slides of class {listed(untrained)}")
 
     def summary(self) -> pd.DataFrame:
@@ -117,7 +117,10 @@ def make_splits(
         found = f"folds={folds}, val_fraction={val_fraction}"
         raise SplitError("splits need two folds or more and a val_fraction between 0 and 1", found=found)
     patients = patient_table(cohort)
-    _check_possible(patients, cohort.classes, folds)
+    if cohort.targets is None:
+        _check_possible(patients, cohort.classes, folds)
+    else:
+        patients["label"] = _balanced(patients["label"].to_numpy(), folds)
     rng = np.random.default_rng(seed)
     if by_site:
         fold_of = _by_site(patients, folds, rng)
@@ -170,11 +173,11 @@ def draw_validation(patients: pd.DataFrame, fraction: float, *, seed: tuple[int,
 
 
 def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int) -> None:
-    """Each class needs a patient to test, one to train on and one to validate with, in every fold."""
+    """Each class has to be in each part of every fold."""
     counts = patients["label"].value_counts()
     for index, name in enumerate(classes):
         n = int(counts.get(index, 0))
-        if n < max(folds, 3) or n - -(-n // folds) < 2:
+        if not _enough(n, folds):
             most = max((f for f in range(2, n + 1) if n - -(-n // f) >= 2), default=0) if n >= 3 else 0
             fewer = " or fewer" if n > 3 else ""  # of 3 patients, 2 folds leave one for two parts
             raise SplitError(
@@ -182,6 +185,29 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
                 found=f"{n} patients",
                 fix=f"use folds={most}{fewer}" if most else "leave the class out or merge it with another",
             )
+
+
+def _enough(patients: int, folds: int) -> bool:
+    """Whether each part of every fold gets one: a patient to test, one to train on and one to validate with."""
+    return patients >= max(folds, 3) and patients - -(-patients // folds) >= 2
+
+
+def _balanced(strata: np.ndarray, folds: int) -> np.ndarray:
+    """Strata of patients, those too rare for the folds made one, with the rarest of the others if need be.
+
+    Unlike classes, strata only balance the parts: none of them has to be in each.
+
+    Raises:
+        SplitError: too few patients altogether.
+    """
+    indexes, counts = np.unique(strata, return_counts=True)
+    if not _enough(len(strata), folds):
+        raise SplitError(f"there are too few patients for {folds} folds", found=f"{len(strata)} patients")
+    order = np.argsort(counts, kind="stable")
+    rare = sum(not _enough(int(count), folds) for count in counts)
+    while rare and not _enough(int(counts[order[:rare]].sum()), folds):
+        rare += 1
+    return np.where(np.isin(strata, indexes[order[:rare]]), indexes.max() + 1, strata)
 
 
 def _by_site(patients: pd.DataFrame, folds: int, rng: np.random.Generator) -> np.ndarray:

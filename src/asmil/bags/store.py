@@ -89,14 +89,20 @@ class FeatureStore:
         return self._files[self._find(slide)].read(rows, slide_mpp=slide_mpp)
 
     def stream(
-        self, slide: str, *, case: str = "", label: int | None = None, slide_mpp: float | None = None
+        self,
+        slide: str,
+        *,
+        case: str = "",
+        label: int | None = None,
+        target: tuple[float, ...] | None = None,
+        slide_mpp: float | None = None,
     ) -> StreamedBag:
         """A slide as a bag that stays in its file: no more than shape and facts are read before it is used.
 
         Raises:
             FeatureError: no such slide, no tiles, another dimension, or a damaged file.
         """
-        return self._files[self._find(slide)].stream(slide_mpp=slide_mpp, case=case, label=label)
+        return self._files[self._find(slide)].stream(slide_mpp=slide_mpp, case=case, label=label, target=target)
 
     def repack(self, slide: str, folder: Path) -> None:
         """Have a slide be read from a copy in one piece, in a folder for such copies.

@@ -55,4 +55,4 @@ class StreamedBag(Bag):
         return replace(bag, features=bag.features.clone()) if self.mapped else bag
 
     def _labelled(self, bag: Bag) -> Bag:
-        return Bag(**{**vars(bag), "case": self.case, "label": self.label})
+        return Bag(**{**vars(bag), "case": self.case, "label": self.label, "target": self.target})

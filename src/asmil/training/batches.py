@@ -124,7 +124,7 @@ class _Packer:
         if event is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(event)
-            for tensor in (batch.features, batch.offsets, batch.labels, batch.level0_xy):
+            for tensor in (batch.features, batch.offsets, batch.labels, batch.targets, batch.level0_xy):
                 if tensor is not None:
                     tensor.record_stream(current)
         return batch
