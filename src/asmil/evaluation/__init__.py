@@ -4,7 +4,9 @@ from typing import Any
 
 from asmil.evaluation._errors import AnnotationError, MetricError
 from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations, require_classes
+from asmil.evaluation.calibration import calibrate, fit_temperature
 from asmil.evaluation.compare import compare_predictions
+from asmil.evaluation.decision import decision_curve, net_benefit
 from asmil.evaluation.froc import Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
 from asmil.evaluation.intervals import Interval, bootstrap_ci, mean_over_folds
 from asmil.evaluation.localization import (
@@ -17,6 +19,7 @@ from asmil.evaluation.localization import (
     tile_truth,
 )
 from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold, youden_threshold
+from asmil.evaluation.subgroups import by_subgroup
 from asmil.evaluation.summary import evaluate_predictions
 
 __all__ = [
@@ -31,16 +34,21 @@ __all__ = [
     "best_dice_threshold",
     "best_threshold",
     "bootstrap_ci",
+    "by_subgroup",
+    "calibrate",
     "chance_average_precision",
     "compare_predictions",
+    "decision_curve",
     "dice_at",
     "evaluate",
     "evaluate_predictions",
     "find_annotation",
     "find_lesions",
+    "fit_temperature",
     "froc_curve",
     "local_maxima",
     "mean_over_folds",
+    "net_benefit",
     "read_annotations",
     "require_classes",
     "scaled",

@@ -1,11 +1,14 @@
 """What a page is made of, as plain values: entries, tables, figures, sections; one template draws them all."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
-from matplotlib.figure import Figure as Drawing
 
 from asmil.figures.export import figure_svg
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,6 @@ def entries(*texts: object) -> tuple[Entry, ...]:
     return tuple(Entry(str(text)) for text in texts)
 
 
-def figure(drawing: Drawing, title: str, *, caption: str, wide: bool = False) -> Figure:
+def figure(drawing: "Drawing", title: str, *, caption: str, wide: bool = False) -> Figure:
     """A drawing as SVG of the page's own colours and font; `title` is what a screen reader says."""
     return Figure(Markup(figure_svg(drawing, title=title)), caption, wide)
