@@ -37,7 +37,7 @@ def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task
 
 def targets_of(table: pd.DataFrame) -> list[str]:
     """The columns of a task's numbers."""
-    return [column for column in table if column.startswith(TARGET)]
+    return [str(column) for column in table if str(column).startswith(TARGET)]
 
 
 def cleaned(

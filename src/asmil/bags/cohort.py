@@ -126,7 +126,8 @@ class Cohort:
         """Read what `save` wrote; `classes` for a part of a cohort that lacks some."""
         cohort, saved = read_cohort(path, classes=classes), read_table(path).set_index("slide")
         numbers = saved.loc[cohort.slides, targets_of(saved)].replace("", "nan").astype(np.float64)
-        return replace(cohort, table=cohort.table.assign(**{name: numbers[name].to_numpy() for name in numbers}))
+        table = pd.concat([cohort.table, numbers.reset_index(drop=True)], axis=1)
+        return replace(cohort, table=table)
 
 
 def read_cohort(
