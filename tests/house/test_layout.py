@@ -19,6 +19,7 @@ ROOMS = (
     {"tiles"},
     {"encoders"},
     {"extraction"},
+    {"tasks"},
     {"bags"},
     {"attention"},
     {"models"},

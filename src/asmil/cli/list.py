@@ -1,4 +1,4 @@
-"""The parts by name: models, datasets, encoders, metrics, readers, formats, normalizers, tissue methods."""
+"""The parts by name: models, tasks, datasets, encoders, metrics, readers, formats, normalizers, tissue methods."""
 
 import ast
 import importlib
@@ -15,6 +15,7 @@ class Kind(StrEnum):
     """The registries a user can add to."""
 
     models = "models"
+    tasks = "tasks"
     datasets = "datasets"
     encoders = "encoders"
     metrics = "metrics"
@@ -26,6 +27,7 @@ class Kind(StrEnum):
 
 REGISTRIES = {
     Kind.models: ("asmil.models", "MODELS"),
+    Kind.tasks: ("asmil.tasks", "TASKS"),
     Kind.datasets: ("asmil.bags.datasets", "DATASETS"),
     Kind.encoders: ("asmil.encoders", "ENCODERS"),
     Kind.metrics: ("asmil.evaluation", "METRICS"),

@@ -1,0 +1,62 @@
+"""How good predicted values are: numpy, one number per function, targets first; nan where undefined."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import rankdata
+
+RISK_TOLERANCE = 1e-8
+"""Risks closer than this are tied, as in scikit-survival."""
+
+
+def r2(targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarray, "rows 1"]) -> float:
+    """Coefficient of determination; 0 is what the mean of these targets reaches."""
+    spread = np.square(targets - targets.mean()).sum()
+    return float(1 - np.square(targets - values).sum() / spread) if spread > 0 else float("nan")
+
+
+def median_level(values: Float[np.ndarray, "rows levels"]) -> np.ndarray:
+    """The level in which the cumulative probability passes one half, int64 (rows,)."""
+    return (np.cumsum(values, axis=1)[:, :-1] < 0.5).sum(1)
+
+
+def quadratic_kappa(targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarray, "rows levels"]) -> float:
+    """Agreement of the median level beyond chance, far misses counting by their square (Cohen 1968)."""
+    true, predicted = targets[:, 0], median_level(values)
+    by_chance = np.square(true[:, None] - predicted).mean()
+    return float(1 - np.square(true - predicted).mean() / by_chance) if by_chance > 0 else float("nan")
+
+
+def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve of bool (rows,) and scores (rows,), ties counting half."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    above = rankdata(scores)[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
+
+
+def macro_auroc(targets: Float[np.ndarray, "rows labels"], values: Float[np.ndarray, "rows labels"]) -> float:
+    """Mean AUROC of the labels for which both values are known."""
+    each = [auroc(t[~np.isnan(t)] == 1, v[~np.isnan(t)]) for t, v in zip(targets.T, values.T, strict=True)]
+    defined = [value for value in each if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def concordance(targets: Float[np.ndarray, "rows 2"], risk: Float[np.ndarray, " rows"]) -> float:
+    """Harrell's C-index: of the pairs whose order of times is known, the share in which the earlier has more risk.
+
+    `targets` are time and event. A pair counts if the earlier time is an event; of equal times, if one alone is
+    an event, which counts as the earlier. Equal risks count half.
+    """
+    before, after = comparable_pairs(targets)
+    ahead = risk[before] - risk[after]
+    tied = np.abs(ahead) <= RISK_TOLERANCE
+    return float(np.where(tied, 0.5, ahead > 0).mean()) if len(ahead) else float("nan")
+
+
+def comparable_pairs(targets: Float[np.ndarray, "rows 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the earlier (an event) and of the later of every pair that can be compared."""
+    time, event = targets[:, 0], targets[:, 1] == 1
+    later = (time[:, None] < time) | ((time[:, None] == time) & ~event)
+    before, after = np.nonzero(event[:, None] & later)
+    return before, after
