@@ -78,37 +78,22 @@ class Heads:
 
 def _row_weights(run: Run, cell: Cell, bag: Bag, *, n_classes: int) -> np.ndarray:
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from asmil.attention import softmax
     from asmil.bags import BagBatch
-    from asmil.models import create_model
-    from asmil.training.standardize import Standardized
+    from asmil.training.saved import load_model
 
-    identity = run.identity
-    module = create_model(
-        identity["model"],
-        in_dim=bag.features.shape[1],
-        n_classes=n_classes,
-        **(identity.get("model_options") or {}),
-    )
-    normalizer = getattr(module, "normalizer", softmax)
-    try:
-        state = load_file(cell.folder / "model.safetensors")
-        model = Standardized(module, bag.features.shape[1]) if "mean" in state and "std" in state else module
-        model.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise RunError(
-            f"the model of fold {cell.fold}, seed {cell.seed} does not fit the run's settings and features",
-            found=str(error).splitlines()[0],
-            fix="give the features the run was trained on",
-        ) from error
+    name, options = run.identity["model"], run.identity.get("model_options") or {}
+    model = load_model(
+        cell, name=name, options=options, classes=n_classes, in_dim=bag.features.shape[1],
+        standardize=run.identity.get("standardize", True),
+    )  # fmt: skip
+    normalizer = getattr(getattr(model, "model", model), "normalizer", softmax)
     with torch.inference_mode():
         batch = BagBatch.from_bags(bag)
-        output = model.eval()(batch)
+        output = model(batch)
         if output.scores is None:
-            raise RunError(f"{identity['model']} has no attention by token or head")
+            raise RunError(f"{name} has no attention by token or head")
         order, offsets = output.segments(batch.offsets)
         weights = torch.empty_like(output.scores, dtype=torch.float32)
         weights[order] = normalizer(output.scores[order].float(), offsets=offsets) / (len(offsets) - 1)

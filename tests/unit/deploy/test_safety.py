@@ -56,7 +56,7 @@ def test_settings_of_an_enormous_model_allocate_nothing(run):
 def test_weights_of_another_model_are_refused(run):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("model: abmil", "model: mean"))
-    with pytest.raises(RunError, match=r"weights of abmil, config\.yaml says mean"):
+    with pytest.raises(RunError, match=r"weights of abmil, the settings say mean"):
         load_ensemble(run)
 
 

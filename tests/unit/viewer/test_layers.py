@@ -102,7 +102,7 @@ def test_planted_pickles_are_not_opened(view, made, tmp_path):
     (tmp_path / "identity.json").write_text((view.folder / "identity.json").read_text())
     planted = Run(tmp_path)
     heads = type(view.layers.heads)(planted, load=view.bag, classes=view.files.classes)
-    with pytest.raises(RunError, match="does not fit"):
+    with pytest.raises(RunError, match="not a safetensors file"):
         heads.weights(planted.cell(cell.fold, cell.seed), made.REAL)
 
 
