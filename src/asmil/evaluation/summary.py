@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation._errors import MetricError
+from asmil.evaluation._rows import averaged, or_none, parts, tested_rows
 from asmil.evaluation.intervals import bootstrap_ci, mean_over_folds
 from asmil.evaluation.metrics import METRICS, check_probabilities
 
@@ -49,7 +49,7 @@ def evaluate_predictions(
         "test": results[headline],
         "test_is": headline,
         **results,
-        "per_fold": [{"fold": key, **_values(part, columns)} for key, part in _parts(by_fold, "fold")],
+        "per_fold": [{"fold": key, **_values(part, columns)} for key, part in parts(by_fold, "fold")],
         "per_seed": _per_seed(table, columns, several_folds=headline == "mean_of_folds"),
         "confusion": confusion.tolist(),
         "classes": list(classes),
@@ -61,63 +61,31 @@ def evaluate_predictions(
 def _checked(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     """The test rows with a seed column, and the names of the probability columns."""
     columns = [f"prob_{name}" for name in classes]
-    missing = [name for name in ("slide", "case", "fold", "label", *columns) if name not in table.columns]
-    if missing:
-        raise MetricError("the predictions lack columns", found=f"no {', '.join(missing)}")
-    if "part" in table.columns:
-        table = table[table["part"] == "test"]
-    table = table.assign(seed=table["seed"] if "seed" in table.columns else 0)
+    table = tested_rows(table, ["label", *columns], constant=("case", "label"))
     check_probabilities(table["label"].to_numpy(), table[columns].to_numpy(dtype=np.float64))
-    twice = table.duplicated(["slide", "fold", "seed"])
-    if twice.any():
-        raise MetricError(
-            "a slide has several predictions of the same fold and seed",
-            found=f"slide {table.loc[twice, 'slide'].iloc[0]}",
-            fix="tell the runs apart in a column `seed`",
-        )
-    for column in ("case", "label"):
-        several = table.groupby("slide")[column].nunique() > 1
-        if several.any():
-            raise MetricError(f"a slide has several values of {column}", found=f"slide {several.idxmax()}")
-    seeds = table.groupby(["slide", "fold"])["seed"].nunique()
-    if seeds.nunique() > 1:
-        raise MetricError(
-            "some slides lack the predictions of a seed",
-            found=f"slide and fold {seeds.idxmin()}: {seeds.min()} seeds, others {seeds.max()}",
-            fix="finish the run, or leave that seed out",
-        )
     return table, columns
 
 
 def _averaged(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
-    rows = table.groupby(keys, sort=True).agg({"case": "first", "label": "first", **dict.fromkeys(columns, "mean")})
-    return rows.reset_index()
-
-
-def _parts(table: pd.DataFrame, key: str) -> list[tuple[object, pd.DataFrame]]:
-    return [(value.item() if hasattr(value, "item") else value, part) for value, part in table.groupby(key)]
+    return averaged(table, keys, first=("case", "label"), mean=columns)
 
 
 def _values(rows: pd.DataFrame, columns: list[str]) -> dict[str, object]:
     """Every metric of one set of slides, without intervals, and its number of slides."""
     y, prob = rows["label"].to_numpy(), rows[columns].to_numpy()
     values = {name: METRICS[name](y, prob) for name in METRICS.names()}
-    return {"n_slides": len(rows), **{name: _or_none(value) for name, value in values.items()}}
+    return {"n_slides": len(rows), **{name: or_none(value) for name, value in values.items()}}
 
 
 def _per_seed(table: pd.DataFrame, columns: list[str], *, several_folds: bool) -> dict[str, object]:
     """The headline of each seed alone, and mean and standard deviation over seeds."""
     values, spread = [], {}
-    for seed, part in _parts(table, "seed"):
-        sets = [rows for _, rows in _parts(part, "fold")] if several_folds else [part]
+    for seed, part in parts(table, "seed"):
+        sets = [rows for _, rows in parts(part, "fold")] if several_folds else [part]
         by_set = pd.DataFrame([_values(rows, columns) for rows in sets]).astype(float)
         means = by_set.drop(columns="n_slides").mean()
-        values.append({"seed": seed, **{name: _or_none(value) for name, value in means.items()}})
+        values.append({"seed": seed, **{name: or_none(value) for name, value in means.items()}})
     for name in METRICS.names():
         column = pd.Series([value[name] for value in values], dtype=float)
-        spread[name] = {"mean": _or_none(column.mean()), "sd": _or_none(column.std())}
+        spread[name] = {"mean": or_none(column.mean()), "sd": or_none(column.std())}
     return {"values": values, "spread": spread}
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
