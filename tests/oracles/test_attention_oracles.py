@@ -27,6 +27,7 @@ from asmil.attention import (
     top_k_overlap,
     top_mass,
 )
+from asmil.attention.normalizers import _bisected
 from asmil.attention.segments import _reduce_on_device
 
 
@@ -41,6 +42,20 @@ def test_sparse_normalizers_and_their_gradients(ours, theirs, scale, tiles):
     torch.testing.assert_close(mine, reference, atol=1e-6, rtol=1e-4)
     gradients = [torch.autograd.grad(weights, scores, direction)[0] for weights in (mine, reference)]
     torch.testing.assert_close(*gradients, atol=3e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(sparsemax, entmax_package.sparsemax), (entmax, entmax_package.entmax15)])
+@pytest.mark.parametrize("scale", [0.01, 1, 1000])
+def test_sparse_normalizers_as_they_are_sought_on_a_device(ours, theirs, scale, monkeypatch):
+    monkeypatch.setattr("asmil.attention.normalizers._sorted", _bisected)
+    generator, lengths = torch.Generator().manual_seed(7), (1, 40, 3000, 2)
+    scores = (torch.randn(sum(lengths), 3, generator=generator) * scale).requires_grad_()
+    direction = torch.randn(scores.shape, generator=generator)
+    mine = ours(scores, offsets=torch.tensor([0, *lengths]).cumsum(0))
+    reference = torch.cat([theirs(bag, dim=0) for bag in scores.split(lengths)])
+    torch.testing.assert_close(mine, reference, atol=2e-6, rtol=1e-4)
+    gradients = [torch.autograd.grad(weights, scores, direction)[0] for weights in (mine, reference)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("ours", [sparsemax, entmax, nsf])

@@ -246,8 +246,7 @@ def _project(scores: Tensor, mask: Tensor | None, layout: Layout, *, power: int)
     """[z - tau]_+ ** power, tau making it sum to 1: sparsemax for power 1, entmax for 2 (z halved)."""
     scores = scores - layout.max(scores.detach())  # tau is exact near 0, not near 1e4
     with torch.no_grad():
-        parts = [_threshold(bag, dim, power=power).expand_as(bag) for bag, dim in layout.bags(scores) if bag.numel()]
-        threshold = torch.cat(parts) if layout.offsets is not None else parts[0]
+        threshold = (_bisected if layout.on_device(scores) else _sorted)(scores, layout, power=power)
     # One Newton step from the solution: it polishes tau, and its derivative is that of the implicit tau.
     above = (scores - threshold).clamp(min=0)
     slope = layout.sum(power * _support(above, power - 1)).detach()
@@ -258,6 +257,23 @@ def _project(scores: Tensor, mask: Tensor | None, layout: Layout, *, power: int)
 
 def _support(above: Tensor, power: int) -> Tensor:
     return (above > 0).to(above.dtype) if power == 0 else above**power
+
+
+def _bisected(scores: Tensor, layout: Layout, *, power: int) -> Tensor:
+    """tau of scores of maximum 0, in (-1, 0], to the last bit but one of a float32: cutting bags to sort them would
+    make the host wait for the device."""
+    low, high = torch.full_like(scores, -1), torch.zeros_like(scores)
+    for _ in range(25):
+        middle = (low + high) / 2
+        reached = layout.sum((scores - middle).clamp(min=0) ** power) >= 1
+        low, high = torch.where(reached, middle, low), torch.where(reached, high, middle)
+    return low
+
+
+def _sorted(scores: Tensor, layout: Layout, *, power: int) -> Tensor:
+    """tau of scores of maximum 0, bag by bag."""
+    parts = [_threshold(bag, dim, power=power).expand_as(bag) for bag, dim in layout.bags(scores) if bag.numel()]
+    return torch.cat(parts) if layout.offsets is not None else parts[0]
 
 
 def _threshold(scores: Tensor, dim: int, *, power: int) -> Tensor:

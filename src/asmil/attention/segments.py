@@ -126,6 +126,10 @@ class Layout:
             return values.amax(self.dim, keepdim=True)
         return spread(segment_max(values, self.offsets), self.offsets, tiles=values.shape[0])
 
+    def on_device(self, values: Tensor) -> bool:
+        """Whether several bags lie on a device, whose lengths the host should not ask for."""
+        return self.offsets is not None and _on_device(values, self.offsets)
+
     def bags(self, values: Tensor) -> list[tuple[Tensor, int]]:
         """The bags of a packed tensor, or the whole of a dense one, each with its tile axis."""
         if self.offsets is None:
