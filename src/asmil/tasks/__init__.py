@@ -11,6 +11,7 @@ from asmil.registry import FolderRegistry
 if TYPE_CHECKING:
     from asmil.tasks._scores import auroc as auroc
     from asmil.tasks._scores import concordance as concordance
+    from asmil.tasks._scores import concordant_shares as concordant_shares
     from asmil.tasks._scores import macro_auroc as macro_auroc
     from asmil.tasks._scores import median_level as median_level
     from asmil.tasks._scores import quadratic_kappa as quadratic_kappa
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 TASKS = FolderRegistry("task", "asmil.tasks", "TASK")
 
-_SCORES = ("auroc", "concordance", "macro_auroc", "median_level", "quadratic_kappa", "r2")
+_SCORES = ("auroc", "concordance", "concordant_shares", "macro_auroc", "median_level", "quadratic_kappa", "r2")
 _HOMES = {"Task": "_task", "Targets": "_task", **dict.fromkeys(_SCORES, "_scores")}
 __all__ = ["TASKS", "create_task", "list_tasks", "task_options", *_HOMES]
 

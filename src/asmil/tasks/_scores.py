@@ -43,20 +43,22 @@ def macro_auroc(targets: Float[np.ndarray, "rows labels"], values: Float[np.ndar
 
 
 def concordance(targets: Float[np.ndarray, "rows 2"], risk: Float[np.ndarray, " rows"]) -> float:
-    """Harrell's C-index: of the pairs whose order of times is known, the share in which the earlier has more risk.
+    """Harrell's C-index: of the pairs whose order of times is known, the share in which the earlier has more risk."""
+    won, pairs = (table.sum() for table in concordant_shares(targets, risk))
+    return float(won / pairs) if pairs else float("nan")
 
-    `targets` are time and event. A pair counts if the earlier time is an event; of equal times, if one alone is
-    an event, which counts as the earlier. Equal risks count half.
+
+def concordant_shares(
+    targets: Float[np.ndarray, "rows 2"], risk: Float[np.ndarray, " rows"]
+) -> tuple[Float[np.ndarray, "rows rows"], Float[np.ndarray, "rows rows"]]:
+    """Of rows as the earlier (first axis) and the later of a pair: 1 where the earlier has more risk, .5 where equal;
+    and 1 where the order is known.
+
+    `targets` are time and event. The order is known if the earlier time is an event; of equal times, if one alone is
+    an event, which counts as the earlier.
     """
-    before, after = comparable_pairs(targets)
-    ahead = risk[before] - risk[after]
-    tied = np.abs(ahead) <= RISK_TOLERANCE
-    return float(np.where(tied, 0.5, ahead > 0).mean()) if len(ahead) else float("nan")
-
-
-def comparable_pairs(targets: Float[np.ndarray, "rows 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the earlier (an event) and of the later of every pair that can be compared."""
     time, event = targets[:, 0], targets[:, 1] == 1
-    later = (time[:, None] < time) | ((time[:, None] == time) & ~event)
-    before, after = np.nonzero(event[:, None] & later)
-    return before, after
+    known = event[:, None] & ((time[:, None] < time) | ((time[:, None] == time) & ~event))
+    ahead = risk[:, None] - risk
+    share = np.where(np.abs(ahead) <= RISK_TOLERANCE, 0.5, ahead > 0)
+    return share * known, known.astype(np.float64)
