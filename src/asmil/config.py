@@ -64,6 +64,9 @@ class RunConfig(BaseModel):
     label: str = "label"
     annotations: Path | None = None
     positive: Texts = []
+    exclude_class: Texts = []
+    mask_class: Texts = []
+    mask_mpp: PositiveFloat | None = None
     out: Path = Path("runs/run")
     # scale of slides that do not say it
     slide_mpp: PositiveFloat | None = None
@@ -125,6 +128,7 @@ class RunConfig(BaseModel):
     heatmaps: Annotated[int, Field(ge=0)] = 8
     bootstrap: Annotated[int, Field(ge=0)] = 1000
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    froc: Literal["camelyon16"] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunConfig":

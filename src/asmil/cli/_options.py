@@ -13,8 +13,11 @@ HELP = {
     "labels": "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient.",
     "slide_table": "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient.",
     "label": "Column of the label.",
-    "annotations": "Folder of annotations: <slide>.geojson (QuPath) or <slide>.xml (ASAP).",
+    "annotations": "Folder of annotations: <slide>.geojson (QuPath), <slide>.xml (ASAP) or <slide>_mask.tif or .png.",
     "positive": "Class of the annotations that is looked for; repeat for several.",
+    "exclude_class": "Class of the annotations that is cut out of the positive ones; repeat for several.",
+    "mask_class": "What a pixel value of masks means, as 255=tumor; repeat for several.",
+    "mask_mpp": "Micrometres per pixel of masks that do not cover their slides from edge to edge.",
     "out": "Output folder.",
     "slide_mpp": "Micrometres per pixel of the slides themselves, where the files do not say it.",
     "objective": "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.",
@@ -70,6 +73,7 @@ HELP = {
     "heatmaps": "Slides shown with a heatmap in the report.",
     "bootstrap": "Bootstrap resamples of the confidence intervals.",
     "min_coverage": "Share of a tile an annotated region must cover for the tile to count as positive.",
+    "froc": "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv.",
 }
 """What every setting is, in one sentence."""
 
@@ -78,7 +82,8 @@ SCALE = ("slide_mpp", "objective", "reader", "scenes")
 TILES = ("mpp", "tile_px", "overlap_px", "min_tissue", "slide_settings", "exclude_tiles")
 ENCODER = ("encoder", "also_encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
 WORKERS = ("engine", "slide_workers", "shard")
-TRUTH = ("annotations", "positive", "min_coverage", "bootstrap")
+MARKS = ("annotations", "positive", "exclude_class", "mask_class", "mask_mpp")
+TRUTH = (*MARKS, "slide_mpp", "min_coverage", "froc", "bootstrap")
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -119,7 +124,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _type(name: str, annotation: Any) -> Any:
-    if name in ("positive", "model_options", "exclude_tiles", "also_encoder"):
+    if name in ("positive", "exclude_class", "mask_class", "model_options", "exclude_tiles", "also_encoder"):
         return list[str] | None
     if name == "seeds":
         return int | None

@@ -133,7 +133,8 @@ def _workers(config: RunConfig) -> int:
 
 RESULT_SETTINGS = frozenset(RunConfig.model_fields) - {
     "out", "device", "workers", "heatmaps", "bootstrap", "annotations", "positive", "min_coverage", "tile_batch",
-    "also_encoder", "engine", "slide_workers", "shard", "scenes", "together",
+    "exclude_class", "mask_class", "mask_mpp", "froc", "also_encoder", "engine", "slide_workers", "shard", "scenes",
+    "together",
 }  # fmt: skip
 """Settings that decide the trained models; the others may change when a run is continued (`scenes` decides the cohort,
 and that is compared by itself)."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import INPUT, SCALE, given, with_settings
+from asmil.cli._options import INPUT, MARKS, SCALE, given, with_settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from asmil.slides import Slide, SlideFile
 
 PROBE_PX = 256
+Known = tuple[tuple[int, int] | None, float | None]
+"""Width and height of a slide in level-0 pixels, and its um per pixel, as far as they are known."""
 SETTINGS = (
     "slides",
     "features",
     *INPUT,
     *SCALE,
     "mpp",
-    "annotations",
-    "positive",
+    *MARKS,
     "folds",
     "val_fraction",
     "by_site",
@@ -54,7 +55,7 @@ def check_inputs(config: "RunConfig") -> "Outcome":
     cohort = None
     with outcome.attempt("labels", stage="labels"):
         cohort = read_tables(config)
-    usable: list[str] = []
+    usable = dict[str, Known]()
     if config.features:
         usable = _check_features(config, outcome)
     elif config.slides:
@@ -64,7 +65,7 @@ def check_inputs(config: "RunConfig") -> "Outcome":
     if cohort is None:
         return outcome
     if config.annotations:
-        _check_annotations(config.annotations, cohort, positive=config.positive, outcome=outcome)
+        _check_annotations(config, cohort, known=usable, outcome=outcome)
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_problems(matched.problems, outcome)
@@ -72,11 +73,12 @@ def check_inputs(config: "RunConfig") -> "Outcome":
     return outcome
 
 
-def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
-    """The slides whose feature files are sound."""
+def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]:
+    """The slides whose feature files are sound, and what these say of them."""
     from asmil.bags import open_features
     from asmil.cli._findings import of_features
     from asmil.cli._stages import note_problems
+    from asmil.evaluation.truth import stated_size
 
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features)
@@ -85,14 +87,15 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> list[str]:
         sound = [name for name in store.slides if name not in bad]
         for name in sound:
             outcome.ok(name)
-        for line in of_features(store.info(name) for name in sound):
+        infos = [store.info(name) for name in sound]
+        for line in of_features(infos):
             typer.echo(line)
-        return sound
-    return []
+        return {info.slide: (stated_size(info), info.slide_mpp) for info in infos}
+    return {}
 
 
-def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> list[str]:
-    """The slides that open, have a scale, and can be read in the middle and at the end."""
+def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> dict[str, Known]:
+    """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
     from asmil.bags.names import SlideNames
     from asmil.cli._findings import of_slides
     from asmil.cli._progress import progress
@@ -109,7 +112,7 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
-    usable, opened = [], []
+    usable, opened = dict[str, Known](), []
     with progress("check", total=len(slides)) as advance:
         for slide in slides:
             row = (labelled.find_or_file(slide.name) or [""])[0]
@@ -117,7 +120,7 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
                 opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
                 if row:
                     outcome.ok(slide.name)
-                    usable.append(slide.name)
+                    usable[slide.name] = opened[-1].size, opened[-1].mpp
                 else:
                     outcome.skipped(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
@@ -137,14 +140,16 @@ def _probe(file: "SlideFile", *, mpp: float | None, config: "RunConfig") -> "Sli
     return slide
 
 
-def _check_annotations(folder: Path, cohort: "Cohort", *, positive: list[str], outcome: "Outcome") -> None:
-    from asmil.evaluation.annotations import find_annotation, read_annotations, require_classes
+def _check_annotations(config: "RunConfig", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
+    from asmil.evaluation.annotations import MaskLabels, find_annotation, read_annotations, require_classes
 
+    labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []
     for name in cohort.slides:
+        size, mpp = known.get(name, (None, None))
         with outcome.attempt(name, stage="annotations"):
-            path = find_annotation(folder, name)
+            path = find_annotation(config.annotations or Path(), name)
             if path is not None:
-                found.append(read_annotations(path))
+                found.append(read_annotations(path, slide_size=size, slide_mpp=mpp or config.slide_mpp, labels=labels))
     with outcome.attempt("annotations", stage="annotations"):
-        require_classes(found, positive)
+        require_classes(found, config.positive)

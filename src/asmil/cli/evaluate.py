@@ -28,18 +28,30 @@ def evaluate(run: Path = typer.Argument(help="Run folder."), **settings: Any) ->
     for name, value in metrics["attention"].items():
         if isinstance(value, float):
             typer.echo(f"{name:<20} {_number(value)}")
+    froc = metrics["attention"].get("froc")
+    if froc:
+        low, high = froc["score_ci95"]
+        typer.echo(f"{'froc':<20} {_number(froc['score'])}  ({_number(low)} to {_number(high)})")
+        typer.echo("at false per slide   " + ", ".join(f"{k}: {_number(v)}" for k, v in froc["sensitivity"].items()))
+    for problem in metrics["attention"].get("annotations_set_aside", {}).values():
+        typer.echo(f"set aside: {problem}", err=True)
 
 
 def evaluate_run(run: "Run", config: "RunConfig") -> dict[str, Any]:
     """Evaluate a run with its settings."""
     from asmil.evaluation import evaluate
+    from asmil.evaluation.annotations import MaskLabels
 
     return evaluate(
         run,
         features=config.features or run.features,
         annotations=config.annotations,
         positive=config.positive,
+        exclude=config.exclude_class,
         min_coverage=config.min_coverage,
+        labels=MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp),
+        slide_mpp=config.slide_mpp,
+        froc=config.froc is not None,
         bootstrap=config.bootstrap,
     )
 

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from asmil.attention import diagnostics
-from asmil.errors import RunError
-from asmil.evaluation._errors import MetricError
-from asmil.evaluation.annotations import find_annotation, read_annotations, require_classes
-from asmil.evaluation.localization import best_dice_threshold, dice_at, tile_metrics, tile_scores, tile_truth
+from asmil.evaluation.annotations import MaskLabels
+from asmil.evaluation.place import Places, localise
 from asmil.evaluation.summary import evaluate_predictions
+from asmil.evaluation.truth import Wanted
 from asmil.files import write_json, write_text
 from asmil.training.runs import Run
 
@@ -25,18 +24,28 @@ def evaluate(
     features: Path,
     annotations: Path | None = None,
     positive: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     min_coverage: float = 0.5,
+    labels: MaskLabels | None = None,
+    slide_mpp: float | None = None,
+    froc: bool = False,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write `metrics.json` and `predictions.csv` (one out-of-fold row per slide) into the run and return the metrics.
 
     Test slides are only read here; nothing is chosen on them. Probabilities and attention of a slide are means over
-    seeds of the models that never saw it. Intervals resample patients.
+    seeds of the models that never saw it. Intervals resample patients. Annotations that cannot be read, or do not fit
+    their slide, are named under `attention: annotations_set_aside`; with `froc`, all detections are in `findings.csv`.
+
+    Args:
+        exclude: classes cut out of the positive ones.
+        labels: what label images among the annotations mean.
+        slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
 
     Raises:
         RunError: no finished fold.
-        AnnotationError, MetricError: annotations that are unreadable, or that name none of the positive classes.
+        AnnotationError, MetricError: no annotation that can be used, or none of the positive classes.
     """
     table = run.predictions()
     classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
@@ -47,13 +56,10 @@ def evaluate(
     dynamics = _dynamics(run)
     place: dict[str, Any] = {}
     if annotations is not None and positive:
-        tiles = _tile_reader(features)
-        truth = _truth(slides.slide, tiles, annotations=annotations, positive=positive, min_coverage=min_coverage)
-        place = _localise(run, attention, truth, slides=slides, bootstrap=bootstrap)
-        for slide, labels in truth.items():
-            scores = tile_scores(attention[slide], labels)
-            row = slides.slide == slide
-            slides.loc[row, ["tile_auroc", "tile_ap"]] = [scores["auroc"], scores["average_precision"]]
+        place = localise(
+            run, annotations, slides=slides, wanted=Wanted(positive, exclude, min_coverage, labels or MaskLabels()),
+            places=Places(features, slide_mpp), bootstrap=bootstrap, froc=froc,
+        )  # fmt: skip
     metrics = {
         "task": "classification",
         "protocol": _protocol(run, table),
@@ -107,77 +113,6 @@ def _dynamics(run: Run) -> dict[str, float]:
     ]
     seeds = {"jsd_between_seeds": float(np.mean(pairs))} if pairs else {}
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
-
-
-def _tile_reader(features: Path) -> Callable[[str], tuple[np.ndarray, float]]:
-    """A function from a slide's name to its tiles' corners (level-0 px) and side (level-0 px)."""
-    from asmil.bags import open_features
-
-    store = open_features(features)
-
-    def tiles(slide: str) -> tuple[np.ndarray, float]:
-        bag = store.load(slide)
-        if bag.level0_xy is None or bag.tile_level0_px is None:
-            raise RunError(
-                f"the features of {slide} have no level-0 coordinates, so annotations cannot be compared",
-                fix="leave out --annotations, or use features with coordinates in pixels",
-            )
-        return bag.level0_xy.numpy(), float(bag.tile_level0_px)
-
-    return tiles
-
-
-def _truth(
-    slides: pd.Series, tiles: Callable[[str], tuple[np.ndarray, float]], *, annotations: Path,
-    positive: Sequence[str], min_coverage: float,
-) -> Maps:  # fmt: skip
-    """Which tiles of each annotated slide are positive."""
-    files = {slide: path for slide in slides if (path := find_annotation(annotations, slide)) is not None}
-    read = {slide: read_annotations(path) for slide, path in files.items()}
-    if not read:
-        raise MetricError(
-            "no slide of the run has an annotation",
-            found=str(annotations),
-            fix="name the files <slide>.geojson or <slide>.xml",
-        )
-    require_classes(read.values(), positive)
-    return {
-        slide: tile_truth(*tiles(slide), drawn, positive=positive, min_coverage=min_coverage)
-        for slide, drawn in read.items()
-    }
-
-
-def _localise(run: Run, attention: Maps, truth: Maps, *, slides: pd.DataFrame, bootstrap: int) -> dict[str, Any]:
-    """Tile AUROC, AP and Dice of the test attention; Dice at the threshold of each cell's validation slides."""
-    cases = dict(zip(slides.slide, slides.case.astype(str), strict=True))
-    maps = {slide: attention[slide] for slide in truth}
-    scores = tile_metrics(maps, truth, cases=cases, n_boot=bootstrap)
-    macro, pooled = scores["macro"], scores["pooled"]
-    return {
-        "tile_auroc": macro["auroc"]["value"],
-        "tile_auroc_ci95": macro["auroc"]["ci95"],
-        "tile_ap": macro["average_precision"]["value"],
-        "tile_ap_ci95": macro["average_precision"]["ci95"],
-        "tile_ap_chance": macro["average_precision"]["chance"],
-        "tile_slides": macro["n_slides"],
-        "tile_auroc_pooled": pooled["auroc"]["value"],
-        "tile_ap_pooled": pooled["average_precision"]["value"],
-        "tile_ap_pooled_chance": pooled["average_precision"]["chance"],
-        "dice": _dice(run, truth),
-    }
-
-
-def _dice(run: Run, truth: Maps) -> float:
-    """Mean Dice of every cell's test maps at the threshold that is best on the same cell's validation maps."""
-    values = []
-    for cell in run.cells():
-        parts = cell.predictions().set_index("slide").part
-        maps = cell.attention()
-        known = {part: [s for s in parts.index[parts == part] if s in truth] for part in ("val", "test")}
-        pairs = {p: ({s: maps[s] for s in names}, {s: truth[s] for s in names}) for p, names in known.items()}
-        if all(any(t.any() for t in truths.values()) for _, truths in pairs.values()):
-            values.append(dice_at(*pairs["test"], threshold=best_dice_threshold(*pairs["val"])))
-    return float(np.mean(values)) if values else float("nan")
 
 
 def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
-from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations
+from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.evaluation.localization import tile_truth
 from asmil.files import safe_name
 from asmil.report.inputs import RunFiles
@@ -188,7 +188,12 @@ class RunView:
     def _annotations(self, slide: str) -> Annotations | None:
         folder = self.files.config.get("annotations")
         path = find_annotation(folder, slide) if folder else None
-        return read_annotations(path) if path else None
+        if path is None:
+            return None
+        sheet, config = self.sheet(slide), self.files.config
+        labels = MaskLabels.parsed(config.get("mask_class") or [], mpp=config.get("mask_mpp"))
+        size = self._stated_size(slide, sheet.unit)
+        return read_annotations(path, slide_size=size, slide_mpp=sheet.mpp, labels=labels)
 
     def _truth(self, slide: str) -> np.ndarray:
         """Which tiles are positive: uint8 (tiles,) of 0, 1 and `UNKNOWN`."""
