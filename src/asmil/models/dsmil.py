@@ -17,6 +17,7 @@ PAPER = (
     "Contrastive Learning, CVPR 2021, arXiv 2011.08939"
 )
 ALIGNED = "The attention of each class over the tiles; the anchor finds its own critical tiles."
+NEEDS_CLASSES = "its critical tiles are found by a classifier of tiles, which learns from class labels alone"
 
 
 class DSMIL(nn.Module):

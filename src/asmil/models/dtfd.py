@@ -16,6 +16,7 @@ PAPER = (
     "Classification, CVPR 2022, arXiv 2203.12081"
 )
 ALIGNED = "The tier-1 attention within each pseudo-bag; both branches see the same random split."
+NEEDS_CLASSES = "its first tier learns from class labels alone"
 
 _DISTILLED = {"afs": 1, "maxs": 1, "maxmins": 2}  # instances from each pseudo-bag
 

@@ -21,6 +21,7 @@ PAPER = (
     "Learning, CVPR 2025, arXiv 2502.21130"
 )
 ALIGNED = "The attention of each class over all tiles, before the mask."
+NEEDS_CLASSES = "it is distilled from its own class probabilities, and its instance loss needs class labels"
 
 BAG_WEIGHT = 0.7  # the published weights; the cross-entropy's is 1 here, so all others are divided by it
 WEIGHTS = {"logits": 0.5, "features": 0.5, "kept": 2.0, "instances": 0.3}

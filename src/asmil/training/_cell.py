@@ -17,7 +17,9 @@ from torch import nn
 
 from asmil.attention import nsf, softmax
 from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
+from asmil.bags.cohort import targets_of
 from asmil.files import write_text, written_beside
+from asmil.tasks import Task
 from asmil.training.fit import FitResult, fit
 from asmil.training.listeners import AttentionRecorder, Listener, write_log
 from asmil.training.optim import refit_settings
@@ -62,26 +64,34 @@ class Job:
         parts = {"train": fold.train, "val": fold.val, "test": fold.test}
         return {part: [bags[slide] for slide in slides if slide in bags] for part, slides in parts.items()}
 
-    def build(self, train: Sequence[Bag], *, seed: int) -> nn.Module:
+    def task(self, train: Sequence[Bag]) -> Task | None:
+        """The cohort's task with what it learns from the targets of a training part; None for classification."""
+        if self.cohort.task is None:
+            return None
+        return self.cohort.task.fit_targets(np.array([bag.target for bag in train]))
+
+    def build(self, train: Sequence[Bag], *, seed: int, task: Task | None = None) -> nn.Module:
         """A fresh model for a training part."""
-        dim, classes = train[0].features.shape[1], len(self.cohort.classes)
+        dim, classes = train[0].features.shape[1], task.outputs if task else len(self.cohort.classes)
         return self.recipe.build(in_dim=dim, n_classes=classes, train=train, seed=seed)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, its anchor if it has one, and how training went."""
+    """A trained model, its anchor if it has one, how training went, and the task where it is no classification."""
 
     model: nn.Module
     anchor: nn.Module | None
     result: FitResult
+    task: Task | None = None
 
 
 def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress) -> None:
     """Train one fold with one seed; predictions are written last, so that a cell with predictions is complete.
 
     Log, dynamics and validation predictions are those of the training that selected the epoch. The stored model and the
-    test predictions come from the refit, where there is one.
+    test predictions come from the refit, where there is one. What a task learns from targets (bins of time, a scale) is
+    learned from the training part only, and kept for the refit.
     """
     recipe, parts = job.recipe, job.parts(cell, bags)
     name, total = name_of(cell), job.epochs
@@ -93,13 +103,14 @@ def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress
 
     checkpoints = [cell.folder / "checkpoint.pt", cell.folder / "checkpoint_refit.pt"]
     train, val = parts["train"], parts["val"]
-    chosen = _train(job, train, val, seed=cell.seed, checkpoint=checkpoints[0], listeners=(recorder, tell))
+    task = job.task(train)
+    chosen = _train(job, train, val, task=task, seed=cell.seed, checkpoint=checkpoints[0], listeners=(recorder, tell))
     write_selection(cell, chosen, recorder, val=val)
     final = chosen
     if recipe.refit:
         settings = refit_settings(recipe.settings, chosen.result.best_epoch + 1)
         both = dataclasses.replace(job, recipe=dataclasses.replace(recipe, settings=settings))
-        final = _train(both, train + val, [], seed=cell.seed, checkpoint=checkpoints[1])
+        final = _train(both, train + val, [], task=task, seed=cell.seed, checkpoint=checkpoints[1])
     write_result(cell, job, parts, chosen=chosen, final=final)
     for path in checkpoints:
         path.unlink(missing_ok=True)
@@ -122,32 +133,37 @@ def write_selection(cell: Cell, chosen: Trained, recorder: AttentionRecorder, *,
 def write_result(cell: Cell, job: Job, parts: dict[str, list[Bag]], *, chosen: Trained, final: Trained) -> None:
     """The model, attention and, last of all, predictions."""
     _write_models(cell.folder, final, model=job.recipe.model, best_epoch=chosen.result.best_epoch)
-    predictions = {"val": predict(chosen.model, parts["val"]), "test": predict(final.model, parts["test"])}
+    trained = {"val": chosen, "test": final}
+    predictions = {part: predict(one.model, parts[part], task=one.task) for part, one in trained.items()}
     write_attention(cell.folder / "attention.h5", {p.slide: p.attention for part in predictions.values() for p in part})
-    _write_predictions(cell.folder / "predictions.csv", predictions, job=job)
+    _write_predictions(cell.folder / "predictions.csv", predictions, job=job, task=final.task)
 
 
 def _train(
-    job: Job, train: list[Bag], val: list[Bag], *, seed: int, checkpoint: Path, listeners: tuple[Listener, ...] = ()
-) -> Trained:
-    model = job.build(train, seed=seed)
+    job: Job, train: list[Bag], val: list[Bag], *, task: Task | None, seed: int, checkpoint: Path,
+    listeners: tuple[Listener, ...] = (),
+) -> Trained:  # fmt: skip
+    model = job.build(train, seed=seed, task=task)
     stabilizer = job.recipe.stabilize(model, train[0], seed=seed)
     result = fit(
-        model, train, val, settings=job.recipe.settings, stabilizer=stabilizer, listeners=listeners,
+        model, train, val, settings=job.recipe.settings, task=task, stabilizer=stabilizer, listeners=listeners,
         seed=seed, checkpoint=checkpoint,
     )  # fmt: skip
-    return Trained(model, stabilizer.anchor.module if stabilizer else None, result)
+    return Trained(model, stabilizer.anchor.module if stabilizer else None, result, task)
 
 
 def _write_models(folder: Path, trained: Trained, *, model: str, best_epoch: int) -> None:
-    # One key: the file format keeps several in no fixed order, and equal weights should be equal files.
-    facts = {"asmil": json.dumps({"model": model, "best_epoch": best_epoch})}
+    # In one key: the file format keeps several in no fixed order, and equal weights should be equal files.
+    facts = {"model": model, "best_epoch": best_epoch}
+    if trained.task:
+        facts["task"] = {"name": trained.task.name, "options": trained.task.options()}
     modules = {"model": trained.model}
     if trained.anchor:
         modules["anchor"] = trained.anchor
     for name, module in modules.items():
         with written_beside(folder / f"{name}.safetensors") as partial:
-            save_file({k: v.contiguous().cpu() for k, v in module.state_dict().items()}, partial, metadata=facts)
+            weights = {k: v.contiguous().cpu() for k, v in module.state_dict().items()}
+            save_file(weights, partial, metadata={"asmil": json.dumps(facts)})
 
 
 @torch.no_grad()
@@ -173,11 +189,14 @@ def _write_score_samples(path: Path, trained: Trained, *, bags: Sequence[Bag]) -
             file[name] = np.concatenate(several).astype(np.float32)
 
 
-def _write_predictions(path: Path, predictions: dict[str, list[Prediction]], *, job: Job) -> None:
+def _write_predictions(path: Path, predictions: dict[str, list[Prediction]], *, job: Job, task: Task | None) -> None:
     rows = job.cohort.table.set_index("slide")
+    targets = targets_of(rows)
+    values = task.value_names if task else [f"prob_{name}" for name in job.cohort.classes]
     table = pd.DataFrame(
         {"slide": p.slide, "case": rows.case[p.slide], "label": rows.label[p.slide], "part": part}
-        | {f"prob_{c}": float(q) for c, q in zip(job.cohort.classes, p.probabilities, strict=True)}
+        | {name: float(rows[name][p.slide]) for name in targets}
+        | {name: float(value) for name, value in zip(values, p.probabilities, strict=True)}
         for part, several in predictions.items()
         for p in several
     )

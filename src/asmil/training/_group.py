@@ -11,8 +11,8 @@ from asmil.bags import Bag
 from asmil.errors import AsmilError
 from asmil.files import write_json
 from asmil.training._cell import Job, Progress, Trained, name_of, train_cell, write_result, write_selection
+from asmil.training._checks import check_bags
 from asmil.training._fit_together import Member, fit_together
-from asmil.training.fit import check_bags
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings, refit_settings
 from asmil.training.recipe import anchors_of

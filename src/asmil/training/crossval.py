@@ -38,12 +38,16 @@ def crossval(
     one thread unless `workers` is 1.
 
     Raises:
-        ConfigError: `together` is none of the three.
+        ConfigError: `together` is none of the three; a model or settings that the cohort's task cannot be trained with.
         AsmilError: the training of some cells diverged; they are named, and the others are finished.
         RunError: a worker process died; the finished cells are kept and the same call continues.
     """
     if together not in ("auto", "on", "off"):
         raise ConfigError("unknown way to train folds and seeds", found=together, fix="auto, on or off")
+    recipe.check(cohort.task)
+    if cohort.task is not None:
+        together = _alone(together)
+        run.set_task(cohort.task)
     todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
     job = Job(store.path, cohort, splits, recipe, processes=workers, copies=run.folder / "copies")
     groups = _groups(run, todo, job, workers=workers, together=together, store=store)
@@ -63,6 +67,15 @@ def crossval(
             fix=error.fix,
         ) from error
     return run
+
+
+def _alone(together: str) -> str:
+    """Only classifiers are trained together: folds of another task may have different outputs (bins of time), and what
+    some losses say of a bag depends on the others in its batch.
+    """
+    if together == "on":
+        raise ConfigError("only classifiers can be trained together", found="together on", fix="auto or off")
+    return "off"
 
 
 def _quiet(*_: Any) -> None:

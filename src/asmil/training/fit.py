@@ -16,8 +16,10 @@ from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
-from asmil.errors import AsmilError, CohortError
+from asmil.errors import AsmilError
+from asmil.tasks import Task
 from asmil.training._checkpoint import load_checkpoint, save_checkpoint
+from asmil.training._checks import check_bags
 from asmil.training._ledger import auroc_of_classes
 from asmil.training.batches import Timed, bag_batches, bag_order
 from asmil.training.listeners import Listener
@@ -45,12 +47,16 @@ def fit(
     val: Sequence[Bag],
     *,
     settings: TrainSettings,
+    task: Task | None = None,
     stabilizer: AttentionStabilizer | None = None,
     listeners: Sequence[Listener] = (),
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> FitResult:
     """Train `model` in place; only `val` decides which epoch is kept and when to stop.
+
+    `task` is None for classification, else one that was fitted to the targets of `train`: it gives the loss, and the
+    model has `task.outputs` classes.
 
     The same arguments give the same weights bit for bit on one kind of machine with the same number of threads. The
     caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
@@ -60,21 +66,24 @@ def fit(
     `prepare(train, train_stage)` before the first; `train_stage(module)` trains another module alike and returns it.
 
     Raises:
-        CohortError: a bag without a label, or no validation bags although an epoch is to be selected.
+        CohortError: a bag without a label or target, or no validation bags although an epoch is to be selected.
+        ConfigError: settings that the task cannot be trained with.
         AsmilError: the loss is not finite.
     """
-    check_bags(train, val, settings)
+    check_bags(train, val, settings, task=task)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(model, settings):
         torch.manual_seed(seed)
         if not (checkpoint and checkpoint.exists()):
-            _prepare(model, train, val, settings=settings, seed=seed)
+            _prepare(model, train, val, settings=settings, seed=seed, task=task)
         optimizer = make_optimizer(model, settings)
         result, best = FitResult(), _weights(model)
         parts = _parts(model, optimizer, stabilizer, listeners=listeners)
         if checkpoint and checkpoint.exists():
             result, best = load_checkpoint(checkpoint, parts, seed=seed)
-        train_epoch = partial(_train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings)
+        train_epoch = partial(
+            _train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, task=task
+        )
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
         for epoch in range(len(result.history), settings.epochs):
@@ -82,8 +91,8 @@ def fit(
                 break
             learned, waiting = train_epoch(epoch=epoch)
             row = {"epoch": epoch} | learned
-            predictions = predict(model, val)
-            row |= validation(predictions, val)
+            predictions = predict(model, val, task=task)
+            row |= validation(predictions, val, task=task)
             if is_better(row, result, settings):
                 result.best_epoch, result.best_value, best = epoch, selected(row, settings), _weights(model)
             row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
@@ -107,6 +116,7 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     stabilizer: AttentionStabilizer | None,
     settings: TrainSettings,
+    task: Task | None,
     epoch: int,
 ) -> tuple[dict[str, float], float]:
     """One pass over the bags in a fresh order: its row of the log, and the seconds of waiting for batches."""
@@ -125,13 +135,13 @@ def _train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses, measured = _step(
-            model, batch, optimizer=optimizer, stabilizer=stabilizer, settings=settings, measure=step == 0
+            model, batch, optimizer=optimizer, stabilizer=stabilizer, settings=settings, task=task, measure=step == 0
         )
         ratio = measured if step == 0 else ratio
         after_step((epoch + (step + 1) / len(steps)) / settings.epochs)
         total += losses * (len(batch) / len(bags))
-    task, extra, align = total.tolist()
-    row = {"train_loss": task, "extra_loss": extra, "lr": rate}
+    loss, extra, align = total.tolist()
+    row = {"train_loss": loss, "extra_loss": extra, "lr": rate}
     if stabilizer:
         row |= {"align_loss": align, **{k: float(v) for k, v in stabilizer.statistics().items()}}
         row["gradient_ratio"] = float(ratio) if ratio is not None else float("nan")
@@ -156,23 +166,25 @@ def _step(
     optimizer: torch.optim.Optimizer,
     stabilizer: AttentionStabilizer | None,
     settings: TrainSettings,
+    task: Task | None = None,
     measure: bool,
 ) -> tuple[Float[Tensor, "3"], float | None]:
     """One step of the optimiser: its losses, and the gradient ratio to `measure`. The host waits for no device."""
     device = batch.features.device
     with autocast(device, settings):
         output = model(batch)
-        task = F.cross_entropy(output.logits.float(), batch.labels)
-        extra = sum((loss.mean() for loss in output.losses.values()), torch.zeros((), device=device))
-        align = stabilizer.loss(task + extra) if stabilizer else torch.zeros((), device=device)
-    ratio = stabilizer.gradient_ratio(task + extra) if stabilizer and measure else None
+        logits = output.logits.float()
+        loss = F.cross_entropy(logits, batch.labels) if task is None else task.loss(logits, batch.targets).mean()
+        extra = sum((each.mean() for each in output.losses.values()), torch.zeros((), device=device))
+        align = stabilizer.loss(loss + extra) if stabilizer else torch.zeros((), device=device)
+    ratio = stabilizer.gradient_ratio(loss + extra) if stabilizer and measure else None
     optimizer.zero_grad(set_to_none=True)
-    (task + extra + align).backward()
+    (loss + extra + align).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     optimizer.step()
     if stabilizer:
         stabilizer.update()
-    return torch.stack([task, extra, align]).detach(), ratio
+    return torch.stack([loss, extra, align]).detach(), ratio
 
 
 @contextmanager
@@ -191,32 +203,39 @@ def _compiled(model: nn.Module, settings: TrainSettings) -> Iterator[None]:
         del model.forward
 
 
-def _prepare(model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int) -> None:
+def _prepare(
+    model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int, task: Task | None
+) -> None:
     """Let a method with earlier stages train them, on the same parts and like the model itself."""
     device = next(model.parameters()).device
 
     def train_stage(module: nn.Module) -> nn.Module:
-        fit(module.to(device), train, val, settings=settings, seed=seed)
+        fit(module.to(device), train, val, settings=settings, seed=seed, task=task)
         return module
 
     getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
 
 
-def validation(predictions: list[Prediction], val: Sequence[Bag]) -> dict[str, float]:
-    """Loss and AUROC of the validation part, as the log has them; nothing where there is no such part."""
+def validation(predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None = None) -> dict[str, float]:
+    """Loss and AUROC (or the metric of a task) of the validation part, as the log has them; nothing without one."""
     if not predictions:
         return {}
-    labels, probabilities = np.array([bag.label for bag in val]), np.stack([p.probabilities for p in predictions])
-    auroc = auroc_of_classes(labels, probabilities)
-    return {"val_loss": float(np.mean([p.loss for p in predictions])), "val_auroc": auroc}
+    row, values = (
+        {"val_loss": float(np.mean([p.loss for p in predictions]))},
+        np.stack([p.probabilities for p in predictions]),
+    )
+    if task is None:
+        return row | {"val_auroc": auroc_of_classes(np.array([bag.label for bag in val]), values)}
+    return row | {"val_metric": task.select_metric(values, np.array([bag.target for bag in val]))}
 
 
 def selected(row: dict[str, float], settings: TrainSettings) -> float:
     """The value to minimise. AUROC ties are common on small validation parts: the loss breaks them."""
     if settings.select == "last":
         return 0.0
-    if settings.select == "val_auroc":
-        return -row["val_auroc"] + 1e-3 * row["val_loss"]
+    if settings.select in ("val_auroc", "val_metric"):
+        quality = row[settings.select]
+        return (-quality if np.isfinite(quality) else 0.0) + 1e-3 * row["val_loss"]
     return row["val_loss"]
 
 
@@ -254,16 +273,3 @@ def _tell(listeners: Sequence[Listener], event: str, **values: Any) -> dict[str,
     for listener in listeners:
         added |= listener(event, **values) or {}
     return added
-
-
-def check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings) -> None:
-    """Raise a `CohortError` unless these bags can be trained on."""
-    if not len(train):
-        raise CohortError("there are no training bags")
-    if not len(val) and settings.select != "last":
-        raise CohortError(
-            "no validation bags, so no epoch can be selected", fix="give a validation part, or select='last'"
-        )
-    unlabelled = [bag.slide for part in (train, val) for bag in part if bag.label is None]
-    if unlabelled:
-        raise CohortError("bags without a label cannot be trained on", found=", ".join(unlabelled[:5]))

@@ -16,8 +16,9 @@ class TrainSettings:
 
     `batch_size` counts bags; batches are packed, so any size is exact. The learning rate rises linearly for
     `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
-    "val_loss" and "val_auroc" look at the inner validation part only, "last" looks at nothing. Training stops when the
-    selected value has not improved for `patience` epochs (never with "last"), but not before `min_epochs`.
+    "val_loss", "val_auroc" and, of another task than classification, "val_metric" look at the inner validation part
+    only, "last" looks at nothing. Training stops when the selected value has not improved for `patience` epochs (never
+    with "last"), but not before `min_epochs`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
@@ -41,8 +42,9 @@ class TrainSettings:
     checkpoint_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.select not in ("val_loss", "val_auroc", "last"):
-            raise ConfigError("unknown way to select an epoch", found=self.select, fix="val_loss, val_auroc or last")
+        ways = ("val_loss", "val_auroc", "val_metric", "last")
+        if self.select not in ways:
+            raise ConfigError("unknown way to select an epoch", found=self.select, fix=f"one of {', '.join(ways)}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
         if not 0 <= self.tile_dropout < 1:

@@ -9,7 +9,10 @@ from torch import nn
 
 from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
-from asmil.models import create_model
+from asmil.errors import ConfigError
+from asmil.models import MODELS, create_model
+from asmil.tasks import Task
+from asmil.training._checks import check_task
 from asmil.training.optim import TrainSettings
 from asmil.training.standardize import Standardized
 
@@ -34,6 +37,14 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result."""
         return {k: v for k, v in asdict(self).items() if k != "device"}
+
+    def check(self, task: Task | None) -> None:
+        """Raise a `ConfigError` where the model or the settings are not for a task (None: classification)."""
+        check_task(self.settings, task)
+        why = getattr(MODELS.module(self.model), "NEEDS_CLASSES", "")
+        if task and why:
+            found, fix = f"{self.model}, {task.name}", "use another model, for example abmil, asmil or transmil"
+            raise ConfigError(f"this model is for classification alone: {why}", found=found, fix=fix)
 
     def build(self, *, in_dim: int, n_classes: int, train: Sequence[Bag], seed: int) -> nn.Module:
         """A freshly initialised model for this training part."""

@@ -19,6 +19,7 @@ import pandas as pd
 
 from asmil.errors import RunError
 from asmil.files import safe_name, write_json, written_beside
+from asmil.tasks import Task, create_task
 
 _TEXT = {"slide": str, "case": str, "label": str}  # a slide may be called "NA" or "007"
 _PACKAGES = (
@@ -48,7 +49,10 @@ class Cell:
         return (self.folder / "predictions.csv").exists()
 
     def predictions(self) -> pd.DataFrame:
-        """Validation and test rows: slide, case, label, part, prob_<class>..., fold, seed."""
+        """Validation and test rows: slide, case, label, part, prob_<class>..., fold, seed.
+
+        Of a task: the stratum is the label, and there are target_<name>... and the values instead of probabilities.
+        """
         table = pd.read_csv(self.folder / "predictions.csv", dtype=_TEXT, na_filter=False)
         return table.assign(fold=self.fold, seed=self.seed)
 
@@ -123,6 +127,30 @@ class Run:
     def set_features(self, store: Path) -> None:
         """Note which folder under `features/` is the one that the run learns from."""
         write_json(self.folder / "features" / "run.json", {"store": store.name})
+
+    @property
+    def task(self) -> Task | None:
+        """What the run predicts, as it was read off the table of labels; None for classification."""
+        path = self.folder / "task.json"
+        if not path.exists():
+            return None
+        said = json.loads(path.read_text())
+        return create_task(said["name"], **said["options"])
+
+    def set_task(self, task: Task) -> None:
+        """Note what the run predicts.
+
+        Raises:
+            RunError: it was begun with another task, or the table said something else of it then.
+        """
+        path, said = self.folder / "task.json", json.loads(json.dumps({"name": task.name, "options": task.options()}))
+        before = json.loads(path.read_text()) if path.exists() else said
+        if before != said:
+            raise RunError(
+                "the task is not the one this run was started with", found=f"{said}, was {before}",
+                fix="choose another --out, or delete its folds/ and task.json to train anew",
+            )  # fmt: skip
+        write_json(path, said)
 
     def cell(self, fold: int, seed: int) -> Cell:
         """The cell of a fold and a seed, finished or not."""

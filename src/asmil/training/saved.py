@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from asmil.bags.problem import listed
 from asmil.errors import AsmilError, RunError
 from asmil.models import create_model
+from asmil.tasks import Task, create_task
 from asmil.training.runs import Cell
 from asmil.training.standardize import Standardized
 
@@ -29,6 +30,8 @@ def load_model(
 ) -> nn.Module:
     """The model of a cell, in evaluation mode and without gradients; `name` and `options` are those of `create_model`.
 
+    In another task than classification the file says how many outputs the model has (`load_task`), not `classes`.
+
     The weights say how wide the features are; with `in_dim` they have to say this.
 
     Only a safetensors file is read, which holds numbers and nothing that runs. The architecture is built without memory
@@ -38,7 +41,8 @@ def load_model(
         RunError: weights that are missing, not safetensors, not finite, or not of the model that the settings name.
     """
     path = cell.folder / "model.safetensors"
-    state, said = _read(path)
+    state, facts = _read(path)
+    said, task = facts.get("model"), _task(path, facts)
     if said not in (None, name):
         raise RunError(
             f"{path} does not fit the run's settings",
@@ -57,7 +61,7 @@ def load_model(
     in_dim = width.shape[-1]
     try:
         with torch.device("meta"):
-            model = create_model(name, in_dim=in_dim, n_classes=classes, **options)
+            model = create_model(name, in_dim=in_dim, n_classes=task.outputs if task else classes, **options)
             model = Standardized(model, in_dim) if standardize else model
     except (AsmilError, TypeError, ValueError) as error:
         raise RunError(f"the settings of {path.parents[3]} make no model", found=error) from error
@@ -66,8 +70,27 @@ def load_model(
     return model.requires_grad_(False).eval().to(device)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """The tensors of a weights file, and the name of the model where the file says it."""
+def load_task(cell: Cell) -> Task | None:
+    """The task of a cell with what it learned from the targets of the training part; None for classification.
+
+    Raises:
+        RunError: the weights file is missing, or no safetensors file, or names no task that there is.
+    """
+    path = cell.folder / "model.safetensors"
+    return _task(path, _read(path)[1])
+
+
+def _task(path: Path, facts: dict[str, Any]) -> Task | None:
+    if "task" not in facts:
+        return None
+    try:
+        return create_task(facts["task"]["name"], **facts["task"]["options"])
+    except (AsmilError, TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{path} names no task of asmil", found=str(error)[:200], fix=_OTHER) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a weights file, and what it says of them."""
     try:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -79,15 +102,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
     broken = [key for key, value in state.items() if key != "std" and not torch.isfinite(value).all()]
     if broken:
         raise RunError(f"{path} holds NaN or infinite weights", found=listed(broken, 3), fix="train the fold again")
-    return state, _model_name(facts)
+    return state, _said(facts)
 
 
-def _model_name(facts: str | None) -> str | None:
+def _said(facts: str | None) -> dict[str, Any]:
     try:
         said = json.loads(facts or "{}")
     except ValueError:
-        return None
-    return said.get("model") if isinstance(said, dict) else None
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _check_shapes(path: Path, state: dict[str, Tensor], model: nn.Module) -> None:
