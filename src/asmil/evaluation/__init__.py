@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from asmil._lazy import load
 from asmil.evaluation._errors import AnnotationError, MetricError
 from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations, require_classes
 from asmil.evaluation.calibration import calibrate, fit_temperature
@@ -42,6 +43,7 @@ __all__ = [
     "dice_at",
     "evaluate",
     "evaluate_predictions",
+    "evaluate_task",
     "find_annotation",
     "find_lesions",
     "fit_temperature",
@@ -60,9 +62,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "evaluate":  # reads runs, whose room imports torch: loaded when used
-        from asmil.evaluation.run_metrics import evaluate
+# "evaluate" reads runs, whose room imports torch; "evaluate_task" needs scipy.stats: loaded when used.
+_HOMES = {"evaluate": "run_metrics", "evaluate_task": "task_summary"}
 
-        return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    return load(__name__, _HOMES, name)

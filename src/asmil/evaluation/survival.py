@@ -4,6 +4,7 @@ Scores take `weight` float64 (samples, rows), how often each row was drawn, and 
 a row that counts twice is as good as two rows. Times and events are (rows, 2).
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,9 @@ def kaplan_meier(targets: Float[np.ndarray, "rows 2"]) -> dict[str, Any]:
     """Survival by time with its 95 % band (Greenwood, log-log), and how many are at risk at some times: plain lists."""
     time, event = targets[:, 0], targets[:, 1] == 1
     curve = ecdf(CensoredData(uncensored=time[event], right=time[~event])).sf
-    band = curve.confidence_interval(method="log-log")
+    with warnings.catch_warnings():  # the band is undefined where nobody, or everybody, has had an event
+        warnings.simplefilter("ignore", RuntimeWarning)
+        band = curve.confidence_interval(method="log-log")
     ticks = _ticks(float(time.max()))
     return {
         "times": [0.0, *curve.quantiles.tolist()],
