@@ -57,6 +57,25 @@ class Places:
         return places
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A slide's part of the FROC, and its detections: (detections, 3) of score and the middle, x and y."""
+
+    slide: str
+    case: str
+    findings: Findings
+    detections: np.ndarray
+    itc: int
+
+    @classmethod
+    def of(cls, places: SlidePlaces, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
+        corners, side = places.level0_xy, places.tile_level0_px
+        findings = score_findings(corners, side, scores, lesions=lesions)
+        best = local_maxima(corners, side, scores)
+        detections = np.column_stack([scores[best], corners[best] + side / 2])
+        return cls(slide, case, findings, detections, int(lesions.itc.sum()))
+
+
 def localise(
     run: Run, folder: Path, *, slides: pd.DataFrame, wanted: Wanted, places: Places, bootstrap: int, froc: bool
 ) -> dict[str, Any]:
@@ -153,25 +172,6 @@ def _froc(
         scores = scaled(attention[slide]) * weight
         judged.append(_Judged.of(places, scores, lesions, slide=slide, case=str(row.case)))
     return judged, problems
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A slide's part of the FROC, and its detections: (detections, 3) of score and the middle, x and y."""
-
-    slide: str
-    case: str
-    findings: Findings
-    detections: np.ndarray
-    itc: int
-
-    @classmethod
-    def of(cls, places: SlidePlaces, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
-        corners, side = places.level0_xy, places.tile_level0_px
-        findings = score_findings(corners, side, scores, lesions=lesions)
-        best = local_maxima(corners, side, scores)
-        detections = np.column_stack([scores[best], corners[best] + side / 2])
-        return cls(slide, case, findings, detections, int(lesions.itc.sum()))
 
 
 def _has_lesions(annotations: Annotations, wanted: Wanted) -> bool:
