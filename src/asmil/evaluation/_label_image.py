@@ -102,7 +102,7 @@ def add_label_image(
     for value, parts in sorted(areas.items()):
         name = labels.names.get(value, str(value))
         drawing.add_class(name)
-        drawing.add_area(name, shapely.union_all(parts))
+        drawing.add_area(name, shapely.simplify(shapely.union_all(parts), 0))  # without corners where pieces met
 
 
 @contextmanager
@@ -123,11 +123,22 @@ def _opened(path: Path) -> Iterator[tuple[list[_Level], float | None]]:
             yield [_Level(image.size, image)], None
         return
     with tifffile.TiffFile(path) as file:
-        pages = [level.keyframe for level in file.series[0].levels]
+        pages = list(_pyramid(file))
         for page in pages:
             _check_page(path, page)
         mpp = tag_mpp(pages[0])
         yield [_Level((page.imagewidth, page.imagelength), page) for page in pages], None if mpp is None else mpp[0]
+
+
+def _pyramid(file: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
+    """The first page and, from fine to coarse, those of the same shape that are smaller, wherever they are kept."""
+    first, *others = [page.aspage() for page in file.pages]
+    inner = [page.aspage() for page in first.pages] if first.pages is not None else []
+    yield first
+    for page in sorted([*others, *inner], key=lambda page: -page.imagewidth):
+        down = first.imagewidth / page.imagewidth
+        if down > 1 and abs(first.imagelength / down - page.imagelength) <= 1 + 1 / down:
+            yield page
 
 
 def _check_page(path: Path, page: tifffile.TiffPage) -> None:
@@ -179,7 +190,10 @@ def _traced(path: Path, level: _Level, *, scale: np.ndarray) -> dict[int, list[s
     px_size, areas = scale / level.size, dict[int, list[shapely.MultiPolygon]]()
     for x, y, piece in level.pieces():
         merged = _merged(piece, px_size[0]) if level.pixels > WHOLE_PX else 1
-        for value in np.unique(piece)[np.unique(piece) != 0].tolist() if piece.any() else ():
+        values = np.unique(piece) if piece.any() else np.empty(0, piece.dtype)
+        if len(areas.keys() | set(values.tolist()) - {0}) > MOST_CLASSES:
+            raise _no_labels(path, f"more than {MOST_CLASSES} pixel values")
+        for value in values[values != 0].tolist():
             mask = _coarser(piece == value, merged)
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             if not len(rows):
@@ -190,8 +204,6 @@ def _traced(path: Path, level: _Level, *, scale: np.ndarray) -> dict[int, list[s
             areas.setdefault(int(value), []).append(
                 shapely.transform(traced, lambda xy, corner=corner, by=merged: (xy * by + corner) * px_size)
             )
-        if len(areas) > MOST_CLASSES:
-            raise _no_labels(path, f"more than {MOST_CLASSES} pixel values")
     return areas
 
 
