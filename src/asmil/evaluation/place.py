@@ -97,6 +97,11 @@ def localise(
     found, problems = _tile_measures(run, attention, truth, slides=slides, bootstrap=bootstrap), list(truth.problems)
     if froc:
         judged, unusable = _froc(attention, truth, slides=slides, wanted=wanted, places_of=places_of)
+        if not any(len(one.findings.lesions) for one in judged):
+            itc = sum(one.itc for one in judged)
+            raise MetricError(
+                "no slide has a lesion that counts for FROC", found=f"{len(judged)} slides, {itc} isolated tumour cells"
+            )
         curve = froc_curve([one.findings for one in judged], cases=[one.case for one in judged], n_boot=bootstrap)
         found["froc"] = curve | {"n_itc": sum(one.itc for one in judged), "rules": _RULES}
         _write_findings(run.folder / FINDINGS, judged)
