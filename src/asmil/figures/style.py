@@ -1,5 +1,6 @@
 """The look of every figure: line weights, sizes, and colours that a web page may replace."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -21,10 +22,12 @@ CSS_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line"} | {
 TEXT_PT, SMALL_PT = 9.0, 8.0
 
 
-def new_figure(*, width_in: float = 4.2, height_in: float = 3.2, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A transparent figure with `panels` axes stacked on one x axis, styled."""
+def new_figure(
+    *, width_in: float = 4.2, height_in: float = 3.2, panels: int = 1, heights: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A transparent figure with `panels` axes stacked on one x axis, styled; `heights` are their shares, else even."""
     figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
-    axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
+    axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
     for panel in axes:
         style_axes(panel)
     return figure, axes
