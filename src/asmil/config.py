@@ -26,6 +26,14 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Texts = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
 
 
+def _names(value: object) -> object:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[Texts, BeforeValidator(_names)]
+"""A list, or one text with commas."""
+
+
 def _known_device(device: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise ValueError("Input should be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:<number>'")
@@ -62,6 +70,10 @@ class RunConfig(BaseModel):
     labels: Path | None = None
     slide_table: Path | None = None
     label: str = "label"
+    task: str = "classification"
+    target: Names = []
+    levels: Names = []
+    task_options: dict[str, Any] = {}
     annotations: Path | None = None
     positive: Texts = []
     exclude_class: Texts = []
@@ -111,7 +123,7 @@ class RunConfig(BaseModel):
     batch_size: PositiveInt = 4
     clip_norm: PositiveFloat = 5.0
     patience: PositiveInt = 15
-    select: Literal["val_loss", "val_auroc", "last"] = "val_loss"
+    select: Literal["val_loss", "val_auroc", "val_metric", "last"] = "val_loss"
     tile_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     tiles_per_bag: PositiveInt | None = None
     standardize: bool = True

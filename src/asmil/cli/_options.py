@@ -13,6 +13,10 @@ HELP = {
     "labels": "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient.",
     "slide_table": "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient.",
     "label": "Column of the label.",
+    "task": "What is learned: classification, or a name of `asmil list tasks`.",
+    "target": "Columns of another task than classification, with commas between; survival's are recognised.",
+    "levels": "Levels of an ordinal task from low to high, with commas between.",
+    "task_options": "Option of the task as name=value; repeat for several.",
     "annotations": "Folder of annotations: <slide>.geojson (QuPath), <slide>.xml (ASAP) or <slide>_mask.tif or .png.",
     "positive": "Class of the annotations that is looked for; repeat for several.",
     "exclude_class": "Class of the annotations that is cut out of the positive ones; repeat for several.",
@@ -58,7 +62,7 @@ HELP = {
     "batch_size": "Bags per step.",
     "clip_norm": "Largest norm of the gradient.",
     "patience": "Epochs without a better validation value before training stops.",
-    "select": "What keeps an epoch: val_loss, val_auroc, or last.",
+    "select": "What keeps an epoch: val_loss, val_auroc (other tasks: val_metric), or last.",
     "tile_dropout": "Share of a bag's tiles left out at random in every epoch of training.",
     "tiles_per_bag": "Most tiles of a bag in a training step, a fresh random sample in every epoch.",
     "standardize": "Standardise features by the training part.",
@@ -78,6 +82,9 @@ HELP = {
 """What every setting is, in one sentence."""
 
 INPUT = ("labels", "slide_table", "label")
+TASK = ("task", "target", "levels", "task_options")
+PAIRS = {"model_options": "model", "task_options": "task"}
+"""Settings that are typed as name=value, and the part whose options they are."""
 SCALE = ("slide_mpp", "objective", "reader", "scenes")
 TILES = ("mpp", "tile_px", "overlap_px", "min_tissue", "slide_settings", "exclude_tiles")
 ENCODER = ("encoder", "also_encoder", "weights", "encoder_precision", "stain", "stain_target", "tile_batch", "device")
@@ -111,7 +118,8 @@ def _parameter(name: str) -> inspect.Parameter:
     field = RunConfig.model_fields[name]
     default = field.default
     shown = None if default in (None, [], {}) else str(default).lower() if isinstance(default, bool) else str(default)
-    flag = f"--{name.replace('_', '-').replace('model-options', 'model-option')}"
+    flag = f"--{name.replace('_', '-')}"
+    flag = flag.removesuffix("s") if name in PAIRS else flag
     if isinstance(default, bool):
         flag = f"{flag}/--no-{name.replace('_', '-')}"
     option = typer.Option(flag, help=HELP[name] + (f" [{shown}]" if shown else ""), show_default=False)
@@ -124,7 +132,7 @@ def _parameter(name: str) -> inspect.Parameter:
 
 
 def _type(name: str, annotation: Any) -> Any:
-    if name in ("positive", "exclude_class", "mask_class", "model_options", "exclude_tiles", "also_encoder"):
+    if name in ("positive", "exclude_class", "mask_class", "exclude_tiles", "also_encoder", *PAIRS):
         return list[str] | None
     if name == "seeds":
         return int | None
@@ -146,10 +154,12 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     from asmil.errors import ConfigError
 
     values = {k: v for k, v in settings.items() if v is not None and v != []}
-    if "model_options" in values:
-        pairs = [text.partition("=") for text in values["model_options"]]
+    for setting, part in PAIRS.items():
+        pairs = [text.partition("=") for text in values.get(setting, [])]
         wrong = [f"{n}{s}{v}" for n, s, v in pairs if not (n and s)]
         if wrong:
-            raise ConfigError("a model option is name=value", found=", ".join(wrong), fix="--model-option tokens=8")
-        values["model_options"] = {n.strip().replace("-", "_"): read_value(v) for n, _, v in pairs}
+            fix = f"--{part}-option name=value"
+            raise ConfigError(f"a {part} option is name=value", found=", ".join(wrong), fix=fix)
+        if pairs:
+            values[setting] = {n.strip().replace("-", "_"): read_value(v) for n, _, v in pairs}
     return values

@@ -1,8 +1,10 @@
 """The stages that several commands share: read a cohort, train its folds, write the results."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
 
 from asmil._cores import cores
@@ -13,6 +15,7 @@ from asmil.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.tasks import Task
     from asmil.training import Run
     from asmil.training.recipe import Recipe
 
@@ -38,7 +41,24 @@ def read_tables(config: RunConfig) -> "Cohort":
 
     if config.labels is None:
         raise ConfigError("there is no table of labels", fix="give --labels FILE (csv, tsv or xlsx)")
-    return read_cohort(config.labels, slide_table=config.slide_table, label=config.label)
+    return read_cohort(config.labels, slide_table=config.slide_table, label=config.label, task=task_of(config))
+
+
+def task_of(config: RunConfig) -> "Task | None":
+    """The task with its options; None for classification."""
+    from asmil.tasks import create_task
+
+    own = {"columns": config.target, "levels": config.levels} | config.task_options
+    options = {name: value for name, value in own.items() if value != []}
+    if config.task != "classification":
+        return create_task(config.task, **options)
+    if options:
+        raise ConfigError(
+            "classification has no options of a task",
+            found=", ".join(options),
+            fix="name it, for example --task ordinal",
+        )
+    return None
 
 
 def splits_of(config: RunConfig, cohort: "Cohort") -> "Splits":
@@ -92,15 +112,15 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
     Raises:
         RunError: the splits on disk are of another cohort.
     """
-    from asmil.bags import Splits
     from asmil.training import crossval
 
+    recipe_of(config).check(cohort.task)
     splits = splits_of(config, cohort)
     path = run.folder / "splits.csv"
-    if path.exists() and not Splits.load(path).table.equals(splits.table):
+    if path.exists() and not _is_same(run.folder, cohort, splits):
         raise RunError(
             "the cohort is not the one this run was started with",
-            found=f"other slides or folds than in {path}",
+            found=f"other slides, targets or folds than in {path}",
             fix="choose another --out, or delete its folds/, splits.csv and cohort.csv to train anew",
         )
     cohort.save(run.folder / "cohort.csv")
@@ -112,6 +132,18 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
             workers=_workers(config), together=config.together, progress=_epochs_of_cells(advance),
             tell=lambda line: typer.echo(f"note: {line}", err=True),
         )  # fmt: skip
+
+
+def _is_same(folder: Path, cohort: "Cohort", splits: "Splits") -> bool:
+    """Whether a run was started with these splits, and with these targets where there are some."""
+    from asmil.bags import Cohort, Splits
+
+    if not Splits.load(folder / "splits.csv").table.equals(splits.table):
+        return False
+    if cohort.targets is None:
+        return True
+    before = Cohort.load(folder / "cohort.csv").targets
+    return before is not None and np.array_equal(before, cohort.targets, equal_nan=True)
 
 
 def _epochs_of_cells(advance: Callable[[int], None]) -> Callable[[str, int, int], None]:
@@ -142,6 +174,7 @@ and that is compared by itself)."""
 LATER_SETTINGS: dict[str, Any] = {
     "anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None, "reader": None, "slide_settings": None,
     "exclude_tiles": [], "encoder_precision": "auto", "stain": "none", "stain_target": None,
+    "task": "classification", "target": [], "levels": [], "task_options": {},
 }  # fmt: skip
 """Settings younger than the first runs and the values those had: left out there, so that old runs can be continued."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import INPUT, MARKS, SCALE, given, with_settings
+from asmil.cli._options import INPUT, MARKS, SCALE, TASK, given, with_settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
@@ -20,6 +20,7 @@ SETTINGS = (
     "slides",
     "features",
     *INPUT,
+    *TASK,
     *SCALE,
     "mpp",
     *MARKS,

@@ -11,8 +11,10 @@ from asmil.attention import diagnostics
 from asmil.evaluation.annotations import MaskLabels
 from asmil.evaluation.place import Places, localise
 from asmil.evaluation.summary import evaluate_predictions
+from asmil.evaluation.task_summary import evaluate_task
 from asmil.evaluation.truth import Wanted
 from asmil.files import write_json, write_text
+from asmil.tasks import Task
 from asmil.training.runs import Run
 
 Maps = dict[str, np.ndarray]
@@ -34,6 +36,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write `metrics.json` and `predictions.csv` (one out-of-fold row per slide) into the run and return the metrics.
 
+    Of another task than classification, `predictions_patients.csv` has the means over the slides of each patient.
+
     Test slides are only read here; nothing is chosen on them. Probabilities and attention of a slide are means over
     seeds of the models that never saw it. Intervals resample patients. Annotations that cannot be read, or do not fit
     their slide, are named under `attention: annotations_set_aside`; with `froc`, all detections are in `findings.csv`.
@@ -47,12 +51,15 @@ def evaluate(
         RunError: no finished fold.
         AnnotationError, MetricError: no annotation that can be used, or none of the positive classes.
     """
-    table = run.predictions()
-    classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
-    table["label"] = table["label"].astype(str).map({name: i for i, name in enumerate(classes)})
-    summary = evaluate_predictions(table[table.part == "test"], classes, n_boot=bootstrap, seed=seed)
-    attention = run.test_attention()
-    slides = _slide_rows(table[table.part == "test"], classes, attention)
+    table, task = run.predictions(), run.task
+    if task is None:
+        classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
+        coded = table["label"].map({name: i for i, name in enumerate(classes)})
+        summary = evaluate_predictions(table.assign(label=coded), classes, n_boot=bootstrap, seed=seed)
+        summary = {"classes": classes, **summary}
+    else:
+        summary = {"target": list(task.columns), **evaluate_task(table, task, n_boot=bootstrap, seed=seed)}
+    slides = _slide_rows(table[table.part == "test"], run.test_attention(), task)
     dynamics = _dynamics(run)
     place: dict[str, Any] = {}
     if annotations is not None and positive:
@@ -61,29 +68,38 @@ def evaluate(
             places=Places(features, slide_mpp), bootstrap=bootstrap, froc=froc,
         )  # fmt: skip
     metrics = {
-        "task": "classification",
+        "task": task.name if task else "classification",
         "protocol": _protocol(run, table),
         "folds": sorted({c.fold for c in run.cells()}),
         "seeds": sorted({c.seed for c in run.cells()}),
-        "classes": classes,
         **summary,
         "attention": dynamics | _map_statistics(slides) | place,
         "seconds": run.seconds,
     }
     write_json(run.folder / "metrics.json", metrics)
     write_text(run.folder / "predictions.csv", slides.to_csv(index=False))
+    if task is not None:
+        patients = _averaged(slides, "case", task)
+        write_text(run.folder / "predictions_patients.csv", patients.to_csv(index=False))
     return metrics
 
 
-def _slide_rows(test: pd.DataFrame, classes: list[str], attention: Maps) -> pd.DataFrame:
-    """One row per test slide: probabilities averaged over seeds, and what its attention map is like."""
-    columns = [f"prob_{name}" for name in classes]
-    rows = test.groupby("slide", sort=True).agg(
-        {"case": "first", "label": "first", "fold": "first"} | dict.fromkeys(columns, "mean")
+def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
+    """One row per slide or case: probabilities, or the values of a task, are means."""
+    values = [c for c in map(str, table) if c.startswith("prob_")] if task is None else list(task.value_names)
+    targets = [] if task is None else [f"target_{name}" for name in task.target_names]
+    first = [name for name in ("case", "label", "fold", *targets) if name != key]
+    return (
+        table.groupby(key, sort=True).agg(dict.fromkeys(first, "first") | dict.fromkeys(values, "mean")).reset_index()
     )
-    rows = rows.reset_index()
-    rows["predicted"] = [classes[i] for i in rows[columns].to_numpy().argmax(1)]
-    rows["label"] = [classes[i] for i in rows["label"]]
+
+
+def _slide_rows(test: pd.DataFrame, attention: Maps, task: Task | None) -> pd.DataFrame:
+    """One row per test slide: predictions averaged over seeds, and what its attention map is like."""
+    rows = _averaged(test, "slide", task)
+    if task is None:
+        columns = [c for c in map(str, rows) if c.startswith("prob_")]
+        rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
     statistics: dict[str, Callable[[np.ndarray], Any]] = {
         "tiles": len,
         "entropy": diagnostics.normalized_entropy,
@@ -128,7 +144,7 @@ def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:
         "epoch_selected_on": "inner validation part",
         "refit_on_training_and_validation": bool(run.identity.get("refit")),
         "test_used": "once, after training",
-        "seeds_combined": "mean probability",
+        "seeds_combined": "mean probability" if run.task is None else "mean of the predicted values",
         "intervals": "95 % percentile bootstrap over patients",
         "stabilized": with_anchor,
     }
