@@ -13,23 +13,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a table: its text, an interval set small beside it, whether it stands out, where it leads."""
+    """One place of a table: its text, an interval set small beside it, whether it stands out, where it leads.
+
+    `mark` ("good", "bad") colours what the text already says.
+    """
 
     text: str
     interval: str = ""
     strong: bool = False
     link: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be shown; `left` is the number of columns that hold names, the first of them heads its row."""
+    """A table ready to be shown; `left` is the number of columns that hold names, the first of them heads its row.
+
+    `ids` are the rows' anchors for links; with `sorts` a click on a title sorts; `wrap` are columns of running text.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     left: int = 1
     note: str = ""
+    ids: tuple[str, ...] = ()
+    sorts: bool = False
+    wrap: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,15 +53,26 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: heading, sentences, warnings, figures, tables; `id` is its place in the contents."""
+    """A part of a page: heading, warnings, sentences, figures, tables; `id` is its place in the contents.
+
+    `words` are sentences under headings of their own; `notes` follow the tables; `more` is text that opens on a click.
+    """
 
     id: str
     title: str
     lead: str = ""
     says: tuple[str, ...] = ()
+    words: tuple[tuple[str, tuple[str, ...]], ...] = ()
     warns: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    more: tuple[str, tuple[tuple[str, str], ...]] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it but a heading."""
+        return not (self.says or self.words or self.warns or self.figures or self.tables or self.notes)
 
 
 @dataclass(frozen=True)

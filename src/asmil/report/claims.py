@@ -1,12 +1,14 @@
-"""What the page says of a run in words: the headline, what it supports, and how the numbers came about."""
+"""What was done, in sentences made from the run's own files, and the headline with what its interval supports."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from asmil.report.blocks import Section, TaskPart
 from asmil.report.inputs import RunFiles
 from asmil.report.measures import split_facts
-from asmil.report.sections import METRIC_NAMES, number, plain, plural
+from asmil.report.words import listed, number, plain, plural, span
 
 SUMMARY_NAMES = {"mean_of_folds": "mean of the folds", "pooled": "all folds pooled"}
 SELECTED = {
@@ -14,75 +16,116 @@ SELECTED = {
     "val_auroc": "The kept epoch of each training is the one with the highest AUROC on its validation slides.",
     "last": "No epoch was selected: the last one of each training counts.",
 }
+NARROW = 0.1
+"""An interval wider than this is called wide."""
 
 
-def headline(files: RunFiles) -> dict[str, Any]:
-    """The result in one figure: metric, value, interval, and a verdict that the interval supports."""
+def facts(files: RunFiles) -> list[str]:
+    """The line under the title: model, features, sizes, classes or task."""
+    stabilized = (files.metrics.get("protocol") or {}).get("stabilized", files.config.get("stabilize"))
+    said = [f"{files.config.get('model', 'model')}{' with attention stabiliser' if stabilized else ''}"]
+    if files.config.get("encoder") and not files.config.get("features"):
+        said.append(f"{files.config['encoder']} features")
+    said += [plural(len(files.predictions), "slide"), plural(files.predictions["case"].nunique(), "patient")]
+    said.append(f"classes {' / '.join(files.classes)}" if files.classes else files.task.replace("_", " "))
+    return said
+
+
+def headline(files: RunFiles, part: TaskPart | None, *, names: dict[str, str]) -> dict[str, Any] | None:
+    """The result in one figure: its name, value and interval, and a verdict that the interval supports."""
     test = files.metrics.get("test", {})
-    name = "auroc" if "auroc" in test else next(iter(test), None)
-    table = files.predictions
-    cases = table["case"].nunique()
-    found = {
-        "model": str(files.config.get("model", "model")),
-        "encoder": files.config.get("encoder"),
-        "stabilized": (files.metrics.get("protocol") or {}).get("stabilized", files.config.get("stabilize")),
-        "slides": plural(len(table), "slide"),
-        "cases": plural(cases, "patient"),
-        "classes": files.classes,
-        "metric": None,
+    if not test:
+        return None
+    wanted = part.metric if part else "auroc"
+    name = wanted if wanted in test else str(next(iter(test)))
+    value, (low, high) = test[name].get("value"), test[name].get("ci95") or (None, None)
+    summary = SUMMARY_NAMES.get(files.metrics.get("test_is", ""), "out of fold")
+    chance = (part.chance if name == part.metric else None) if part else (0.5 if name == "auroc" else None)
+    found: dict[str, Any] = {
+        "title": f"Test {names.get(name, name.replace('_', ' '))}, {summary}",
+        "value": number(value),
+        "interval": None if low is None or high is None else span(low, high),
+        "range": None,
+        "verdict": None,
     }
-    if name is None:
-        return found
-    value, (low, high) = test[name]["value"], test[name].get("ci95") or (None, None)
-    found |= {"metric": METRIC_NAMES.get(name, name), "value": value, "low": low, "high": high}
-    found["summary"] = SUMMARY_NAMES.get(files.metrics.get("test_is", ""), "out of fold")
-    if name == "auroc" and value is not None:
-        found["verdict"] = verdict(value, low, high, cases=cases)
+    if chance is not None and value is not None:
+        found["verdict"] = verdict(value, low, high, cases=files.predictions["case"].nunique(), chance=chance)
+        if chance == 0.5 and low is not None and high is not None:  # such metrics lie between 0 and 1
+            left = max(low, 0.0)
+            found["range"] = {"from": "0", "middle": "0.5 chance", "to": "1", "at": 100 * value,
+                              "left": 100 * left, "width": 100 * (high - left)}  # fmt: skip
     return found
 
 
-def verdict(value: float, low: float | None, high: float | None, *, cases: int) -> str:
+def verdict(value: float, low: float | None, high: float | None, *, cases: int, chance: float = 0.5) -> str:
     """One sentence that claims no more than the interval allows."""
     if low is None or high is None:
         return "No interval was computed, so the value cannot be told from chance."
-    if high < 0.5:
+    if high < chance:
         return "Worse than chance: the ranking is reversed. Check the labels and the order of the classes."
-    if low <= 0.5:
-        return "Not distinguishable from chance: the 95 % interval contains 0.5."
-    sentence = "Better than chance on patients it never saw: the 95 % interval lies above 0.5"
-    if high - low > 0.1:
+    if low <= chance:
+        return f"Not distinguishable from chance: the 95 % interval contains {chance:g}."
+    sentence = f"Better than chance on patients it never saw: the 95 % interval lies above {chance:g}"
+    if high - low > NARROW:
         return f"{sentence}, but it is wide. With {plural(cases, 'patient')} the value is provisional."
     return sentence + "."
 
 
-def protocol(files: RunFiles) -> dict[str, Any]:
-    """How the numbers came about: sentences made from the files, warnings, and what metrics.json states."""
-    says, warns = _split_words(files)
-    stated = files.metrics.get("protocol") or {}
-    select = str(files.config.get("select", ""))
-    says.append(SELECTED.get(select, "The files do not say how the epoch of each training was chosen."))
-    if files.config.get("refit") and select != "last":
+def done_section(files: RunFiles) -> Section:
+    """What was done, from slides to numbers; problems of the split; the protocol as metrics.json states it."""
+    split_says, warns = split_words(files)
+    says = [*_data_words(files), *_model_words(files), *split_says, *_training_words(files), *_summary_words(files)]
+    stated = [(key.replace("_", " "), plain(value)) for key, value in (files.metrics.get("protocol") or {}).items()]
+    more = ("The protocol as recorded", tuple(stated)) if stated else None
+    return Section("done", "What was done", says=(" ".join(says[:2]), *says[2:]), warns=tuple(warns), more=more)
+
+
+def _data_words(files: RunFiles) -> list[str]:
+    """Where slides, labels and features came from."""
+    config, table = files.config, files.predictions
+    counts = table["label"].value_counts()
+    if files.classes:
+        what = listed([f"{counts.get(name, 0):,} of class {name}" for name in files.classes])
+    else:
+        what = f"{files.task.replace('_', ' ')} of {plain(config.get('target')) if config.get('target') else 'a table'}"
+    says = [
+        f"{plural(len(table), 'slide')} of {plural(table['case'].nunique(), 'patient')} were tested ({what}"
+        + (f"; labels from {Path(str(config['labels'])).name}" if config.get("labels") else "")
+        + ")."
+    ]
+    if config.get("features"):
+        says.append("Their tiles came as features that another program or an earlier command had extracted.")
+    elif config.get("encoder"):
+        mpp, tile_px = config.get("mpp"), config.get("tile_px")
+        size = f" of {tile_px} × {tile_px} pixels at {mpp:g} µm per pixel" if mpp and tile_px else ""
         says.append(
-            "The tested model was then trained anew on the training and validation slides together, for as long as "
-            "chosen that way (the same sum of learning rates, ending at zero); curves by epoch are those of the "
-            "training that chose it."
+            f"Their tissue was cut into tiles{size}, and {config['encoder']} turned each tile into a list of numbers "
+            "(features); it was not trained on these labels."
         )
-    used = stated.get("test_used")
-    says.append(
-        (f"By the record of the run, test slides were used {used}. " if used else "")
-        + "No file can show how often settings were changed after looking at results on these slides; "
-        "the best of many tries looks better than it is."
-    )
-    says += _summary_words(files)
-    says.append(
-        "Intervals are 95 % bootstrap intervals over patients. They hold for patients like these and for this "
-        "split, not for another hospital or scanner."
-    )
-    facts = [(key.replace("_", " "), plain(value)) for key, value in stated.items()]
-    return {"says": says, "warns": warns, "facts": facts}
+    return says
 
 
-def _split_words(files: RunFiles) -> tuple[list[str], list[str]]:
+def _model_words(files: RunFiles) -> list[str]:
+    """What learned from the features."""
+    config = files.config
+    if not config.get("model"):
+        return []
+    bag = "patient" if config.get("bag") == "patient" else "slide"
+    says = (
+        f"A model of the kind {config['model']} weighs all tiles of a {bag} by attention and predicts from their "
+        f"weighted features; it is told the {bag}'s label only, never where to look."
+    )
+    if (files.metrics.get("protocol") or {}).get("stabilized", config.get("stabilize")):
+        options = [f"{name} {plain(config[name])}" for name in ("beta", "momentum") if config.get(name) is not None]
+        says += (
+            " While it learned, its attention was held near that of a slowly following copy, the anchor"
+            + (f" ({', '.join(options)})" if options else "")
+            + "; the anchor is not part of the tested model."
+        )
+    return [says]
+
+
+def split_words(files: RunFiles) -> tuple[list[str], list[str]]:
     """What the split table shows, and what is wrong with it."""
     splits = files.splits
     if splits.empty or not {"slide", "case", "fold", "part"} <= set(splits):
@@ -104,16 +147,6 @@ def _split_words(files: RunFiles) -> tuple[list[str], list[str]]:
         warns.append(f"Slides tested in more than one fold: {facts['retested']}.")
     if facts["untested"]:
         warns.append(f"Slides of the split table that no fold tests: {facts['untested']}.")
-    if not (facts["shared"] or facts["retested"]):
-        says.append(
-            "Checked in the split table while this page was written: all slides of a patient "
-            "stay together, no patient is in two parts of a fold, and no slide is tested twice."
-        )
-    if splits["case"].nunique() == splits["slide"].nunique():
-        says.append(
-            "Every slide is listed as a patient of its own. If a patient has several slides here, "
-            "the tables do not say so and the check above cannot see it."
-        )
     return says, warns
 
 
@@ -122,16 +155,32 @@ def _span(counts: pd.Series) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
+def _training_words(files: RunFiles) -> list[str]:
+    """How the tested model came about, and how often test slides were used."""
+    select = str(files.config.get("select", ""))
+    says = [SELECTED.get(select, "The files do not say how the epoch of each training was chosen.")]
+    if files.config.get("refit") and select != "last":
+        says.append(
+            "The tested model was then trained anew on the training and validation slides together, for as long as "
+            "chosen that way (the same sum of learning rates, ending at zero); curves by epoch are those of the "
+            "training that chose it."
+        )
+    used = (files.metrics.get("protocol") or {}).get("test_used")
+    if used:
+        says.append(f"By the record of the run, test slides were used {used}.")
+    return says
+
+
 def _summary_words(files: RunFiles) -> list[str]:
     """How folds and seeds became one number."""
     metrics, says = files.metrics, []
     if metrics.get("test_is") == "mean_of_folds":
         pooled = (metrics.get("pooled") or {}).get("auroc") or {}
         low, high = pooled.get("ci95") or (None, None)
+        curves = "ROC and precision-recall curves and the confusion matrix pool" if files.classes else "Curves pool"
         says.append(
-            "Values are means over the folds. ROC and precision-recall curves and the confusion matrix pool the "
-            "slides of all folds, although models of different folds were never put on one scale"
-            + (f": pooled AUROC {number(pooled)} ({number(low)} – {number(high)})." if pooled else ".")
+            f"Values are means over the folds. {curves} the slides of all folds, although models of different folds "
+            "were never put on one scale" + (f": pooled AUROC {number(pooled)} ({span(low, high)})." if pooled else ".")
         )
     per_seed = metrics.get("per_seed") or {}
     seeds = metrics.get("seeds") or {cell.seed for cell in files.cells}
@@ -139,7 +188,7 @@ def _summary_words(files: RunFiles) -> list[str]:
     if count > 1:
         single = (per_seed.get("spread") or {}).get("auroc") or {}
         says.append(
-            f"Each fold was trained with {count} seeds; probabilities and attention are means over them"
+            f"Each fold was trained with {count} seeds; predictions and attention are means over them"
             + (f". One seed alone reaches AUROC {number(single['mean'])} ± {number(single['sd'])}." if single else ".")
         )
     return says

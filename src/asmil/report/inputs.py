@@ -20,7 +20,10 @@ from asmil.files import safe_name
 from asmil.slides import scan_slides
 from asmil.training.runs import Run
 
-_TEXT = {"slide": str, "name": str, "case": str, "label": str, "predicted": str, "part": str}
+CLASSIFICATION = "classification"
+_TEXT = {"slide": str, "name": str, "case": str, "label": str, "predicted": str, "part": str, "site": str}
+_FACTS = {"fold", "tiles", "entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap"}
+"""Columns of predictions.csv that hold numbers but no prediction."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ class RunFiles:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row per slide: slide, case, label, fold, predicted, prob_<class>..., entropy, tile_ap ..."""
+        """One row per slide: slide, case, label, fold, predicted, prob_<class>..., entropy, tile_ap ...
+
+        A run of another task has its own columns of values in the place of `predicted` and `prob_<class>`.
+        """
         table = self._table("predictions.csv")
         missing = [c for c in ("slide", "label") if c not in table] or [
             f"prob_{c}" for c in self.classes if f"prob_{c}" not in table
@@ -69,13 +75,20 @@ class RunFiles:
             raise RunError(f"{self.folder / 'predictions.csv'} lacks columns", found=f"no {', '.join(missing)}")
         if "case" not in table:
             table["case"] = table["slide"]
-        if "predicted" not in table:
+        if self.classes and "predicted" not in table:
             table["predicted"] = np.array(self.classes)[self.probabilities(table).argmax(axis=1)]
         return table
 
     @cached_property
+    def task(self) -> str:
+        """What was predicted: "classification", or the name of another task."""
+        return str(self.metrics.get("task") or CLASSIFICATION)
+
+    @cached_property
     def classes(self) -> list[str]:
-        """Class names in the order of the probabilities."""
+        """Class names in the order of the probabilities; none where the task is not classification."""
+        if self.task != CLASSIFICATION:
+            return []
         if self.metrics.get("classes"):
             return [str(c) for c in self.metrics["classes"]]
         header = pd.read_csv(self.folder / "predictions.csv", nrows=0).columns
@@ -84,6 +97,26 @@ class RunFiles:
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         """(slides, classes) predicted probabilities of the rows of a table."""
         return table[[f"prob_{c}" for c in self.classes]].to_numpy(dtype=np.float64)
+
+    @cached_property
+    def values(self) -> list[str]:
+        """The columns of predictions.csv that hold what was predicted."""
+        if self.classes:
+            return [f"prob_{c}" for c in self.classes]
+        table = self.predictions
+        known = _FACTS | {c for c in table if str(c).startswith("target_")}
+        return [str(c) for c in table if c not in known and pd.api.types.is_numeric_dtype(table[c])]
+
+    @cached_property
+    def cell_rows(self) -> pd.DataFrame:
+        """The predictions of all trained models, with fold and seed; part is "test" where it is not said."""
+        tables = [
+            _read_table(cell.folder / "predictions.csv").assign(fold=cell.fold, seed=cell.seed) for cell in self.cells
+        ]
+        rows = (
+            pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["slide", "part", "fold", "seed"])
+        )
+        return rows if "part" in rows else rows.assign(part="test")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -154,18 +187,24 @@ class RunFiles:
 
     def attention(self, slide: str) -> np.ndarray | None:
         """Attention (tiles,) by models that did not train on the slide, mean over seeds; None if not kept."""
+        maps = self.attention_maps(slide)
+        return np.mean(maps, axis=0) if maps else None
+
+    def attention_maps(self, slide: str) -> list[np.ndarray]:
+        """The attention (tiles,) of each model that did not train on the slide."""
         maps = []
         for cell in self.cells:
             if slide in self._test_slides[cell.folder] and (cell.folder / "attention.h5").is_file():
                 with h5py.File(cell.folder / "attention.h5") as file:
                     if safe_name(slide) in file:
                         maps.append(file[safe_name(slide)][()].astype(np.float64))
-        return np.mean(maps, axis=0) if maps else None
+        return maps
 
     @cached_property
     def _test_slides(self) -> dict[Path, set[str]]:
-        tables = {cell.folder: _read_table(cell.folder / "predictions.csv") for cell in self.cells}
-        return {folder: set(t.slide[t.part == "test"] if "part" in t else t.slide) for folder, t in tables.items()}
+        test = self.cell_rows[self.cell_rows["part"] == "test"]
+        of_cell = {key: set(rows["slide"]) for key, rows in test.groupby(["fold", "seed"])}
+        return {cell.folder: of_cell.get((cell.fold, cell.seed), set()) for cell in self.cells}
 
     @cached_property
     def store(self) -> FeatureStore | None:

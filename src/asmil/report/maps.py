@@ -13,12 +13,16 @@ import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import RunError, SlideError
-from asmil.evaluation.annotations import find_annotation, read_annotations
+from asmil.evaluation import AnnotationError
+from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
+from asmil.evaluation.truth import stated_size
 from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
 from asmil.figures.heatmap import raw_limits, times_uniform
 from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
 from asmil.files import safe_name
+from asmil.report.choice import telling_slides
 from asmil.report.inputs import RunFiles, SlideTiles
+from asmil.report.words import number
 from asmil.slides import slide_named
 
 STRIP_TILES, STRIP_TILE_PX = 6, 112
@@ -118,28 +122,26 @@ def marks(files: RunFiles, slide: str) -> tuple[list[BaseGeometry] | None, np.nd
     path = find_annotation(folder, slide) if folder else None
     if path is None:
         return None, None
-    annotations = read_annotations(path)
+    try:
+        annotations = _annotations(files, slide, path)
+    except AnnotationError:  # metrics.json names it as set aside
+        return None, None
     positive = files.config.get("positive") or list(annotations.classes)
     names = [positive] if isinstance(positive, str) else [str(name) for name in positive]
     area, points = annotations.area_of(names), annotations.points_of(names)
     return (None if area.is_empty else [area]), (points if len(points) else None)
 
 
+def _annotations(files: RunFiles, slide: str, path: Path) -> Annotations:
+    known = files.store is not None and slide in files.store
+    size = stated_size(files.store.info(slide)) if known and files.store else None
+    labels = MaskLabels.parsed(files.config.get("mask_class") or [], mpp=files.config.get("mask_mpp"))
+    return read_annotations(path, slide_size=size, slide_mpp=files.stated_mpp(slide), labels=labels)
+
+
 def choose_slides(files: RunFiles, n: int) -> list[str]:
-    """Up to `n` slides to show: of each class the surest right one, the surest wrong one, then the next."""
-    table = files.predictions
-    column = {name: i for i, name in enumerate(files.classes)}
-    known = table[table["label"].isin(column)]
-    truth = files.probabilities(known)[np.arange(len(known)), known["label"].map(column).to_numpy(int)]
-    known = known.assign(truth=truth, right=known["label"] == known["predicted"])
-    queues = []
-    for name in files.classes:
-        own = known[known["label"] == name].sort_values("truth", kind="stable")
-        queues.append(list(own.loc[own["right"], "slide"][::-1]))
-        queues.append(list(own.loc[~own["right"], "slide"]))
-    longest = max(map(len, queues), default=0)
-    turns = (queue[i] for i in range(longest) for queue in queues if i < len(queue))
-    drawable = (turn for turn in turns if attention_and_tiles(files, turn) is not None)
+    """Up to `n` slides to show, the most telling first, that have attention and coordinates."""
+    drawable = (slide for slide in telling_slides(files) if attention_and_tiles(files, slide) is not None)
     return list(islice(drawable, n))
 
 
@@ -169,10 +171,8 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     low, high = raw_limits(attention)
     view = {
         "slide": slide,
-        "label": row["label"],
-        "predicted": row["predicted"],
-        "right": row["label"] == row["predicted"],
-        "probability": float(files.probabilities(row.to_frame().T).max()),
+        "right": row["label"] == row["predicted"] if files.classes else None,
+        "says": _said(files, row),
         "tiles": len(attention),
         "raw_colours": f"{low:.3g} – {high:.3g}×",
         "raw_range": range_text(attention),
@@ -187,6 +187,15 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
         um = scale_bar_um(width_um)
         view["bar"] = {"percent": 100 * um / width_um, "text": length_text(um)}
     return view
+
+
+def _said(files: RunFiles, row: pd.Series) -> str:
+    if files.classes:
+        sure = float(files.probabilities(row.to_frame().T).max())
+        return f"true {row['label']}, predicted {row['predicted']} ({number(sure, 2)})"
+    return ", ".join(
+        [str(row["label"]), *(f"{name.replace('_', ' ')} {number(row[name])}" for name in files.values[:4])]
+    )
 
 
 def cut_tiles(files: RunFiles, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:

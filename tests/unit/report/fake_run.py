@@ -14,6 +14,9 @@ from shapely.geometry import Point as ShapelyPoint
 from shapely.geometry import Polygon, mapping
 
 SIDE = 448  # tile side in level-0 pixels
+FROC = {"score": 0.55, "score_ci95": [0.41, 0.7], "n_slides": 12, "n_lesions": 9,
+        "sensitivity": {"0.25": 0.2, "0.5": 0.4, "1": 0.5, "2": 0.6, "4": 0.8, "8": 0.8},
+        "curve": {"false_positives_per_slide": [0, 0.3, 3.0], "sensitivity": [0.1, 0.3, 0.8]}}  # fmt: skip
 METRICS = {"auroc": 0.9, "average_precision": 0.88, "balanced_accuracy": 0.81, "brier": 0.13, "ece": 0.08}
 
 
@@ -34,7 +37,8 @@ def write_fake_run(
     table["label"] = np.array(classes)[number]
     fold_of = (np.arange(slides) // 2) % folds
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "cohort.csv", index=False)
+    site = np.where(np.arange(slides) // 2 % 3 == 0, "north", "south")
+    table.assign(site=site).to_csv(folder / "cohort.csv", index=False)
     _write_splits(folder, table, fold_of=fold_of, folds=folds)
     truth = {
         name: _write_slide(folder, name, positive=label > 0, random=random)
@@ -46,11 +50,13 @@ def write_fake_run(
         for seed in range(seeds):
             cell = folder / "folds" / str(fold) / f"seed_{seed}"
             cell.mkdir(parents=True)
-            rows = table[fold_of == fold].assign(part="test")
+            test, val = fold_of == fold, fold_of == (fold + 1) % folds
+            rows = table.assign(part=np.where(test, "test", "val"))
+            blurred = (probability + 0.2 * seed) / (1 + 0.2 * seed * len(classes))
             for i, name in enumerate(classes):
-                rows[f"prob_{name}"] = probability[fold_of == fold, i]
-            rows.to_csv(cell / "predictions.csv", index=False)
-            _write_cell(cell, list(rows["slide"]), truth=truth, epochs=epochs, random=random)
+                rows[f"prob_{name}"] = blurred[:, i]
+            rows[test | val].to_csv(cell / "predictions.csv", index=False)
+            _write_cell(cell, list(rows["slide"][test]), truth=truth, epochs=epochs, random=random)
     _write_root(folder, table, probability=probability, fold_of=fold_of, classes=classes)
     return folder
 
@@ -168,7 +174,8 @@ def _write_root(
         "confusion": confusion,
         "classes": list(classes),
         "attention": {"jsd_last10": 3.2e-06, "entropy": 0.99981, "effective_tiles": 63.2, "top1_mass": 0.12,
-                      "tile_auroc": 0.88, "tile_ap": 0.61, "tile_ap_chance": 0.13},
+                      "tile_auroc": 0.88, "tile_auroc_ci95": [0.8, 0.93], "tile_ap": 0.61, "tile_ap_chance": 0.13,
+                      "tile_slides": int((table["label"] != classes[0]).sum()), "dice": 0.41, "froc": FROC},
         "seconds": {"tissue": 41.0, "features": 812.5, "training": 305.0, "evaluation": 9.1},
     }  # fmt: skip
     (folder / "metrics.json").write_text(json.dumps(metrics))

@@ -1,0 +1,77 @@
+"""Numbers and settings as a reader wants them: digits that matter, dashes for what is not known."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def plural(n: int, word: str) -> str:
+    """ "1 slide", "2 slides", "1,200 slides"."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for a table: fixed digits below 10, fewer above; a dash for what is not known.
+
+    What fixed digits would show as 0 is written as 3.2e-06.
+    """
+    value = pd.to_numeric(value, errors="coerce") if not isinstance(value, dict) else value.get("value")
+    if value is None or not np.isfinite(value):
+        return "–"
+    if float(value).is_integer() and abs(value) >= 1:
+        return f"{int(value):,}".replace("-", "−")
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{value:.1e}"
+    return (f"{value:.{digits}f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
+
+
+def near_one(value: Any) -> str:
+    """`number` with up to 6 digits where 3 would show 1: the entropy of nearly even attention."""
+    short = number(value)
+    return number(value, 6).rstrip("0").rstrip(".") if short == "1.000" else short
+
+
+def span(low: Any, high: Any, digits: int = 3) -> str:
+    """An interval: "0.830 – 0.950", or a dash where there is none."""
+    ends = number(low, digits), number(high, digits)
+    return "–" if ends == ("–", "–") else " – ".join(ends) if "−" not in "".join(ends) else " to ".join(ends)
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """A difference with its sign."""
+    text = number(value, digits)
+    return f"+{text}" if text[0].isdigit() and float(value) > 0 else text
+
+
+def percent(share: Any) -> str:
+    """A share as per cent without digits that a few slides cannot carry."""
+    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def plain(value: Any) -> str:
+    """A setting as text: lists with commas, nothing as a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
+    return str(value)
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """ "a, b and c"; of more than `most` the first ones and how many more."""
+    if len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def duration(seconds: float) -> str:
+    """ "0.4 s", "12 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
