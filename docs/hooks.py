@@ -1,0 +1,80 @@
+"""What the site needs beside its pages: equations as MathML, and two references written from the code itself."""
+
+import html
+import importlib
+import inspect
+import re
+from typing import Any
+
+ROOMS = (
+    *("slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training", "evaluation"),
+    *("figures", "report", "study", "viewer", "deploy", "testing", "bench"),
+)
+_EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the references where the pages ask for them."""
+    for mark, write in (("<!-- commands -->", commands_page), ("<!-- api -->", api_page)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, write())
+    return markdown
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Every equation becomes MathML, which browsers draw without a script."""
+    return _EQUATION.sub(_mathml, content)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    from latex2mathml.converter import convert
+
+    return convert(html.unescape(found[3]), display="block" if found[2] == "[" else "inline")
+
+
+def commands_page() -> str:
+    """Every command with its arguments and options, as Markdown."""
+    from asmil.cli import _load, command_summaries
+
+    parts = []
+    for name, summary in command_summaries().items():
+        command = _load(name)
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
+        words = "".join(f" {p.name.upper()}" if p.required else f" [{p.name.upper()}]" for p in arguments)
+        rows = [f"| `{p.name.upper()}` | {_cell(p.help)} |" for p in arguments]
+        rows += [f"| {_flags(p)} | {_cell(p.help)}{_default(p)} |" for p in options]
+        parts += [f"## asmil {name}", f"`asmil {name}{words}`" if words else "", summary, _cell(command.help)]
+        parts.append("\n".join(["| option | |", "|---|---|", *rows]) if rows else "")
+    return "\n\n".join(parts)
+
+
+def _flags(option: Any) -> str:
+    return " ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
+
+
+def _default(option: Any) -> str:
+    if not option.show_default or option.default in (None, [], ()) or callable(option.default):
+        return ""
+    value = option.default
+    if isinstance(value, bool):
+        return "" if not value and not option.secondary_opts else f" [{'yes' if value else 'no'}]"
+    return f" [{getattr(value, 'value', value)}]"
+
+
+def _cell(text: str | None) -> str:
+    """Text of a help within a table: no line breaks, and nothing that Markdown or HTML would take for its own."""
+    return html.escape(inspect.cleandoc(text or "").replace("\n", " "), quote=False).replace("|", r"\|")
+
+
+def api_page() -> str:
+    """Directives for mkdocstrings: every public name of every room, where it is defined."""
+    parts = []
+    for room in ROOMS:
+        package = importlib.import_module(f"asmil.{room}")
+        parts += [f"## asmil.{room}", (package.__doc__ or "").strip()]
+        for name in package.__all__:
+            part = getattr(package, name)
+            if inspect.isclass(part) or inspect.isfunction(part):
+                parts.append(f"::: {part.__module__}.{part.__qualname__}")
+    return "\n\n".join(parts)

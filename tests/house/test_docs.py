@@ -1,0 +1,112 @@
+"""The documentation as a whole: pages all in the nav, no dead link, places in the code that exist, true references."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import doc_pages as doc
+
+_LINK = re.compile(r"\]\(([^)\s]+?)(?:#([^)\s]*))?\)")
+_WHERE = re.compile(r"`([a-z_]+(?:/[a-z_]+)+\.py): ([\w, ]+)`")
+ELSEWHERE = ("http:", "https:", "mailto:")
+WRITTEN = {"api.md"}  # its headings are made when the site is built
+
+every_page = pytest.mark.parametrize("page", [*doc.PAGES, *doc.FRONT], ids=doc.name)
+
+
+def test_every_page_is_in_the_nav_once_and_every_entry_is_a_page():
+    assert sorted(doc.nav()) == [page.relative_to(doc.DOCS).as_posix() for page in doc.PAGES]
+
+
+@cache
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Python-Markdown makes them."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```+ *$", "", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"(?m)^#+ +(.+?) *$", prose)
+    plain = (re.sub(r"[`*]|\]\([^)]*\)|\[", "", title).lower() for title in titles)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip()) for title in plain}
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"(?ms)^ *```.*?^ *```+ *$|`[^`\n]+`", "", page.read_text(encoding="utf-8"))
+    for target, anchor in _LINK.findall(prose):
+        if target.startswith(ELSEWHERE) or target.startswith("#"):
+            continue
+        place = (page.parent / target).resolve()
+        assert place.exists(), f"{doc.name(page)}: {target} is not there"
+        if page in doc.PAGES:
+            assert place.is_relative_to(doc.DOCS), f"{doc.name(page)}: {target} is not on the site"
+        if anchor and place.suffix == ".md" and place.name not in WRITTEN:
+            assert anchor in _anchors(place), f"{doc.name(page)}: {target} has no heading {anchor!r}"
+
+
+@every_page
+def test_places_in_the_code_exist(page):
+    """`attention/anchor.py: Anchor` names a file of src/asmil and what is defined in it."""
+    for file, names in _WHERE.findall(page.read_text(encoding="utf-8")):
+        source = doc.ROOT / "src" / "asmil" / file
+        assert source.exists(), f"{doc.name(page)}: there is no {file}"
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        defined |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+        missing = {name.strip() for name in names.split(",")} - defined
+        assert not missing, f"{doc.name(page)}: {file} does not define {', '.join(missing)}"
+
+
+def _hooks():
+    spec = importlib.util.spec_from_file_location("hooks", doc.DOCS / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    return hooks
+
+
+def test_the_page_of_commands_says_what_the_help_says(capsys):
+    """Every flag of `asmil COMMAND --help` is in the command's section, and no other."""
+    from asmil.cli import _load, command_summaries
+
+    sections = dict(re.findall(r"(?ms)^## asmil (\S+)\n(.*?)(?=^## |\Z)", _hooks().commands_page()))
+    assert list(sections) == list(command_summaries())
+    for name, section in sections.items():
+        _load(name).main(args=["--help"], prog_name=name, standalone_mode=False)
+        helped = capsys.readouterr().out
+        shown = set(re.findall(r"`(--[\w-]+)`", section))
+        assert shown == set(re.findall(r"(?<![\w-])--[a-z][\w-]*", _options(helped))) - {"--help"}, name
+
+
+def _options(helped: str) -> str:
+    """The column of the flags: what begins a line of the options, before the text beside it."""
+    lines = helped.partition("Options:")[2].splitlines()
+    return "\n".join(re.split(r" {2,}", line.strip())[0] for line in lines if re.match(r" {2}-", line))
+
+
+def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path):
+    """`mkdocs build --strict`; every script, style, font and picture of every page lies beside it."""
+    pytest.importorskip("material", reason="the site's packages come with `make docs`")
+    for package in ("mkdocstrings", "latex2mathml"):
+        pytest.importorskip(package, reason="the site's packages come with `make docs`")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=doc.ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) == len(doc.PAGES) + 1  # and the one for what is not found
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe|source|video)\b[^>]*?(?:src|href)=[\"']?(https?://[^\"'> ]+)", text
+        )
+        assert not [address for address in loaded if "canonical" not in address], page.name
+        assert "arithmatex" not in text, f"{page.name}: an equation was not drawn"
+    for sheet in (tmp_path / "site").rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import)\s*[\"']?https?://", sheet.read_text(encoding="utf-8")), sheet.name
+    method = (tmp_path / "site" / "method.html").read_text(encoding="utf-8")
+    assert method.count("<math") > 20
+    api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
+    assert 'id="asmil.bags.store.open_features"' in api or "open_features" in api
