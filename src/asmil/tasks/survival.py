@@ -74,20 +74,19 @@ class DiscreteTime:
         )
 
     def fit_targets(self, values: Float[np.ndarray, "rows 2"]) -> "DiscreteTime":
-        """The intervals, with equally many events in each.
+        """The intervals, each closed on the right, with as equally many events as ties allow.
 
         Raises:
             CohortError: events at fewer than two different times.
         """
-        end = float(values[:, 0].max())
-        event_times = values[values[:, 1] == 1, 0]
+        times = values[values[:, 1] == 1, 0]
         shares = np.arange(1, self.bins) / self.bins
-        edges = np.unique(np.quantile(event_times, shares)) if len(event_times) else np.empty(0)
-        edges = edges[(edges > 0) & (edges < end)]
+        edges = np.unique(np.quantile(times, shares, method="inverted_cdf")) if len(times) else np.empty(0)
+        edges = edges[(edges > 0) & (edges < times.max(initial=0))]  # so that each interval has an event
         if not len(edges):
-            found = f"{len(event_times)} events at {len(np.unique(event_times))} different times"
+            found = f"{len(times)} events at {len(np.unique(times))} different times"
             raise CohortError("a training part has too few events to cut time into intervals", found=found)
-        return replace(self, edges=tuple(map(float, edges)), end=end)
+        return replace(self, edges=tuple(map(float, edges)), end=float(values[:, 0].max()))
 
     def loss(self, logits: Float[Tensor, "bags outputs"], targets: Float[Tensor, "bags 2"]) -> Float[Tensor, " bags"]:
         """The negative log-likelihood of what was observed.
@@ -99,7 +98,7 @@ class DiscreteTime:
             raise ConfigError("the intervals of survival are not known", fix="call fit_targets with training targets")
         logits = in_full(logits)
         time, event = targets[:, :1], targets[:, 1:] == 1
-        own = sum((time >= edge).long() for edge in self.edges)  # edges stay numbers: no copy to the device
+        own = sum((time > edge).long() for edge in self.edges)  # edges stay numbers: no copy to the device
         interval = torch.arange(self.outputs, device=logits.device)
         died = event & (interval == own)
         survived = (interval <= own) & ~died
