@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -85,28 +84,3 @@ def _options(helped: str) -> str:
     """The column of the flags: what begins a line of the options, before the text beside it."""
     lines = helped.partition("Options:")[2].splitlines()
     return "\n".join(re.split(r" {2,}", line.strip())[0] for line in lines if re.match(r" {2}-", line))
-
-
-def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path):
-    """`mkdocs build --strict`; every script, style, font and picture of every page lies beside it."""
-    pytest.importorskip("material", reason="the site's packages come with `make docs`")
-    for package in ("mkdocstrings", "latex2mathml"):
-        pytest.importorskip(package, reason="the site's packages come with `make docs`")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    built = subprocess.run(command, cwd=doc.ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    pages = sorted((tmp_path / "site").rglob("*.html"))
-    assert len(pages) == len(doc.PAGES) + 1  # and the one for what is not found
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        loaded = re.findall(
-            r"<(?:script|img|link|iframe|source|video)\b[^>]*?(?:src|href)=[\"']?(https?://[^\"'> ]+)", text
-        )
-        assert not [address for address in loaded if "canonical" not in address], page.name
-        assert "arithmatex" not in text, f"{page.name}: an equation was not drawn"
-    for sheet in (tmp_path / "site").rglob("*.css"):
-        assert not re.search(r"(?:url\(|@import)\s*[\"']?https?://", sheet.read_text(encoding="utf-8")), sheet.name
-    method = (tmp_path / "site" / "method.html").read_text(encoding="utf-8")
-    assert method.count("<math") > 20
-    api = (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
-    assert 'id="asmil.bags.store.open_features"' in api or "open_features" in api
