@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-Weights = Float[np.ndarray, "samples rows"]
+from asmil.evaluation._weighted import Weights, per_value
+
 Labels = Float[np.ndarray, "rows labels"]
 
 MACRO = ("auroc", "average_precision", "f1")
@@ -27,10 +28,7 @@ def label_scores(target: np.ndarray, value: np.ndarray, *, weight: Weights) -> d
     """AUROC, average precision and F1 of one label (rows,), whose unknown rows are nan."""
     known = np.isfinite(target)
     positive, value, weight = target[known] == 1, value[known], weight[:, known]
-    distinct, place = np.unique(-value, return_inverse=True)  # highest first
-    yes, no = np.zeros((2, len(weight), len(distinct)))
-    np.add.at(yes.T, place, (weight * positive).T)
-    np.add.at(no.T, place, (weight * ~positive).T)
+    yes, no = (per_value(-value, weight * rows) for rows in (positive, ~positive))  # the highest value first
     found, alarms = yes.cumsum(1), no.cumsum(1)
     n_yes, n_no = yes.sum(1), no.sum(1)
     precision = np.divide(found, found + alarms, out=np.zeros_like(found), where=found + alarms > 0)

@@ -3,9 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
+from asmil.evaluation._weighted import Weights
 from asmil.tasks import median_level
-
-Weights = Float[np.ndarray, "samples rows"]
 
 
 def ordinal_scores(

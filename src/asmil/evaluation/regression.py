@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-Weights = Float[np.ndarray, "samples rows"]
+from asmil.evaluation._weighted import Weights, per_value
 
 
 def regression_scores(
@@ -31,9 +31,7 @@ def _correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray
 
 def _ranks(values: np.ndarray, weight: Weights) -> Weights:
     """Rank of each row among the rows drawn, equal values sharing the middle of their ranks."""
-    distinct, place = np.unique(values, return_inverse=True)
-    drawn = np.zeros((len(weight), len(distinct)))
-    np.add.at(drawn.T, place, weight.T)
+    place, drawn = np.unique(values, return_inverse=True)[1], per_value(values, weight)
     return (drawn.cumsum(1) - drawn / 2)[:, place]
 
 

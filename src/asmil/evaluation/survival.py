@@ -13,9 +13,8 @@ from jaxtyping import Float
 from scipy.stats import CensoredData, ecdf, logrank
 
 from asmil.evaluation._rows import or_none
+from asmil.evaluation._weighted import Weights, per_value
 from asmil.tasks import concordant_shares
-
-Weights = Float[np.ndarray, "samples rows"]
 
 
 def survival_scores(
@@ -67,14 +66,12 @@ def integrated_brier(
 
 def _free_of_censoring(targets: np.ndarray, weight: Weights, *, at: np.ndarray) -> np.ndarray:
     """Kaplan-Meier of not being censored up to and including `at`: (samples, at). Events go before censorings."""
-    distinct, place = np.unique(targets[:, 0], return_inverse=True)
-    rows = np.eye(len(distinct))[place]
-    event = targets[:, 1] == 1
-    events, censored = weight @ (rows * event[:, None]), weight @ (rows * ~event[:, None])
+    time, event = targets[:, 0], targets[:, 1] == 1
+    events, censored = (per_value(time, weight * rows) for rows in (event, ~event))
     at_risk = (events + censored)[:, ::-1].cumsum(1)[:, ::-1] - events
     stays = 1 - np.divide(censored, at_risk, out=np.zeros_like(censored), where=at_risk > 0)
     curve = np.concatenate([np.ones((len(weight), 1)), stays.cumprod(1)], axis=1)
-    return curve[:, np.searchsorted(distinct, at, side="right")]
+    return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 
 
 def kaplan_meier(targets: Float[np.ndarray, "rows 2"]) -> dict[str, Any]:

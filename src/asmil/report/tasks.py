@@ -15,7 +15,7 @@ from asmil.report.words import number, plural, span
 
 NAMES = {
     "c_index": "Concordance index (Harrell)",
-    "uno_c_index": "Concordance index (Uno, weighted for censoring)",
+    "uno_c_index": "Concordance index (Uno)",
     "integrated_brier": "Integrated Brier score (lower is better)",
     "r2": "R² (0 is always saying the mean)",
     "mae": "Mean absolute error (lower is better)",
@@ -170,7 +170,7 @@ def _multilabel(files: RunFiles) -> tuple[Section, ...]:
         "All folds together, 95 % intervals over patients. Slides in which a label is unknown are left out of its row."
     )
     table = Table("Each label", columns, tuple(rows), note=note)
-    return (Section("labels", "Each label", tables=(table,)),)
+    return (Section("labels", "Labels", tables=(table,)),)
 
 
 def _numbers(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
