@@ -27,6 +27,10 @@ def export(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )
     ensemble = load_ensemble(run)
+    if ensemble.task is not None:
+        raise ConfigError(
+            "only classifiers are exported", found=f"a run of {ensemble.task.name}", fix="asmil predict takes such runs"
+        )
     if ensemble.profile is None:
         with progress("measure the run's slides", total=len(ensemble.slides)) as advance:
             ensemble.prepare(run_features, progress=advance)

@@ -1,6 +1,7 @@
 """New slides to predictions by all models of a run, prepared as the run's own were."""
 
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -131,10 +132,15 @@ def _predict(
 
 
 def _print(out: Path, ensemble: "Ensemble", rows: list[dict[str, Any]]) -> None:
-    """How many slides of each class, and every warning with its slides."""
+    """How many slides of each class, or the range of a value, and every warning with its slides."""
     from asmil.bags.problem import listed
 
-    for name in ensemble.classes:
+    for name in ensemble.classes if ensemble.task is not None and rows else ():
+        values = [row[name] for row in rows]
+        typer.echo(
+            f"{name}: {min(values):.4g} to {max(values):.4g}, median {median(values):.4g}, of {len(rows)} slides"
+        )
+    for name in ensemble.classes if ensemble.task is None else ():
         typer.echo(f"{name}: {sum(row['prediction'] == name for row in rows)} of {len(rows)} slides")
     warned: dict[str, list[str]] = {}
     for row in rows:

@@ -27,9 +27,9 @@ from asmil.training import Run, Standardized, predict
 class EnsemblePrediction:
     """One slide: `probabilities` (classes,) and `attention` (tiles,) are means over the members that were used.
 
-    `by_member` (members, classes) are their probabilities, in the order of `members` (fold, seed). `distance` from the
-    features of training is None where the models do not standardise. `seen_as` names the slide of the run that this one
-    is, if any. `warnings` are sentences.
+    `by_member` (members, classes) are their probabilities, in the order of `members` (fold, seed). In another task than
+    classification, its values stand for the probabilities. `distance` from the features of training is None where the
+    models do not standardise. `seen_as` names the slide of the run that this one is, if any. `warnings` are sentences.
     """
 
     slide: str
@@ -64,6 +64,7 @@ class Ensemble:
 
     def __init__(self, run: Run, *, config: RunConfig, classes: Sequence[str], members: Sequence[Member]):
         self.run, self.config, self.classes, self.members = run, config, tuple(classes), tuple(members)
+        self.task = run.task  # None: classification
         self.digest = hashlib.sha256("".join(member.digest for member in self.members).encode()).hexdigest()
         self.profile: Profile | None = Profile.load(run.folder, digest=self.digest)
 
@@ -82,7 +83,7 @@ class Ensemble:
         members = self.members if seen_as is None else self.unseen(seen_as)
         warnings = [] if seen_as is None else [self._about_training(bag.slide, seen_as, len(members))]
         members = members or self.members
-        predictions = [predict(member.model, [bag])[0] for member in members]
+        predictions = [predict(member.model, [bag], task=member.task)[0] for member in members]
         by_member = np.stack([p.probabilities for p in predictions]).astype(np.float64)
         found = self._distance(bag, members)
         alarms = self.profile.alarms() if self.profile else None
@@ -202,7 +203,7 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
     Nothing but tensors, YAML, JSON and CSV is read: a run of a stranger cannot execute anything here.
 
     Raises:
-        RunError: not a run, not of a classification, or weights that do not fit the settings (see `load_members`).
+        RunError: not a run, no finished fold, or weights that do not fit the settings (see `load_members`).
         ConfigError: the settings of the run are damaged.
     """
     run = run if isinstance(run, Run) else Run.open(run)
@@ -218,16 +219,18 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
 
 
 def classes_of(run: Run) -> list[str]:
-    """The names of the classes, in the order of the probabilities.
+    """The names of the classes, in the order of the probabilities; of another task the names of its values.
 
     Raises:
         RunError: no finished fold, or one without probabilities of classes.
     """
     columns = run.predictions().columns
+    if run.task is not None:
+        return list(run.task.value_names)
     classes = [name.removeprefix("prob_") for name in columns if name.startswith("prob_")]
     if len(classes) < 2:
         raise RunError(
             f"{run.folder} does not predict classes", found=f"columns {', '.join(columns)}",
-            fix="deployment is for classification",
+            fix="copy the whole run folder",
         )  # fmt: skip
     return classes

@@ -7,19 +7,24 @@ from torch import nn
 
 from asmil.config import RunConfig
 from asmil.errors import RunError
+from asmil.tasks import Task
 from asmil.training import Run
 from asmil.training.runs import Cell
-from asmil.training.saved import load_model
+from asmil.training.saved import load_model, load_task
 
 
 @dataclass(frozen=True)
 class Member:
-    """One trained model of a run, in evaluation mode: its fold, its seed, and the SHA-256 of its weights file."""
+    """One trained model of a run, in evaluation mode: its fold, its seed, and the SHA-256 of its weights file.
+
+    `task` is what it predicts, as its own training part taught it; None for classification.
+    """
 
     fold: int
     seed: int
     model: nn.Module
     digest: str
+    task: Task | None = None
 
     @property
     def name(self) -> str:
@@ -45,4 +50,4 @@ def _member(cell: Cell, config: RunConfig, *, classes: int, device: str) -> Memb
         standardize=config.standardize, device=device,
     )  # fmt: skip
     digest = hashlib.sha256((cell.folder / "model.safetensors").read_bytes()).hexdigest()
-    return Member(cell.fold, cell.seed, model, digest)
+    return Member(cell.fold, cell.seed, model, digest, load_task(cell))

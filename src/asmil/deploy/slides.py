@@ -124,15 +124,10 @@ def row_of(
     ensemble: Ensemble, prediction: EnsemblePrediction, *, tile_um: float | None = None, accepted: Sequence[str] = ()
 ) -> dict[str, Any]:
     """A row of predictions.csv. `tile_um` is the side of a tile, `accepted` says what was prepared otherwise."""
-    best = int(prediction.probabilities.argmax())
     found, tiles = prediction.distance, len(prediction.attention)
     return {
         "slide": prediction.slide,
-        **{f"prob_{name}": float(p) for name, p in zip(ensemble.classes, prediction.probabilities, strict=True)},
-        "prediction": ensemble.classes[best],
-        "std": float(prediction.std[best]),
-        "entropy": prediction.entropy,
-        "mutual_information": prediction.mutual_information,
+        **(_of_classes(ensemble, prediction) if ensemble.task is None else _of_values(ensemble, prediction)),
         "members": len(prediction.members),
         "tiles": tiles,
         "tissue_mm2": None if tile_um is None else tiles * tile_um**2 / 1e6,
@@ -141,6 +136,23 @@ def row_of(
         "in_cohort_as": prediction.seen_as,
         "warnings": "; ".join([*prediction.warnings, *(f"other preprocessing: {text}" for text in accepted)]),
     }
+
+
+def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str, Any]:
+    best = int(prediction.probabilities.argmax())
+    return {
+        **{f"prob_{name}": float(p) for name, p in zip(ensemble.classes, prediction.probabilities, strict=True)},
+        "prediction": ensemble.classes[best],
+        "std": float(prediction.std[best]),
+        "entropy": prediction.entropy,
+        "mutual_information": prediction.mutual_information,
+    }
+
+
+def _of_values(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str, Any]:
+    """The values of another task than classification, and of each the standard deviation between the members."""
+    rows = zip(ensemble.classes, prediction.probabilities.tolist(), prediction.std.tolist(), strict=True)
+    return {key: number for name, value, std in rows for key, number in ((name, value), (f"std_{name}", std))}
 
 
 def _write_tables(folder: Path, done: Sequence[Predicted]) -> None:

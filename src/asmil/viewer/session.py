@@ -50,7 +50,7 @@ class RunView:
     (a run on features).
 
     Raises:
-        RunError: the folder is no run, or was not evaluated.
+        RunError: the folder is no run, was not evaluated, or is of another task than classification.
         SlideError: two slides of the folder have one name.
     """
 
@@ -58,6 +58,11 @@ class RunView:
         self, folder: str | Path, *, pyramid: Pyramid, slides: Path | None = None, else_slides: Path | None = None
     ):
         self.files, self.run, self.pyramid = RunFiles(folder), Run(folder), pyramid
+        if (task := self.run.task) is not None:
+            raise RunError(
+                "the viewer shows runs of classification", found=f"{folder} is a run of {task.name}",
+                fix=f"asmil report {folder} has maps of its slides",
+            )  # fmt: skip
         self.folder = Path(folder).resolve()
         self.slides: list[str] = [str(name) for name in self.files.predictions["slide"]]
         self.layers = Layers(self.run, Heads(self.run, load=self.bag, classes=self.files.classes))
