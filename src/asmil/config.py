@@ -70,6 +70,7 @@ class RunConfig(BaseModel):
     labels: Path | None = None
     slide_table: Path | None = None
     label: str = "label"
+    bag: Literal["slide", "patient"] = "slide"
     task: str = "classification"
     target: Names = []
     levels: Names = []

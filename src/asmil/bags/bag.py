@@ -19,6 +19,7 @@ class Bag:
     `features` are (tiles, dim), any float type; `level0_xy` the top-left corners in level-0 pixels or None where
     the feature file has none. `label` is a class index, or None at prediction time and in other tasks than
     classification: what these learn is the `target`, as many numbers as the task has (NaN for an unknown one).
+    `tiles_of` are the slides of a patient's bag in order, each with its number of tiles; empty for the bag of a slide.
     """
 
     features: Float[Tensor, "tiles dim"]
@@ -29,6 +30,7 @@ class Bag:
     tile_level0_px: float | None = None
     mpp: float | None = None
     target: tuple[float, ...] | None = None
+    tiles_of: tuple[tuple[str, int], ...] = ()
 
     def __len__(self) -> int:
         return self.features.shape[0]

@@ -10,6 +10,7 @@ import torch
 
 from asmil.bags.bag import Bag
 from asmil.bags.memory import available_memory
+from asmil.bags.patients import patient_bags, require_one_answer
 from asmil.bags.store import FeatureStore
 from asmil.bags.streamed import StreamedBag
 
@@ -29,9 +30,11 @@ def load_bags(
     processes: int = 1,
     copies: Path | None = None,
     budget: int | None = None,
+    by_patient: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[Bag]:
-    """Bags with label and patient, in the order of `slides` (all of the cohort if None).
+    """Bags with label and patient, in the order of `slides` (all of the cohort if None); `by_patient`, a bag holds the
+    tiles of all slides of a patient (`patient_bags`).
 
     Features are put on a CUDA `device`, or else into memory, where those of all `processes` that load them fit into
     half of what is free there (`budget` bytes, where given). Else they stay in their files (`StreamedBag`), which are
@@ -44,10 +47,13 @@ def load_bags(
     Raises:
         FeatureError: a slide without usable features. What is wrong with values that stay in a file is found when they
             are read.
-        CohortError: a slide that the cohort does not have.
+        CohortError: a slide that the cohort does not have, or `by_patient` a patient with several labels.
     """
     cohort = cohort if slides is None else cohort.subset(slides)
-    bags, device = _streamed(store, cohort), torch.device(device)
+    stored, device = _streamed(store, cohort), torch.device(device)
+    if by_patient:
+        require_one_answer(cohort)
+    bags = patient_bags(stored) if by_patient else stored
     size = sum(bag.nbytes for bag in bags)
     if device.type == "cuda" and size * processes <= _budget(budget, torch.cuda.mem_get_info(device)[0]):
         tell(f"features ({_text(size)}) on {device}")
@@ -57,7 +63,7 @@ def load_bags(
         tell(f"features ({_text(size)}) in memory")
         return [bag.loaded() for bag in bags]
     tell(f"features ({_text(size)}, {processes} x) stay in their files: {_text(memory)} of memory may be used for them")
-    chunked = [bag for bag in bags if not bag.mapped]
+    chunked = [bag for bag in stored if not bag.mapped]
     if chunked and _has_room(copies, sum(bag.nbytes for bag in chunked)):
         tell(f"features of {len(chunked)} slides are copied to {copies} once, because their files cannot be mapped")
         for bag in chunked:

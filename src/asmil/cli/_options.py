@@ -13,6 +13,7 @@ HELP = {
     "labels": "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient.",
     "slide_table": "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient.",
     "label": "Column of the label.",
+    "bag": "What a prediction is made of: the tiles of a slide, or of all slides of a patient.",
     "task": "What is learned: classification, or a name of `asmil list tasks`.",
     "target": "Columns of another task than classification, with commas between; survival's are recognised.",
     "levels": "Levels of an ordinal task from low to high, with commas between.",

@@ -129,7 +129,8 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
     with progress("train", total=cells * config.epochs * (1 + config.refit), unit="epochs") as advance:
         crossval(
             cohort, store, splits, recipe=recipe_of(config), run=run, seeds=config.seed_list,
-            workers=_workers(config), together=config.together, progress=_epochs_of_cells(advance),
+            workers=_workers(config), together=config.together, by_patient=config.bag == "patient",
+            progress=_epochs_of_cells(advance),
             tell=lambda line: typer.echo(f"note: {line}", err=True),
         )  # fmt: skip
 
@@ -173,7 +174,7 @@ and that is compared by itself)."""
 
 LATER_SETTINGS: dict[str, Any] = {
     "anchor_init": "copy", "reduction": "sum", "max_gradient_ratio": None, "reader": None, "slide_settings": None,
-    "exclude_tiles": [], "encoder_precision": "auto", "stain": "none", "stain_target": None,
+    "bag": "slide", "exclude_tiles": [], "encoder_precision": "auto", "stain": "none", "stain_target": None,
     "task": "classification", "target": [], "levels": [], "task_options": {},
 }  # fmt: skip
 """Settings younger than the first runs and the values those had: left out there, so that old runs can be continued."""

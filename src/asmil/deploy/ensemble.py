@@ -203,7 +203,8 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
     Nothing but tensors, YAML, JSON and CSV is read: a run of a stranger cannot execute anything here.
 
     Raises:
-        RunError: not a run, no finished fold, or weights that do not fit the settings (see `load_members`).
+        RunError: not a run, no finished fold, weights that do not fit the settings (see `load_members`), or a run whose
+            bags are patients.
         ConfigError: the settings of the run are damaged.
     """
     run = run if isinstance(run, Run) else Run.open(run)
@@ -211,6 +212,12 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
     if not path.exists():
         raise RunError(f"{run.folder} has no settings", found="no config.yaml", fix="copy the whole run folder")
     config = load_config(path)
+    if config.bag == "patient":
+        raise RunError(
+            f"{run.folder} predicts patients, and slides cannot be put together to patients here yet",
+            found="bag: patient",
+            fix="train with --bag slide",
+        )
     classes = classes_of(run)
     return Ensemble(
         run, config=config, classes=classes,

@@ -12,6 +12,7 @@ from asmil.bags.problem import Problem
 from asmil.errors import AsmilError, RunError
 from asmil.evaluation._errors import MetricError
 from asmil.evaluation.annotations import Annotations
+from asmil.evaluation.by_patient import bags_are_patients, own_maps
 from asmil.evaluation.froc import NO_LESIONS, Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
 from asmil.evaluation.localization import best_dice_threshold, dice_at, scaled, tile_metrics, tile_scores
 from asmil.evaluation.truth import SlidePlaces, Truth, Wanted, read_truth, stated_size
@@ -90,6 +91,7 @@ def localise(
         AnnotationError: no annotation has the positive classes.
     """
     attention, places_of = run.test_attention(), places.of(run)
+    attention = own_maps(attention) if bags_are_patients(run) else attention
     truth = read_truth(folder, slides.slide, wanted=wanted, places_of=places_of)
     for slide, labels in truth.tiles.items():
         scores = tile_scores(attention[slide], labels)
@@ -143,7 +145,7 @@ def _dice(run: Run, truth: Mapping[str, np.ndarray]) -> float:
     values = []
     for cell in run.cells():
         parts = cell.predictions().set_index("slide").part
-        maps = cell.attention()
+        maps = own_maps(cell.attention()) if bags_are_patients(run) else cell.attention()
         known = {part: [s for s in parts.index[parts == part] if s in truth] for part in ("val", "test")}
         pairs = {p: ({s: maps[s] for s in names}, {s: truth[s] for s in names}) for p, names in known.items()}
         if all(any(t.any() for t in truths.values()) for _, truths in pairs.values()):
@@ -160,6 +162,8 @@ def _froc(
     with_lesions = set(slides.label[slides.slide.map(drawn).fillna(False).astype(bool)])
     columns = [f"prob_{label}" for label in sorted(with_lesions) if f"prob_{label}" in slides]
     chance = slides[columns].sum(axis=1) if columns else pd.Series(1.0, slides.index)
+    if "attention_share" in slides:  # relative to even attention over the patient, not over the slide
+        chance = chance * slides.attention_share / (slides.tiles / slides.groupby("case").tiles.transform("sum"))
     for row, weight in zip(slides.itertuples(), chance, strict=True):
         slide = str(row.slide)
         if slide in aside:

@@ -9,6 +9,13 @@ import pandas as pd
 
 from asmil.attention import diagnostics
 from asmil.evaluation.annotations import MaskLabels
+from asmil.evaluation.by_patient import (
+    attention_shares,
+    bags_are_patients,
+    one_row_per_patient,
+    own_maps,
+    patient_summary,
+)
 from asmil.evaluation.place import Places, localise
 from asmil.evaluation.summary import evaluate_predictions
 from asmil.evaluation.task_summary import evaluate_task
@@ -16,8 +23,6 @@ from asmil.evaluation.truth import Wanted
 from asmil.files import write_json, write_text
 from asmil.tasks import Task
 from asmil.training.runs import Run
-
-Maps = dict[str, np.ndarray]
 
 
 def evaluate(
@@ -52,14 +57,8 @@ def evaluate(
         AnnotationError, MetricError: no annotation that can be used, or none of the positive classes.
     """
     table, task = run.predictions(), run.task
-    if task is None:
-        classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
-        coded = table["label"].map({name: i for i, name in enumerate(classes)})
-        summary = evaluate_predictions(table.assign(label=coded), classes, n_boot=bootstrap, seed=seed)
-        summary = {"classes": classes, **summary}
-    else:
-        summary = {"target": list(task.columns), **evaluate_task(table, task, n_boot=bootstrap, seed=seed)}
-    slides = _slide_rows(table[table.part == "test"], run.test_attention(), task)
+    summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
+    slides = _slide_rows(run, table[table.part == "test"], task)
     dynamics = _dynamics(run)
     place: dict[str, Any] = {}
     if annotations is not None and positive:
@@ -84,6 +83,22 @@ def evaluate(
     return metrics
 
 
+def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int, seed: int) -> dict[str, Any]:
+    """The metrics of bags, slides or patients; of slides also by patient, where patients have several."""
+    options, bags = {"n_boot": bootstrap, "seed": seed}, table
+    if bags_are_patients(run):
+        bags = one_row_per_patient(table)
+    if task is not None:
+        return {"target": list(task.columns), **evaluate_task(bags, task, **options)}
+    classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
+    coded = bags.assign(label=bags["label"].map({name: i for i, name in enumerate(classes)}))
+    summary = {"classes": classes, **evaluate_predictions(coded, classes, **options)}
+    if bags_are_patients(run):
+        return summary | {"n_slides": int(table[table.part == "test"].slide.nunique())}
+    patients = patient_summary(coded[coded.part == "test"], classes, **options)
+    return summary if patients is None else summary | {"patients": patients}
+
+
 def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     """One row per slide or case: probabilities, or the values of a task, are means."""
     values = [c for c in map(str, table) if c.startswith("prob_")] if task is None else list(task.value_names)
@@ -94,9 +109,15 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     )
 
 
-def _slide_rows(test: pd.DataFrame, attention: Maps, task: Task | None) -> pd.DataFrame:
-    """One row per test slide: predictions averaged over seeds, and what its attention map is like."""
-    rows = _averaged(test, "slide", task)
+def _slide_rows(run: Run, test: pd.DataFrame, task: Task | None) -> pd.DataFrame:
+    """One row per test slide: predictions averaged over seeds, and what its attention map is like.
+
+    Of a patient's bag, the map is that of the slide by itself; `attention_share` is what it has of the patient's.
+    """
+    rows, attention = _averaged(test, "slide", task), run.test_attention()
+    if bags_are_patients(run):
+        rows["attention_share"] = attention_shares(attention, rows.set_index("slide").case).to_numpy()
+        attention = own_maps(attention)
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
@@ -121,7 +142,7 @@ def _dynamics(run: Run) -> dict[str, float]:
     by_slide: dict[str, list[np.ndarray]] = {}
     for cell in run.cells():
         test = cell.predictions().query("part == 'test'").slide
-        maps = cell.attention()
+        maps = own_maps(cell.attention()) if bags_are_patients(run) else cell.attention()
         for slide in test:
             by_slide.setdefault(slide, []).append(maps[slide])
     pairs = [
@@ -141,6 +162,7 @@ def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:
         "slides": int(table.slide.nunique()),
         "patients": int(table.case.nunique()),
         "grouped_by": "patient",
+        "bag": "patient" if bags_are_patients(run) else "slide",
         "epoch_selected_on": "inner validation part",
         "refit_on_training_and_validation": bool(run.identity.get("refit")),
         "test_used": "once, after training",

@@ -18,6 +18,7 @@ from torch import nn
 from asmil.attention import nsf, softmax
 from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
 from asmil.bags.cohort import targets_of
+from asmil.bags.patients import by_slide
 from asmil.files import write_text, written_beside
 from asmil.tasks import Task
 from asmil.training.fit import FitResult, fit
@@ -35,7 +36,8 @@ Progress = Callable[[str, int, int], None]
 class Job:
     """What a worker process needs; small enough to send: it reads the features itself, as one of `processes`.
 
-    `copies` is where features may be copied to that cannot be streamed from their files.
+    `copies` is where features may be copied to that cannot be streamed from their files. `by_patient`: a bag is all
+    slides of a patient.
     """
 
     features: Path
@@ -44,6 +46,7 @@ class Job:
     recipe: Recipe
     processes: int = 1
     copies: Path | None = None
+    by_patient: bool = False
 
     @property
     def epochs(self) -> int:
@@ -51,11 +54,12 @@ class Job:
         return self.recipe.settings.epochs * (2 if self.recipe.refit else 1)
 
     def bags(self, tell: Callable[[str], None] = lambda line: None) -> dict[str, Bag]:
-        """The cohort's bags by slide; `tell` hears where their features are."""
+        """The cohort's bags by slide (the first of a patient's); `tell` hears where their features are."""
         store, recipe = open_features(self.features), self.recipe
         several = load_bags(
-            store, self.cohort, device=recipe.device, processes=self.processes, copies=self.copies, tell=tell
-        )
+            store, self.cohort, device=recipe.device, processes=self.processes, copies=self.copies,
+            by_patient=self.by_patient, tell=tell,
+        )  # fmt: skip
         return {bag.slide: bag for bag in several}
 
     def parts(self, cell: Cell, bags: dict[str, Bag]) -> dict[str, list[Bag]]:
@@ -125,7 +129,7 @@ def name_of(cell: Cell) -> str:
 def write_selection(cell: Cell, chosen: Trained, recorder: AttentionRecorder, *, val: Sequence[Bag]) -> None:
     """What there is to tell of the training that selected the epoch."""
     write_log(cell.folder / "log.csv", chosen.result.history)
-    recorder.save(cell.folder / "dynamics.h5")
+    recorder.save(cell.folder / "dynamics.h5", bags=val)
     if chosen.anchor:
         _write_score_samples(cell.folder / "scores.h5", chosen, bags=val)
 
@@ -134,9 +138,19 @@ def write_result(cell: Cell, job: Job, parts: dict[str, list[Bag]], *, chosen: T
     """The model, attention and, last of all, predictions."""
     _write_models(cell.folder, final, model=job.recipe.model, best_epoch=chosen.result.best_epoch)
     trained = {"val": chosen, "test": final}
-    predictions = {part: predict(one.model, parts[part], task=one.task) for part, one in trained.items()}
+    predictions = {part: _of_slides(one, parts[part]) for part, one in trained.items()}
     write_attention(cell.folder / "attention.h5", {p.slide: p.attention for part in predictions.values() for p in part})
     _write_predictions(cell.folder / "predictions.csv", predictions, job=job, task=final.task)
+
+
+def _of_slides(trained: Trained, bags: Sequence[Bag]) -> list[Prediction]:
+    """A prediction for each slide: those of a patient's bag share its values, and of its attention each has its own."""
+    found = zip(bags, predict(trained.model, bags, task=trained.task), strict=True)
+    return [
+        dataclasses.replace(p, slide=slide, attention=own)
+        for bag, p in found
+        for slide, own in by_slide(bag, p.attention)
+    ]
 
 
 def _train(

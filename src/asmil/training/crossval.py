@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from asmil.bags import Cohort, FeatureStore, Splits
+from asmil.bags.patients import require_one_answer, tiles_by_patient
 from asmil.errors import AsmilError, ConfigError, RunError
 from asmil.training._cell import Job, Progress, name_of
 from asmil.training._group import Failures, Group, begun_groups, train_group
@@ -27,6 +28,7 @@ def crossval(
     seeds: Sequence[int] = (0,),
     workers: int = 1,
     together: str = "auto",
+    by_patient: bool = False,
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Run:
@@ -37,7 +39,11 @@ def crossval(
     and other random masks. One by one, a cell's result does not depend on `workers` at all: every process trains with
     one thread unless `workers` is 1.
 
+    With `by_patient` a bag holds the tiles of all slides of a patient; predictions and attention are written slide by
+    slide, the same probabilities for all slides of a patient, whose attention sums to 1 over them.
+
     Raises:
+        CohortError: `by_patient`, and slides of a patient have different labels.
         ConfigError: `together` is none of the three; a model or settings that the cohort's task cannot be trained with.
         AsmilError: the training of some cells diverged; they are named, and the others are finished.
         RunError: a worker process died; the finished cells are kept and the same call continues.
@@ -49,7 +55,10 @@ def crossval(
         together = _alone(together)
         run.set_task(cohort.task)
     todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
-    job = Job(store.path, cohort, splits, recipe, processes=workers, copies=run.folder / "copies")
+    if by_patient:
+        require_one_answer(cohort)
+    copies = run.folder / "copies"
+    job = Job(store.path, cohort, splits, recipe, processes=workers, copies=copies, by_patient=by_patient)
     groups = _groups(run, todo, job, workers=workers, together=together, store=store)
     if any(len(group.cells) > 1 for group in groups):
         sizes = ", ".join(str(len(group.cells)) for group in groups)
@@ -92,6 +101,7 @@ def _groups(run: Run, todo: list[Cell], job: Job, *, workers: int, together: str
     free = [cell for cell in todo if cell not in taken and cell not in alone]
     infos = [store.info(slide) for slide in job.cohort.slides] if free else []
     tiles, dim = {info.slide: info.tiles for info in infos}, infos[0].dim if infos else 0
+    tiles = tiles_by_patient(job.cohort, tiles) if job.by_patient and infos else tiles
     fresh = grouped(free, job, workers=workers, tiles=tiles, dim=dim, always=together == "on") if free else []
     return [*begun, *(Group.of(run, cells) for cells in fresh), *(Group.of(run, [cell]) for cell in alone)]
 

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from asmil.attention import diagnostics
+from asmil.bags import Bag
+from asmil.bags.patients import by_slide
 from asmil.files import write_text, written_beside
 
 
@@ -62,15 +64,20 @@ class AttentionRecorder:
         self._last = maps
         return row
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, bags: Sequence[Bag] = ()) -> None:
         """Write what was kept as HDF5: a group per slide with `attention` float32 (epochs, tiles).
+
+        `bags` are those recorded, where they are of patients and so of several slides.
 
         Beside them the group `EMBEDDINGS` with `epoch` (recorded,), `slide` (slides,) and `embedding` float16
         (recorded, slides, dim), where anything was recorded.
         """
         with written_beside(path) as partial, h5py.File(partial, "w") as file:
-            for slide, maps in self._kept.items():
-                file.create_group(slide)["attention"] = np.stack(maps).astype(np.float32)
+            bag_of = {bag.slide: bag for bag in bags if bag.tiles_of}
+            for name, recorded in self._kept.items():
+                maps = np.stack(recorded).astype(np.float32)
+                for slide, own in by_slide(bag_of[name], maps) if name in bag_of else [(name, maps)]:
+                    file.create_group(slide)["attention"] = own
             if self._embeddings:
                 group = file.create_group(EMBEDDINGS)
                 group["epoch"], group["slide"] = list(self._embeddings), self._embedded
