@@ -98,8 +98,9 @@ def risk_groups(rows: pd.DataFrame, cuts: dict[Any, float]) -> dict[str, Any] | 
     """Kaplan-Meier of low and high risk and their log-rank test; None where either group is empty.
 
     `rows` have fold, risk, target_time and target_event; `cuts` is the risk of each fold above which it is high, which
-    must not have been chosen on these rows.
+    must not have been chosen on these rows. Rows of folds without a cut are left out.
     """
+    rows = rows[rows["fold"].isin(list(cuts))]
     high = rows["risk"].to_numpy() > rows["fold"].map(cuts).to_numpy(np.float64)
     targets = rows[["target_time", "target_event"]].to_numpy(np.float64)
     if high.all() or not high.any():

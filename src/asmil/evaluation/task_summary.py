@@ -53,7 +53,7 @@ def evaluate_task(table: pd.DataFrame, task: "Task", *, n_boot: int = 1000, seed
     `mean_of_folds`, `per_fold`, `per_seed`, `n_slides`, `n_patients`). Seeds are averaged. Survival is scored by
     patient, the values of whose slides are averaged; all else by slide. Besides: `confusion` and `levels` (ordinal),
     `per_label` (multi-label), `n_events`, `times` and `risk_groups` (survival; cut at the median risk of the rows
-    whose part is "val", and absent without them).
+    whose part is "val", and absent without them). A task that is none of ours is scored by its `select_metric`.
 
     Raises:
         MetricError: missing columns, values that are not finite, or rows of a slide that contradict each other.
@@ -103,9 +103,13 @@ def _score_of(task: "Task") -> Callable[..., Scores]:
         "survival": partial(survival_scores, times=np.array(getattr(task, "times", ()))),
         "survival_cox": partial(survival_scores, times=np.empty(0)),
     }
-    if task.name not in known:
-        raise MetricError(f"no metrics are known for the task {task.name!r}", found=f"metrics of {', '.join(known)}")
-    return known[task.name]
+    return known.get(task.name, partial(_own_score, task=task))
+
+
+def _own_score(targets: np.ndarray, values: np.ndarray, *, weight: np.ndarray, task: "Task") -> Scores:
+    """What a task of somebody else selects its epochs by."""
+    drawn = [np.repeat(np.arange(len(values)), counts) for counts in weight.astype(int)]
+    return {"select_metric": np.array([task.select_metric(values[rows], targets[rows]) for rows in drawn])}
 
 
 def _part(rows: pd.DataFrame, *, targets: list[str], values: list[str]) -> _Part:

@@ -1,4 +1,4 @@
-"""Contracts that anyone may run on their own model, encoder or slide reader."""
+"""Contracts that anyone may run on their own model, encoder, slide reader or task."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from asmil.testing.encoder import check_encoder as check_encoder
     from asmil.testing.model import check_model as check_model
     from asmil.testing.reader import check_reader as check_reader
+    from asmil.testing.task import check_task as check_task
 
-__all__ = ["check_encoder", "check_model", "check_reader"]
+__all__ = ["check_encoder", "check_model", "check_reader", "check_task"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from asmil.evaluation import MetricError, evaluate_task
 from asmil.tasks import concordance, create_task
+from asmil.tasks.regression import Regression
 
 
 def survival_table(*, slides_per_case: int = 2, seeds: int = 2) -> pd.DataFrame:
@@ -64,6 +65,33 @@ def test_risk_groups_are_cut_by_the_validation_patients_of_each_fold(cox):
     moved = table.assign(risk=np.where(table.part == "val", table.risk + 100, table.risk))
     assert "risk_groups" not in evaluate_task(moved, cox, n_boot=5), "all tested patients are below the cut"
     assert "risk_groups" not in evaluate_task(table[table.part == "test"], cox, n_boot=5)
+
+
+def test_patients_of_a_fold_without_validation_are_in_no_risk_group(cox):
+    table = survival_table()
+    groups = evaluate_task(table[(table.part == "test") | (table.fold == 1)], cox, n_boot=5)["risk_groups"]
+    assert sum(group["n"] for group in groups["groups"]) == 40
+
+
+class Rounded(Regression):
+    """A task of somebody else."""
+
+    name = "rounded"
+
+
+def test_a_task_of_somebody_else_is_scored_by_what_it_selects_by():
+    true = np.arange(12.0)
+    rows = {
+        "slide": np.arange(12),
+        "case": np.arange(12),
+        "fold": 0,
+        "target_y": true,
+        "value": true + np.tile([-1, 1], 6),
+    }
+    result = evaluate_task(pd.DataFrame(rows), Rounded(columns=("y",)), n_boot=50)
+    r2 = result["test"]["select_metric"]
+    assert r2["value"] == pytest.approx(1 - 12 / np.square(true - true.mean()).sum())
+    assert r2["ci95"][0] < r2["value"] < r2["ci95"][1]
 
 
 def test_discrete_time_has_a_brier_score():
