@@ -1,0 +1,188 @@
+"""Every code block of the documentation: run on small generated data where it can be, else read by the real parsers.
+
+Each page is one session in a folder of its own, its blocks in their order. A block with a title is a file and is
+written; bash blocks hold `asmil` commands only; python blocks share one namespace. A block that cannot run here says
+why in a comment before it, `<!-- not run: reason -->`: its `asmil` lines are parsed all the same, its Python compiled.
+"""
+
+import importlib
+import io
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from asmil.bags._places import _formats as _known_formats
+from asmil.cli import app
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import doc_pages as doc
+
+SMALL = {
+    "folds": 2, "seeds": 1, "epochs": 2, "patience": 2, "bootstrap": 20, "heatmaps": 1, "workers": 1, "device": "cpu",
+    "min-coverage": 0.05,
+}  # fmt: skip
+"""Given to every command that takes it, where the page does not give it: the same line, for eight small slides."""
+
+TRIDENT = "trident_out/20x_256px_0px_overlap/features_uni_v1"
+
+FOLDERS = ("slides.readers", "encoders", "tasks", "bags.formats", "bags.datasets", "models", "bench.parts")
+"""Packages of asmil to which a page adds a part by writing a file below `src/asmil`."""
+
+FUNCTIONS = ("attention.NORMALIZERS", "evaluation.METRICS", "tiles.TISSUE_METHODS", "tiles.QUALITY_FLAGS")
+"""Registries to which a page adds a part by calling `register`."""
+
+NAMED = re.compile(r"^Missing|requires an argument")
+"""What a parser says of a command or a flag that a sentence only names."""
+
+ALL = [*doc.PAGES, *doc.FRONT]
+GUIDES = [page for page in ALL if not doc.is_record(page)]
+SESSIONS = [page for page in GUIDES if any(not block.reason for block in doc.blocks(page))]
+
+
+@pytest.mark.parametrize("page", ALL, ids=doc.name)
+def test_commands_are_understood_and_python_compiles(page):
+    for block in doc.blocks(page):
+        if block.language in ("", "bash", "console") and not block.title:
+            for arguments in doc.asmil_commands(block.text) if "asmil" in block.text else ():
+                _understood(block.place, arguments)
+        if block.language == "python":
+            compile(block.text, block.place, "exec")
+    if page in GUIDES:
+        for line in doc.in_prose(page):
+            if not any(gap in line for gap in ("...", "…", "[", "<")):
+                said = doc.refused(doc.commands(line)[0][1:])
+                assert not said or NAMED.search(said), f"{doc.name(page)}: {line}: {said}"
+
+
+def _understood(place: str, arguments: list[str]) -> None:
+    said = doc.refused(arguments)
+    assert not said, f"{place}: asmil {' '.join(arguments)}: {said}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=doc.name)
+def test_a_shell_block_runs_asmil_only_or_says_why_not(page):
+    for block in doc.blocks(page):
+        if block.language == "bash" and not block.reason and not block.title:
+            others = [words[0] for words in doc.commands(block.text) if words[0] != "asmil"]
+            assert not others, f"{block.place}: {others[0]} is not run here: mark the block with the reason"
+
+
+@pytest.mark.parametrize("page", SESSIONS, ids=doc.name)
+def test_blocks_run(page, world, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(world, tmp_path / "session"))
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    namespace = {"__name__": "__main__"}
+    with _own_parts(folder):
+        for block in doc.blocks(page):
+            if block.title:
+                place = folder / block.title
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(block.text, encoding="utf-8")
+                _look_again()
+            elif block.language == "bash" and not block.reason:
+                for words in doc.commands(block.text):
+                    asmil(block.place, words[1:])
+            elif block.language == "python" and not block.reason:
+                exec(compile(block.text, block.place, "exec"), namespace)
+
+
+@contextmanager
+def _own_parts(folder: Path) -> Iterator[None]:
+    """Parts that a page makes are found as if they were of the package, and are gone afterwards."""
+    before = set(sys.modules)
+    paths = [importlib.import_module(f"asmil.{name}").__path__ for name in FOLDERS]
+    for name, path in zip(FOLDERS, paths, strict=True):
+        path.append(str(folder.joinpath("src", "asmil", *name.split("."))))
+    homes = [name.split(".") for name in FUNCTIONS]
+    registries = [getattr(importlib.import_module(f"asmil.{room}"), name) for room, name in homes]
+    known = [dict(registry._functions) for registry in registries]
+    try:
+        yield
+    finally:
+        for registry, functions in zip(registries, known, strict=True):
+            registry._functions = functions
+        for path in paths:
+            path.pop()
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+                del sys.modules[name]
+        _look_again()
+
+
+def _look_again() -> None:
+    """Folders are listed once: say that there are other files now."""
+    importlib.invalidate_caches()
+    _known_formats.cache_clear()
+
+
+def asmil(place: str, arguments: list[str]) -> None:
+    """Run a command of a page in this process, cheaply."""
+    takes = {flag for p in doc.command_of(arguments).params if not getattr(p, "is_flag", False) for flag in p.opts}
+    cheap = {f"--{name}": str(value) for name, value in SMALL.items() if f"--{name}" in takes - set(arguments)}
+    with pytest.MonkeyPatch.context() as patched:
+        if arguments[0] == "view":
+            patched.setattr("asmil.viewer.serving.serve", _answer_once)
+        if arguments[0] != "figure":
+            patched.setattr("matplotlib.figure.Figure.savefig", _blank)  # half of the time; drawing has its own tests
+        done = CliRunner().invoke(app, [*arguments, *(text for pair in cheap.items() for text in pair)])
+    assert done.exit_code == 0, f"{place}: asmil {' '.join(arguments)}: exit {done.exit_code}\n{done.output}"
+
+
+def _blank(_figure, file, **_options) -> None:
+    text = '<svg viewBox="0 0 1 1"></svg>'
+    if isinstance(file, str | Path):
+        Path(file).write_text(text)
+    else:
+        file.write(text if isinstance(file, io.TextIOBase) else text.encode())
+
+
+def _answer_once(made, bound, *, started) -> None:
+    """Instead of serving until it is stopped: the page, once."""
+    from starlette.testclient import TestClient
+
+    with bound, TestClient(made, base_url=f"http://127.0.0.1:{bound.getsockname()[1]}") as client:
+        assert client.get("/").status_code == 200
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """What every page may take for granted.
+
+    slides/ labels.csv annotations/ (class tumour), runs/first (a run of them), features/ (its features), new/ (two more
+    slides), trident_out/ clam_out/ stamp_out/ (its features in these layouts), clini.xlsx and slide.csv (labels as
+    STAMP has them).
+    """
+    import pandas as pd
+
+    from asmil.slides.synthetic import make_slides
+
+    folder = tmp_path_factory.mktemp("world")
+    kind = {"slides_per_patient": (1, 1), "size_px": (700, 620), "awkward": False}
+    make_slides(folder, patients=8, seed=3, **kind)
+    make_slides(folder / "other", patients=2, seed=5, **kind)
+    (folder / "other" / "slides").rename(folder / "new")
+    for path in (folder / "new").iterdir():
+        path.rename(path.with_name(f"new_{path.name}"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        run = "run --slides slides/ --labels labels.csv --mpp 0.5 --tile-px 224 --out runs/first"
+        asmil("world", run.split())
+        shutil.copytree("runs/first/features", "features")
+        for tool in ("trident", "clam", "stamp"):
+            asmil("world", f"convert features/ --to {tool} --out {tool}_out".split())
+        Path("trident_out/20x_224px_0px_overlap").rename("trident_out/20x_256px_0px_overlap")
+        Path("trident_out/20x_256px_0px_overlap/features_colour-texture").rename(TRIDENT)
+        Path("stamp_out/colour-texture").rename("stamp_out/virchow2")
+        table = pd.read_csv("labels.csv", dtype=str)
+        clini = table.rename(columns={"case_id": "PATIENT", "label": "isMSIH"})[["PATIENT", "isMSIH"]]
+        clini.to_excel("clini.xlsx", index=False)
+        names = {"PATIENT": table.case_id, "FILENAME": table.slide_id + ".h5"}
+        pd.DataFrame(names).to_csv("slide.csv", index=False)
+    return folder

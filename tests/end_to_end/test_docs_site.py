@@ -1,0 +1,73 @@
+"""The documentation's site: it builds without a warning, loads nothing from elsewhere, and its equations are drawn."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import doc_pages as doc
+
+LOADED = re.compile(
+    r"<(?:script|img|iframe|source|video|link (?!rel=.?canonical))\b[^>]*?(?:src|href)=[\"']?(https?:[^\"'> ]+)"
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site as `make docs` builds it."""
+    for package in ("material", "mkdocstrings", "latex2mathml"):
+        pytest.importorskip(package, reason="the packages of the site come with `make docs`")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    built = subprocess.run(command, cwd=doc.ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_every_page_is_built_and_loads_nothing_from_elsewhere(site):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == len(doc.PAGES) + 1  # and the one for what is not found
+    for page in pages:
+        assert not LOADED.findall(page.read_text(encoding="utf-8")), page.name
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"(?:url\(|@import)\s*[\"']?https?:", sheet.read_text(encoding="utf-8")), sheet.name
+
+
+def test_equations_are_mathml(site):
+    assert "arithmatex" not in (site / "method.html").read_text(encoding="utf-8")
+    sources = (doc.DOCS / "method.md").read_text(encoding="utf-8")
+    assert (site / "method.html").read_text(encoding="utf-8").count("<math") == len(
+        re.findall(r"\$\$.+?\$\$|(?<!\$)\$[^$\n]+\$(?!\$)", sources)
+    )
+
+
+def test_the_python_page_has_every_public_name(site):
+    import asmil
+
+    page = (site / "api.html").read_text(encoding="utf-8")
+    assert not [name for name in asmil.__all__ if f">{name}<" not in page and name != "AsmilError"]
+
+
+def test_the_search_finds_a_page_that_was_opened_from_the_disk(site):
+    """In the machine's own chromium, with no server: nothing is asked for outside the folder."""
+    import shutil
+
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no chromium on this machine")
+    elsewhere: list[str] = []
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or elsewhere.append(r.url))
+        page.goto((site / "start" / "slides.html").as_uri())
+        page.fill(".md-search__input", "normalised sigmoid")
+        page.wait_for_selector(".md-search-result__link", state="attached", timeout=60_000)
+        links = page.locator(".md-search-result__link").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+        chromium.close()
+    assert any("method.html" in link for link in links)
+    assert not elsewhere
