@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 from asmil.figures.curves import Curve
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks
 
+MAX_VECTOR_POINTS = 1500
+
 
 def reliability_figure(series: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Observed frequency by predicted probability, one colour per series; on the dashed line both agree.
@@ -75,4 +77,26 @@ def froc_figure(false_positives: np.ndarray, sensitivity: np.ndarray, *, at: Map
     axes.set(xlabel="false findings per slide", ylabel="lesions found")
     axes.set_xticks(sorted(at))
     plain_ticks(axes.xaxis)
+    return figure
+
+
+def agreement_figure(
+    x: np.ndarray, y: np.ndarray, *, groups: Mapping[str, np.ndarray], xlabel: str, ylabel: str
+) -> Figure:
+    """Two probabilities of the same slides against each other, one colour and shape per group; the diagonal is dashed.
+
+    Args:
+        x: (slides,), from 0 to 1.
+        y: (slides,), from 0 to 1.
+        groups: name to bool (slides,).
+    """
+    figure, (axes,) = new_figure(width_in=3.4, height_in=3.3)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
+    for (name, rows), colour, marker in zip(groups.items(), (SERIES[1], SERIES[0]), ("s", "o"), strict=False):
+        axes.scatter(x[rows], y[rows], s=14, color=colour, marker=marker, alpha=0.7, linewidths=0, label=name,
+                     clip_on=False, rasterized=len(x) > MAX_VECTOR_POINTS)  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.set_xlabel(xlabel, parse_math=False)
+    axes.set_ylabel(ylabel, parse_math=False)
+    add_legend(axes)
     return figure

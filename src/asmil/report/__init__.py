@@ -1,10 +1,12 @@
-"""One self-contained HTML page of a run, and heatmaps of its slides."""
+"""One self-contained HTML page of a run or of two runs compared, on paper too, and heatmaps of slides."""
 
 from typing import Any
 
 from asmil._lazy import load
 
-_HOME_OF = {"write_report": "report", "write_heatmaps": "maps"}
+_HOME_OF = {
+    "write_report": "report", "write_heatmaps": "maps", "write_comparison": "comparison_page", "write_pdf": "printing",
+}  # fmt: skip
 __all__ = sorted(_HOME_OF)
 
 

@@ -44,11 +44,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing inside the page with the sentence that says how to read it; a wide one has a row to itself."""
+    """A drawing inside the page with the sentence that says how to read it.
+
+    A wide one has a row to itself; `width_in` is the width it was drawn for, in inches.
+    """
 
     svg: Markup
     caption: str
     wide: bool = False
+    width_in: float = 6.8
 
 
 @dataclass(frozen=True)
@@ -96,4 +100,4 @@ def entries(*texts: object) -> tuple[Entry, ...]:
 
 def figure(drawing: "Drawing", title: str, *, caption: str, wide: bool = False) -> Figure:
     """A drawing as SVG of the page's own colours and font; `title` is what a screen reader says."""
-    return Figure(Markup(figure_svg(drawing, title=title)), caption, wide)
+    return Figure(Markup(figure_svg(drawing, title=title)), caption, wide, float(drawing.get_figwidth()))

@@ -128,7 +128,8 @@ def marks(files: RunFiles, slide: str) -> tuple[list[BaseGeometry] | None, np.nd
         return None, None
     positive = files.config.get("positive") or list(annotations.classes)
     names = [positive] if isinstance(positive, str) else [str(name) for name in positive]
-    area, points = annotations.area_of(names), annotations.points_of(names)
+    excluded = files.config.get("exclude_class") or []
+    area, points = annotations.area_of(names, exclude=excluded), annotations.points_of(names)
     return (None if area.is_empty else [area]), (points if len(points) else None)
 
 

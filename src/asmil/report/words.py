@@ -22,7 +22,7 @@ def number(value: Any, digits: int = 3) -> str:
     if float(value).is_integer() and abs(value) >= 1:
         return f"{int(value):,}".replace("-", "−")
     if 0 < abs(value) < 0.5 * 10**-digits:
-        return f"{value:.1e}"
+        return ("−" if value < 0 else "") + f"{abs(value):.1e}"
     return (f"{value:.{digits}f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
 
 

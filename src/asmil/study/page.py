@@ -1,15 +1,12 @@
 """Write the page of a study: report.html, one file that needs nothing else."""
 
-import importlib.resources
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
-from asmil.figures.export import figure_svg
 from asmil.figures.study import (
     Difference,
     critical_difference_figure,
@@ -17,11 +14,13 @@ from asmil.figures.study import (
     learning_figure,
     stability_figure,
 )
-from asmil.files import write_text
+from asmil.report.blocks import Figure, Section, figure
+from asmil.report.pages import write_page
+from asmil.report.words import plural
 from asmil.study.analysis import METRIC_NAMES, Analysis
 from asmil.study.results import ARM, read_history
-from asmil.study.tables import text_tables, write_tables
-from asmil.study.words import plural, sentences
+from asmil.study.tables import TextTable, text_tables, write_tables
+from asmil.study.words import sentences
 
 FORESTS = ("test_auroc", "test_accuracy", "tile_ap", "log10_jsd")
 CURVES = {"val_loss": "validation loss", "val_auroc": "validation AUROC", "jsd": "JSD, epoch to epoch"}
@@ -56,33 +55,36 @@ def write_study_report(folder: str | Path, *, bootstrap: int = 1000) -> Path:
     counts = {name: cells[name].nunique() for name in ("dataset", "model", "stabilizer")}
     tables = text_tables(analysis)
     figures = _forests(analysis) | _ranks(analysis) | _stability(analysis)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(_resource("asmil.study", "template.html.jinja")).render(
-        style=Markup(_resource("asmil.report", "style.css")),
+    learning = _learning(analysis, folder)
+    sections = [_summary(analysis), *_sections(analysis, tables, figures)]
+    contents = [(section.id, section.title) for section in sections if section.id != "ranks" or section.figures]
+    return write_page(
+        folder / "report.html",
+        "study/template.html.jinja",
         name=folder.resolve().name,
+        kind="study",
         facts=[plural(counts["dataset"], "dataset"), plural(counts["model"], "model"),
                plural(counts["stabilizer"], "stabiliser setting"), plural(len(cells), "cell")],
-        words=sentences(analysis),
-        sections=[
-            {"id": key, "title": title, "figures": figures.get(key, []),
-             "tables": [table for table in tables if table.section == key]}
-            for key, title in SECTIONS.items()
-        ],
-        unranked=sorted({ranking.reason for ranking in analysis.rankings.values()} - {""}),
-        learning=_learning(analysis, folder),
+        contents=[*contents, *([("learning", "Learning curves")] if learning else []), ("settings", "Settings")],
+        sections=sections,
+        learning=learning,
         settings=_settings(cells),
     )  # fmt: skip
-    path = folder / "report.html"
-    write_text(path, page)
-    return path
 
 
-def _resource(package: str, name: str) -> str:
-    return (importlib.resources.files(package) / name).read_text(encoding="utf-8")
+def _summary(analysis: Analysis) -> Section:
+    words = tuple((heading, tuple(several)) for heading, several in sentences(analysis).items())
+    return Section("summary", "Summary", words=words)
 
 
-def _figure(figure: Any, title: str, caption: str) -> dict[str, Any]:
-    return {"svg": Markup(figure_svg(figure, title=title)), "caption": caption}
+def _sections(analysis: Analysis, tables: list[TextTable], figures: dict[str, list[Figure]]) -> Iterator[Section]:
+    """The parts of the page that have something to show; ranks say why there are none."""
+    unranked = sorted({ranking.reason for ranking in analysis.rankings.values()} - {""})
+    for key, title in SECTIONS.items():
+        drawn, own = figures.get(key, []), [table for table in tables if table.section == key]
+        lead = f"No diagram of critical differences: {'; '.join(unranked)}." if key == "ranks" and not drawn else ""
+        if drawn or own or lead:
+            yield Section(key, title, lead, figures=tuple(drawn), tables=tuple(own))
 
 
 def _forests(analysis: Analysis) -> dict[str, list]:
@@ -103,8 +105,8 @@ def _forests(analysis: Analysis) -> dict[str, list]:
                 f"Difference of {name}, with the stabiliser minus without, and its 95 % interval. Full colour: holds "
                 "after Holm's adjustment; pale: does not."
             )
-            figure = forest_figure(differences, xlabel=f"difference of {name}", order=order)
-            drawn.append(_figure(figure, f"Differences of {name}", caption))
+            drawing = forest_figure(differences, xlabel=f"difference of {name}", order=order)
+            drawn.append(figure(drawing, f"Differences of {name}", caption=caption, wide=True))
     return {"differences": drawn}
 
 
@@ -113,14 +115,14 @@ def _ranks(analysis: Analysis) -> dict[str, list]:
     drawn = []
     for stabilizer, ranking in analysis.rankings.items():
         if not ranking.reason:
-            figure = critical_difference_figure(
+            drawing = critical_difference_figure(
                 ranking.names, ranking.mean_ranks, difference=ranking.critical_difference, cliques=ranking.cliques
             )
             caption = (
                 f"{stabilizer}: mean ranks by AUROC over {plural(ranking.n_datasets, 'dataset')}, best at the left. "
                 "Models joined by a bar differ by less than the critical difference (Nemenyi)."
             )
-            drawn.append(_figure(figure, f"Ranks of the models, {stabilizer}", caption))
+            drawn.append(figure(drawing, f"Ranks of the models, {stabilizer}", caption=caption, wide=True))
     return {"ranks": drawn}
 
 
@@ -133,12 +135,12 @@ def _stability(analysis: Analysis) -> dict[str, list]:
             name = METRIC_NAMES[metric]
             x, y = (cells[column].to_numpy() for column in ("log10_jsd", metric))
             colours = cells["dataset"].tolist()
-            figure = stability_figure(x, y, groups=groups, colours=colours, ylabel=name)
+            drawing = stability_figure(x, y, groups=groups, colours=colours, ylabel=name)
             caption = (
                 f"Steadiness of attention (left is steadier) against {name}, a dot for each cell. Right: the mean of "
                 "its dataset and model is taken from every dot; the line is the trend of what remains."
             )
-            drawn.append(_figure(figure, f"Stability and {name}", caption))
+            drawn.append(figure(drawing, f"Stability and {name}", caption=caption, wide=True))
     return {"stability": drawn}
 
 
@@ -155,10 +157,8 @@ def _learning(analysis: Analysis, folder: Path) -> list[dict[str, Any]]:
             m: label for m, label in CURVES.items() if any(np.isfinite(a.get(m, [])).any() for a in arms.values())
         }
         if measured:
-            figure = _figure(
-                learning_figure(arms, labels=measured), f"Learning curves, {model} on {dataset}", str(model)
-            )
-            datasets.setdefault(str(dataset), []).append(figure)
+            drawing, title = learning_figure(arms, labels=measured), f"Learning curves, {model} on {dataset}"
+            datasets.setdefault(str(dataset), []).append(figure(drawing, title, caption=str(model), wide=True))
     return [{"dataset": name, "figures": figures} for name, figures in datasets.items()]
 
 

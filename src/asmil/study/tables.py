@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.files import write_text, written_beside
+from asmil.report.blocks import Entry, Table
 from asmil.study.analysis import METRIC_NAMES, Analysis, analyse
 from asmil.study.results import read_results
 
@@ -22,24 +23,10 @@ PROTOCOL_NAMES = {
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One place of a table: its text, an interval set small beside it, and whether it stands out."""
+class TextTable(Table):
+    """A table ready to be shown; `section` is the part of the page it belongs to."""
 
-    text: str
-    interval: str = ""
-    strong: bool = False
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table ready to be shown; `section` is the part of the page it belongs to, `left` the columns of names."""
-
-    section: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    left: int
-    note: str = ""
+    section: str = ""
 
 
 def write_tables(folder: str | Path, *, bootstrap: int = 1000) -> Analysis:
@@ -132,7 +119,7 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
             note = (
                 "Mean over seeds, tested on one split: the 95 % interval speaks of training anew, not of other slides."
             )
-        yield TextTable("results", f"Results on {dataset}", columns, tuple(rows), 2, note)
+        yield TextTable(f"Results on {dataset}", columns, tuple(rows), 2, note, section="results")
 
 
 def _difference_tables(analysis: Analysis) -> Iterator[TextTable]:
@@ -154,7 +141,7 @@ def _difference_tables(analysis: Analysis) -> Iterator[TextTable]:
             f"With the stabiliser minus without ({analysis.baseline}), paired by fold and seed. Bold: Holm-adjusted "
             "p below 0.05 in the family of all comparisons of that metric."
         )
-        yield TextTable("differences", f"Differences on {dataset}", columns, tuple(rows), 2, note)
+        yield TextTable(f"Differences on {dataset}", columns, tuple(rows), 2, note, section="differences")
 
 
 def _overall_table(analysis: Analysis) -> TextTable:
@@ -170,7 +157,7 @@ def _overall_table(analysis: Analysis) -> TextTable:
         "A comparison is one model on one dataset. The mean gives every dataset one vote; the test takes datasets as "
         "its unit, and n of them cannot give a p below 2 / 2ⁿ."
     )
-    return TextTable("differences", "Stabilisers over all datasets", columns, tuple(rows), 2, note)
+    return TextTable("Stabilisers over all datasets", columns, tuple(rows), 2, note, section="differences")
 
 
 def _choice_table(analysis: Analysis) -> TextTable:
@@ -189,7 +176,7 @@ def _choice_table(analysis: Analysis) -> TextTable:
     columns = ("Dataset", "Model", "Chosen", *(f"{m} {w}" for m in ("AUROC", "Accuracy")
                for w in ("without", "chosen", "difference")))  # fmt: skip
     note = "In every cell the stabiliser with the lowest validation loss (none is a candidate), tested once."
-    return TextTable("choice", "The stabiliser chosen on validation", columns, tuple(rows), 3, note)
+    return TextTable("The stabiliser chosen on validation", columns, tuple(rows), 3, note, section="choice")
 
 
 def _protocol_table(analysis: Analysis) -> TextTable:
@@ -201,7 +188,7 @@ def _protocol_table(analysis: Analysis) -> TextTable:
         rows.append(tuple(_names(row.stabilizer, PROTOCOL_NAMES[str(row.protocol)], *values)))
     columns = ("Stabiliser", "Number reported", "Epoch chosen on validation", "Reported", "Difference", "Cells")
     note = "What the same trainings would have reported under another protocol; mean over all cells of a setting."
-    return TextTable("protocol", "Honest and optimistic protocol", columns, tuple(rows), 2, note)
+    return TextTable("Honest and optimistic protocol", columns, tuple(rows), 2, note, section="protocol")
 
 
 def _rank_table(analysis: Analysis) -> TextTable:
@@ -213,7 +200,7 @@ def _rank_table(analysis: Analysis) -> TextTable:
     ]  # fmt: skip
     columns = ("Stabiliser", "Model", "Mean rank", "Datasets", "Critical difference", "Friedman p")
     note = "Models ranked by AUROC on every dataset; rank 1 is best."
-    return TextTable("ranks", "Ranks of the models", columns, tuple(rows), 2, note)
+    return TextTable("Ranks of the models", columns, tuple(rows), 2, note, section="ranks")
 
 
 def _correlation_table(analysis: Analysis) -> TextTable:
@@ -227,7 +214,7 @@ def _correlation_table(analysis: Analysis) -> TextTable:
         "Below 0: the steadier the attention, the better. What differs between groups is taken out; within an arm "
         "only split and seed differ, within a cell only the stabiliser."
     )
-    return TextTable("stability", "Stability and performance", columns, tuple(rows), 2, note)
+    return TextTable("Stability and performance", columns, tuple(rows), 2, note, section="stability")
 
 
 def _by(table: pd.DataFrame, columns: Any) -> list:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from asmil.report.words import plural
 from asmil.study.analysis import METRIC_NAMES, Analysis
 from asmil.study.tables import number
 
@@ -25,11 +26,6 @@ def sentences(analysis: Analysis) -> dict[str, list[str]]:
         "What cannot be said": _unknown(analysis),
     }
     return {heading: several for heading, several in found.items() if several}
-
-
-def plural(n: int, word: str) -> str:
-    """ "1 cell", "1,200 cells"."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
 def _compared(analysis: Analysis) -> list[str]:
