@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from asmil.evaluation.intervals import percentile_interval, resample_counts
 from asmil.evaluation.survival import c_indexes, integrated_brier, kaplan_meier, risk_groups
 from asmil.tasks import concordance, create_task
 
@@ -130,3 +131,25 @@ def test_kaplan_meier_and_log_rank_equal_scikit_survival():
     chi2, p = compare.compare_survival(structured(targets), risk > 0.1)
     assert (groups["log_rank_z"] ** 2, groups["log_rank_p"]) == pytest.approx((chi2, p))
     assert [group["n"] for group in groups["groups"]] == [(risk <= 0.1).sum(), (risk > 0.1).sum()]
+
+
+def observed(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets without ties and a noisy risk of exponential times."""
+    rng = np.random.default_rng(seed)
+    risk = rng.normal(size=n)
+    death, end = rng.exponential(np.exp(-risk)), rng.exponential(2, n)
+    return np.stack([np.minimum(death, end), death <= end], axis=1).astype(float), risk + rng.normal(size=n)
+
+
+@pytest.mark.parametrize("name", ["c_index", "uno_c_index"])
+def test_intervals_of_concordance_cover_the_truth_about_as_often_as_they_say(name):
+    targets, risk = observed(3000, seed=99)
+    truth, n, covered = c_indexes(targets, risk, weight=np.ones((1, 3000)))[name][0], 100, 0
+    for trial in range(60):
+        targets, risk = observed(n, seed=trial)
+        counts = resample_counts(np.arange(n), n=100, seed=trial).astype(float)
+        value, drawn = (c_indexes(targets, risk, weight=weight)[name] for weight in (np.ones((1, n)), counts))
+        interval = percentile_interval(value[0], drawn)
+        covered += interval.low <= truth <= interval.high
+    assert covered >= 0.85 * 60
+    assert interval.high - interval.low < 0.25
