@@ -121,9 +121,8 @@ def other_scale(annotations: Annotations, places: SlidePlaces) -> tuple[str, str
     likely by chance.
     """
     tiles = shapely.STRtree(shapely.box(*places.level0_xy.T, *(places.level0_xy + places.tile_level0_px).T))
-    shapes = np.concatenate(
-        [*map(shapely.get_parts, annotations.areas.values()), *map(shapely.points, annotations.points.values())]
-    )
+    areas, points = annotations.areas.values(), annotations.points.values()
+    shapes = np.concatenate([np.empty(0, dtype=object), *map(shapely.get_parts, areas), *map(shapely.points, points)])
     if not len(shapes) or not len(tiles) or len(tiles.query(shapes, predicate="intersects")[0]):
         return None
     marks = shapely.get_coordinates(shapely.point_on_surface(shapes))

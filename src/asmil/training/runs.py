@@ -176,7 +176,10 @@ class Run:
         return pd.concat(tables, ignore_index=True)
 
     def test_attention(self) -> dict[str, np.ndarray]:
-        """Attention of every slide while it was a test slide, mean over seeds: float32 (tiles,), sums to 1."""
+        """Attention of every slide while it was a test slide, mean over seeds: float32 (tiles,).
+
+        A map sums to 1, those of a patient's slides together where bags are patients.
+        """
         maps: dict[str, list[np.ndarray]] = {}
         for cell in self.cells():
             table = cell.predictions()

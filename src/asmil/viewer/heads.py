@@ -25,8 +25,10 @@ class Heads:
         self._kept: OrderedDict[tuple[int, int, str], np.ndarray] = OrderedDict()
 
     def kept(self, cell: Cell) -> bool:
-        """Whether the model of a cell, and what it was made with, are in the run."""
-        return (cell.folder / "model.safetensors").is_file() and (self._run.folder / "identity.json").is_file()
+        """Whether the model of a cell, and what it was made with, are in the run, and it takes slides one by one."""
+        if not ((cell.folder / "model.safetensors").is_file() and (self._run.folder / "identity.json").is_file()):
+            return False
+        return self._run.identity.get("bag") != "patient"
 
     def shape(self, cell: Cell, slide: str) -> dict[str, Any]:
         """What the rows are: `tokens` and `heads` by name; a list is empty where there is one or none."""

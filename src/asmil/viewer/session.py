@@ -206,9 +206,10 @@ class RunView:
         if drawn is None or not self.positive or sheet.unit != "px":
             return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
         share = float(self.files.config.get("min_coverage") or 0.5)
-        return tile_truth(sheet.level0_xy, sheet.side, drawn, positive=self.positive, min_coverage=share).astype(
-            np.uint8
-        )
+        return tile_truth(
+            sheet.level0_xy, sheet.side, drawn,
+            positive=self.positive, exclude=self.files.config.get("exclude_class") or [], min_coverage=share,
+        ).astype(np.uint8)  # fmt: skip
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float32 (tiles,), in the order of the sheet's tiles.

@@ -127,6 +127,7 @@ def test_tumour_without_a_tile_is_no_reason_to_leave_a_slide_out():
     assert other_scale(annotations(box(20_950, 30_100, 21_500, 30_200)), places) is None, "touches a tile"
     assert other_scale(annotations(points=[(20_001, 30_001)]), places) is None
     assert other_scale(annotations(), places) is None
+    assert other_scale(Annotations("s"), places) is None, "a file without features"
 
 
 def test_what_does_not_fit_one_slide_is_a_problem_of_that_slide(tmp_path):

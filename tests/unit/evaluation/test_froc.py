@@ -7,7 +7,10 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
+from typer.testing import CliRunner
 
+from asmil.cli import app
+from asmil.config import dump_config, load_config
 from asmil.evaluation import find_lesions, froc_curve, read_annotations
 from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.froc import Findings, _extent, score_findings
@@ -124,7 +127,7 @@ def grid(columns, rows):
     return np.array([(i * SIDE, j * SIDE) for j in range(rows) for i in range(columns)])
 
 
-def make_run(folder, attention, labels):
+def make_run(folder, attention, labels, **identity):
     """A finished run of two folds with these maps (25 tiles each), its features, and probabilities by label."""
     (folder / "features").mkdir(parents=True)
     for slide in attention:
@@ -145,7 +148,8 @@ def make_run(folder, attention, labels):
         table.assign(part=np.where(test, "test", "val")).to_csv(cell / "predictions.csv", index=False)
         pd.DataFrame({"epoch": [0], "jsd": [0.1]}).to_csv(cell / "log.csv", index=False)
         write_attention(cell / "attention.h5", attention)
-    write_json(run / "identity.json", {})
+    write_json(run / "identity.json", identity)
+    dump_config(load_config(None, {"features": folder / "features"}), run / "config.yaml")
     table[["slide", "case", "label"]].to_csv(run / "cohort.csv", index=False)
     return Run.open(run)
 
@@ -225,3 +229,45 @@ def test_without_a_scale_the_lesions_of_a_slide_cannot_be_measured(tmp_path):
     found = evaluate(run, features=tmp_path / "features", slide_mpp=0.25, **options)["attention"]
     assert found["froc"]["n_itc"] == 0
     assert found["froc"]["n_lesions"] == 1
+
+
+def test_the_command_prints_it_and_says_what_was_set_aside(tmp_path):
+    attention = {"a": map_with(t0=50), "b": map_with(t3=9), "c": map_with(t5=9), "d": map_with(t5=2)}
+    run = make_run(tmp_path, attention, {"a": "tumor", "b": "healthy", "c": "tumor", "d": "healthy"})
+    folder = tmp_path / "annotations"
+    mask = np.zeros((250, 250), np.uint8)  # 20 level-0 px each
+    mask[:50, :50] = 255
+    folder.mkdir()
+    Image.fromarray(mask).save(folder / "a_mask.png")
+    Image.fromarray(mask[:, :99]).save(folder / "c_mask.png")
+    flags = ["--positive", "tumor", "--mask-class", "255=tumor", "--froc", "camelyon16", "--bootstrap", "10"]
+    done = CliRunner().invoke(app, ["evaluate", str(run.folder), "--annotations", str(folder), *flags])
+    assert done.exit_code == 0, done.output
+    assert "set aside: c" in done.output
+    assert "another shape than its slide" in done.output
+    froc = run.metrics["attention"]["froc"]
+    assert (froc["score"], froc["n_slides"], froc["n_lesions"]) == (1, 3, 1)
+    assert "at false per slide   0.25: 1" in done.output
+
+
+def test_of_a_patient_the_slide_that_got_the_attention_is_found_first(tmp_path):
+    half = {
+        "p1": map_with(t0=50) * 0.9,
+        "p2": map_with(t7=50) * 0.1,
+        "q1": map_with(t1=2) * 0.5,
+        "q2": map_with(t1=2) * 0.5,
+    }
+    run = make_run(tmp_path, half, {"p1": "tumor", "p2": "tumor", "q1": "healthy", "q2": "healthy"}, bag="patient")
+    square = [[0, 0], [1900, 0], [1900, 1900], [0, 1900], [0, 0]]
+    shape = {
+        "type": "Feature",
+        "properties": {"class": "Tumor"},
+        "geometry": {"type": "Polygon", "coordinates": [square]},
+    }
+    write_json(tmp_path / "annotations" / "p1.geojson", shape)
+    write_json(tmp_path / "annotations" / "p2.geojson", {"type": "FeatureCollection", "features": []})
+    options = {"annotations": tmp_path / "annotations", "positive": ["tumor"], "froc": True, "bootstrap": 5}
+    froc = evaluate(run, features=tmp_path / "features", **options)["attention"]["froc"]
+    assert froc["score"] == 1
+    best = pd.read_csv(run.folder / "findings.csv").groupby("slide").confidence.max()
+    assert best["p2"] == pytest.approx(1 / 9, rel=1e-4)
