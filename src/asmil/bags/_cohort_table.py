@@ -106,7 +106,8 @@ def joined(
     table = table.iloc[(table["label"] == "").to_numpy().argsort(kind="stable")].drop_duplicates("case")
     slides = slides.assign(slide=slides[slide], case=slides[case_of_slide])
     slides = slides[["slide", "case", *slides.columns.difference([*table.columns, "slide", "case"])]]
-    joined = slides.merge(table[table.columns.difference(slides.columns.drop("case"))], on="case", how="inner")
+    own = table.columns.difference(slides.columns.drop("case"), sort=False)
+    joined = slides.merge(table[own], on="case", how="inner")
     problems = [Problem(case, "patient without slides") for case in sorted(set(table["case"]) - set(slides["case"]))]
     alone = slides[~slides["case"].isin(table["case"])]
     problems += [

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags._cohort_table import (
+    TARGET,
     check_contradictions,
     cleaned,
     different,
@@ -68,7 +69,7 @@ class Cohort:
     @cached_property
     def targets(self) -> np.ndarray | None:
         """What a task learns of each slide, float64 (slides, width); None for classification."""
-        names = targets_of(self.table)
+        names = [TARGET + name for name in self.task.target_names] if self.task else targets_of(self.table)
         return self.table[names].to_numpy(np.float64) if names else None
 
     def subset(self, slides: Iterable[str]) -> "Cohort":

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from asmil.bags import Bag
+from asmil.errors import CohortError
 from asmil.training._ledger import CellPlan, CellRecord, Ledger
 from asmil.training._steps import cohort_steps
 from asmil.training._together import Together
@@ -34,7 +35,12 @@ def train_cells(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], 
 
     Raises:
         AsmilError: the loss is not finite.
+        CohortError: bags of another task than classification.
     """
+    if any(bag.target is not None for bag in bags):
+        raise CohortError(
+            "studies compare classifiers", found="bags with targets of another task", fix="asmil crossval"
+        )
     started = time.monotonic()
     models = [_build(recipe, bags, plan, n_classes=n_classes) for plan in plans]
     together = stackable(models[0])

@@ -1,0 +1,85 @@
+"""Cohorts of other tasks than classification: targets beside strata, awkward rows set aside, possible splits."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from asmil.bags import BagBatch, Cohort, load_bags, make_splits, open_features, read_cohort
+from asmil.errors import CohortError, SplitError
+from asmil.tasks import create_task
+
+
+def patients(n: int = 24, **columns) -> pd.DataFrame:
+    """A row per patient with survival; every third is censored."""
+    months = [f"{3 + 1.5 * i}" for i in range(n)]
+    table = {"case_id": [f"p{i}" for i in range(n)], "survival_months": months}
+    return pd.DataFrame(table | {"censorship": [str(int(i % 3 == 0)) for i in range(n)]} | columns)
+
+
+def slides(n: int = 24) -> pd.DataFrame:
+    return pd.DataFrame({"case_id": [f"p{i}" for i in range(n)], "slide_id": [f"s{i:02d}" for i in range(n)]})
+
+
+def test_a_patient_table_and_a_slide_table_make_a_survival_cohort():
+    cohort = read_cohort(patients(), slide_table=slides(), task=create_task("survival"))
+    assert cohort.task.columns == ("survival_months", "censorship")
+    assert cohort.table["target_time"].tolist() == pytest.approx([3 + 1.5 * i for i in range(24)])
+    assert cohort.table["target_event"].tolist() == [float(i % 3 != 0) for i in range(24)]
+    assert cohort.targets.shape == (24, 2)
+    assert all(label.startswith(("event", "censored")) for label in cohort.classes)
+    assert cohort.subset(["s03"]).targets.tolist() == [[7.5, 0.0]]
+
+
+def test_rows_that_cannot_be_read_are_problems_that_say_why():
+    table = patients().merge(slides(), on="case_id")
+    table.loc[0, "survival_months"] = "-4"
+    table.loc[1, "survival_months"] = "soon"
+    table.loc[2, "censorship"] = "maybe"
+    table.loc[3, "survival_months"] = "[Not Available]"
+    cohort = read_cohort(table, task=create_task("survival"))
+    assert cohort.slides == [f"s{i:02d}" for i in range(4, 24)]
+    said = {problem.slide: problem.what for problem in cohort.problems}
+    assert said.keys() == {"s00", "s01", "s02", "s03"}
+    for slide, found in (("s00", "-4"), ("s01", "soon"), ("s02", "maybe")):
+        assert found in said[slide]
+
+
+@pytest.mark.parametrize("by_patient", [False, True])
+def test_two_different_targets_are_refused_though_their_stratum_is_the_same(by_patient):
+    twice = pd.concat([patients(), patients().tail(1).assign(survival_months="37.6")], ignore_index=True)
+    slide_table = slides() if by_patient else None
+    table = twice if by_patient else twice.merge(slides(), on="case_id")
+    with pytest.raises(CohortError, match="different"):
+        read_cohort(table, slide_table=slide_table, task=create_task("survival"))
+
+
+def test_a_saved_cohort_has_its_targets_again(tmp_path):
+    cohort = read_cohort(patients(), slide_table=slides(), task=create_task("survival"))
+    cohort.save(tmp_path / "cohort.csv")
+    assert np.array_equal(Cohort.load(tmp_path / "cohort.csv").targets, cohort.targets)
+
+
+def test_splits_balance_strata_and_take_rare_ones_together():
+    rare = ["low"] * 11 + ["high"] * 11 + ["middle"] * 2
+    table = patients(grade=rare).merge(slides(), on="case_id")
+    cohort = read_cohort(table, task=create_task("ordinal", columns=["grade"], levels=["low", "middle", "high"]))
+    splits = make_splits(cohort, folds=5)
+    tested = splits.table[splits.table["part"] == "test"]
+    assert sorted(tested["slide"]) == cohort.slides
+    assert all((rows["label"] == "low").sum() >= 2 for _, rows in tested.groupby("fold"))
+    with pytest.raises(SplitError, match="too few patients"):
+        make_splits(cohort.subset(cohort.slides[:3]), folds=5)
+
+
+@pytest.mark.parametrize("budget", [None, 0], ids=["in memory", "in their files"])
+def test_bags_carry_targets_and_no_class(tmp_path, write_feature_files, budget):
+    names = write_feature_files(tmp_path, n_slides=4, dim=5)
+    table = pd.DataFrame({"slide": names, "score": ["1.5", "2.5", "0.25", "4"]})
+    cohort = read_cohort(table, task=create_task("regression", columns=["score"]))
+    bags = load_bags(open_features(tmp_path), cohort, budget=budget)
+    assert [bag.target for bag in bags] == [(1.5,), (2.5,), (0.25,), (4.0,)]
+    some = [bags[0].rows(torch.tensor([0, 2])), bags[2]]
+    batch = BagBatch.from_bags(some).to("cpu")
+    assert batch.labels is None
+    assert batch.targets.tolist() == [[1.5], [0.25]]
