@@ -141,15 +141,16 @@ def observed(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.minimum(death, end), death <= end], axis=1).astype(float), risk + rng.normal(size=n)
 
 
-@pytest.mark.parametrize("name", ["c_index", "uno_c_index"])
-def test_intervals_of_concordance_cover_the_truth_about_as_often_as_they_say(name):
-    targets, risk = observed(3000, seed=99)
-    truth, n, covered = c_indexes(targets, risk, weight=np.ones((1, 3000)))[name][0], 100, 0
-    for trial in range(60):
+def test_intervals_of_concordance_cover_the_truth_about_as_often_as_they_say():
+    targets, risk = observed(1500, seed=99)
+    truth, n, trials = c_indexes(targets, risk, weight=np.ones((1, 1500))), 60, 40
+    covered = dict.fromkeys(truth, 0)
+    for trial in range(trials):
         targets, risk = observed(n, seed=trial)
         counts = resample_counts(np.arange(n), n=100, seed=trial).astype(float)
-        value, drawn = (c_indexes(targets, risk, weight=weight)[name] for weight in (np.ones((1, n)), counts))
-        interval = percentile_interval(value[0], drawn)
-        covered += interval.low <= truth <= interval.high
-    assert covered >= 0.85 * 60
-    assert interval.high - interval.low < 0.25
+        values, drawn = (c_indexes(targets, risk, weight=weight) for weight in (np.ones((1, n)), counts))
+        for name in truth:
+            interval = percentile_interval(values[name][0], drawn[name])
+            covered[name] += interval.low <= truth[name][0] <= interval.high
+            assert interval.high - interval.low < 0.35
+    assert min(covered.values()) >= 0.85 * trials
