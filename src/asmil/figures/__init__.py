@@ -14,7 +14,7 @@ _HOMES = {
         "precision_recall_figure", "roc_figure", "score_histogram_figure", "weights_figure",
     ),
     "costs": ("cost_figure",),
-    "decisions": ("agreement_figure", "decision_figure", "froc_figure", "reliability_figure"),
+    "decisions": ("decision_figure", "froc_figure", "reliability_figure", "two_runs_figure"),
     "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
     "paper": ("attention_by_epoch_figure", "embeddings_figure", "sharpness_figure", "tsne"),
 }  # fmt: skip

@@ -80,7 +80,7 @@ def froc_figure(false_positives: np.ndarray, sensitivity: np.ndarray, *, at: Map
     return figure
 
 
-def agreement_figure(
+def two_runs_figure(
     x: np.ndarray, y: np.ndarray, *, groups: Mapping[str, np.ndarray], xlabel: str, ylabel: str
 ) -> Figure:
     """Two probabilities of the same slides against each other, one colour and shape per group; the diagonal is dashed.

@@ -7,7 +7,7 @@ import numpy as np
 
 from asmil.evaluation.intervals import Interval
 from asmil.figures.curves import roc_figure
-from asmil.figures.decisions import agreement_figure
+from asmil.figures.decisions import two_runs_figure
 from asmil.files import safe_name
 from asmil.report.attention import ATTENTION_NAMES
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
@@ -139,7 +139,7 @@ def _figures(pair: Pair) -> tuple[Figure, ...]:
         caption = f"ROC of class {name}, slides of all folds pooled, each with its 95 % band."
         drawn.append(figure(roc_figure(lines), f"ROC curves of class {name}", caption=caption))
         groups = {f"true {name}": label == name, "other": label != name}
-        drawing = agreement_figure(scores[1], scores[0], groups=groups, xlabel=pair.names[1], ylabel=pair.names[0])
+        drawing = two_runs_figure(scores[1], scores[0], groups=groups, xlabel=pair.names[1], ylabel=pair.names[0])
         caption = f"Probability of class {name} by both runs, a dot for each slide; on the line they agree."
         drawn.append(figure(drawing, f"Probabilities of class {name} by both runs", caption=caption))
     return tuple(drawn)
