@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asmil.evaluation.intervals import percentile_interval, resample_counts
-from asmil.evaluation.survival import c_indexes, integrated_brier, kaplan_meier, risk_groups
+from asmil.evaluation.survival import brier_scores, c_indexes, kaplan_meier, risk_groups
 from asmil.tasks import concordance, create_task
 
 CUTS = np.array([2.0, 5.0, 9.0])
@@ -100,8 +100,8 @@ def test_concordance_equals_scikit_survival_also_of_resamples():
         assert concordance(t, r) == pytest.approx(harrell)
 
 
-def test_integrated_brier_equals_scikit_survival_also_of_resamples():
-    metrics = pytest.importorskip("sksurv.metrics")
+def test_brier_scores_equal_scikit_survival_also_of_resamples():
+    metrics, nonparametric = pytest.importorskip("sksurv.metrics"), pytest.importorskip("sksurv.nonparametric")
     targets, risk = sample(seed=8)
     times = np.array([2.0, 4.5, 6.0, 11.0])
     survival = np.exp(-np.exp(risk)[:, None] * times / 10)
@@ -110,8 +110,12 @@ def test_integrated_brier_equals_scikit_survival_also_of_resamples():
     for counts in (np.ones(len(risk), int), drawn):
         t = structured(np.repeat(targets, counts, axis=0))
         theirs = metrics.integrated_brier_score(t, t, np.repeat(survival, counts, axis=0), times)
-        ours = integrated_brier(targets, survival, times=times, weight=counts[None].astype(float))
-        assert ours[0] == pytest.approx(theirs)
+        at, curve = nonparametric.kaplan_meier_estimator(t["event"], t["time"])
+        everyone = np.append(1, curve)[np.searchsorted(at, times, side="right")]
+        null = metrics.integrated_brier_score(t, t, np.tile(everyone, (len(t), 1)), times)
+        ours = brier_scores(targets, survival, times=times, weight=counts[None].astype(float))
+        assert ours["integrated_brier"][0] == pytest.approx(theirs)
+        assert ours["brier_skill"][0] == pytest.approx(1 - theirs / null)
 
 
 def test_kaplan_meier_and_log_rank_equal_scikit_survival():

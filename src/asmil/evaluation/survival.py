@@ -21,12 +21,12 @@ def survival_scores(
     targets: Float[np.ndarray, "rows 2"], values: Float[np.ndarray, "rows values"], *, weight: Weights,
     times: np.ndarray,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """C-index, Uno's C, and the integrated Brier score where survival at `times` follows the risk in `values`."""
+    """C-index, Uno's C, and Brier scores where survival at `times` follows the risk in `values`."""
     scores = c_indexes(targets, values[:, 0], weight=weight)
     inside = (times > targets[:, 0].min()) & (times < targets[:, 0].max())
     if values.shape[1] > 1 and inside.sum() > 1:
         survival = values[:, 1:][:, inside]
-        scores["integrated_brier"] = integrated_brier(targets, survival, times=times[inside], weight=weight)
+        scores |= brier_scores(targets, survival, times=times[inside], weight=weight)
     return scores
 
 
@@ -39,7 +39,7 @@ def c_indexes(targets: np.ndarray, risk: np.ndarray, *, weight: Weights) -> dict
     shares, known = concordant_shares(targets, risk)
     won, pairs = weight @ shares.T, weight @ known.T  # of each row as the earlier of a pair
     event = targets[:, 1] == 1
-    free = _free_of_censoring(targets, weight, at=targets[:, 0])
+    free = _kept(targets, weight, at=targets[:, 0], censoring=True)
     inverse = np.divide(1, free**2, out=np.zeros_like(free), where=event & (free > 0))
     with np.errstate(invalid="ignore"):  # no pair in a resample
         return {
@@ -48,28 +48,37 @@ def c_indexes(targets: np.ndarray, risk: np.ndarray, *, weight: Weights) -> dict
         }
 
 
-def integrated_brier(
+def brier_scores(
     targets: np.ndarray, survival: Float[np.ndarray, "rows times"], *, times: np.ndarray, weight: Weights
-) -> np.ndarray:
-    """Mean over the times (trapezium rule) of the squared error of survival, weighted for censoring (Graf et al. 1999).
+) -> dict[str, np.ndarray]:
+    """Squared error of survival, weighted for censoring (Graf et al. 1999, Stat Med 18), as a mean over the times.
 
-    0 is perfect; saying one half everywhere reaches .25. Lower is better.
+    `integrated_brier` (trapezium rule): 0 is perfect, saying one half everywhere reaches .25, lower is better.
+    `brier_skill` is the share by which it is below that of one curve for all, the Kaplan-Meier curve of these rows.
     """
-    at_own, at_times = (_free_of_censoring(targets, weight, at=when) for when in (targets[:, 0], times))
-    own = np.divide(1, at_own, out=np.zeros_like(at_own), where=at_own > 0)
+    event = targets[:, 1] == 1
+    at_own, at_times = (_kept(targets, weight, at=when, censoring=True) for when in (targets[:, 0], times))
+    own = weight * np.divide(1, at_own, out=np.zeros_like(at_own), where=at_own > 0)
     then = np.divide(1, at_times, out=np.zeros_like(at_times), where=at_times > 0)
-    over = (targets[:, :1] <= times) & (targets[:, 1:] == 1)
-    alive = targets[:, :1] > times
-    errors = (weight * own) @ (over * survival**2) + (weight @ (alive * (1 - survival) ** 2)) * then
-    return np.trapezoid(errors / weight.sum(1, keepdims=True), times, axis=1) / (times[-1] - times[0])
+    over, alive = (targets[:, :1] <= times) & event[:, None], targets[:, :1] > times
+    everyone = _kept(targets, weight, at=times)
+    errors = own @ (over * survival**2) + weight @ (alive * (1 - survival) ** 2) * then
+    of_one_curve = own @ over * everyone**2 + weight @ alive * then * (1 - everyone) ** 2
+    mean, null = (np.trapezoid(error, times, axis=1) for error in (errors, of_one_curve))
+    skill = 1 - np.divide(mean, null, out=np.full_like(mean, np.nan), where=null > 0)
+    return {"integrated_brier": mean / weight.sum(1) / (times[-1] - times[0]), "brier_skill": skill}
 
 
-def _free_of_censoring(targets: np.ndarray, weight: Weights, *, at: np.ndarray) -> np.ndarray:
-    """Kaplan-Meier of not being censored up to and including `at`: (samples, at). Events go before censorings."""
+def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bool = False) -> np.ndarray:
+    """Kaplan-Meier of no event, or of no censoring, up to and including `at`: (samples, at).
+
+    At equal times events come first: whoever is censored then was at risk of the event, but not the reverse.
+    """
     time, event = targets[:, 0], targets[:, 1] == 1
     events, censored = (per_value(time, weight * rows) for rows in (event, ~event))
-    at_risk = (events + censored)[:, ::-1].cumsum(1)[:, ::-1] - events
-    stays = 1 - np.divide(censored, at_risk, out=np.zeros_like(censored), where=at_risk > 0)
+    at_risk = (events + censored)[:, ::-1].cumsum(1)[:, ::-1] - (events if censoring else 0)
+    lost = censored if censoring else events
+    stays = 1 - np.divide(lost, at_risk, out=np.zeros_like(lost), where=at_risk > 0)
     curve = np.concatenate([np.ones((len(weight), 1)), stays.cumprod(1)], axis=1)
     return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 

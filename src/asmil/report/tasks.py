@@ -17,6 +17,7 @@ NAMES = {
     "c_index": "Concordance index (Harrell)",
     "uno_c_index": "Concordance index (Uno)",
     "integrated_brier": "Integrated Brier score (lower is better)",
+    "brier_skill": "Brier skill (0 is one curve for all)",
     "r2": "R² (0 is always saying the mean)",
     "mae": "Mean absolute error (lower is better)",
     "rmse": "Root mean squared error (lower is better)",
