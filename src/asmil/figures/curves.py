@@ -90,7 +90,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         axes.text(column, row, f"{count}", ha="center", va="center", color=INK, size=15 if len(classes) < 5 else 10)
         if len(classes) < 5:
             text = f"{share[row, column]:.0%} of row"
-            axes.text(column, row + 0.2, text, ha="center", va="center", color=MUTED, size=SMALL_PT)
+            axes.text(column, row + 0.2, text, ha="center", va="center", color=INK, size=SMALL_PT)
     ticks = range(len(classes))
     axes.set(xticks=ticks, yticks=ticks, xlabel="predicted", ylabel="true", aspect="equal")
     axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5))

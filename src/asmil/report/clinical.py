@@ -27,7 +27,7 @@ def calibration_of(files: RunFiles, *, n_boot: int = 1000) -> Calibration | None
     if not files.classes or not len(parts) or not all({"val", "test"} <= has for has in parts):
         return None
     labels = {name: i for i, name in enumerate(files.classes)}
-    rows = rows[rows["label"].isin(labels)]
+    rows = rows[rows["label"].isin(labels)].drop_duplicates(["fold", "seed", "part", files.unit])
     return calibrate(rows.assign(label=rows["label"].map(labels)), files.classes, n_boot=n_boot)
 
 
@@ -50,8 +50,9 @@ def decisions_of(files: RunFiles) -> dict[str, DecisionCurve]:
 
 
 def known(files: RunFiles) -> pd.DataFrame:
-    """The predictions whose label is one of the classes."""
-    return files.predictions[files.predictions["label"].isin(files.classes)]
+    """The predictions whose label is one of the classes, each once: of slides, or of patients where bags are those."""
+    table = files.predictions
+    return table[table["label"].isin(files.classes)].drop_duplicates(files.unit)
 
 
 def calibration_section(files: RunFiles, found: Calibration | None) -> Section:

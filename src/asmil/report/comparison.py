@@ -64,9 +64,16 @@ class Pair:
             found = f"{', '.join(self.own.classes)} and {', '.join(self.other.classes)}"
             raise RunError("the runs have other classes", found=found, fix="compare runs of the same labels")
 
-    def probabilities(self, side: str) -> np.ndarray:
-        """(slides, classes) of side "a" (own) or "b" (other), classes in the order of the own run."""
-        return self.slides[[f"{side}_prob_{c}" for c in self.own.classes]].to_numpy(dtype=np.float64)
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The rows of `slides` that metrics count: one per patient where bags are patients."""
+        patients = "case" in (self.own.unit, self.other.unit)
+        return self.slides.drop_duplicates("case") if patients else self.slides
+
+    def probabilities(self, side: str, rows: pd.DataFrame | None = None) -> np.ndarray:
+        """(rows, classes) of side "a" (own) or "b" (other), of `scored` or other rows; classes as in the own run."""
+        rows = self.scored if rows is None else rows
+        return rows[[f"{side}_prob_{c}" for c in self.own.classes]].to_numpy(dtype=np.float64)
 
     @cached_property
     def same_folds(self) -> bool:
@@ -80,26 +87,26 @@ class Pair:
 
     @cached_property
     def folds(self) -> np.ndarray | None:
-        """(slides,) the fold of each slide where both runs have the same several folds, else None."""
-        folds = self.slides["a_fold"].to_numpy() if self.same_folds and "a_fold" in self.slides else None
+        """(scored,) the fold of each row where both runs have the same several folds, else None."""
+        folds = self.scored["a_fold"].to_numpy() if self.same_folds and "a_fold" in self.scored else None
         return folds if folds is not None and len(np.unique(folds)) > 1 else None
 
     def differences(self, *, n_boot: int = 1000) -> dict[str, Interval]:
         """Every metric, own minus other: mean over folds where they are the same, else pooled."""
-        y, cases = self.slides["y"].to_numpy(), self.slides["case"].to_numpy(str)
+        y, cases = self.scored["y"].to_numpy(), self.scored["case"].to_numpy(str)
         a, b = self.probabilities("a"), self.probabilities("b")
         return compare_predictions(y, b, a, groups=cases, metrics=METRICS.names(), strata=y, folds=self.folds, n=n_boot)
 
     def values(self, side: str) -> dict[str, float]:
         """Every metric of one run on the shared slides, as `differences` summarises it."""
-        y, prob = self.slides["y"].to_numpy(), self.probabilities(side)
+        y, prob = self.scored["y"].to_numpy(), self.probabilities(side)
         return {name: float(np.nanmean(self._by_fold(name, y, prob))) for name in METRICS.names()}
 
     def over_training(self) -> dict[str, CorrectedMean]:
         """Differences by fold with the interval for other training sets; nothing where folds differ."""
         if self.folds is None:
             return {}
-        y, a, b = self.slides["y"].to_numpy(), self.probabilities("a"), self.probabilities("b")
+        y, a, b = self.scored["y"].to_numpy(), self.probabilities("a"), self.probabilities("b")
         counts = self.own.splits.groupby(["fold", "part"]).size().unstack(fill_value=0)
         learned = counts.get("train", 0) + (counts.get("val", 0) if self.own.config.get("refit") else 0)
         ratio = float((counts["test"] / learned).mean())

@@ -125,7 +125,7 @@ def _metrics(pair: Pair, gaps: dict[str, Interval]) -> Section:
 
 
 def _figures(pair: Pair) -> tuple[Figure, ...]:
-    label, cases = pair.slides["label"].to_numpy(str), pair.slides["case"].to_numpy(str)
+    label, cases = pair.scored["label"].to_numpy(str), pair.scored["case"].to_numpy(str)
     drawn = []
     for name in shown_classes(pair.own):
         place = pair.own.classes.index(name)
@@ -164,7 +164,7 @@ def _maps(pair: Pair) -> Section:
 def _disagreements(pair: Pair) -> Section:
     """The slides that the runs decide differently, the farthest apart first."""
     slides, classes = pair.slides, np.array(pair.own.classes)
-    probs = [pair.probabilities(side) for side in "ab"]
+    probs = [pair.probabilities(side, slides) for side in "ab"]
     picks = [prob.argmax(axis=1) for prob in probs]
     far = np.abs(probs[0] - probs[1]).max(axis=1)
     order = np.argsort(-far, kind="stable")

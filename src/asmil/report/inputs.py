@@ -22,7 +22,7 @@ from asmil.training.runs import Run
 
 CLASSIFICATION = "classification"
 _TEXT = {"slide": str, "name": str, "case": str, "label": str, "predicted": str, "part": str, "site": str}
-_FACTS = {"fold", "tiles", "entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap"}
+_FACTS = {"fold", "tiles", "attention_share", "entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap"}
 """Columns of predictions.csv that hold numbers but no prediction."""
 
 
@@ -106,6 +106,11 @@ class RunFiles:
         table = self.predictions
         known = _FACTS | {c for c in table if str(c).startswith("target_")}
         return [str(c) for c in table if c not in known and pd.api.types.is_numeric_dtype(table[c])]
+
+    @property
+    def unit(self) -> str:
+        """The column that names what one prediction was made for: "slide", or "case" where bags are patients."""
+        return "case" if self.config.get("bag") == "patient" else "slide"
 
     @cached_property
     def cell_rows(self) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import yaml
 
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_report
-from asmil.report.clinical import subgroup_section, subgroups_of
+from asmil.report.clinical import calibration_of, known, subgroup_section, subgroups_of
 from asmil.report.columns import group_columns
 from asmil.report.inputs import RunFiles
 
@@ -58,3 +58,12 @@ def test_a_table_of_other_labels_is_refused(run, labels):
     table.to_csv(labels, index=False)
     with pytest.raises(RunError, match="other labels than the run"):
         group_columns(RunFiles(run), ["scanner"])
+
+
+def test_where_bags_are_patients_each_counts_once(run):
+    (run / "config.yaml").write_text("bag: patient\nmodel: asmil\n")
+    files = RunFiles(run)
+    assert len(files.predictions) == 12
+    assert len(known(files)) == 6
+    assert len(calibration_of(files, n_boot=20).slides) == 6
+    assert {group.n_slides for group in subgroups_of(files, group_columns(files))["site"]} == {2, 4}
