@@ -16,6 +16,7 @@ LIGHT_MODULES = (
     "asmil.slides",
     "asmil.tiles",
     "asmil.encoders",
+    "asmil.tasks",
     "asmil.extraction",
     "asmil.cli",
     "asmil.slides.synthetic",
