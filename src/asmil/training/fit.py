@@ -42,26 +42,16 @@ class FitResult:
 
 
 def fit(
-    model: nn.Module,
-    train: Sequence[Bag],
-    val: Sequence[Bag],
-    *,
-    settings: TrainSettings,
-    task: Task | None = None,
-    stabilizer: AttentionStabilizer | None = None,
-    listeners: Sequence[Listener] = (),
-    seed: int = 0,
+    model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, task: Task | None = None,
+    stabilizer: AttentionStabilizer | None = None, listeners: Sequence[Listener] = (), seed: int = 0,
     checkpoint: Path | None = None,
-) -> FitResult:
+) -> FitResult:  # fmt: skip
     """Train `model` in place; only `val` decides which epoch is kept and when to stop.
 
-    `task` is None for classification, else one that was fitted to the targets of `train`: it gives the loss, and the
-    model has `task.outputs` classes.
-
+    `task` (None: classification) was fitted to the targets of `train`; the model has `task.outputs` outputs.
     The same arguments give the same weights bit for bit on one kind of machine with the same number of threads. The
     caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
     left off and ends bit-equal to an unbroken one.
-
     A model may have two hooks: `after_step(progress)`, progress in (0, 1], after each step of the optimiser, and
     `prepare(train, train_stage)` before the first; `train_stage(module)` trains another module alike and returns it.
 
@@ -81,15 +71,13 @@ def fit(
         parts = _parts(model, optimizer, stabilizer, listeners=listeners)
         if checkpoint and checkpoint.exists():
             result, best = load_checkpoint(checkpoint, parts, seed=seed)
-        train_epoch = partial(
-            _train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings, task=task
-        )
+        train_epoch = partial(_train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings)
         started, saved = time.monotonic() - result.seconds, time.monotonic()
         _tell(listeners, "start", model=model, settings=settings)
         for epoch in range(len(result.history), settings.epochs):
             if should_stop(result, settings):
                 break
-            learned, waiting = train_epoch(epoch=epoch)
+            learned, waiting = train_epoch(epoch=epoch, task=task)
             row = {"epoch": epoch} | learned
             predictions = predict(model, val, task=task)
             row |= validation(predictions, val, task=task)
@@ -101,7 +89,6 @@ def fit(
             if checkpoint and time.monotonic() - saved >= settings.checkpoint_seconds:
                 save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
                 saved = time.monotonic()
-
         if checkpoint:  # what follows may be interrupted too
             save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
         model.load_state_dict(best)
