@@ -37,12 +37,10 @@ every_task = pytest.mark.parametrize("name", TARGETS)
 def test_the_loss_falls_to_nearly_nothing_or_to_the_order_of_events(name):
     task, targets = task_and_targets(name)
     logits = torch.zeros(4, task.outputs, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=0.3)
     first = task.loss(logits, targets).mean().item()
-    for _ in range(150):
-        optimizer.zero_grad()
-        task.loss(logits, targets).mean().backward()
-        optimizer.step()
+    for _ in range(100):
+        (gradient,) = torch.autograd.grad(task.loss(logits, targets).mean(), logits)
+        logits = (logits - 0.1 * gradient.sign()).detach().requires_grad_()
     last = task.loss(logits, targets).mean().item()
     assert last < (0.35 if "cox" in name else 0.05) * first  # the two who die together keep log 2 between them
     assert task.select_metric(task.values(logits.detach().numpy()), targets.numpy()) > 0.99
