@@ -8,7 +8,7 @@ import pytest
 
 from asmil.training import Run
 
-SETTINGS = ["--folds", 2, "--seeds", 1, "--epochs", 3, "--patience", 3, "--workers", 1, "--batch-size", 2]
+SETTINGS = ["--folds", 2, "--seeds", 1, "--epochs", 2, "--no-refit", "--workers", 1, "--batch-size", 2]
 
 
 @pytest.fixture(scope="module")
