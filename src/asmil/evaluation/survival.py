@@ -83,14 +83,18 @@ def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bo
     return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 
 
-def kaplan_meier(targets: Float[np.ndarray, "rows 2"]) -> dict[str, Any]:
-    """Survival by time with its 95 % band (Greenwood, log-log), and how many are at risk at some times: plain lists."""
+def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, Any]:
+    """Survival by time with its 95 % band (Greenwood, log-log), plain lists.
+
+    How many are at risk is counted at round times up to `until`, None for the last of these rows: curves that are
+    drawn together need the same.
+    """
     time, event = targets[:, 0], targets[:, 1] == 1
     curve = ecdf(CensoredData(uncensored=time[event], right=time[~event])).sf
     with warnings.catch_warnings():  # the band is undefined where nobody, or everybody, has had an event
         warnings.simplefilter("ignore", RuntimeWarning)
         band = curve.confidence_interval(method="log-log")
-    ticks = _ticks(float(time.max()))
+    ticks = _ticks(float(time.max()) if until is None else until)
     return {
         "times": [0.0, *curve.quantiles.tolist()],
         "survival": [1.0, *curve.probabilities.tolist()],
@@ -125,7 +129,8 @@ def risk_groups(rows: pd.DataFrame, cuts: dict[Any, float]) -> dict[str, Any] | 
         "log_rank_p": or_none(test.pvalue) if test else None,
         "log_rank_z": or_none(test.statistic) if test else None,
         "groups": [
-            {"name": name, **kaplan_meier(targets[own])} for name, own in (("low risk", ~high), ("high risk", high))
+            {"name": name, **kaplan_meier(targets[own], until=float(targets[:, 0].max()))}
+            for name, own in (("low risk", ~high), ("high risk", high))
         ],
     }
 

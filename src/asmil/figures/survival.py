@@ -37,9 +37,8 @@ def kaplan_meier_figure(groups: Sequence[Mapping[str, Any]], *, xlabel: str = "t
 def _risk_table(axes: Axes, groups: Sequence[Mapping[str, Any]]) -> None:
     ticks = max((group["at_risk"] for group in groups), key=len)
     for row, group in enumerate(groups):
-        left = dict(map(tuple, group["at_risk"]))
-        for tick, _ in ticks:
-            axes.text(tick, row, f"{left.get(tick, 0)}", ha="center", va="center", color=INK, size=SMALL_PT)
+        for tick, count in group["at_risk"]:
+            axes.text(tick, row, f"{count}", ha="center", va="center", color=INK, size=SMALL_PT)
     axes.set(ylim=(len(groups) - 0.4, -0.6), yticks=range(len(groups)), xticks=[tick for tick, _ in ticks])
     axes.set_yticklabels([group["name"] for group in groups], parse_math=False)
     axes.tick_params(axis="y", pad=16)  # the first count stands half to the left of the axis

@@ -60,6 +60,11 @@ def test_risk_groups_are_cut_by_the_validation_patients_of_each_fold(cox):
     assert sum(sizes) == 80
     assert min(sizes) > 30, "a cut common to both folds would put each fold into one group"
     assert groups["log_rank_p"] < 0.05
+    ticks = [[tick for tick, _ in group["at_risk"]] for group in groups["groups"]]
+    assert ticks[0] == ticks[1], "counts of both groups stand below each other"
+    tested = table[table.part == "test"].drop_duplicates("case")
+    for i, tick in enumerate(ticks[0]):
+        assert sum(group["at_risk"][i][1] for group in groups["groups"]) == (tested.target_time >= tick).sum()
     low, high = (np.interp(5, group["times"], group["survival"]) for group in groups["groups"])
     assert high < low
     moved = table.assign(risk=np.where(table.part == "val", table.risk + 100, table.risk))

@@ -9,7 +9,8 @@ TARGETS = np.array([[2.0, 1], [4, 0], [5, 1], [9, 1], [12, 0]])
 
 
 def test_kaplan_meier_curves_come_with_the_numbers_at_risk():
-    groups = [{"name": name, **kaplan_meier(TARGETS * [scale, 1])} for name, scale in (("low $risk", 1), ("high", 0.5))]
+    names = (("low $risk", 1), ("high", 0.5))
+    groups = [{"name": name, **kaplan_meier(TARGETS * [scale, 1], until=12)} for name, scale in names]
     figure = kaplan_meier_figure(groups, xlabel="months")
     axes, below = figure.axes
     np.testing.assert_allclose(axes.lines[0].get_ydata()[[0, 1, 3, 4]], [1, 0.8, 0.8 * 2 / 3, 0.8 / 3])
