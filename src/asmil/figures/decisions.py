@@ -51,7 +51,7 @@ def decision_figure(model: Curve, treat_all: Curve, *, others: Mapping[str, Curv
     axes.plot(treat_all.x, treat_all.y, color=SERIES[1], linewidth=1.1, label=treat_all.label)
     axes.axhline(0, color=INK, linewidth=1.0, label="act on none")
     top = max(float(np.max(model.y)), float(np.max(treat_all.y)), 0.01)
-    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.12 * top))
+    axes.set(xlim=(0, 1), ylim=(-0.45 * top, 1.12 * top))
     axes.set(xlabel="threshold: act where the probability is at least this", ylabel="net benefit per slide")
     add_legend(axes, loc="lower left")
     return figure
