@@ -85,5 +85,12 @@ def test_a_run_is_not_continued_with_other_targets(survival_run, inside):
     done = inside("crossval", *flags(inputs | SETTINGS), code=2)
     (folder / "labels.csv").write_text(before)
     assert "targets" in done.stderr
-    done = inside("crossval", *flags(inputs | SETTINGS | {"task": "classification", "target": "age"}), code=2)
+    done = inside("crossval", *flags(inputs | SETTINGS | {"task": "regression", "target": "age"}), code=2)
+    assert "task was 'survival', is 'regression'" in done.stderr
+
+
+def test_classification_takes_no_target(survival_run, inside, tmp_path):
+    folder, _, _ = survival_run
+    inputs = {"features": folder / "features", "labels": folder / "labels.csv", "label": "is_female", "target": "age"}
+    done = inside("crossval", *flags(inputs | {"out": tmp_path}), code=2)
     assert "classification has no options of a task" in done.stderr
