@@ -27,7 +27,7 @@ class FolderRegistry:
     """Parts that live one per file in a package; the file's name is the part's name.
 
     Each file exposes its part under `attribute` (for example `MODEL = ABMIL`). Listing reads file names only, so
-    it imports nothing. Dashes and underscores are the same in names. Files with a leading underscore are plumbing.
+    it imports nothing. Dashes and underscores are the same in names. Folders within hold what parts share.
     """
 
     def __init__(self, kind: str, package: str, attribute: str):
@@ -37,7 +37,7 @@ class FolderRegistry:
         """The names of all parts, sorted, without importing them."""
         spec = importlib.util.find_spec(self.package)
         locations = list(spec.submodule_search_locations or []) if spec else []
-        return sorted(m.name for m in pkgutil.iter_modules(locations) if not m.name.startswith("_"))
+        return sorted(m.name for m in pkgutil.iter_modules(locations) if not (m.ispkg or m.name.startswith("_")))
 
     def module(self, name: str):
         """The module of a part.

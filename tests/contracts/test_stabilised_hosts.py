@@ -58,7 +58,7 @@ def test_a_step_is_stabilised_by_the_formula(name):
     output = model(BATCH)
     loss = stabilizer.loss()
     order = torch.arange(sum(LENGTHS)) if output.score_order is None else output.score_order
-    offsets = BATCH.offsets if output.score_offsets is None else output.score_offsets
+    offsets = output.segments(BATCH.layout)[1].offsets
     terms = []
     for start, end in itertools.pairwise(offsets):
         target, online = (scores[order[start:end]].double() for scores in (anchored, output.scores))

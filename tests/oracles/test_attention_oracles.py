@@ -8,7 +8,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import spearmanr
 
 from asmil.attention import (
+    Packed,
     agreement,
+    alignment,
     drop_tokens,
     effective_tiles,
     entmax,
@@ -20,15 +22,11 @@ from asmil.attention import (
     log_softmax,
     normalized_entropy,
     nsf,
-    segment_logsumexp,
-    segment_max,
-    segment_sum,
     sparsemax,
     top_k_overlap,
     top_mass,
 )
-from asmil.attention.normalizers import _bisected
-from asmil.attention.segments import _reduce_on_device
+from asmil.errors import AttentionError
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(sparsemax, entmax_package.sparsemax), (entmax, entmax_package.entmax15)])
@@ -46,12 +44,13 @@ def test_sparse_normalizers_and_their_gradients(ours, theirs, scale, tiles):
 
 @pytest.mark.parametrize(("ours", "theirs"), [(sparsemax, entmax_package.sparsemax), (entmax, entmax_package.entmax15)])
 @pytest.mark.parametrize("scale", [0.01, 1, 1000])
-def test_sparse_normalizers_as_they_are_sought_on_a_device(ours, theirs, scale, monkeypatch):
-    monkeypatch.setattr("asmil.attention.normalizers._sorted", _bisected)
-    generator, lengths = torch.Generator().manual_seed(7), (1, 40, 3000, 2)
+@pytest.mark.parametrize("lengths", [(1, 40, 300, 2), (1, 40, 9000, 2)], ids=["padded", "bag by bag"])
+def test_sparse_normalizers_of_packed_bags(ours, theirs, scale, lengths):
+    generator, layout = torch.Generator().manual_seed(7), Packed(lengths)
+    assert layout.padding_pays == (max(lengths) < 1000)
     scores = (torch.randn(sum(lengths), 3, generator=generator) * scale).requires_grad_()
     direction = torch.randn(scores.shape, generator=generator)
-    mine = ours(scores, offsets=torch.tensor([0, *lengths]).cumsum(0))
+    mine = ours(scores, layout)
     reference = torch.cat([theirs(bag, dim=0) for bag in scores.split(lengths)])
     torch.testing.assert_close(mine, reference, atol=2e-6, rtol=1e-4)
     gradients = [torch.autograd.grad(weights, scores, direction)[0] for weights in (mine, reference)]
@@ -61,8 +60,7 @@ def test_sparse_normalizers_as_they_are_sought_on_a_device(ours, theirs, scale, 
 @pytest.mark.parametrize("ours", [sparsemax, entmax, nsf])
 def test_gradients_by_finite_differences(ours):
     scores = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    offsets = torch.tensor([0, 4, 6])
-    assert torch.autograd.gradcheck(lambda z: ours(z, offsets=offsets, temperature=0.7), scores)
+    assert torch.autograd.gradcheck(lambda z: ours(z, Packed((4, 2)), temperature=0.7), scores)
 
 
 def test_nsf_and_the_divergence_in_numpy():
@@ -78,32 +76,37 @@ def test_nsf_and_the_divergence_in_numpy():
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("lengths", [(5,), (1, 4, 2), (3, 0, 2)])
-def test_segments(lengths):
-    values = torch.randn(5 if len(lengths) == 1 else sum(lengths), 2, 3, dtype=torch.float64)
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
+@pytest.mark.parametrize("lengths", [(5,), (1, 4, 2), (2, 2, 2), (1, 9000)], ids=str)
+def test_packed_bags_in_numpy(lengths):
+    """One bag, padded bags, bags of one size, and bags that are worked on one by one."""
+    layout = Packed(lengths)
+    values = torch.randn(sum(lengths), 2, 3, dtype=torch.float64)
     bags = [bag.numpy() for bag in values.split(list(lengths))]
-    np.testing.assert_allclose(segment_sum(values, offsets), [bag.sum(0) for bag in bags])
-    maxima = [bag.max(0) if len(bag) else np.full((2, 3), -np.inf) for bag in bags]
-    np.testing.assert_array_equal(segment_max(values, offsets), maxima)
-    with np.errstate(divide="ignore"):
-        logs = [np.log(np.exp(bag).sum(0)) for bag in bags]
-    np.testing.assert_allclose(segment_logsumexp(values, offsets), logs)
+    sums = np.stack([bag.sum(0) for bag in bags])
+    np.testing.assert_allclose(layout.sum(values), sums)
+    np.testing.assert_allclose(layout.spread(layout.sum(values)) + 0 * values, np.repeat(sums, lengths, axis=0))
+    np.testing.assert_allclose(layout.reduce(torch.amax, values), [bag.max(0) for bag in bags])
+    np.testing.assert_array_equal(layout.pack(layout.pad(values)), values)
+    assert layout.offsets.tolist() == list(layout.starts) == [0, *np.cumsum(lengths)]
+    assert layout.real.sum(1).tolist() == list(lengths)
+    assert layout.bag_of_tile.tolist() == np.repeat(np.arange(len(lengths)), lengths).tolist()
+    assert Packed.of(layout.offsets).lengths == layout.lengths
 
 
-@pytest.mark.parametrize(("reduce", "empty"), [("sum", 0.0), ("max", -np.inf)])
-def test_segments_as_on_a_gpu(reduce, empty):
-    """The path of CUDA tensors, which runs here on the CPU, is the path of CPU tensors."""
-    values, offsets = torch.randn(9, 2, 3), torch.tensor([0, 4, 4, 9])
-    plain = {"sum": segment_sum, "max": segment_max}[reduce](values, offsets)
-    torch.testing.assert_close(_reduce_on_device(values, offsets, reduce, empty=empty), plain)
+def test_a_mask_of_packed_tiles_is_a_bag_without_them():
+    scores, mask = torch.randn(7, 2), torch.tensor([1, 0, 1, 1, 0, 1, 1], dtype=torch.bool)
+    layout, fewer = Packed((4, 3)).masked(mask), Packed((3, 2))
+    torch.testing.assert_close(nsf(scores, layout)[mask], nsf(scores[mask], fewer))
+    assert (nsf(scores, layout)[~mask] == 0).all()
+    anchored = torch.randn(7, 2)
+    for reduction in ("sum", "mean"):
+        of_real = alignment(anchored[mask], scores[mask], fewer, reduction=reduction)
+        torch.testing.assert_close(alignment(anchored, scores, layout, reduction=reduction), of_real)
 
 
-def test_segment_gradients():
-    values = torch.randn(7, 2, dtype=torch.float64).requires_grad_()
-    offsets = torch.tensor([0, 2, 3, 7])
-    for reduction in (segment_sum, segment_max, segment_logsumexp):
-        assert torch.autograd.gradcheck(lambda x, f=reduction: f(x, offsets), values)
+def test_a_bag_without_tiles_is_refused():
+    with pytest.raises(AttentionError, match="without tiles"):
+        Packed((3, 0, 2))
 
 
 def test_diagnostics_in_numpy_and_scipy():
@@ -163,8 +166,8 @@ def test_agreement_of_seeds():
 
 
 def test_number_of_tokens_kept_is_binomial_with_one_at_least():
-    generator = torch.Generator().manual_seed(0)
-    keep = drop_tokens(torch.zeros(200_000, 3, 1), 0.6, training=True, generator=generator)
+    torch.manual_seed(0)
+    keep = drop_tokens(torch.zeros(200_000, 3, 1), 0.6, training=True)
     counts = torch.bincount(keep.sum(1), minlength=4) / len(keep)
     binomial = np.array([0.6**3, 3 * 0.4 * 0.6**2, 3 * 0.4**2 * 0.6, 0.4**3])
     expected = [0, binomial[0] + binomial[1], binomial[2], binomial[3]]

@@ -83,7 +83,7 @@ def compare(model, bags, output, *, splits, distill):
 
 def splits_of(output):
     """The pseudo-bags of each bag, tiles counted within the bag, as the output tells them."""
-    segments = np.split(output.score_order.numpy(), output.score_offsets.numpy()[1:-1])
+    segments = np.split(output.score_order.numpy(), output.score_layout.offsets.numpy()[1:-1])
     starts = np.cumsum([0, *LENGTHS])
     return [[segment - start for segment in segments if start <= segment[0] < end] for start, end in pairwise(starts)]
 
@@ -157,7 +157,7 @@ def test_stabilised_under_the_online_split(scores):
         output = model(batch)
         loss = stabilizer.loss()
         online, terms = output.scores.detach().numpy()[:, 0], []
-        for segment in np.split(output.score_order.numpy(), output.score_offsets.numpy()[1:-1]):
+        for segment in np.split(output.score_order.numpy(), output.score_layout.offsets.numpy()[1:-1]):
             target = 1 / (1 + np.exp(-anchored[segment]))
             target /= target.sum()
             terms.append((target * np.log(target / softmax(online[segment]))).sum())

@@ -6,7 +6,7 @@ import torch
 from numpy.polynomial import chebyshev
 
 from asmil.bags.bag import Bag, BagBatch
-from asmil.models import create_model
+from asmil.models import create_model, hdmil
 
 LENGTHS = (9, 1, 30)
 
@@ -96,7 +96,7 @@ def test_training_in_numpy(monkeypatch):
     model = model_of(keep=0.7).train()
     oracle, bags = Oracle(model), bags_of(*LENGTHS)
     uniform = torch.rand(sum(LENGTHS), 3, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(torch, "rand_like", lambda scores: uniform.to(scores.dtype))
+    monkeypatch.setattr(hdmil, "uniform", lambda shape, device: uniform)
     output = model(BagBatch.from_bags(bags))
     wanted = {"logits": [], "features": [], "kept": [], "instances": []}
     logits = []

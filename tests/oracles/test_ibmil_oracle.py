@@ -107,7 +107,8 @@ def test_every_parameter_learns_once_there_are_confounders():
     model = model_of().train()
     model.prepare(bags_of(5, 6, 7, 8, 9), lambda module: module)
     model(BagBatch.from_bags(bags_of(9, 20))).logits.square().sum().backward()
-    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert set(still) <= {"score.bias"}  # a softmax does not see the level of all scores
     other = model_of()
     other.load_state_dict(model.state_dict())
     batch = BagBatch.from_bags(bags_of(6))

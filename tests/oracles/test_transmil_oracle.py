@@ -7,7 +7,7 @@ import torch
 
 from asmil.bags.bag import Bag, BagBatch
 from asmil.models import create_model
-from asmil.models._nystrom import NystromAttention, Segments
+from asmil.models.parts.nystrom import NystromAttention, Segments
 
 # 30 tiles: 37 tokens in segments of 3, so 13 of 16 landmarks; 1 and 5: fewer tokens than landmarks; 77: 82 tokens.
 LENGTHS = (30, 1, 5, 77)

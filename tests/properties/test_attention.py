@@ -11,6 +11,9 @@ from hypothesis.extra.numpy import arrays
 
 from asmil.attention import (
     NORMALIZERS,
+    Dense,
+    Packed,
+    alignment,
     drop_tokens,
     effective_tiles,
     entropy,
@@ -18,7 +21,6 @@ from asmil.attention import (
     kl_divergence,
     log_nsf,
     log_softmax,
-    log_weights,
     normalized_entropy,
     nsf,
     softmax,
@@ -41,10 +43,6 @@ def bags_of_scores(elements=moderate, *, rows=2):
             arrays(np.float32, (sum(n), rows), elements=elements).map(torch.from_numpy), st.just(tuple(n))
         )
     )
-
-
-def offsets_of(lengths):
-    return torch.tensor([0, *lengths]).cumsum(0)
 
 
 @few
@@ -105,8 +103,8 @@ def test_packed_is_a_loop_of_dense_with_gradients(case, name):
     scores, lengths = case
     packed, loop = scores.clone().requires_grad_(), scores.clone().requires_grad_()
     direction = torch.linspace(-1, 1, scores.numel()).reshape(scores.shape)
-    together = NORMALIZERS[name](packed, offsets=offsets_of(lengths))
-    one_by_one = torch.cat([NORMALIZERS[name](bag, dim=0) for bag in loop.split(list(lengths))])
+    together = NORMALIZERS[name](packed, Packed(lengths))
+    one_by_one = torch.cat([NORMALIZERS[name](bag, Dense(0)) for bag in loop.split(list(lengths))])
     torch.testing.assert_close(together, one_by_one, atol=1e-6, rtol=1e-5)
     (together * direction).sum().backward()
     (one_by_one * direction).sum().backward()
@@ -123,8 +121,8 @@ def test_padding_changes_nothing_and_gets_nothing(case, name, filler):
     padded = torch.full((*mask.shape, scores.shape[1]), filler)
     padded[mask] = scores
     padded.requires_grad_()
-    weights = NORMALIZERS[name](padded, dim=1, mask=mask[..., None])
-    packed = NORMALIZERS[name](scores, offsets=offsets_of(lengths))
+    weights = NORMALIZERS[name](padded, Dense(1, mask[..., None]))
+    packed = NORMALIZERS[name](scores, Packed(lengths))
     torch.testing.assert_close(weights[mask], packed, atol=1e-6, rtol=1e-5)
     assert (weights[~mask] == 0).all()
     (weights * torch.linspace(-1, 1, weights.numel()).reshape(weights.shape)).sum().backward()
@@ -137,21 +135,19 @@ def test_padding_changes_nothing_and_gets_nothing(case, name, filler):
 def test_divergence_packed_padded_and_looped_agree(case, reduction):
     scores, lengths = case
     online, anchored = scores[:, :1] - 0.5, scores[:, 1:]
-    packed = kl_divergence(
-        log_nsf(anchored, offsets=offsets_of(lengths)),
-        log_softmax(online, offsets=offsets_of(lengths)),
-        offsets=offsets_of(lengths),
-        reduction=reduction,
-    )
+    layout, tiles = Packed(lengths), Dense(0)
+    packed = kl_divergence(log_nsf(anchored, layout), log_softmax(online, layout), layout, reduction=reduction)
     looped = [
-        kl_divergence(log_nsf(a, dim=0), log_softmax(z, dim=0), dim=0, reduction=reduction)
+        kl_divergence(log_nsf(a, tiles), log_softmax(z, tiles), tiles, reduction=reduction)
         for a, z in zip(anchored.split(list(lengths)), online.split(list(lengths)), strict=True)
     ]
     assert float(packed) == pytest.approx(float(torch.stack(looped).mean()), abs=1e-5)
     mask = torch.arange(max(lengths) + 1)[None] < torch.tensor([*lengths, 0])[:, None]
     pad = [torch.zeros(mask.shape).masked_scatter(mask, values) for values in (anchored, online)]
-    padded = kl_divergence(log_nsf(pad[0], mask=mask), log_softmax(pad[1], mask=mask), mask=mask, reduction=reduction)
+    real = Dense(-1, mask)
+    padded = kl_divergence(log_nsf(pad[0], real), log_softmax(pad[1], real), real, reduction=reduction)
     assert float(packed) == pytest.approx(float(padded), abs=1e-5)
+    assert float(packed) == pytest.approx(float(alignment(anchored, online, layout, reduction=reduction)), abs=1e-5)
 
 
 @few
@@ -159,28 +155,25 @@ def test_divergence_packed_padded_and_looped_agree(case, reduction):
 def test_gradient_of_the_divergence_is_softmax_minus_target(case, name):
     """dL/dz_i = softmax(z)_i - NSF(z')_i, over the number of rows and bags that are averaged."""
     scores, lengths = case
-    offsets = offsets_of(lengths)
+    layout = Packed(lengths)
     online = scores.flip(1).clone().requires_grad_()
-    loss = kl_divergence(
-        log_weights(name, scores, offsets=offsets), log_softmax(online, offsets=offsets), offsets=offsets
-    )
+    loss = alignment(scores, online, layout, normalizers=(name, "softmax"))
     loss.backward()
     assert loss.isfinite()
     assert loss >= -1e-5
-    target = NORMALIZERS[name](scores, offsets=offsets)
-    expected = (softmax(online.detach(), offsets=offsets) - target) / (len(lengths) * scores.shape[1])
+    target = NORMALIZERS[name](scores, layout)
+    expected = (softmax(online.detach(), layout) - target) / (len(lengths) * scores.shape[1])
     torch.testing.assert_close(online.grad, expected, atol=2e-6, rtol=1e-4)
 
 
 @few
 @given(st.integers(1, 5), st.integers(1, 9), st.floats(0, 0.99), st.integers(0, 2**30))
 def test_never_all_tokens_are_dropped(bags, tokens, probability, seed):
-    generator = torch.Generator().manual_seed(seed)
-    before = torch.get_rng_state()
-    keep = drop_tokens(torch.zeros(bags, tokens, 3), probability, training=True, generator=generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        keep = drop_tokens(torch.zeros(bags, tokens, 3), probability, training=True)
     assert keep.shape == (bags, tokens)
     assert keep.any(1).all()
-    assert torch.equal(before, torch.get_rng_state())
 
 
 @few

@@ -11,26 +11,20 @@ from asmil.attention.diagnostics import (
     top_k_overlap,
     top_mass,
 )
+from asmil.attention.divergence import alignment, kl_divergence
 from asmil.attention.dropping import drop_tokens
-from asmil.attention.normalizers import (
-    NORMALIZERS,
-    entmax,
-    kl_divergence,
-    log_nsf,
-    log_softmax,
-    log_weights,
-    nsf,
-    softmax,
-    sparsemax,
-)
-from asmil.attention.segments import segment_logsumexp, segment_max, segment_sum
+from asmil.attention.layout import Dense, Packed, on_device
+from asmil.attention.normalizers import NORMALIZERS, entmax, log_nsf, log_softmax, nsf, softmax, sparsemax
 from asmil.attention.stabilizer import AttentionStabilizer
 
 __all__ = [
     "NORMALIZERS",
     "Anchor",
     "AttentionStabilizer",
+    "Dense",
+    "Packed",
     "agreement",
+    "alignment",
     "drop_tokens",
     "effective_tiles",
     "entmax",
@@ -40,12 +34,9 @@ __all__ = [
     "kl_divergence",
     "log_nsf",
     "log_softmax",
-    "log_weights",
     "normalized_entropy",
     "nsf",
-    "segment_logsumexp",
-    "segment_max",
-    "segment_sum",
+    "on_device",
     "softmax",
     "sparsemax",
     "top_k_overlap",

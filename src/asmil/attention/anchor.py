@@ -39,6 +39,7 @@ class Anchor:
         if init == "independent":
             self._draw_weights()
         self.module.eval().requires_grad_(False)
+        self._pairs: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
 
     @property
     def momentum(self) -> float:
@@ -54,8 +55,9 @@ class Anchor:
     @torch.no_grad()
     def update(self, online: nn.Module) -> None:
         """theta' <- m theta' + (1 - m) theta; buffers are copied. Call after the optimiser's step."""
-        anchored: list[Tensor] = list(self.module.parameters())
-        followed: list[Tensor] = list(online.parameters())
+        if self._pairs is None or self._pairs[0] is not online:  # walking modules takes longer than small weights
+            self._pairs = online, list(self.module.parameters()), list(online.parameters())
+        _, anchored, followed = self._pairs
         if len(anchored) != len(followed):
             raise AttentionError(
                 "the online module gained or lost parameters since its anchor was made",

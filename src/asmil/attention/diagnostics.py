@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.special import entr, xlogy
 
-from asmil.attention.segments import Layout
+from asmil.attention.layout import Dense, Layout, Packed
 from asmil.errors import AttentionError
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -37,24 +37,24 @@ def jsd(p: Array, q: Array, *, dim: int = -1, offsets: Array | None = None) -> A
     # Tile by tile this is never negative but for rounding, so nothing cancels and a divergence of 1e-12 is still right.
     terms = xlogy(first, first / middle) + xlogy(second, second / middle)
     terms = terms.masked_fill(middle == 0, 0).clamp(min=0)
-    return _like(p, _layout(dim, offsets).total(terms) / 2)
+    return _like(p, _layout(dim, offsets).sum(terms) / 2)
 
 
 def entropy(p: Array, *, dim: int = -1, offsets: Array | None = None) -> Array:
     """- sum p ln p: 0 for all weight on one tile, ln M for M tiles alike."""
-    return _like(p, _layout(dim, offsets).total(entr(_weights(p))))
+    return _like(p, _layout(dim, offsets).sum(entr(_weights(p))))
 
 
 def normalized_entropy(p: Array, *, dim: int = -1, mask: Array | None = None, offsets: Array | None = None) -> Array:
     """Entropy over ln M, within [0, 1]. A bag of one tile can only be uniform: 1."""
     tiles = _tiles(p, dim=dim, mask=mask, offsets=offsets)
-    share = _layout(dim, offsets).total(entr(_weights(p))) / tiles.log()
+    share = _layout(dim, offsets).sum(entr(_weights(p))) / tiles.log()
     return _like(p, torch.where(tiles > 1, share, torch.ones_like(share)))
 
 
 def effective_tiles(p: Array, *, dim: int = -1, offsets: Array | None = None) -> Array:
     """exp(entropy): the number of equally weighted tiles that would be as spread, from 1 to M."""
-    return _like(p, _layout(dim, offsets).total(entr(_weights(p))).exp())
+    return _like(p, _layout(dim, offsets).sum(entr(_weights(p))).exp())
 
 
 def top_mass(
@@ -72,11 +72,12 @@ def top_mass(
     kept = (counts * share - 1e-9).ceil().clamp(min=1).long()
     layout = _layout(dim, offsets)
     masses: list[Tensor] = []
-    for bag, along in layout.bags(_weights(p)):
-        held = bag.movedim(along, 0).sort(0, descending=True).values.cumsum(0)
-        index = kept[len(masses)] if layout.offsets is not None else kept
+    packed = isinstance(layout, Packed)
+    for bag in layout.split(_weights(p)):
+        held = bag.sort(0, descending=True).values.cumsum(0)
+        index = kept[len(masses)] if packed else kept
         masses.append(held.gather(0, (index - 1).expand(held.shape[1:])[None])[0])
-    return _like(p, torch.stack(masses) if layout.offsets is not None else masses[0])
+    return _like(p, torch.stack(masses) if packed else masses[0])
 
 
 def top_k_overlap(p: Array, q: Array, *, k: int) -> float:
@@ -115,7 +116,7 @@ def jsd_between_epochs(attention: Array) -> Array:
 
 
 def _layout(dim: int, offsets: Array | None) -> Layout:
-    return Layout(dim, None if offsets is None else torch.as_tensor(offsets))
+    return Dense(dim) if offsets is None else Packed.of(torch.as_tensor(offsets))
 
 
 def _weights(p: Array) -> Tensor:
@@ -133,7 +134,7 @@ def _tiles(p: Array, *, dim: int, mask: Array | None, offsets: Array | None) -> 
     """Number of real tiles of each row."""
     shape = torch.as_tensor(p)
     real = torch.ones_like(shape) if mask is None else torch.as_tensor(mask).expand_as(shape)
-    return _layout(dim, offsets).total(real.to(torch.float64))
+    return _layout(dim, offsets).sum(real.to(torch.float64))
 
 
 def _like(p: Array, result: Tensor) -> Array:

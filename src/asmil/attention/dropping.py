@@ -4,15 +4,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from asmil.draws import uniform
 from asmil.errors import AttentionError
 
 
 def drop_tokens(
-    tokens: Float[Tensor, "bags tokens dim"],
-    probability: float,
-    *,
-    training: bool,
-    generator: torch.Generator | None = None,
+    tokens: Float[Tensor, "bags tokens dim"], probability: float, *, training: bool
 ) -> Bool[Tensor, "bags tokens"]:
     """Which tokens to keep (True) in each bag.
 
@@ -30,6 +27,6 @@ def drop_tokens(
         raise AttentionError("there are no tokens to keep", found=tuple(tokens.shape))
     if not training or probability == 0:
         return torch.ones(bags, count, dtype=torch.bool, device=tokens.device)
-    draw = torch.rand(bags, count, device=tokens.device, generator=generator)
+    draw = uniform((bags, count), tokens.device)
     # The largest draw is among those above the probability, or is kept alone where none is.
     return (draw >= probability).scatter(1, draw.argmax(1, keepdim=True), True)

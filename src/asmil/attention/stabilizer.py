@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asmil.attention._recorder import Forward, Recorder, Scores, checked, find_part
 from asmil.attention.anchor import Anchor
-from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS, alignment
+from asmil.attention.divergence import alignment
+from asmil.attention.foreign import Forward, Recorder, Scores, checked, find_part
+from asmil.attention.layout import Dense, Layout, Packed
+from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS
 from asmil.errors import AttentionError
 
 Schedule = float | Callable[[int], float]
@@ -27,15 +29,15 @@ Schedule = float | Callable[[int], float]
 class AttentionStabilizer:
     """Aligns a model's attention with that of its anchor: beta * KL(NSF(z') || softmax(z)).
 
-    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by the `offsets` of the model's
-    first input, and lets the anchor run only `attention_scores(...)` where the model has that method; a dotted
+    What to align, `scores`: "auto" reads `output.scores` (tiles, rows), packed by the `layout` (or `offsets`) of the
+    model's first input, and lets the anchor run only `attention_scores(...)` where the model has that method; a dotted
     module name takes that submodule's output; a function takes the scores from the model's output. Where the
-    output has `score_order` and `score_offsets`, both branches are put in that order and packed by these. Scores
+    output has `score_order` and `score_layout`, both branches are put in that order and packed by these. Scores
     are before normalisation, or `normalized=True` says that they are weights already (then z = log weights).
 
     `tile_dim` is the axis of tiles, all other axes are rows (heads, classes, bags ...). Where it is None,
-    inputs with `offsets` mean packed (tiles, ...); else it is -2 for a module name (a layer's (..., tiles,
-    rows)) and -1 for a function. `mask` marks real tiles (True): a tensor, or a function of the model's
+    inputs with a `layout` or `offsets` mean packed (tiles, ...); else it is -2 for a module name (a layer's (...,
+    tiles, rows)) and -1 for a function. `mask` marks real tiles (True): a tensor, or a function of the model's
     inputs, that broadcasts to the scores.
 
     Momentum and beta are numbers, or functions of the number of updates so far. Before `start_epoch` the loss
@@ -90,7 +92,7 @@ class AttentionStabilizer:
         self._tile_dim, self._mask, self._normalized = tile_dim, mask, normalized
         self._start_epoch, self._warmup_epochs = start_epoch, warmup_epochs
         self._epoch, self._step, self._begun = 0, 0, False
-        self._max_ratio = max_gradient_ratio
+        self.max_gradient_ratio = max_gradient_ratio
         self._kl: Tensor | None = None
         self._scale = torch.ones(())
         self._aligned: tuple[Tensor, list[Tensor]] | None = None
@@ -114,6 +116,16 @@ class AttentionStabilizer:
         """Tell which epoch begins, from 0."""
         self._epoch = epoch
 
+    def begin_when_due(self) -> None:
+        """Let the anchor start from the model of this moment, if its start has come; `loss` does so itself."""
+        if self._epoch >= self._start_epoch and not self._begun:
+            first = next(self.model.parameters(), None)
+            if first is not None:
+                self.anchor.module.to(first.device)
+            if self._copied:  # weights may have been loaded or trained since the stabilizer was made
+                self.anchor.copy_from(self.model)
+            self._begun = True
+
     def loss(self, task_loss: Tensor | None = None) -> Tensor:
         """beta * KL of the training forwards since the last call, a scalar; several forwards count equally.
 
@@ -123,33 +135,52 @@ class AttentionStabilizer:
             AttentionError: there was no such forward, the scores are not where they should be, or the task's loss is
                 missing.
         """
-        forwards, self._kl, self._aligned = self._recorder.take(), None, None
+        self._kl, self._aligned = None, None
+        self.begin_when_due()
+        beta = self.beta
+        if beta == 0:
+            return torch.zeros((), device=self._taken()[0].device)
+        kl, scores = self.divergence()
+        self._kl = kl.detach()
+        if self.max_gradient_ratio is not None:
+            if task_loss is None:
+                raise AttentionError("max_gradient_ratio needs the task's loss", fix="call loss(task_loss)")
+            norms = [_gradient_norm(loss, scores) for loss in (beta * kl, task_loss)]
+            self._scale = self.tuned(norms[0] / norms[1].clamp(min=1e-30))
+        loss = beta * self._scale * kl
+        self._aligned = loss, scores
+        return loss
+
+    def divergence(self) -> tuple[Tensor, list[Tensor]]:
+        """KL(anchor || online) of the training forwards since the last call, without beta, and the online scores.
+
+        Nothing is remembered of it: this is what `loss` and a training of many models at once have in common.
+
+        Raises:
+            AttentionError: there was no such forward, or the scores are not where they should be.
+        """
+        forwards = self._taken()
+        kl = torch.stack([self._divergence(forward) for forward in forwards]).mean()
+        return kl, [z for forward in forwards for z in forward.scores]
+
+    def _taken(self) -> list[Forward]:
+        forwards = self._recorder.take()
         if not forwards:
             raise AttentionError(
                 "there is no forward to align",
                 found="no call of the model in training mode, with gradient, since the last loss()",
                 fix="call model.train() and run the model before loss()",
             )
-        if self._epoch >= self._start_epoch and not self._begun:
-            self._begin(forwards[0].device)
-        beta = self.beta
-        if beta == 0:
-            return torch.zeros((), device=forwards[0].device)
-        kl = torch.stack([self._divergence(forward) for forward in forwards]).mean()
-        self._kl, scores = kl.detach(), [z for forward in forwards for z in forward.scores]
-        if self._max_ratio is not None:
-            self._scale = self._tuned(beta * kl, task_loss, scores=scores, limit=self._max_ratio)
-        loss = beta * self._scale * kl
-        self._aligned = loss, scores
-        return loss
+        return forwards
 
-    @staticmethod
-    def _tuned(loss: Tensor, task_loss: Tensor | None, *, scores: list[Tensor], limit: float) -> Tensor:
-        """What the loss is multiplied by, at most 1, to keep its gradient below `limit` times the task's."""
-        if task_loss is None:
-            raise AttentionError("max_gradient_ratio needs the task's loss", fix="call loss(task_loss)")
-        ratio = _gradient_norm(loss, scores) / _gradient_norm(task_loss, scores).clamp(min=1e-30)
-        return scale_below(ratio, limit)
+    def tuned(self, ratio: Tensor) -> Tensor:
+        """What beta is multiplied by, at most 1, to keep a ratio of gradients below `max_gradient_ratio`.
+
+        1 without that limit, and where the ratio is not known (nan).
+        """
+        if self.max_gradient_ratio is None:
+            return torch.ones_like(ratio)
+        return (self.max_gradient_ratio / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
 
     def update(self) -> None:
         """Move the anchor, after the optimiser's step. Forwards that no `loss()` took are forgotten."""
@@ -199,12 +230,6 @@ class AttentionStabilizer:
         self._recorder.detach()
         self._aligned = None
 
-    def _begin(self, device: torch.device) -> None:
-        self.anchor.module.to(device)
-        if self._copied:  # weights may have been loaded or trained since the stabilizer was made
-            self.anchor.copy_from(self.model)
-        self._begun = True
-
     def _divergence(self, forward: Forward) -> Tensor:
         anchored = self._anchor_scores(forward)
         if not forward.scores or len(anchored) != len(forward.scores):
@@ -215,12 +240,20 @@ class AttentionStabilizer:
             )
         terms = []
         for target, online in zip(anchored, forward.scores, strict=True):
-            layout = self._layout(forward, online)
+            layout = self._layout_of(forward, online)
             if forward.order is not None:  # one split for both branches: the online one
                 target, online = target[forward.order], online[forward.order]
             target, online = self._logits(target), self._logits(online)
-            layout |= {"normalizers": self._normalizers, "temperature": self._temperature}
-            terms.append(alignment(target, online, reduction=self._reduction, **layout))
+            terms.append(
+                alignment(
+                    target,
+                    online,
+                    layout,
+                    normalizers=self._normalizers,
+                    temperature=self._temperature,
+                    reduction=self._reduction,
+                )
+            )
         return torch.stack(terms).mean()
 
     @torch.no_grad()
@@ -241,16 +274,20 @@ class AttentionStabilizer:
     def _logits(self, scores: Tensor) -> Tensor:
         return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if self._normalized else scores
 
-    def _layout(self, forward: Forward, scores: Tensor) -> dict[str, Any]:
+    def _layout_of(self, forward: Forward, scores: Tensor) -> Layout:
         mask = self._mask(*forward.args, **forward.kwargs) if callable(self._mask) else self._mask
         first = forward.args[0] if forward.args else None
-        offsets = getattr(first, "offsets", None) if forward.offsets is None else forward.offsets
-        if self._tile_dim is None and offsets is not None:
-            return {"dim": 0, "offsets": offsets, "mask": mask}
+        packed = forward.layout or getattr(first, "layout", None)
+        packed = packed if isinstance(packed, Packed) else None  # tensors have a layout too, of another kind
+        offsets = getattr(first, "offsets", None)
+        if self._tile_dim is None and packed is None and offsets is not None:
+            packed = Packed.of(offsets)
+        if self._tile_dim is None and packed is not None:
+            return packed if mask is None else packed.masked(mask)
         if self._auto and self._tile_dim is None:
             raise AttentionError(
                 'scores="auto" needs to know which tiles belong to which bag',
-                found=f"a first input without offsets, {type(first).__name__}",
+                found=f"a first input without a layout or offsets, {type(first).__name__}",
                 fix="give the model a BagBatch as its first positional input, or set tile_dim",
             )
         dim = self._tile_dim if self._tile_dim is not None else -2 if isinstance(self._scores, str) else -1
@@ -263,7 +300,7 @@ class AttentionStabilizer:
                 f"scores of shape {tuple(scores.shape)} have one tile along tile_dim={dim}: "
                 "nothing to align. If another axis is the tiles, set tile_dim."
             )
-        return {"dim": dim, "mask": mask}
+        return Dense(dim, mask)
 
 
 def _scores_of(output: Any) -> Tensor:
@@ -280,11 +317,6 @@ def _scores_of(output: Any) -> Tensor:
 
 def _at(schedule: Schedule, step: int) -> float:
     return float(schedule(step) if callable(schedule) else schedule)
-
-
-def scale_below(ratio: Tensor, limit: float) -> Tensor:
-    """The factor, at most 1, that brings a ratio down to a limit; 1 where the ratio is not known (nan)."""
-    return (limit / ratio.clamp(min=1e-30)).clamp(max=1).nan_to_num(nan=1.0)
 
 
 def _gradient_norm(loss: Tensor, scores: list[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from asmil.attention import Packed, on_device
 from asmil.errors import FeatureError
 
 
@@ -61,13 +62,12 @@ class Bag:
 class BagBatch:
     """Several bags packed end to end: no padding, so any batch size gives the result of a loop over bags.
 
-    `features` (tiles, dim) hold all tiles of all bags; bag b owns rows `offsets[b]:offsets[b + 1]`. `lengths` is the
-    same as Python integers, so that no device is asked for them in a training step.
+    `features` (tiles, dim) hold all tiles of all bags, and `layout` says which rows are whose: bag b owns rows
+    `offsets[b]:offsets[b + 1]`.
     """
 
     features: Float[Tensor, "tiles dim"]
-    offsets: Int[Tensor, "bags+1"]
-    lengths: tuple[int, ...]
+    layout: Packed
     labels: Int[Tensor, " bags"] | None = None
     targets: Float[Tensor, "bags width"] | None = None
     level0_xy: Int[Tensor, "tiles 2"] | None = None
@@ -91,15 +91,13 @@ class BagBatch:
         dims = {bag.features.shape[1] for bag in bags}
         if len(dims) > 1:
             raise FeatureError("bags of one batch have different feature dimensions", found=sorted(dims))
-        lengths = tuple(len(bag) for bag in bags)
         device = bags[0].features.device
         known = [bag.label for bag in bags if bag.label is not None]
         targets = [bag.target for bag in bags if bag.target is not None]
         coordinates = [bag.level0_xy for bag in bags if bag.level0_xy is not None]
         return cls(
             features=_joined([bag.features for bag in bags], out=out),
-            offsets=on_device(torch.tensor([0, *lengths]).cumsum(0), device),
-            lengths=lengths,
+            layout=Packed([len(bag) for bag in bags], device=device),
             labels=on_device(torch.tensor(known), device) if len(known) == len(bags) else None,
             targets=on_device(torch.tensor(targets), device) if len(targets) == len(bags) else None,
             level0_xy=torch.cat(coordinates) if len(coordinates) == len(bags) else None,
@@ -108,51 +106,35 @@ class BagBatch:
         )
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.layout)
 
-    @cached_property
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The number of tiles of each bag, as Python integers."""
+        return self.layout.lengths
+
+    @property
+    def offsets(self) -> Int[Tensor, "bags+1"]:
+        """First row of each bag, and the number of rows at the end."""
+        return self.layout.offsets
+
+    @property
     def starts(self) -> tuple[int, ...]:
-        """First row of each bag, and the number of rows at the end, as Python integers."""
-        total, starts = 0, [0]
-        for length in self.lengths:
-            total += length
-            starts.append(total)
-        return tuple(starts)
+        """The same as Python integers, so that no device is asked for them in a training step."""
+        return self.layout.starts
 
-    @cached_property
+    @property
     def bag_of_tile(self) -> Int[Tensor, " tiles"]:
-        """Index of the bag each row belongs to."""
-        index = torch.arange(len(self), device=self.features.device)
-        return index.repeat_interleave(self.offsets.diff(), output_size=self.features.shape[0])
+        """Index of the bag that each row belongs to."""
+        return self.layout.bag_of_tile
 
     def split(self, packed: Tensor) -> tuple[Tensor, ...]:
         """Cut a tensor whose rows are this batch's tiles into one tensor per bag."""
-        return packed.split(list(self.lengths))
+        return self.layout.split(packed)
 
     def padded(self) -> tuple[Float[Tensor, "bags longest dim"], Bool[Tensor, "bags longest"]]:
         """Features padded with zeros to the longest bag, and the mask of real tiles (True), for models that need it."""
-        return self.pad(self.features), self.mask
-
-    @cached_property
-    def mask(self) -> Bool[Tensor, "bags longest"]:
-        """True where the padded view holds a real tile."""
-        position = torch.arange(max(self.lengths), device=self.features.device)
-        return position[None, :] < self.offsets.diff()[:, None]
-
-    @cached_property
-    def place_of_tile(self) -> Int[Tensor, " tiles"]:
-        """Where each row lies in the padded view, bags and tiles as one axis. A mask would be counted on the host."""
-        first = torch.arange(len(self), device=self.features.device) * max(self.lengths) - self.offsets[:-1]
-        return first[self.bag_of_tile] + torch.arange(self.starts[-1], device=self.features.device)
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """Pad a packed tensor (tiles, ...) to (bags, longest, ...) with zeros."""
-        padded = packed.new_zeros((len(self) * max(self.lengths), *packed.shape[1:]))
-        return padded.index_put((self.place_of_tile,), packed).unflatten(0, (len(self), -1))
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """Undo `pad`: (bags, longest, ...) to (tiles, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.place_of_tile)
+        return self.layout.pad(self.features), self.layout.real
 
     def with_features(self, features: Tensor) -> "BagBatch":
         """The same bags with other features per tile (rows in the same order)."""
@@ -164,7 +146,7 @@ class BagBatch:
         return replace(
             self,
             features=on_device(self.features, device).to(dtype or self.features.dtype),
-            offsets=on_device(self.offsets, device),
+            layout=self.layout if self.layout.device == device else Packed(self.lengths, device=device),
             labels=None if self.labels is None else on_device(self.labels, device),
             targets=None if self.targets is None else on_device(self.targets, device),
             level0_xy=None if self.level0_xy is None else on_device(self.level0_xy, device),
@@ -175,10 +157,3 @@ def _joined(parts: list[Tensor], *, out: Tensor | None) -> Tensor:
     if out is not None:
         return torch.cat(parts, out=out)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on a device; by way of pinned memory, because copies from other memory wait for a CUDA device."""
-    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
-        tensor = torch.empty_like(tensor, pin_memory=True).copy_(tensor)
-    return tensor.to(device, non_blocking=True)

@@ -1,27 +1,17 @@
 """Models of bags as one function of plain tensors, the form in which they leave asmil."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from asmil.attention import Packed
 from asmil.bags import BagBatch
 from asmil.training import Standardized
 
 INPUT = "features"
 OUTPUTS = ("probabilities", "attention", "logits")
-
-
-@dataclass(frozen=True)
-class _OneBag(BagBatch):
-    """One bag of any number of tiles, where that number is not known yet."""
-
-    @cached_property
-    def bag_of_tile(self) -> Int[Tensor, " tiles"]:
-        return torch.zeros_like(self.features[:, 0], dtype=torch.int64)
 
 
 class Deployed(nn.Module):
@@ -36,8 +26,7 @@ class Deployed(nn.Module):
         self.models = nn.ModuleList(models)
 
     def forward(self, features: Float[Tensor, "tiles dim"]) -> tuple[Tensor, Tensor, Tensor]:
-        tiles = features.shape[0]
-        batch = _OneBag(features, offsets=torch.arange(2) * tiles, lengths=(tiles,), tile_level0_px=(None,))
+        batch = BagBatch(features, Packed([features.shape[0]]), tile_level0_px=(None,))
         outputs = [model(batch) for model in self.models]
         logits = torch.cat([output.logits.float() for output in outputs])
         attention = torch.stack([output.attention.float() for output in outputs]).mean(0)

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = "Attention-based Deep Multiple Instance Learning, ICML 2018, arXiv 1802.04712"
 ALIGNED = "The attention over the tiles, one row."
@@ -49,8 +49,8 @@ class ABMIL(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
         scores = self._score(tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        embedding = pool(weights, tiles, batch).squeeze(1)
+        weights = self.normalizer(scores, batch.layout)
+        embedding = pool(weights, tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), weights.squeeze(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:

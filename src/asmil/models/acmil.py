@@ -1,17 +1,24 @@
 """ACMIL: several attention rows that must differ, their strongest tiles randomly masked in training."""
 
-from functools import partial
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import softmax
-from asmil.bags.bag import BagBatch
-from asmil.models._gated import GatedAttention
-from asmil.models._layers import CrossAttention, Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import softmax
+from asmil.bags import BagBatch
+from asmil.draws import uniform
+from asmil.models.parts.layers import (
+    CrossAttention,
+    Dropout,
+    GatedAttention,
+    Projection,
+    classifier,
+    default_dim,
+    pool,
+    require,
+)
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Attention-Challenging Multiple Instance Learning for Whole Slide Image Classification, ECCV 2024, arXiv 2311.07125"
@@ -76,9 +83,9 @@ class ACMIL(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
         scores = self.branches.scores(tiles)
-        kept = partial(softmax, mask=self._keep(scores, batch)) if self.training else softmax
-        weights = attention_weights(scores, batch, normalizer=kept)
-        tokens, embedding = self.branches.read(pool(weights, tiles, batch))
+        layout = batch.layout.masked(self._keep(scores, batch)) if self.training else batch.layout
+        weights = softmax(scores, layout)
+        tokens, embedding = self.branches.read(pool(weights, tiles, batch.layout))
         losses = {}
         if self.training:
             losses["diversity"] = torch.stack([self._cosine(bag) for bag in batch.split(weights)])
@@ -99,7 +106,7 @@ class ACMIL(nn.Module):
         for bag in batch.split(scores.detach()):
             strongest = bag.topk(min(self.masked_tiles, len(bag)), dim=0).indices
             dropped = int(len(strongest) * self.mask_drop)
-            lot = torch.rand_like(strongest, dtype=torch.float32).topk(dropped, dim=0).indices
+            lot = uniform(strongest.shape, bag.device).topk(dropped, dim=0).indices
             keep.append(torch.ones_like(bag, dtype=torch.bool).scatter(0, strongest.gather(0, lot), False))
         return torch.cat(keep)
 
@@ -133,7 +140,7 @@ class _HeadedBranches(nn.Module):
         self.attend = CrossAttention(dim, tokens=tokens, heads=heads, sets=tokens, token_std=1e-6, dropout=dropout)
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def scores(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles rows"]:

@@ -5,12 +5,11 @@ from typing import cast
 
 from torch import Tensor
 
-from asmil.attention.normalizers import log_softmax
-from asmil.attention.segments import segment_sum
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import require
-from asmil.models._output import MILOutput
+from asmil.attention import log_softmax
+from asmil.bags import BagBatch
 from asmil.models.abmil import ABMIL
+from asmil.models.parts.layers import require
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "AEM: Attention Entropy Maximization for Multiple Instance Learning based Whole Slide Image Classification, "
@@ -51,8 +50,8 @@ class AEM(ABMIL):
         if not self.training:
             return output
         # From the log weights, as the gradient of a log a through a weight that underflowed to 0 is NaN.
-        log_weights = log_softmax(cast(Tensor, output.scores), offsets=batch.offsets)
-        negative_entropy = segment_sum(log_weights.exp() * log_weights, batch.offsets).squeeze(1)
+        log_weights = log_softmax(cast(Tensor, output.scores), batch.layout)
+        negative_entropy = batch.layout.sum(log_weights.exp() * log_weights).squeeze(1)
         return replace(output, losses={"entropy": self.entropy_weight * negative_entropy})
 
 

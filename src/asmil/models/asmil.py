@@ -2,24 +2,20 @@
 
 from functools import partial
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.attention.dropping import drop_tokens
-from asmil.attention.normalizers import NORMALIZERS, softmax
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import (
+from asmil.attention import NORMALIZERS, Dense, drop_tokens, softmax
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import (
     CrossAttention,
     Projection,
-    attention_weights,
     classifier,
     default_dim,
-    look,
-    look_only,
+    pool,
     require,
 )
-from asmil.models._output import MILOutput
+from asmil.models.parts.output import MILOutput
 
 PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging, ICLR 2026, arXiv 2603.06658"
 ALIGNED = "The attention of every token and head over the tiles."
@@ -87,22 +83,23 @@ class ASMIL(nn.Module):
         self.classifier = classifier(dim, n_classes)
 
     def forward(self, batch: BagBatch) -> MILOutput:
-        scores, pooled = look(self.projection, self.feat.keys(), batch)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        tokens = self.feat.read(pooled(weights))
+        tiles = self.projection(batch.features)
+        scores = self.feat.scores(tiles)
+        weights = self.normalizer(scores, batch.layout)
+        tokens = self.feat.read(pool(weights, tiles, batch.layout))
         embedding = self._summarise(tokens)
         return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The scores alone, without what follows them: all that an anchor has to run."""
-        return look_only(self.projection, self.feat.keys(), batch)
+        return self.feat.scores(self.projection(batch.features))
 
     def _summarise(self, tokens: Float[Tensor, "bags tokens dim"]) -> Float[Tensor, "bags dim"]:
         """What the class token reads from the kept tokens."""
         keep = drop_tokens(tokens, self.token_drop, training=self.training)
         scores = self.cls.scores(tokens)
-        weights = softmax(scores, dim=1, mask=keep.unsqueeze(-1).expand_as(scores)).to(tokens.dtype)
-        return self.cls.read(torch.einsum("btr,btd->brd", weights, tokens)).squeeze(1)
+        weights = softmax(scores, Dense(1, keep.unsqueeze(-1))).to(tokens.dtype)
+        return self.cls.read(weights.mT @ tokens).squeeze(1)
 
 
 MODEL = ASMIL

@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS, softmax
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._neighbours import neighbours
-from asmil.models._nystrom import NystromAttention, Segments
-from asmil.models._output import MILOutput
-from asmil.models._padding import pack, similar
+from asmil.attention import NORMALIZERS, softmax
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
+from asmil.models.parts.neighbours import neighbours
+from asmil.models.parts.nystrom import NystromAttention, Segments
+from asmil.models.parts.output import MILOutput
+from asmil.models.parts.padding import pack, similar
 
 PAPER = (
     "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"
@@ -79,8 +79,8 @@ class CAMIL(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self._blend(batch)
         scores = self._score(tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        embedding = pool(weights, tiles, batch).squeeze(1)
+        weights = self.normalizer(scores, batch.layout)
+        embedding = pool(weights, tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), weights.squeeze(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
@@ -92,7 +92,7 @@ class CAMIL(nn.Module):
         context = tiles + self._context(tiles, batch)
         query, key = self.query(context), _mix(self.key(context), batch)  # sum_j s q.k = q.(sum_j s k)
         local_scores = (query * key).sum(-1, keepdim=True) / math.sqrt(query.shape[-1])
-        local = attention_weights(local_scores, batch, normalizer=softmax) * self.value(tiles)
+        local = softmax(local_scores, batch.layout) * self.value(tiles)
         share = torch.sigmoid(-local).square()
         return 2 * share * local + 2 * (1 - share) * context
 

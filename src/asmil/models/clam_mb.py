@@ -1,6 +1,6 @@
 """CLAM-MB: as CLAM-SB, with an attention row for each class."""
 
-from asmil.models._clam import CLAM
+from asmil.models.parts.clam import CLAM
 
 PAPER = (
     "Data-efficient and weakly supervised computational pathology on whole-slide images, "

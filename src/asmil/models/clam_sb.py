@@ -1,6 +1,6 @@
 """CLAM-SB: gated attention, and a clustering of the most and least attended tiles as a second task."""
 
-from asmil.models._clam import CLAM
+from asmil.models.parts.clam import CLAM
 
 PAPER = (
     "Data-efficient and weakly supervised computational pathology on whole-slide images, "

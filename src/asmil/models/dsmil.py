@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Dual-stream Multiple Instance Learning Network for Whole Slide Image Classification with Self-supervised "
@@ -64,8 +64,8 @@ class DSMIL(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
         scores, critical_logits = self._streams(tiles, batch)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        embedding = pool(weights, self.value(tiles), batch).flatten(1)
+        weights = self.normalizer(scores, batch.layout)
+        embedding = pool(weights, self.value(tiles), batch.layout).flatten(1)
         losses = {}
         if self.training and batch.labels is not None:
             losses["critical"] = F.cross_entropy(critical_logits.float(), batch.labels, reduction="none")

@@ -5,11 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import softmax
-from asmil.bags.bag import BagBatch, on_device
-from asmil.models._gated import GatedAttention
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import Packed, softmax
+from asmil.bags import BagBatch
+from asmil.draws import permutation
+from asmil.models.parts.layers import GatedAttention, Projection, classifier, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "DTFD-MIL: Double-Tier Feature Distillation Multiple Instance Learning for Histopathology Whole Slide Image "
@@ -38,7 +38,7 @@ class DTFD(nn.Module):
     models, theirs 0. A bag shorter than `groups` has a pseudo-bag for each tile.
 
     `attention` is a tile's tier-1 weight in its pseudo-bag times the pseudo-bag's tier-2 weight, whatever `distill`
-    is. The split changes only what `scores` are normalised over, not the scores: `score_order` and `score_offsets`
+    is. The split changes only what `scores` are normalised over, not the scores: `score_order` and `score_layout`
     tell it.
 
     Raises:
@@ -75,14 +75,14 @@ class DTFD(nn.Module):
         scores = self.tier1.attention(tiles)
         order, lengths = self._split(batch)
         pseudo_bags = _packed(tiles.index_select(0, order), lengths)
-        weights = attention_weights(scores[order], pseudo_bags, normalizer=softmax)
-        pooled = pool(weights, pseudo_bags.features, pseudo_bags).squeeze(1)
+        weights = softmax(scores[order], pseudo_bags.layout)
+        pooled = pool(weights, pseudo_bags.features, pseudo_bags.layout).squeeze(1)
 
         distilled = self._distil(weights, pooled, pseudo_bags).detach()
         counts = [min(self.groups, length) for length in batch.lengths]
         second = _packed(distilled.flatten(0, 1), [count * distilled.shape[1] for count in counts])
-        shares = attention_weights(self.tier2.attention(second.features), second, normalizer=softmax)
-        embedding = pool(shares, second.features, second).squeeze(1)
+        shares = softmax(self.tier2.attention(second.features), second.layout)
+        embedding = pool(shares, second.features, second.layout).squeeze(1)
 
         share = shares.reshape(distilled.shape[:2]).sum(1)
         attention = weights.squeeze(1) * share[pseudo_bags.bag_of_tile]
@@ -97,7 +97,7 @@ class DTFD(nn.Module):
             embedding,
             scores,
             losses,
-            score_offsets=pseudo_bags.offsets,
+            score_layout=pseudo_bags.layout,
             score_order=order,
         )
 
@@ -110,7 +110,7 @@ class DTFD(nn.Module):
         order: list[Tensor] = []
         device = batch.features.device
         for start, length in zip(batch.starts, batch.lengths, strict=False):
-            index = torch.randperm(length, device=device) if self.training else torch.arange(length, device=device)
+            index = permutation(length, device) if self.training else torch.arange(length, device=device)
             order.extend(start + index[group :: self.groups] for group in range(min(self.groups, length)))
         return torch.cat(order), [len(part) for part in order]
 
@@ -141,7 +141,7 @@ class _Tier(nn.Module):
 
 def _packed(rows: Float[Tensor, "rows dim"], lengths: list[int]) -> BagBatch:
     """Rows as bags of these lengths."""
-    return BagBatch(rows, on_device(torch.tensor([0, *lengths]).cumsum(0), rows.device), tuple(lengths))
+    return BagBatch(rows, Packed(lengths, device=rows.device))
 
 
 MODEL = DTFD

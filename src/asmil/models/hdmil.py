@@ -8,13 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.attention.segments import Layout
-from asmil.bags.bag import BagBatch
-from asmil.models._clam import InstanceLoss
-from asmil.models._gated import GatedAttention
-from asmil.models._layers import Projection, attention_weights, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.draws import uniform
+from asmil.models.parts.clam import InstanceLoss
+from asmil.models.parts.layers import GatedAttention, Projection, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Fast and Accurate Gigapixel Pathological Image Classification with Hierarchical Distillation Multi-Instance "
@@ -105,15 +104,15 @@ class HDMIL(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
         scores = self.attention(tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
+        weights = self.normalizer(scores, batch.layout)
         if not self.training and self.evaluate_on == "kept":
             weights = self._kept(weights, scores, batch)[0]
-        pooled = pool(weights, tiles, batch)
+        pooled = pool(weights, tiles, batch.layout)
         output = MILOutput(self.classifier(pooled), weights.mean(1), pooled.flatten(1), scores)
         if not self.training:
             return output
         kept_weights, share = self._kept(weights, scores, batch)
-        kept = pool(kept_weights, tiles, batch)
+        kept = pool(kept_weights, tiles, batch.layout)
         losses = {
             "logits": _divergence(output.logits, self.classifier(kept)),
             "features": (pooled - kept).float().square().mean((1, 2)),
@@ -131,18 +130,18 @@ class HDMIL(nn.Module):
         self, weights: Float[Tensor, "tiles classes"], scores: Float[Tensor, "tiles classes"], batch: BagBatch
     ) -> tuple[Float[Tensor, "tiles classes"], Float[Tensor, " bags"]]:
         """The weights of the kept tiles, summing to 1 for each bag and class, and the share that any class keeps."""
-        layout, mask = Layout(0, batch.offsets), self._mask(scores.to(weights.dtype))
+        layout, mask = batch.layout, self._mask(scores.to(weights.dtype))
         kept = weights * mask
-        total = layout.sum(kept)
+        total = layout.spread(layout.sum(kept))
         kept = torch.where(total > LEAST, kept / total.clamp(min=LEAST), weights)
         count = mask.sum(1)
         union = (count.detach() > 0) + (count - count.detach())  # the gradient reaches the mask of every class
-        return kept, layout.total(union) / batch.offsets.diff()
+        return kept, layout.sum(union) / layout.counts(union)
 
     def _mask(self, scores: Float[Tensor, "tiles classes"]) -> Float[Tensor, "tiles classes"]:
         """1 where a class keeps a tile, else 0; the gradient is that of the sigmoid behind it."""
         if self.training:  # the difference of two Gumbel variables is logistic
-            noise = torch.logit(torch.rand_like(scores), eps=1e-6)
+            noise = torch.logit(uniform(scores.shape, scores.device).to(scores.dtype), eps=1e-6)
             scores = (scores + noise) / self.temperature
         soft = torch.sigmoid(scores)
         return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import Bag, BagBatch
-from asmil.models._layers import require
+from asmil.bags import Bag, BagBatch
 from asmil.models.abmil import ABMIL
+from asmil.models.parts.layers import require
 
 PAPER = "Interventional Bag Multi-Instance Learning On Whole-Slide Pathological Images, CVPR 2023, arXiv 2303.06873"
 ALIGNED = "The attention over the tiles, one row; not the attention over the confounders."

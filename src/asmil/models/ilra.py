@@ -7,18 +7,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import (
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import (
     Projection,
-    attention_weights,
     classifier,
     default_dim,
     require,
     require_heads,
     xavier_normal,
 )
-from asmil.models._output import MILOutput
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Exploring Low-Rank Property in Multiple Instance Learning for Whole Slide Image Classification, ICLR 2023, "
@@ -143,7 +142,7 @@ class ILRA(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self._mix(batch)
         scores = self.pooling.scores(self.seeds, tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
+        weights = self.normalizer(scores, batch.layout)
         embedding = self._pool(weights, tiles, batch)
         return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
 

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = "Revisiting multiple instance neural networks, Pattern Recognition 2018, arXiv 1610.02501"
 ALIGNED = ""
@@ -44,7 +44,7 @@ class MaxPooling(nn.Module):
         tiles = self.projection(batch.features)
         if self.level == "instance":
             logits, attention = _max_and_share(self.classifier(tiles), batch)
-            return MILOutput(logits, attention, pool(attention.unsqueeze(1), tiles, batch).squeeze(1))
+            return MILOutput(logits, attention, pool(attention.unsqueeze(1), tiles, batch.layout).squeeze(1))
         embedding, attention = _max_and_share(tiles, batch)
         return MILOutput(self.classifier(embedding), attention, embedding)
 

@@ -2,9 +2,10 @@
 
 from torch import nn
 
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, classifier, default_dim, pool
-from asmil.models._output import MILOutput
+from asmil.attention import softmax
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Projection, classifier, default_dim, pool
+from asmil.models.parts.output import MILOutput
 
 PAPER = "Revisiting multiple instance neural networks, Pattern Recognition 2018, arXiv 1610.02501"
 ALIGNED = ""
@@ -28,8 +29,8 @@ class MeanPooling(nn.Module):
 
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
-        attention = (1 / batch.offsets.diff().float())[batch.bag_of_tile]
-        embedding = pool(attention.unsqueeze(1), tiles, batch).squeeze(1)
+        attention = softmax(tiles.new_zeros(len(tiles)), batch.layout)  # of equal scores: 1/M each
+        embedding = pool(attention.unsqueeze(1), tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), attention, embedding)
 
 

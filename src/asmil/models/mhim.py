@@ -3,16 +3,16 @@
 import copy
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from asmil.bags.bag import Bag, BagBatch
-from asmil.models._layers import attention_weights, pool, require
-from asmil.models._output import MILOutput
+from asmil.bags import Bag, BagBatch
+from asmil.draws import uniform
 from asmil.models.abmil import ABMIL
+from asmil.models.parts.layers import pool, require
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Multiple Instance Learning Framework with Masked Hard Instance Mining for Whole Slide Image Classification, "
@@ -112,13 +112,13 @@ class MHIM(nn.Module):
     def _keep(self, attention: Float[Tensor, " tiles"]) -> Bool[Tensor, " tiles"]:
         """False for the tiles of one bag that the student does not see."""
         tiles = len(attention)
-        masked = _first(torch.rand_like(attention), math.ceil(tiles * self.mask_random))
+        masked = _first(uniform(attention.shape, attention.device), math.ceil(tiles * self.mask_random))
         masked = masked | _first(attention, ((~masked).sum() * self.mask_low).ceil())
 
         ratio = self.mask_high * (1 + torch.cos(math.pi * self.progress)) / 2
         chosen = ((~masked).sum() * (ratio / self.high_share).clamp(max=1)).ceil()
         highest = _first(-attention, chosen)
-        lot = torch.rand_like(attention).masked_fill(~highest, torch.inf)
+        lot = uniform(attention.shape, attention.device).masked_fill(~highest, torch.inf)
         keep = ~(masked | _first(lot, (chosen * self.high_share).ceil()))
         return keep | ~keep.any()
 
@@ -131,8 +131,8 @@ class _MaskedABMIL(ABMIL):
             return super().forward(batch)
         tiles = self.projection(batch.features)
         scores = self._score(tiles)
-        weights = attention_weights(scores, batch, normalizer=partial(self.normalizer, mask=keep[:, None]))
-        embedding = pool(weights, tiles, batch).squeeze(1)
+        weights = self.normalizer(scores, batch.layout.masked(keep[:, None]))
+        embedding = pool(weights, tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), weights.squeeze(1), embedding, scores)
 
 

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch, on_device
-from asmil.models._layers import (
+from asmil.attention import NORMALIZERS, on_device
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import (
+    Dropout,
     Projection,
-    attention_weights,
     classifier,
     default_dim,
     pool,
@@ -21,8 +21,8 @@ from asmil.models._layers import (
     require_heads,
     xavier_normal,
 )
-from asmil.models._output import MILOutput
-from asmil.models._padding import similar
+from asmil.models.parts.output import MILOutput
+from asmil.models.parts.padding import similar
 
 PAPER = "Feature Re-Embedding: Towards Foundation Model-Level Performance in CPath, CVPR 2024, arXiv 2402.17228"
 ALIGNED = "The attention of its pooling over the tiles, one row."
@@ -85,8 +85,8 @@ class RRT(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self._embed(batch)
         scores = self.score(tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        embedding = pool(weights, tiles, batch).squeeze(1)
+        weights = self.normalizer(scores, batch.layout)
+        embedding = pool(weights, tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), weights.squeeze(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
@@ -138,7 +138,7 @@ class _Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.position = None
         if kernel is not None:
             self.position = nn.Conv2d(heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads)

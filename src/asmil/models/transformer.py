@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require, require_heads
-from asmil.models._output import MILOutput
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import Dropout, Projection, classifier, default_dim, pool, require, require_heads
+from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Transformer-based biomarker prediction from colorectal cancer histology, Cancer Cell 2023, arXiv 2301.09617; "
@@ -64,8 +64,8 @@ class Transformer(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         cls, tiles = self._read_tiles(batch)
         scores = self.last.scores(cls, tiles, batch)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        embedding = self.norm(self.last.read(cls, pool(weights, tiles, batch)))
+        weights = self.normalizer(scores, batch.layout)
+        embedding = self.norm(self.last.read(cls, pool(weights, tiles, batch.layout)))
         return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles heads"]:
@@ -98,7 +98,7 @@ class _Block(nn.Module):
         self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
         self.out = nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "tokens dim"], lengths: list[int]) -> Float[Tensor, "tokens dim"]:
         """All tokens, packed; every token attends to those of its own bag, `lengths` tokens each."""

@@ -10,17 +10,13 @@ from typing import Any
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
 from asmil.models import model_info
-from asmil.models._layers import default_dim
 from asmil.study.config import StudyConfig
 from asmil.study.data import StudyData
 from asmil.study.parts import Part
-from asmil.training.recipe import Recipe
+from asmil.training import Recipe
 
 Cell = tuple[int, int]
 """Fold and seed."""
-
-SMALL, PARAMETERS, TOGETHER = 2_000_000, 100_000_000, 200_000_000
-"""Feature values of a small dataset; parameters and embedded values that cells trained together may have."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of an arm that are trained in one pass and written together; how many is up to `group`."""
+    """Cells of an arm that are trained side by side and written together: those that differ in their seeds only."""
 
     arm: Arm
     cells: tuple[Cell, ...]
@@ -79,33 +75,13 @@ def list_arms(config: StudyConfig, *, only: str | None = None) -> list[Arm]:
 
 
 def groups_of(arm: Arm, data: StudyData, *, finished: set[Cell]) -> list[Group]:
-    """The arm's unfinished cells in groups of whole seeds.
-
-    The groups follow from the settings alone, so that a study that was stopped goes on with the same ones.
-    """
-    folds, seeds = {seed: data.splits(seed).folds for seed in data.config.seeds}, data.config.seeds
-    most = data.config.group or cells_at_once(arm, data)
-    size = max(1, most // max(len(several) for several in folds.values()))
-    groups = []
-    for start in range(0, len(seeds), size):
-        cells = [(fold, seed) for seed in seeds[start : start + size] for fold in folds[seed]]
-        for first in range(0, len(cells), most):  # once, but where one seed alone has more folds than fit
-            several = tuple(cell for cell in cells[first : first + most] if cell not in finished)
-            groups += [Group(arm, several)] if several else []
-    return groups
-
-
-def cells_at_once(arm: Arm, data: StudyData) -> int:
-    """How many cells of an arm fit into one pass: 100 on small data, else 25, and fewer of large models or bags."""
-    from asmil.models import create_model
-
-    in_dim = data.bags[0].features.shape[1]
-    model = create_model(arm.model.name, in_dim=in_dim, n_classes=len(data.classes), **arm.model.options)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    tiles = [len(bag) for bag in data.bags]
-    embedded = data.config.settings.batch_size * max(tiles) * default_dim(in_dim)
-    most = 100 if sum(tiles) * in_dim <= SMALL else 25
-    return max(1, min(most, PARAMETERS // max(parameters, 1), TOGETHER // embedded))
+    """The arm's unfinished cells, together where they differ in their seeds only: these train side by side."""
+    groups: dict[tuple, list[Cell]] = {}
+    for seed in data.config.seeds:
+        for fold in data.splits(seed).folds:
+            if (fold, seed) not in finished:
+                groups.setdefault(data.parts(fold, seed), []).append((fold, seed))
+    return [Group(arm, tuple(cells)) for cells in groups.values()]
 
 
 def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:

@@ -15,10 +15,10 @@ from asmil.study.arms import Arm, Cell
 from asmil.study.config import StudyConfig
 from asmil.study.data import StudyData
 from asmil.study.parts import stabilizer_defaults
-from asmil.training._ledger import rank_auroc
+from asmil.tasks import auroc
 
 if TYPE_CHECKING:
-    from asmil.training.cells import CellRecord
+    from asmil.study.ledger import CellRecord
 
 TEST_METRICS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
 AT_BEST = ("entropy", "effective_tiles", "top1_mass", "kl", "gradient_ratio")
@@ -50,7 +50,7 @@ def rows_of(record: "CellRecord", data: StudyData, *, arm: Arm, cell: Cell) -> R
         **{"n_train": len(train), "n_val": len(val), "n_test": len(test)},
         **settings_of(arm, data.config),
         **{"best_epoch": best, "epochs": len(record.history)},
-        **{"seconds": record.seconds, "together": record.together},
+        "seconds": record.seconds,
         **{name: at_best.get(name) for name in ("val_loss", "val_auroc")},
         **{f"test_{name}": METRICS[name](y, probabilities[best]) for name in TEST_METRICS},
         **{"optimistic_auroc": auroc_by_epoch(y, probabilities).max(), "optimistic_accuracy": accuracies.max()},
@@ -73,7 +73,7 @@ def auroc_by_epoch(y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The metric `auroc` of every epoch at once (epochs,); probabilities are (epochs, bags, classes)."""
     n_classes = probabilities.shape[2]
     scored = [1] if n_classes == 2 else range(n_classes)
-    return np.mean([rank_auroc(y == c, probabilities[:, :, c]) for c in scored], axis=0)
+    return np.mean([auroc(y == c, probabilities[:, :, c]) for c in scored], axis=0)
 
 
 def settings_of(arm: Arm, config: StudyConfig) -> dict[str, Any]:

@@ -51,8 +51,7 @@ class StudyConfig(BaseModel):
 
     All models x stabilisers x datasets are the arms; every fold and seed of an arm is a cell, one trained model.
     With `resplit` each seed draws its own folds (repeated cross-validation); datasets with official splits keep
-    theirs. `group` is the most cells that are trained together, in one pass; None: as the size of the data allows.
-    Relative paths are relative to the current directory.
+    theirs. Relative paths are relative to the current directory.
     """
 
     model_config = ConfigDict(
@@ -80,7 +79,6 @@ class StudyConfig(BaseModel):
     device: Device = "cpu"
     workers: PositiveInt = 1
     engine: Literal["local", "ray"] = "local"
-    group: PositiveInt | None = None
 
 
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:

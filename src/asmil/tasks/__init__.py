@@ -9,20 +9,30 @@ from asmil.errors import ConfigError
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
-    from asmil.tasks._scores import auroc as auroc
-    from asmil.tasks._scores import concordance as concordance
-    from asmil.tasks._scores import concordant_shares as concordant_shares
-    from asmil.tasks._scores import macro_auroc as macro_auroc
-    from asmil.tasks._scores import median_level as median_level
-    from asmil.tasks._scores import quadratic_kappa as quadratic_kappa
-    from asmil.tasks._scores import r2 as r2
-    from asmil.tasks._task import Targets as Targets
-    from asmil.tasks._task import Task as Task
+    from asmil.tasks.parts.scores import auroc as auroc
+    from asmil.tasks.parts.scores import auroc_of_classes as auroc_of_classes
+    from asmil.tasks.parts.scores import concordance as concordance
+    from asmil.tasks.parts.scores import concordant_shares as concordant_shares
+    from asmil.tasks.parts.scores import macro_auroc as macro_auroc
+    from asmil.tasks.parts.scores import median_level as median_level
+    from asmil.tasks.parts.scores import quadratic_kappa as quadratic_kappa
+    from asmil.tasks.parts.scores import r2 as r2
+    from asmil.tasks.parts.task import Targets as Targets
+    from asmil.tasks.parts.task import Task as Task
 
 TASKS = FolderRegistry("task", "asmil.tasks", "TASK")
 
-_SCORES = ("auroc", "concordance", "concordant_shares", "macro_auroc", "median_level", "quadratic_kappa", "r2")
-_HOMES = {"Task": "_task", "Targets": "_task", **dict.fromkeys(_SCORES, "_scores")}
+_SCORES = (
+    "auroc",
+    "auroc_of_classes",
+    "concordance",
+    "concordant_shares",
+    "macro_auroc",
+    "median_level",
+    "quadratic_kappa",
+    "r2",
+)
+_HOMES = {"Task": "parts.task", "Targets": "parts.task", **dict.fromkeys(_SCORES, "parts.scores")}
 __all__ = ["TASKS", "create_task", "list_tasks", "task_options", *_HOMES]
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError
-from asmil.tasks._reading import ROWS_PER_STRATUM, find, plain_options, read_flags, require_rows
-from asmil.tasks._scores import macro_auroc
-from asmil.tasks._task import Targets, in_full
+from asmil.tasks.parts.reading import ROWS_PER_STRATUM, find, plain_options, read_flags, require_rows
+from asmil.tasks.parts.scores import macro_auroc
+from asmil.tasks.parts.task import Targets, in_full
 
 
 @dataclass(frozen=True)

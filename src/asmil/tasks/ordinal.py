@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks._reading import find, only_column, plain_options, require_rows
-from asmil.tasks._scores import quadratic_kappa
-from asmil.tasks._task import Targets, in_full
+from asmil.tasks.parts.reading import find, only_column, plain_options, require_rows
+from asmil.tasks.parts.scores import quadratic_kappa
+from asmil.tasks.parts.task import Targets, in_full
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
-from asmil.tasks._reading import find, only_column, plain_options, quantile_bins, read_numbers, require_rows
-from asmil.tasks._scores import r2
-from asmil.tasks._task import Targets, in_full
+from asmil.tasks.parts.reading import find, only_column, plain_options, quantile_bins, read_numbers, require_rows
+from asmil.tasks.parts.scores import r2
+from asmil.tasks.parts.task import Targets, in_full
 
 STRATA = 4
 

@@ -1,27 +1,31 @@
-"""Bags to a trained run: fit one model, cross-validate a cohort, keep it all in a run folder."""
+"""Bags to trained models: fit one, or the seeds of a fold side by side; cross-validate a cohort."""
 
-from asmil.training.cells import CellPlan, CellRecord, train_cells
+from asmil.training.batches import bag_order
+from asmil.training.cell import CellResult
 from asmil.training.crossval import crossval
-from asmil.training.fit import FitResult, fit
-from asmil.training.listeners import AttentionRecorder
+from asmil.training.fit import FitResult, Member, fit, train_members
+from asmil.training.listeners import EMBEDDINGS, AttentionRecorder
 from asmil.training.optim import TrainSettings
 from asmil.training.predict import Prediction, predict
-from asmil.training.recipe import Recipe
-from asmil.training.runs import Run
+from asmil.training.recipe import Recipe, has_scores
+from asmil.training.stack import Stack
 from asmil.training.standardize import Standardized
 
 __all__ = [
+    "EMBEDDINGS",
     "AttentionRecorder",
-    "CellPlan",
-    "CellRecord",
+    "CellResult",
     "FitResult",
+    "Member",
     "Prediction",
     "Recipe",
-    "Run",
+    "Stack",
     "Standardized",
     "TrainSettings",
+    "bag_order",
     "crossval",
     "fit",
+    "has_scores",
     "predict",
-    "train_cells",
+    "train_members",
 ]

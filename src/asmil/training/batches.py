@@ -31,7 +31,7 @@ def bag_batches(
     *,
     settings: TrainSettings,
     epoch: int,
-    device: torch.device | str,
+    device: torch.device | str = "cpu",
 ) -> Iterator[BagBatch]:
     """The batches of these bags (indexes of `bags`), each with a fresh sample of its bags' tiles, on the device.
 
@@ -124,7 +124,7 @@ class _Packer:
         if event is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_event(event)
-            for tensor in (batch.features, batch.offsets, batch.labels, batch.targets, batch.level0_xy):
+            for tensor in (batch.features, batch.labels, batch.targets, batch.level0_xy):
                 if tensor is not None:
                     tensor.record_stream(current)
         return batch
@@ -139,10 +139,15 @@ class _Packer:
         return self.memory[self.turn][:size].view(dtype).view(shape)
 
 
+def tiles_drawn(tiles: int, settings: TrainSettings) -> int:
+    """How many of a bag's tiles a training step sees."""
+    kept = max(1, round(tiles * (1 - settings.tile_dropout)))
+    return min(kept, settings.tiles_per_bag or kept)
+
+
 def _sampled(bag: Bag, index: int, *, settings: TrainSettings, epoch: int) -> Bag:
     """The tiles of a bag that one training step sees, in their order; of a bag in a file only these are read."""
-    kept = max(1, round(len(bag) * (1 - settings.tile_dropout)))
-    kept = min(kept, settings.tiles_per_bag or kept)
+    kept = tiles_drawn(len(bag), settings)
     if kept == len(bag):
         return bag
     stream = _stream(bag, index, settings=settings, epoch=epoch)

@@ -1,21 +1,19 @@
-"""Cross-validation: one cell per fold and seed, each resumable, trained together or run side by side in processes."""
+"""Cross-validation: the seeds of a fold are trained side by side, folds one after the other or in processes."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from shutil import rmtree
 
-import torch
-
-from asmil.bags import Cohort, FeatureStore, Splits
-from asmil.bags.patients import require_one_answer, tiles_by_patient
-from asmil.errors import AsmilError, ConfigError, RunError
-from asmil.training._cell import Job, Progress, name_of
-from asmil.training._group import Failures, Group, begun_groups, train_group
-from asmil.training._grouping import grouped
+from asmil.bags import Bag, Cohort, FeatureStore, Splits
+from asmil.bags.patients import require_one_answer
+from asmil.errors import AsmilError, RunError
+from asmil.extraction.engines import WorkerDied, run_tasks
+from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
-from asmil.training.runs import Cell, Run
+
+Keep = Callable[[CellResult], None]
+"""What is done with a trained model; called in the process that trained it, so it must survive being sent there."""
 
 
 def crossval(
@@ -24,121 +22,82 @@ def crossval(
     splits: Splits,
     *,
     recipe: Recipe,
-    run: Run,
-    seeds: Sequence[int] = (0,),
+    cells: Sequence[tuple[int, int]],
+    keep: Keep,
+    checkpoints: Path,
     workers: int = 1,
-    together: str = "auto",
     by_patient: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, int, int], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Run:
-    """Train one model per fold and seed and write each cell into the run; finished cells are kept as they are.
+) -> None:
+    """Train a model for each fold and seed of `cells` and `keep` it; an interrupted call goes on where it stopped.
 
-    Cells are trained `together`, in one pass over the bags, where that is faster ("auto"), where the method can ("on"),
-    or never ("off"); `tell` hears which. Results are those of one by one within rounding, but for the draws of dropout
-    and other random masks. One by one, a cell's result does not depend on `workers` at all: every process trains with
-    one thread unless `workers` is 1.
+    The seeds of a fold are trained side by side, in one pass over its bags, always: a result does not depend on the
+    number of `workers`, bit for bit, nor on the other seeds beyond rounding. Every process trains with one thread,
+    or as many as OMP_NUM_THREADS says. `checkpoints` is a folder for what is not finished. `progress` is called with
+    fold, seed, epochs done and epochs at most.
 
-    With `by_patient` a bag holds the tiles of all slides of a patient; predictions and attention are written slide by
+    With `by_patient` a bag holds the tiles of all slides of a patient; predictions and attention are told slide by
     slide, the same probabilities for all slides of a patient, whose attention sums to 1 over them.
 
     Raises:
         CohortError: `by_patient`, and slides of a patient have different labels.
-        ConfigError: `together` is none of the three; a model or settings that the cohort's task cannot be trained with.
+        ConfigError: a model or settings that the cohort's task cannot be trained with.
         AsmilError: the training of some cells diverged; they are named, and the others are finished.
-        RunError: a worker process died; the finished cells are kept and the same call continues.
+        RunError: a worker process died; what was kept is kept, and the same call continues.
     """
-    if together not in ("auto", "on", "off"):
-        raise ConfigError("unknown way to train folds and seeds", found=together, fix="auto, on or off")
     recipe.check(cohort.task)
-    if cohort.task is not None:
-        together = _alone(together)
-        run.set_task(cohort.task)
-    todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
     if by_patient:
         require_one_answer(cohort)
-    copies = run.folder / "copies"
+    copies = checkpoints / "copies"  # of features that cannot be streamed from their files
     job = Job(store.path, cohort, splits, recipe, processes=workers, copies=copies, by_patient=by_patient)
-    groups = _groups(run, todo, job, workers=workers, together=together, store=store)
-    if any(len(group.cells) > 1 for group in groups):
-        sizes = ", ".join(str(len(group.cells)) for group in groups)
-        tell(f"{len(todo)} models, trained together in groups of {sizes} (--together off: one by one)")
-    if groups and workers > 1:
-        failures = _in_processes(groups, job, workers=workers, progress=progress or _quiet)
-    else:
-        bags = job.bags(tell) if groups else {}
-        failures = [pair for group in groups for pair in train_group(group, job, bags, progress=progress or _quiet)]
+    folds, failures = folds_of(cells, checkpoints), list[Failure]()
+    for index, event in _events(job, folds, keep=keep, workers=workers, tell=tell):
+        if isinstance(event, WorkerDied):
+            raise RunError(
+                "a training process died (out of memory, or killed)",
+                found=folds[index].name,
+                fix="run the same command again: finished models are kept and started ones go on",
+            ) from event
+        if isinstance(event, BaseException):
+            raise event
+        if isinstance(event, Failure):
+            failures.append(event)
+        else:
+            progress(*event)
     if failures:
-        first, error = failures[0]
+        error = failures[0].error
         raise AsmilError(
-            f"{len(failures)} of {len(todo)} trainings failed, the others are finished: {error.what}",
-            found=f"{', '.join(name_of(cell) for cell, _ in failures)}; {name_of(first)}: {error.found}",
+            f"{len(failures)} of {len(cells)} trainings failed, the others are finished: {error.what}",
+            found="; ".join(f"fold {fold} seed {seed}: {one.found}" for fold, seed, one in failures),
             fix=error.fix,
         ) from error
-    return run
+    rmtree(copies, ignore_errors=True)
+    with suppress(OSError):  # another call may have checkpoints there
+        checkpoints.rmdir()
 
 
-def _alone(together: str) -> str:
-    """Only classifiers are trained together: folds of another task may have different outputs (bins of time), and what
-    some losses say of a bag depends on the others in its batch.
-    """
-    if together == "on":
-        raise ConfigError("only classifiers can be trained together", found="together on", fix="auto or off")
-    return "off"
+def _events(
+    job: Job, folds: Sequence[Fold], *, keep: Keep, workers: int, tell: Callable[[str], None]
+) -> Iterator[tuple[int, Progress | Failure | BaseException]]:
+    """What happens in the folds, with their indexes; trained here, or in as many processes."""
+    if workers > 1:
+        tasks = [(job, fold, keep) for fold in folds]
+        yield from run_tasks(_in_process, tasks, workers=min(workers, len(folds)))
+    elif folds:
+        bags = job.bags(tell)
+        for index, fold in enumerate(folds):
+            with one_thread():
+                yield from ((index, event) for event in train_fold(fold, job, bags, keep=keep))
 
 
-def _quiet(*_: Any) -> None:
-    """Nobody listens."""
+_bags: dict[str, dict[str, Bag]] = {}
+"""What this process has loaded, for its next fold."""
 
 
-def _groups(run: Run, todo: list[Cell], job: Job, *, workers: int, together: str, store: FeatureStore) -> list[Group]:
-    """Interrupted groups go on as they were, interrupted cells alone, and the others as is best."""
-    if together == "off" or not todo:
-        return [Group.of(run, [cell]) for cell in todo]
-    begun = begun_groups(run, todo)
-    taken = {cell for group in begun for cell in group.cells}
-    alone = [cell for cell in todo if cell not in taken and (cell.folder / "checkpoint.pt").exists()]
-    free = [cell for cell in todo if cell not in taken and cell not in alone]
-    infos = [store.info(slide) for slide in job.cohort.slides] if free else []
-    tiles, dim = {info.slide: info.tiles for info in infos}, infos[0].dim if infos else 0
-    tiles = tiles_by_patient(job.cohort, tiles) if job.by_patient and infos else tiles
-    fresh = grouped(free, job, workers=workers, tiles=tiles, dim=dim, always=together == "on") if free else []
-    return [*begun, *(Group.of(run, cells) for cells in fresh), *(Group.of(run, [cell]) for cell in alone)]
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(job: Job, queue: Any) -> None:
-    torch.set_num_threads(1)
-    _worker.update(job=job, queue=queue, bags=job.bags())
-
-
-def _run_in_worker(group: Group) -> Failures:
-    return train_group(group, _worker["job"], _worker["bags"], progress=lambda *event: _worker["queue"].put(event))
-
-
-def _in_processes(groups: list[Group], job: Job, *, workers: int, progress: Progress) -> Failures:
-    context = get_context("spawn")  # forking after torch has started threads can dead-lock
-    failures: Failures = []
-    with context.Manager() as manager:
-        queue = manager.Queue()
-        with ProcessPoolExecutor(
-            min(workers, len(groups)), mp_context=context, initializer=_start_worker, initargs=(job, queue)
-        ) as pool:
-            pending = {pool.submit(_run_in_worker, group) for group in groups}
-            try:
-                while pending:
-                    done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        failures += future.result()
-                        pending.remove(future)
-                    while not queue.empty():
-                        progress(*queue.get())
-            except BrokenProcessPool as error:
-                raise RunError(
-                    "a training process died (out of memory, or killed)",
-                    found=f"{len(groups) - len(pending)} of {len(groups)} groups of cells finished",
-                    fix="run the same command again: finished cells are kept and started ones continue",
-                ) from error
-    return failures
+def _in_process(task: tuple[Job, Fold, Keep]) -> Iterator[Progress | Failure]:
+    job, fold, keep = task
+    with one_thread():
+        if not _bags:
+            _bags["of this process"] = job.bags()
+        yield from train_fold(fold, job, _bags["of this process"], keep=keep)

@@ -1,30 +1,27 @@
-"""Train one model on bags: the whole loop on one screen."""
+"""Train one model, or the seeds of a fold side by side, on bags: the whole loop on one screen."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags import Bag, BagBatch
+from asmil.bags import Bag
+from asmil.draws import stream
 from asmil.errors import AsmilError
-from asmil.tasks import Task
-from asmil.training._checkpoint import load_checkpoint, save_checkpoint
-from asmil.training._checks import check_bags
-from asmil.training._ledger import auroc_of_classes
-from asmil.training.batches import Timed, bag_batches, bag_order
+from asmil.tasks import Task, auroc_of_classes
+from asmil.training.batches import Timed, bag_batches, bag_order, tiles_drawn
+from asmil.training.checkpoint import load_checkpoint, save_checkpoint
 from asmil.training.listeners import Listener
-from asmil.training.optim import TrainSettings, autocast, learning_rate, make_optimizer
-from asmil.training.predict import Prediction, predict
+from asmil.training.optim import TrainSettings, check_bags, learning_rate
+from asmil.training.predict import Prediction, predict_each
+from asmil.training.stack import Key, Stack
 
 
 @dataclass
@@ -36,16 +33,55 @@ class FitResult:
 
     best_epoch: int = -1
     best_value: float = float("inf")
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     waiting: float = 0.0
 
 
+@dataclass(eq=False)
+class Member:
+    """A model in training, its stabiliser, the `key` of its random draws, and how its training went.
+
+    Settings of members that train together differ in `epochs` only. `error` says why there is no result.
+    """
+
+    model: nn.Module
+    settings: TrainSettings
+    stabilizer: AttentionStabilizer | None = None
+    key: Key = (0,)
+    listeners: Sequence[Listener] = ()
+    result: FitResult = field(default_factory=FitResult)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, Tensor] = field(default_factory=dict)
+    error: AsmilError | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train: the epochs are over, or patience is at its end."""
+        epochs = len(self.result.history)
+        if self.error is not None or epochs >= self.settings.epochs:
+            return True
+        if self.settings.select == "last" or epochs < self.settings.min_epochs:
+            return False
+        return epochs - 1 - self.result.best_epoch >= self.settings.patience
+
+    def tell(self, event: str, **values: Any) -> dict[str, Any]:
+        """What the listeners add to the row of an epoch."""
+        return {name: value for listener in self.listeners for name, value in (listener(event, **values) or {}).items()}
+
+
 def fit(
-    model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, task: Task | None = None,
-    stabilizer: AttentionStabilizer | None = None, listeners: Sequence[Listener] = (), seed: int = 0,
+    model: nn.Module,
+    train: Sequence[Bag],
+    val: Sequence[Bag],
+    *,
+    settings: TrainSettings,
+    task: Task | None = None,
+    stabilizer: AttentionStabilizer | None = None,
+    listeners: Sequence[Listener] = (),
+    seed: int = 0,
     checkpoint: Path | None = None,
-) -> FitResult:  # fmt: skip
+) -> FitResult:
     """Train `model` in place; only `val` decides which epoch is kept and when to stop.
 
     `task` (None: classification) was fitted to the targets of `train`; the model has `task.outputs` outputs.
@@ -57,166 +93,164 @@ def fit(
 
     Raises:
         CohortError: a bag without a label or target, or no validation bags although an epoch is to be selected.
-        ConfigError: settings that the task cannot be trained with.
+        ConfigError: settings that the task cannot be trained with, or a model of several types or devices.
         AsmilError: the loss is not finite.
     """
-    check_bags(train, val, settings, task=task)
-    device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(model, settings):
-        torch.manual_seed(seed)
-        if not (checkpoint and checkpoint.exists()):
-            _prepare(model, train, val, settings=settings, seed=seed, task=task)
-        optimizer = make_optimizer(model, settings)
-        result, best = FitResult(), _weights(model)
-        parts = _parts(model, optimizer, stabilizer, listeners=listeners)
-        if checkpoint and checkpoint.exists():
-            result, best = load_checkpoint(checkpoint, parts, seed=seed)
-        train_epoch = partial(_train_epoch, model, train, optimizer=optimizer, stabilizer=stabilizer, settings=settings)
-        started, saved = time.monotonic() - result.seconds, time.monotonic()
-        _tell(listeners, "start", model=model, settings=settings)
-        for epoch in range(len(result.history), settings.epochs):
-            if should_stop(result, settings):
-                break
-            learned, waiting = train_epoch(epoch=epoch, task=task)
-            row = {"epoch": epoch} | learned
-            predictions = predict(model, val, task=task)
-            row |= validation(predictions, val, task=task)
-            if is_better(row, result, settings):
-                result.best_epoch, result.best_value, best = epoch, selected(row, settings), _weights(model)
-            row |= _tell(listeners, "epoch", epoch=epoch, model=model, stabilizer=stabilizer, row=row, val=predictions)
-            result.history.append(row)
-            result.seconds, result.waiting = time.monotonic() - started, result.waiting + waiting
-            if checkpoint and time.monotonic() - saved >= settings.checkpoint_seconds:
-                save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
-                saved = time.monotonic()
-        if checkpoint:  # what follows may be interrupted too
-            save_checkpoint(checkpoint, parts, result=result, best=best, seed=seed)
-        model.load_state_dict(best)
-        _tell(listeners, "end", model=model, result=result)
-    return result
+    member = Member(model, settings, stabilizer, key=("seed", seed), listeners=listeners)
+    for _ in train_members([member], train, val, task=task, checkpoint=checkpoint):
+        pass
+    if member.error:
+        raise member.error
+    return member.result
 
 
-def _train_epoch(
-    model: nn.Module,
-    bags: Sequence[Bag],
+def train_members(
+    members: Sequence[Member],
+    train: Sequence[Bag],
+    val: Sequence[Bag],
     *,
-    optimizer: torch.optim.Optimizer,
-    stabilizer: AttentionStabilizer | None,
-    settings: TrainSettings,
-    task: Task | None,
-    epoch: int,
-) -> tuple[dict[str, float], float]:
-    """One pass over the bags in a fresh order: its row of the log, and the seconds of waiting for batches."""
-    model.train()
-    device = next(model.parameters()).device
-    if stabilizer:
-        stabilizer.set_epoch(epoch)
-    order = bag_order(bags, settings=settings, epoch=epoch)
+    task: Task | None = None,
+    also: Sequence[Bag] = (),
+    checkpoint: Path | None = None,
+    one_pass: bool = False,
+) -> Iterator[None]:
+    """What `fit` is to one model, for several on the same bags, epoch by epoch; done when the iterator ends.
+
+    With `one_pass` all go through a batch at once, where that is possible and pays.
+
+    The order of the bags and the tiles drawn of them are common, all other draws each member's own (`key`, epoch,
+    step), so that a member's training is the same in any company, within rounding. One whose loss is no number any
+    more has its `error`, and the others go on. Listeners are told the predictions of the bags `also`, too.
+    """
+    for member in members:
+        check_bags(train, val, member.settings, task=task)
+    device = next(members[0].model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(members):
+        if checkpoint and checkpoint.exists():
+            load_checkpoint(checkpoint, members)
+        else:
+            _prepare(members, train, val, task=task)
+        saved = time.monotonic()
+        for member in members:
+            member.tell("start", model=member.model, settings=member.settings)
+        while left := [member for member in members if not member.done]:
+            stack = _stack(left, train, task=task, one_pass=one_pass)
+            while not any(member.done for member in left):
+                _epoch(stack, left, (train, val, also))
+                yield
+                if checkpoint and time.monotonic() - saved >= left[0].settings.checkpoint_seconds:
+                    save_checkpoint(checkpoint, members)
+                    saved = time.monotonic()
+            stack.release()
+        if checkpoint:  # what follows may be interrupted too
+            save_checkpoint(checkpoint, members)
+        for member in members:
+            member.model.load_state_dict(member.best)
+            member.tell("end", model=member.model, result=member.result)
+
+
+def _stack(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, one_pass: bool) -> Stack:
+    """The members that still train, their optimiser going on where it was."""
+    settings = left[0].settings
+    stack = Stack(
+        [member.model for member in left],
+        [member.stabilizer for member in left],
+        keys=[member.key for member in left],
+        settings=settings,
+        task=task,
+    )
+    for index, member in enumerate(left):
+        stack.optimizer.set_moments(index, member.moments)
+    if one_pass:
+        first = next(bag_batches(train, [range(min(len(train), settings.batch_size))], settings=settings, epoch=0))
+        tiles = sum(tiles_drawn(len(bag), settings) for bag in train) * settings.batch_size / len(train)
+        stack.try_one_pass(first, tiles_per_step=tiles)
+    return stack
+
+
+def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], Sequence[Bag], Sequence[Bag]]) -> None:
+    """One pass over the bags in a fresh order, then the validation part: a row in the log of every member."""
+    train, val, also = parts
+    started, settings, epoch = time.monotonic(), members[0].settings, len(members[0].result.history)
+    for member in members:
+        if member.stabilizer:
+            member.stabilizer.set_epoch(epoch)
+            member.stabilizer.begin_when_due()
+    stack.train()
+    order = bag_order(train, settings=settings, epoch=epoch)
     steps = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
-    total, ratio = torch.zeros(3, device=device), None
-    after_step = getattr(model, "after_step", lambda progress: None)
-    batches = Timed(bag_batches(bags, steps, settings=settings, epoch=epoch, device=device))
+    totals: dict[str, Tensor] = {}
+    batches = Timed(bag_batches(train, steps, settings=settings, epoch=epoch, device=stack.device))
     for step, batch in enumerate(batches):
-        rate = learning_rate(settings, epoch + step / len(steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses, measured = _step(
-            model, batch, optimizer=optimizer, stabilizer=stabilizer, settings=settings, task=task, measure=step == 0
-        )
-        ratio = measured if step == 0 else ratio
-        after_step((epoch + (step + 1) / len(steps)) / settings.epochs)
-        total += losses * (len(batch) / len(bags))
-    loss, extra, align = total.tolist()
-    row = {"train_loss": loss, "extra_loss": extra, "lr": rate}
-    if stabilizer:
-        row |= {"align_loss": align, **{k: float(v) for k, v in stabilizer.statistics().items()}}
-        row["gradient_ratio"] = float(ratio) if ratio is not None else float("nan")
-    if not np.isfinite(row["train_loss"]):
-        raise diverged(row["train_loss"], epoch)
-    return row, batches.seconds
-
-
-def diverged(loss: float, epoch: int) -> AsmilError:
-    """The error of a training whose loss is no number any more."""
-    return AsmilError(
-        "training diverged: the loss is not finite",
-        found=f"loss {loss} in epoch {epoch}",
-        fix="lower the learning rate or run `asmil check` on the features",
+        rates = [learning_rate(member.settings, epoch + step / len(steps)) for member in members]
+        losses = stack.step(batch, rates, at=(epoch, step), measure=step == 0)
+        for name, value in losses.items():
+            if name in ("task", "extra", "align"):
+                totals[name] = totals.get(name, 0) + value * (len(batch) / len(train))
+            elif name != "ratio" or step == 0:
+                totals[name] = value
+        for member in members:
+            hook = getattr(member.model, "after_step", None)
+            if hook:
+                hook((epoch + (step + 1) / len(steps)) / member.settings.epochs)
+    known = {name: value.tolist() for name, value in totals.items()}
+    found, others = (
+        predict_each(stack.outputs, part, device=stack.device, models=len(members), task=stack.task)
+        for part in (val, also)
     )
+    seconds, waiting = (time.monotonic() - started) / len(members), batches.seconds / len(members)
+    for index, (member, predictions, told) in enumerate(zip(members, found, others, strict=True)):
+        row = {"epoch": epoch} | _learned(member, {n: v[index] for n, v in known.items()}, rate=rates[index])
+        if _account(member, row, predictions, val, task=stack.task):
+            own = {"model": member.model, "stabilizer": member.stabilizer, "val": predictions, "also": told}
+            member.result.history.append(row | member.tell("epoch", epoch=epoch, row=row, **own))
+        member.moments = stack.optimizer.moments(index)
+        member.result.seconds += seconds
+        member.result.waiting += waiting
 
 
-def _step(
-    model: nn.Module,
-    batch: BagBatch,
-    *,
-    optimizer: torch.optim.Optimizer,
-    stabilizer: AttentionStabilizer | None,
-    settings: TrainSettings,
-    task: Task | None = None,
-    measure: bool,
-) -> tuple[Float[Tensor, "3"], float | None]:
-    """One step of the optimiser: its losses, and the gradient ratio to `measure`. The host waits for no device."""
-    device = batch.features.device
-    with autocast(device, settings):
-        output = model(batch)
-        logits = output.logits.float()
-        loss = F.cross_entropy(logits, batch.labels) if task is None else task.loss(logits, batch.targets).mean()
-        extra = sum((each.mean() for each in output.losses.values()), torch.zeros((), device=device))
-        align = stabilizer.loss(loss + extra) if stabilizer else torch.zeros((), device=device)
-    ratio = stabilizer.gradient_ratio(loss + extra) if stabilizer and measure else None
-    optimizer.zero_grad(set_to_none=True)
-    (loss + extra + align).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    optimizer.step()
-    if stabilizer:
-        stabilizer.update()
-    return torch.stack([loss, extra, align]).detach(), ratio
+def _learned(member: Member, totals: dict[str, float], *, rate: float) -> dict[str, float]:
+    """What the log has of an epoch's training: means over the bags, and the alignment of the last step."""
+    row = {"train_loss": totals["task"], "extra_loss": totals["extra"], "lr": rate}
+    if member.stabilizer:
+        beta, kl = member.stabilizer.beta, totals["kl"]
+        row |= {"align_loss": totals["align"], "kl": kl if beta else float("nan"), "beta": beta * totals["scale"]}
+        row |= {"momentum": member.stabilizer.momentum, "gradient_ratio": totals["ratio"]}
+    return row
 
 
-@contextmanager
-def _compiled(model: nn.Module, settings: TrainSettings) -> Iterator[None]:
-    """The model with a compiled forward, where the settings ask for it. Its hooks, the stabiliser's, run outside."""
-    if not settings.compile:
-        yield
-        return
-    from torch._functorch import config
-
-    model.forward = torch.compile(model.forward, dynamic=True)
-    try:
-        with config.patch(donated_buffer=False):  # the gradient ratio needs the graph twice
-            yield
-    finally:
-        del model.forward
-
-
-def _prepare(
-    model: nn.Module, train: Sequence[Bag], val: Sequence[Bag], *, settings: TrainSettings, seed: int, task: Task | None
-) -> None:
-    """Let a method with earlier stages train them, on the same parts and like the model itself."""
-    device = next(model.parameters()).device
-
-    def train_stage(module: nn.Module) -> nn.Module:
-        fit(module.to(device), train, val, settings=settings, seed=seed, task=task)
-        return module
-
-    getattr(model, "prepare", lambda *_: None)(list(train), train_stage)
+def _account(
+    member: Member, row: dict[str, Any], predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None
+) -> bool:
+    """Add the validation part to an epoch's row, keep the weights of the best so far; False if training diverged."""
+    if not np.isfinite(row["train_loss"]) or any(np.isnan(p.loss) for p in predictions):
+        member.error = AsmilError(
+            "training diverged: the loss is not finite",
+            found=f"loss {row['train_loss']} in epoch {row['epoch']}",
+            fix="lower the learning rate or run `asmil check` on the features",
+        )
+        return False
+    row |= _validation(predictions, val, task=task)
+    value = _selected(row, member.settings)
+    if member.settings.select == "last" or value < member.result.best_value:
+        member.result.best_epoch, member.result.best_value = row["epoch"], value
+        member.best = {name: value.detach().clone() for name, value in member.model.state_dict().items()}
+    return True
 
 
-def validation(predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None = None) -> dict[str, float]:
+def _validation(predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None) -> dict[str, float]:
     """Loss and AUROC (or the metric of a task) of the validation part, as the log has them; nothing without one."""
     if not predictions:
         return {}
-    row, values = (
-        {"val_loss": float(np.mean([p.loss for p in predictions]))},
-        np.stack([p.probabilities for p in predictions]),
-    )
+    values = np.stack([p.probabilities for p in predictions])
+    row = {"val_loss": float(np.mean([p.loss for p in predictions]))}
     if task is None:
         return row | {"val_auroc": auroc_of_classes(np.array([bag.label for bag in val]), values)}
     return row | {"val_metric": task.select_metric(values, np.array([bag.target for bag in val]))}
 
 
-def selected(row: dict[str, float], settings: TrainSettings) -> float:
+def _selected(row: dict[str, float], settings: TrainSettings) -> float:
     """The value to minimise. AUROC ties are common on small validation parts: the loss breaks them."""
     if settings.select == "last":
         return 0.0
@@ -226,37 +260,40 @@ def selected(row: dict[str, float], settings: TrainSettings) -> float:
     return row["val_loss"]
 
 
-def is_better(row: dict[str, float], result: FitResult, settings: TrainSettings) -> bool:
-    """Whether this epoch is to be kept instead of the best so far."""
-    return settings.select == "last" or selected(row, settings) < result.best_value
+@contextmanager
+def _compiled(members: Sequence[Member]) -> Iterator[None]:
+    """Models with a compiled forward, where the settings ask for it. Their hooks, the stabiliser's, run outside."""
+    wanted = [member.model for member in members if member.settings.compile]
+    if not wanted:
+        yield
+        return
+    from torch._functorch import config
+
+    for model in wanted:
+        model.forward = torch.compile(model.forward, dynamic=True)
+    try:
+        with config.patch(donated_buffer=False):  # the gradient ratio needs the graph twice
+            yield
+    finally:
+        for model in wanted:
+            del model.forward
 
 
-def _parts(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    stabilizer: AttentionStabilizer | None,
-    *,
-    listeners: Sequence[Listener],
-) -> dict[str, Any]:
-    """Whatever has a state that a resumed training needs."""
-    recorded = {f"listener{i}": x for i, x in enumerate(listeners) if hasattr(x, "state_dict")}
-    return {"model": model, "optimizer": optimizer, "stabilizer": stabilizer} | recorded
+def _prepare(members: Sequence[Member], train: Sequence[Bag], val: Sequence[Bag], *, task: Task | None) -> None:
+    """Let a method with earlier stages train them, on the same parts and like the model itself."""
+    for member in members:
+        prepare = getattr(member.model, "prepare", None)
+        if prepare is None:
+            continue
+        device = next(member.model.parameters()).device
+        torch.manual_seed(stream(*member.key, "prepare"))
 
+        def train_stage(module: nn.Module, member: Member = member, device: torch.device = device) -> nn.Module:
+            stage = Member(module.to(device), member.settings, key=(*member.key, "stage"))
+            for _ in train_members([stage], train, val, task=task):
+                pass
+            if stage.error:
+                raise stage.error
+            return module
 
-def should_stop(result: FitResult, settings: TrainSettings) -> bool:
-    """Whether patience is at its end."""
-    epochs = len(result.history)
-    if settings.select == "last" or epochs < settings.min_epochs:
-        return False
-    return epochs - 1 - result.best_epoch >= settings.patience
-
-
-def _weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _tell(listeners: Sequence[Listener], event: str, **values: Any) -> dict[str, Any]:
-    added: dict[str, Any] = {}
-    for listener in listeners:
-        added |= listener(event, **values) or {}
-    return added
+        prepare(list(train), train_stage)

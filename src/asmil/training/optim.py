@@ -2,12 +2,15 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from asmil.errors import ConfigError
+from asmil.bags import Bag
+from asmil.errors import CohortError, ConfigError
+from asmil.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,6 @@ class TrainSettings:
                 raise ConfigError(f"{name} must be at least 1", found=getattr(self, name))
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW; weight decay acts on weights of linear maps, not on biases, norms and tokens."""
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    decayed = decayed_names(model)
-    groups = [
-        {"params": [p for name, p in named.items() if name in decayed], "weight_decay": settings.weight_decay},
-        {"params": [p for name, p in named.items() if name not in decayed], "weight_decay": 0.0},
-    ]
-    # One pass over the moments instead of some fifteen, where torch has it.
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in named.values())
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=fused)
-
-
 def decayed_names(model: nn.Module) -> set[str]:
     """Names of the parameters that weight decay acts on."""
     return {n for n, p in model.named_parameters() if p.dim() >= 2 and not _NOT_DECAYED.search(n)}
@@ -96,3 +86,33 @@ def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:
     """bf16 autocast where it is faster (CUDA); on CPUs bf16 products are ten times slower than fp32."""
     wanted = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+
+def check_task(settings: TrainSettings, task: Task | None) -> None:
+    """Raise a `ConfigError` where a task cannot be trained with these settings."""
+    wrong = "val_auroc" if task else "val_metric"
+    if settings.select == wrong:
+        right = "val_metric" if task else "val_auroc"
+        found = f"select={wrong} of {task.name if task else 'classification'}"
+        raise ConfigError("this way to select an epoch is of another task", found=found, fix=f"{right}, or val_loss")
+    if task and settings.batch_size < task.smallest_batch:
+        raise ConfigError(
+            f"the loss of {task.name} compares the bags of a batch",
+            found=f"batch_size {settings.batch_size}",
+            fix=f"at least {task.smallest_batch}, better 16 or more",
+        )
+
+
+def check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings, *, task: Task | None = None) -> None:
+    """Raise a `CohortError` unless these bags can be trained on, a `ConfigError` unless the settings suit the task."""
+    check_task(settings, task)
+    if not len(train):
+        raise CohortError("there are no training bags")
+    if not len(val) and settings.select != "last":
+        raise CohortError(
+            "no validation bags, so no epoch can be selected", fix="give a validation part, or select='last'"
+        )
+    what = "label" if task is None else "target"
+    unlabelled = [bag.slide for part in (train, val) for bag in part if getattr(bag, what) is None]
+    if unlabelled:
+        raise CohortError(f"bags without a {what} cannot be trained on", found=", ".join(unlabelled[:5]))

@@ -1,11 +1,12 @@
 """Bags through a trained model: probabilities, attention and embeddings, without touching any random state."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
@@ -28,7 +29,6 @@ class Prediction:
     loss: float
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module, bags: Sequence[Bag], *, batch_size: int = 16, task: Task | None = None
 ) -> list[Prediction]:
@@ -37,43 +37,60 @@ def predict(
     Batches hold up to `batch_size` bags, fewer where these are large. `task` is the fitted one, None for
     classification.
     """
-    was_training = model.training
+
+    def outputs(batch: BagBatch) -> Outputs:
+        output = model(batch)
+        return output.logits.float()[None], output.attention.float()[None], output.embedding.float()[None]
+
+    was_training, device = model.training, next(iter(model.parameters())).device
     model.eval()
-    device = next(iter(model.parameters())).device
-    lists = lists_of(bags, most_tiles=_TILES_AT_ONCE, most_bags=batch_size)
-    batches = packed(lists, device=device, ahead=is_elsewhere(bags, device))
     try:
-        found = [row for batch in batches for row in _predict_batch(model, batch, task)]
+        return predict_each(outputs, bags, device=device, task=task, batch_size=batch_size)[0]
     finally:
         model.train(was_training)
-    return found if task is None else _of_task(task, found, bags)
 
 
-def _of_task(task: Task, predictions: list[Prediction], bags: Sequence[Bag]) -> list[Prediction]:
-    """Logits to values and losses, of all bags at once: a loss may compare bags."""
-    if not predictions:
-        return []
-    logits = np.stack([p.probabilities for p in predictions])
-    values, losses = task.values(logits), torch.full((len(bags),), torch.nan)
-    known = [bag.target for bag in bags if bag.target is not None]
-    if len(known) == len(bags):
-        losses = task.loss(torch.from_numpy(logits), torch.tensor(known))
-    rows = zip(predictions, values, losses.tolist(), strict=True)
-    return [replace(p, probabilities=value, loss=loss) for p, value, loss in rows]
+Outputs = tuple[Tensor, Tensor, Tensor]
+"""Of several models: logits (models, bags, outputs), attention (models, tiles), embedding (models, bags, dim)."""
 
-
-_TILES_AT_ONCE = 65_536
+TILES_AT_ONCE = 65_536
 """Of a batch without gradients: 128 MB of 1024 float16 features."""
 
 
-def _predict_batch(model: nn.Module, batch: BagBatch, task: Task | None) -> Iterator[Prediction]:
-    output = model(batch)
-    logits = output.logits.float()
-    losses = torch.full((len(batch),), torch.nan)
-    if batch.labels is not None and task is None:
-        losses = F.cross_entropy(logits, batch.labels, reduction="none").cpu()
-    probabilities = (logits.softmax(1) if task is None else logits).cpu().numpy()
-    embeddings = output.embedding.float().cpu().numpy()
-    maps = batch.split(output.attention.float().cpu())
-    for i, slide in enumerate(batch.slides):
-        yield Prediction(slide, probabilities[i], maps[i].numpy(), embeddings[i], float(losses[i]))
+@torch.no_grad()
+def predict_each(
+    outputs: Callable[[BagBatch], Outputs],
+    bags: Sequence[Bag],
+    *,
+    device: torch.device,
+    models: int = 1,
+    task: Task | None = None,
+    batch_size: int | None = None,
+) -> list[list[Prediction]]:
+    """The predictions of every model on every bag, from what the models give for a batch."""
+    if not bags:
+        return [[] for _ in range(models)]
+    lists = lists_of(bags, most_tiles=TILES_AT_ONCE // models, most_bags=batch_size)
+    found = [outputs(batch) for batch in packed(lists, device=device, ahead=is_elsewhere(bags, device))]
+    logits, attention, embedding = (torch.cat(part, 1).cpu() for part in zip(*found, strict=True))
+    ends = np.cumsum([len(bag) for bag in bags])[:-1]
+    several = []
+    for own, maps, vectors in zip(logits, attention.numpy(), embedding.numpy(), strict=True):
+        values, losses = _valued(own, bags, task=task)
+        rows = zip(bags, values, np.split(maps, ends), vectors, losses, strict=True)
+        several.append([Prediction(bag.slide, *row) for bag, *row in rows])
+    return several
+
+
+def _valued(
+    logits: Float[Tensor, "bags outputs"], bags: Sequence[Bag], *, task: Task | None
+) -> tuple[np.ndarray, list[float]]:
+    """Probabilities (or the values of a task) and losses of all bags at once: a task's loss may compare bags."""
+    unknown = torch.full((len(bags),), torch.nan)
+    if task is not None:
+        known = [bag.target for bag in bags if bag.target is not None]
+        losses = task.loss(logits, torch.tensor(known)) if len(known) == len(bags) else unknown
+        return task.values(logits.numpy()), losses.tolist()
+    labels = torch.tensor([-1 if bag.label is None else bag.label for bag in bags])
+    losses = F.cross_entropy(logits, labels.clamp(min=0), reduction="none").where(labels >= 0, unknown)
+    return logits.softmax(1).numpy(), losses.tolist()

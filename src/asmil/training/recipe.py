@@ -12,8 +12,7 @@ from asmil.bags import Bag, BagBatch
 from asmil.errors import ConfigError
 from asmil.models import MODELS, create_model
 from asmil.tasks import Task
-from asmil.training._checks import check_task
-from asmil.training.optim import TrainSettings
+from asmil.training.optim import TrainSettings, check_task
 from asmil.training.standardize import Standardized
 
 
@@ -58,15 +57,14 @@ class Recipe:
     def stabilize(self, model: nn.Module, bag: Bag, *, seed: int = 0) -> AttentionStabilizer | None:
         """The stabiliser attached to a model; None where none is wanted or the model has no attention (mean, max).
 
-        The weights of an anchor with `init="independent"` depend on `seed` alone.
+        It sees a standardised model from within: the features are standardised once for both branches. The weights of
+        an anchor with `init="independent"` depend on `seed` alone.
         """
-        if self.stabilizer is None:
-            return None
-        if not has_scores(model, bag):
+        if self.stabilizer is None or not has_scores(model, bag):
             return None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + _ANCHOR_SEED)
-            return AttentionStabilizer(model, **self.stabilizer)
+            return AttentionStabilizer(model.model if isinstance(model, Standardized) else model, **self.stabilizer)
 
 
 @torch.no_grad()
@@ -77,23 +75,6 @@ def has_scores(model: nn.Module, bag: Bag) -> bool:
     scores = model.eval()(BagBatch.from_bags(bag).to(device)).scores
     model.train(was_training)
     return scores is not None
-
-
-def stackable(model: nn.Module) -> bool:
-    """Whether models of this kind can be trained together: they have no stages, and no teacher of their own."""
-    return not any(hasattr(model, hook) for hook in ("prepare", "after_step"))
-
-
-def anchors_of(recipe: Recipe, models: Sequence[nn.Module], bag: Bag, *, seeds: Sequence[int]) -> list[nn.Module]:
-    """The anchors that models would have alone; none where the recipe or the model has nothing to align."""
-    anchors = []
-    for model, seed in zip(models, seeds, strict=True):
-        stabilizer = recipe.stabilize(model, bag, seed=seed)
-        if stabilizer is None:
-            return []
-        stabilizer.detach()
-        anchors.append(stabilizer.anchor.module)
-    return anchors
 
 
 _ANCHOR_SEED = 1_000_003

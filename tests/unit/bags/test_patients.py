@@ -9,7 +9,7 @@ from asmil.bags import BagBatch, Cohort, StreamedBag, load_bags, open_features
 from asmil.bags.bag import Bag
 from asmil.bags.patients import GAP, by_slide, patient_bags, require_one_answer, tiles_by_patient
 from asmil.errors import CohortError
-from asmil.models._neighbours import neighbours
+from asmil.models.parts.neighbours import neighbours
 
 CASES = {"p": ["p1", "p2", "p3"], "q": ["q1"]}
 

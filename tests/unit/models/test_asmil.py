@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.attention import Packed
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 from asmil.testing import check_model
 
@@ -105,7 +106,7 @@ def test_exported_forward_gives_the_same_numbers():
 
         def forward(self, features):
             tiles = features.shape[0]
-            return self.model(BagBatch(features, torch.tensor([0, tiles]), (tiles,))).logits
+            return self.model(BagBatch(features, Packed([tiles]))).logits
 
     features = one_bag(30, 16).features
     exported = torch.export.export(Logits(), (features,)).module()

@@ -5,10 +5,14 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags.bag import Bag, BagBatch
-from asmil.models import _chunks, create_model
+from asmil.bags import Bag, BagBatch
+from asmil.draws import drop_
+from asmil.models import create_model
+from asmil.models.parts import chunks
 
 LENGTHS = (17, 1, 40)
+LEVEL = ("feat.key.bias", "score.bias")
+"""A softmax does not see the level of all scores: these get no gradient but rounding."""
 
 
 def batch_of(dtype=torch.float32, lengths=LENGTHS):
@@ -40,12 +44,15 @@ def compare(model, batch, monkeypatch, **options):
     found = {}
     for chunked in (True, False):
         if not chunked:
-            monkeypatch.setattr(_chunks, "pays", lambda features, weight: False)
+            monkeypatch.setattr(chunks, "pays", lambda features, weight: False)
         torch.manual_seed(0)  # which tokens are dropped
         found[chunked] = step(model, batch, **options)
     for name, value in found[True].items():
         wanted = found[False][name].detach()
         scale = max(float(wanted.abs().max()), 1e-6)
+        if name in LEVEL and float(wanted.abs().max()) < 1e-6:
+            assert value.abs().max() < 1e-6, name
+            continue
         torch.testing.assert_close(
             value.detach(), wanted, atol=1e-5 * scale, rtol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
@@ -55,9 +62,9 @@ def compare(model, batch, monkeypatch, **options):
 @pytest.mark.parametrize(
     "options", [{"variant": "per_token"}, {"variant": "shared"}, {"attention_normalizer": "nsf"}], ids=str
 )
-def test_asmil_in_chunks(options, dtype, monkeypatch):
+def test_asmil_inchunks(options, dtype, monkeypatch):
     """Bags that begin and end within chunks, a bag of one tile, the anchor's scores, a capped ratio."""
-    monkeypatch.setattr(_chunks, "CHUNK", 7)
+    monkeypatch.setattr(chunks, "CHUNK", 7)
     torch.manual_seed(3)
     model = create_model(
         "asmil",
@@ -74,15 +81,15 @@ def test_asmil_in_chunks(options, dtype, monkeypatch):
     compare(model, batch_of(dtype), monkeypatch, ratio=0.3)
 
 
-def test_abmil_in_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK", 7)
+def test_abmil_inchunks(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 7)
     torch.manual_seed(3)
     model = create_model("abmil", in_dim=12, n_classes=2, dim=16, hidden=5, dropout=0).train()
     compare(model, batch_of(), monkeypatch)
 
 
 def test_the_scores_alone_are_the_scores(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK", 7)
+    monkeypatch.setattr(chunks, "CHUNK", 7)
     model, batch = create_model("asmil", in_dim=12, n_classes=2, dim=16).eval(), batch_of()
     scores = model(batch).scores
     with torch.no_grad():
@@ -91,12 +98,12 @@ def test_the_scores_alone_are_the_scores(monkeypatch):
 
 def test_the_alignment_alone_learns_without_the_task(monkeypatch):
     """Then pooling sends nothing back."""
-    monkeypatch.setattr(_chunks, "CHUNK", 7)
+    monkeypatch.setattr(chunks, "CHUNK", 7)
     model = create_model("asmil", in_dim=12, n_classes=2, dim=16, token_std=5.0, feature_dropout=0).train()
     gradients = []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(_chunks, "pays", lambda features, weight: False)
+            monkeypatch.setattr(chunks, "pays", lambda features, weight: False)
         model.zero_grad()
         model(batch_of()).scores.square().mean().backward()
         gradients.append(model.projection.linear.weight.grad.clone())
@@ -114,7 +121,7 @@ def test_features_that_need_a_gradient_get_one():
 @pytest.mark.parametrize("probability", [0.1, 0.25, 0.9999999])
 def test_share_of_dropped_values(probability):
     torch.manual_seed(0)
-    values = _chunks.drop_(torch.ones(1000, 333), probability)
+    values = drop_(torch.ones(1000, 333), probability)
     assert values.unique().tolist() == [0, 1]
     assert float(values.mean()) == pytest.approx(1 - probability, abs=0.003)
     if probability < 0.9:  # neighbours share a random word, not its bits
@@ -123,11 +130,11 @@ def test_share_of_dropped_values(probability):
 
 def test_dropout_of_projected_tiles_and_its_gradient(monkeypatch):
     """Kept values are scaled by 1 / (1 - p), and the gradient flows where values were kept."""
-    monkeypatch.setattr(_chunks, "CHUNK", 7)
+    monkeypatch.setattr(chunks, "CHUNK", 7)
     torch.manual_seed(0)
     features, weight = torch.randn(50, 12), torch.nn.Parameter(torch.randn(9, 12))
     bias, direction = torch.nn.Parameter(torch.randn(9)), torch.randn(50, 9)
-    tiles = _chunks.Project.apply(features, weight, bias, 0.3)
+    tiles = chunks.Project.apply(features, weight, bias, 0.3)
     plain = torch.relu(torch.nn.functional.linear(features, weight, bias)) / 0.7
     kept = tiles != 0
     assert 0.5 < float(kept.sum() / (plain > 0).sum()) < 0.9

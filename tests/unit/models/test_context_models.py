@@ -6,8 +6,8 @@ import torch
 from asmil.bags.bag import Bag, BagBatch
 from asmil.errors import ConfigError
 from asmil.models import create_model
-from asmil.models._neighbours import STEPS, neighbours
-from asmil.models._nystrom import Factors, pseudo_inverse
+from asmil.models.parts.neighbours import STEPS, neighbours
+from asmil.models.parts.nystrom import Factors, pseudo_inverse
 from asmil.models.transmil import _cls_map
 
 NO_DROPOUT = {

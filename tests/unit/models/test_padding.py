@@ -5,11 +5,11 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
-from asmil.models._layers import pool, pool_padded
-from asmil.models._nystrom import pseudo_inverse
-from asmil.models._padding import AT_ONCE, FREE, pack, similar, stack
+from asmil.models.parts.layers import pool
+from asmil.models.parts.nystrom import pseudo_inverse
+from asmil.models.parts.padding import AT_ONCE, FREE, pack, similar, stack
 
 
 @pytest.mark.parametrize("sizes", [[10_000, 3, 5, 4, 200, 210, 90], [7], [300] * 100, list(range(1, 500, 7))], ids=len)
@@ -78,11 +78,16 @@ def test_the_pseudo_inverse_of_several_models_at_once():
     torch.testing.assert_close(*gradients)
 
 
-def test_pooling_on_a_device_is_the_loop_in_one_product():
+@pytest.mark.parametrize("lengths", [(5, 3, 4), (9, 5000)], ids=["padded", "bag by bag"])
+def test_pooling_is_a_product_for_each_bag(lengths):
+    batch, weights = BagBatch.from_bags([Bag(torch.randn(n, 6)) for n in lengths]), torch.rand(sum(lengths), 2)
+    wanted = torch.stack([w.T @ x for w, x in zip(batch.split(weights), batch.split(batch.features), strict=True)])
+    torch.testing.assert_close(pool(weights, batch.features, batch.layout), wanted)
+
+
+def test_pooling_of_small_bags_is_one_product_that_waits_for_no_value():
     """Fake tensors raise where the host would have to wait for a value."""
-    batch, weights = BagBatch.from_bags([Bag(torch.randn(n, 6)) for n in (5, 3, 4)]), torch.rand(12, 2)
-    torch.testing.assert_close(pool_padded(weights, batch.features, batch), pool(weights, batch.features, batch))
     with FakeTensorMode(), FlopCounterMode(display=False) as counter:
         fake = BagBatch.from_bags([Bag(torch.randn(n, 6)) for n in (5, 3, 4)])
-        assert pool_padded(torch.rand(12, 2), fake.features, fake).shape == (3, 2, 6)
+        assert pool(torch.rand(12, 2), fake.features, fake.layout).shape == (3, 2, 6)
     assert counter.get_total_flops() == 2 * 3 * 5 * 2 * 6  # all padded to 5 tiles

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from asmil.study import load_study
+from asmil.study.ledger import CellRecord
 from asmil.training import cells
-from asmil.training.cells import CellRecord
 
 DIGITS = "{name: digits, bags: 24, tiles_per_bag: 6, positive_share: .3}"
 STUDY = f"""\

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import on_device
-from asmil.models._layers import require, require_heads
+from asmil.attention import on_device
+from asmil.models.parts.layers import Dropout, require, require_heads
 
 KERNEL = 33  # tokens that the depth-wise convolution of the values sees
 ITERATIONS = 6  # of the pseudo-inverse
@@ -90,7 +90,7 @@ class NystromAttention(nn.Module):
         self.value = nn.Linear(dim, dim, bias=False)
         self.residual = nn.Conv2d(heads, heads, (KERNEL, 1), padding=(KERNEL // 2, 0), groups=heads, bias=False)
         self.out = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "bags tokens dim"], segments: Segments) -> Float[Tensor, "bags tokens dim"]:
         """Padding has to be 0 in `tokens`; what comes out there means nothing."""

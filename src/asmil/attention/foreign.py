@@ -1,4 +1,4 @@
-"""What the stabilizer sees of a model: the inputs and the scores of its training forwards, by hooks."""
+"""What the stabilizer sees of any model, ours or not: inputs and scores of its training forwards, by hooks."""
 
 import difflib
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from asmil.attention.layout import Packed
 from asmil.errors import AttentionError
 
 Scores = str | Callable[[Any], Tensor]
@@ -24,7 +25,7 @@ class Forward:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     scores: list[Tensor] = field(default_factory=list)
-    offsets: Tensor | None = None
+    layout: Packed | None = None
     order: Tensor | None = None
     autocast: tuple[bool, torch.dtype] = (False, torch.float32)
 
@@ -104,7 +105,7 @@ class Recorder:
         if forward is None:
             return
         forward.args, forward.kwargs, output = call
-        forward.offsets = getattr(output, "score_offsets", None)
+        forward.layout = getattr(output, "score_layout", None)
         forward.order = getattr(output, "score_order", None)
         device = forward.device.type
         forward.autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)

@@ -1,16 +1,16 @@
-"""Layers that models share: projection, pooling of packed bags, cross-attention of a few tokens."""
+"""Layers that models share: projection, attention over the tiles of packed bags, cross-attention of a few tokens."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import BagBatch
+from asmil import draws
+from asmil.attention import Packed
 from asmil.errors import ConfigError, FeatureError
-from asmil.models import _chunks
+from asmil.models.parts import chunks
 
 
 def default_dim(in_dim: int) -> int:
@@ -49,6 +49,26 @@ def xavier_normal(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+class Dropout(nn.Module):
+    """Sets each value to 0 with probability p in training, and scales the others; its draws are the model's own."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        require(0 <= p < 1, "dropout is a share in [0, 1)", found=p, fix="0.25 is usual, 0 is none")
+        self.p = p
+
+    def forward(self, values: Tensor) -> Tensor:
+        return draws.dropout(values, self.p) if self.training else values
+
+    @property
+    def share(self) -> float:
+        """The share of values dropped at present."""
+        return self.p if self.training else 0.0
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
 class Projection(nn.Module):
     """x = ReLU(W f), then dropout: the first layer of every model (tiles, in_dim) -> (tiles, dim).
 
@@ -67,23 +87,17 @@ class Projection(nn.Module):
             found=(in_dim, dim),
             fix="check in_dim and dim",
         )
-        require(0 <= dropout < 1, "dropout is a share in [0, 1)", found=dropout, fix="0.25 is usual, 0 is none")
         self.linear = nn.Linear(in_dim, dim, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, features: Float[Tensor, "tiles in_dim"]) -> Float[Tensor, "tiles dim"]:
-        linear, weight = self.linear, self.linear.weight
         self.check(features)
-        if _chunks.pays(features, weight):
-            return _chunks.Project.apply(features, weight, linear.bias, self.drops)
+        weight, bias = self.linear.weight, self.linear.bias
+        if chunks.pays(features, weight):
+            return chunks.Project.apply(features, weight, bias, self.dropout.share)
         if not torch.is_autocast_enabled(features.device.type) or features.dtype == torch.float64:
             features = features.to(weight.dtype)
-        return self.dropout(F.relu(linear(features)))
-
-    @property
-    def drops(self) -> float:
-        """The share of values dropped at present."""
-        return self.dropout.p if self.training else 0.0
+        return self.dropout(F.relu(self.linear(features)))
 
     def check(self, features: Float[Tensor, "tiles in_dim"]) -> None:
         """Raise a `FeatureError` unless the features fit."""
@@ -96,36 +110,26 @@ class Projection(nn.Module):
             )
 
 
-def look(
-    projection: Projection, keys: tuple[Tensor, Tensor], batch: BagBatch
-) -> tuple[Float[Tensor, "tiles rows"], Callable[[Tensor], Tensor]]:
-    """Scores of the tiles, linear in the projected ones, and a function that pools these, once, by weights.
+class GatedAttention(nn.Module):
+    """Scores of tiles, (tiles, dim) -> (tiles, rows): W (tanh(V x) * sigmoid(U x)), all with biases.
 
-        x = dropout(relu(W f));  scores = x K^T + c;  pooled_b = p_b^T x_b        `keys` are K (rows, dim), c (rows,)
+    `dropout` acts on both factors. Source: Ilse et al. 2018 (arXiv 1802.04712), eq. 9 before its softmax; the
+    dropout is CLAM's.
 
-    On a CPU without a tensor of (tiles, dim) but x itself, in which no products are lost to the memory.
+    Raises:
+        ConfigError: no hidden units.
     """
-    features, weight = batch.features, projection.linear.weight
-    if projection.linear.bias is None and _chunks.pays(features, weight):
-        projection.check(features)
-        tiles, scores, *factors = _chunks.Look.apply(features, weight, *keys, projection.drops, batch.starts)
-        once = [factors]  # the gradients of a second pooling would mix with those of the first
 
-        def pooled(weights: Tensor) -> Tensor:
-            return _chunks.Pool.apply(weights.to(tiles.dtype), tiles, *once.pop(), batch.starts)
+    def __init__(self, dim: int, hidden: int, *, rows: int = 1, dropout: float = 0.0):
+        super().__init__()
+        require(hidden > 0, "gated attention needs hidden units", found=hidden, fix="128 is usual")
+        self.tanh, self.gate = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
+        self.score = nn.Linear(hidden, rows)
+        self.dropout = Dropout(dropout)
 
-        return scores, pooled
-    tiles = projection(features)
-    return F.linear(tiles, *keys), lambda weights: pool(weights, tiles, batch)
-
-
-def look_only(projection: Projection, keys: tuple[Tensor, Tensor], batch: BagBatch) -> Float[Tensor, "tiles rows"]:
-    """The scores of `look` alone."""
-    pays = _chunks.pays(batch.features, projection.linear.weight) and projection.linear.bias is None
-    if torch.is_grad_enabled() or projection.training or not pays:
-        return look(projection, keys, batch)[0]
-    projection.check(batch.features)
-    return _chunks.scores_alone(batch.features, projection.linear.weight, keys=keys[0], level=keys[1])
+    def forward(self, tiles: Float[Tensor, "tiles dim"]) -> Float[Tensor, "tiles rows"]:
+        content, gate = torch.tanh(self.tanh(tiles)), torch.sigmoid(self.gate(tiles))
+        return self.score(self.dropout(content) * self.dropout(gate))
 
 
 def classifier(dim: int, n_classes: int) -> nn.Linear:
@@ -134,36 +138,24 @@ def classifier(dim: int, n_classes: int) -> nn.Linear:
     return nn.Linear(dim, n_classes)
 
 
-def attention_weights(
-    scores: Float[Tensor, "tiles rows"], batch: BagBatch, *, normalizer: Callable[..., Tensor]
-) -> Float[Tensor, "tiles rows"]:
-    """Normalise scores over the tiles of each bag: every column sums to 1 in every bag."""
-    if len(batch) == 1:
-        return normalizer(scores, dim=0)
-    return normalizer(scores, offsets=batch.offsets)
-
-
 def pool(
-    weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], batch: BagBatch
+    weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], layout: Packed
 ) -> Float[Tensor, "bags rows dim"]:
-    """Weighted sums of the tiles of each bag: no (tiles x bags) matrix.
+    """Weighted sums of the tiles of each bag, without a (tiles x bags) matrix: one product of padded bags, or one each.
 
-    A device multiplies bags of similar length padded, in one product; else there is one small product per bag.
+    Padded where bags are small or alike: copying the values then costs less than an operation for each bag.
     """
     weights = weights.to(values.dtype)
-    if len(batch) == 1:
+    if len(layout) == 1:
         return (weights.T @ values).unsqueeze(0)
-    if values.is_cuda and len(batch) * max(batch.lengths) <= 2 * len(values):
-        return pool_padded(weights, values, batch)
-    pairs = zip(batch.split(weights), batch.split(values), strict=True)
+    if layout.padding_pays and (values.is_cuda or len(values) <= SMALL):
+        return layout.pad(weights).mT @ layout.pad(values)
+    pairs = zip(layout.split(weights), layout.split(values), strict=True)
     return torch.stack([w.T @ v for w, v in pairs])
 
 
-def pool_padded(
-    weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"], batch: BagBatch
-) -> Float[Tensor, "bags rows dim"]:
-    """`pool` in one product of padded bags: no kernel per bag."""
-    return batch.pad(weights).mT @ batch.pad(values)
+SMALL = 4096
+"""Tiles whose padded copy costs a CPU less than the operations of a loop over bags."""
 
 
 class StackedLinear(nn.Module):
@@ -224,7 +216,7 @@ class CrossAttention(nn.Module):
         self.key = StackedLinear(dim, sets=sets)
         self.value = StackedLinear(dim, sets=sets)
         self.out = StackedLinear(dim, sets=sets)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm_weight = nn.Parameter(torch.ones(sets, dim))
         self.norm_bias = nn.Parameter(torch.zeros(sets, dim))
 
@@ -239,19 +231,27 @@ class CrossAttention(nn.Module):
 
     def keys(self) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " rows"]]:
         """What an input is multiplied by to get its scores, and what is added: the queries folded into the keys."""
-        query = self._split(self.query(self.tokens)) / math.sqrt(self.head_dim)
+        query = self._split(self.query(self.tokens)) / math.sqrt(self.head_dim)  # (tokens, heads, head_dim)
         weight = self._split_weight(self.key)
-        one, each = "tha,hab->thb", "tha,thab->thb"
-        keys = torch.einsum(one, query, weight[0]) if len(weight) == 1 else torch.einsum(each, query, weight)
+        if len(weight) == 1:
+            keys = (query.transpose(0, 1) @ weight[0]).transpose(0, 1)
+        else:
+            keys = (query.unsqueeze(2) @ weight).squeeze(2)
         return keys.flatten(0, 1), (query * self._split(self.key.bias)).sum(-1).flatten()
 
     def read(self, pooled: Float[Tensor, "bags rows dim"]) -> Float[Tensor, "bags tokens dim"]:
         """The tokens' outputs from what each row pooled of the inputs."""
-        pooled = pooled.unflatten(1, (-1, self.heads))
+        pooled = pooled.unflatten(1, (-1, self.heads))  # (bags, tokens, heads, dim)
         weight = self._split_weight(self.value)
-        values = torch.einsum("bthd,hvd->bthv", pooled, weight[0]) if len(weight) == 1 else _each(weight, pooled)
-        values = values + self._split(self.value.bias)
-        out = self.dropout(self.out(values.flatten(2)))
+        if len(weight) == 1:
+            columns = pooled.flatten(0, 1).transpose(0, 1)  # one product a head, for all bags and tokens
+            values = (columns @ weight[0].mT).transpose(0, 1).unflatten(0, pooled.shape[:2])
+        else:
+            values = _each(weight, pooled)
+        values = values.flatten(2) + self.value.bias
+        out = self.dropout(self.out(values))
+        if len(weight) == 1:
+            return F.layer_norm(out, out.shape[-1:], self.norm_weight[0], self.norm_bias[0], eps=1e-6)
         return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
 
     def _split(self, vectors: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How good predicted values are: numpy, one number per function, targets first; nan where undefined."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 RISK_TOLERANCE = 1e-8
@@ -26,18 +26,27 @@ def quadratic_kappa(targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarr
     return float(1 - np.square(true - predicted).mean() / by_chance) if by_chance > 0 else float("nan")
 
 
-def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of bool (rows,) and scores (rows,), ties counting half."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
+def auroc(
+    positive: Bool[np.ndarray, " rows"], scores: Float[np.ndarray, "*several rows"]
+) -> Float[np.ndarray, " *several"]:
+    """Area under the ROC curve by ranks (Mann-Whitney), ties counting half; nan where a kind is missing."""
+    n, others = int(positive.sum()), int((~positive).sum())
+    if not (n and others):
+        return np.full(scores.shape[:-1], np.nan)
+    return (rankdata(scores, axis=-1)[..., positive].sum(-1) - n * (n + 1) / 2) / (n * others)
+
+
+def auroc_of_classes(labels: np.ndarray, probabilities: Float[np.ndarray, "rows classes"]) -> float:
+    """Mean one-versus-rest AUROC of the classes that occur; nan where only one does."""
+    present = np.unique(labels)
+    if len(present) < 2:
         return float("nan")
-    above = rankdata(scores)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * n_negative))
+    return float(np.mean([auroc(labels == c, probabilities[:, c]) for c in present]))
 
 
 def macro_auroc(targets: Float[np.ndarray, "rows labels"], values: Float[np.ndarray, "rows labels"]) -> float:
     """Mean AUROC of the labels for which both values are known."""
-    each = [auroc(t[~np.isnan(t)] == 1, v[~np.isnan(t)]) for t, v in zip(targets.T, values.T, strict=True)]
+    each = [float(auroc(t[~np.isnan(t)] == 1, v[~np.isnan(t)])) for t, v in zip(targets.T, values.T, strict=True)]
     defined = [value for value in each if np.isfinite(value)]
     return float(np.mean(defined)) if defined else float("nan")
 

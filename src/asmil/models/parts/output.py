@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from asmil.attention import Packed
+
 
 @dataclass(frozen=True)
 class MILOutput:
@@ -14,8 +16,8 @@ class MILOutput:
     row (token x head, class ...); None for models without attention. `attention` (tiles,): the slide's map,
     sums to 1 over the tiles of each bag. `embedding` (bags, dim): what the classifier sees. `losses`: a
     model's own extra terms by name, (bags,) each and already weighted; their means over the bags are added to the
-    task loss. `score_offsets` and `score_order` only where scores are normalised over other segments than the
-    batch's bags (the random pseudo-bags of DTFD-MIL): segment s is rows offsets[s]:offsets[s + 1] of scores[order].
+    task loss. `score_layout` and `score_order` only where scores are normalised over other segments than the
+    batch's bags (the random pseudo-bags of DTFD-MIL): the segments lie end to end in scores[order].
     """
 
     logits: Float[Tensor, "bags classes"]
@@ -23,10 +25,10 @@ class MILOutput:
     embedding: Float[Tensor, "bags dim"]
     scores: Float[Tensor, "tiles rows"] | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
-    score_offsets: Int[Tensor, "segments+1"] | None = None
+    score_layout: Packed | None = None
     score_order: Int[Tensor, " tiles"] | None = None
 
-    def segments(self, offsets: Int[Tensor, "bags+1"]) -> tuple[Tensor | slice, Int[Tensor, "segments+1"]]:
+    def segments(self, layout: Packed) -> tuple[Tensor | slice, Packed]:
         """What to index scores by, and how they are then packed: the order and segments above, or the bags'."""
         order = slice(None) if self.score_order is None else self.score_order
-        return order, offsets if self.score_offsets is None else self.score_offsets
+        return order, layout if self.score_layout is None else self.score_layout

@@ -7,11 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
-from asmil.models._gated import GatedAttention
-from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
-from asmil.models._output import MILOutput
+from asmil.attention import NORMALIZERS
+from asmil.bags import BagBatch
+from asmil.models.parts.layers import GatedAttention, Projection, classifier, default_dim, pool, require
+from asmil.models.parts.output import MILOutput
 
 MARGINS = {"svm": 1.0, "ce": 0.0}
 
@@ -96,8 +95,8 @@ class CLAM(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
         scores = self.attention(tiles)
-        weights = attention_weights(scores, batch, normalizer=self.normalizer)
-        pooled = pool(weights, tiles, batch)
+        weights = self.normalizer(scores, batch.layout)
+        pooled = pool(weights, tiles, batch.layout)
         # Each class reads its own row, or all classes the only one.
         logits = (pooled * self.classifier.weight).sum(-1) + self.classifier.bias
         losses = {}

@@ -8,8 +8,9 @@ import torch
 
 from asmil.bags import Bag
 from asmil.models import list_models
+from asmil.study.cells import train_cells
+from asmil.study.ledger import CellPlan
 from asmil.training import Recipe, TrainSettings, fit
-from asmil.training.cells import CellPlan, train_cells
 
 SETTINGS = TrainSettings(
     epochs=3, batch_size=64, learning_rate=1e-2, tile_dropout=0.0, warmup_epochs=0, patience=99, clip_norm=0.5

@@ -1,0 +1,87 @@
+"""The distance of two attentions: KL(anchor || online), the loss that holds the attention still."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from asmil.attention.layout import LAST, Layout
+from asmil.attention.normalizers import log_weights
+from asmil.errors import AttentionError
+
+
+def kl_divergence(
+    log_target: Tensor, log_online: Tensor, layout: Layout = LAST, *, reduction: str = "sum", each: bool = False
+) -> Tensor:
+    """KL(target || online) in nats from log-weights: summed over tiles; a mean over rows and bags, or `each` of them.
+
+    Every row and bag counts equally. Tiles of target 0 contribute 0; a tile with target above 0 and online weight 0
+    makes it infinite. Rows of padding only are left out. `reduction="mean"` averages over tiles instead of summing:
+    1/M of the paper's formula, as in the script its authors published.
+
+    Raises:
+        AttentionError: the two differ in shape, or an unknown reduction.
+    """
+    _check(log_target, log_online, reduction)
+    return _mean(layout.reduce(_kl, log_target, log_online), log_online, layout, reduction=reduction, each=each)
+
+
+def alignment(
+    anchored: Tensor,
+    online: Tensor,
+    layout: Layout = LAST,
+    *,
+    normalizers: tuple[str, str] = ("nsf", "softmax"),
+    temperature: float = 1.0,
+    reduction: str = "sum",
+    each: bool = False,
+) -> Tensor:
+    """`kl_divergence` of anchor and online from their scores, by the normalizers of these names; the loss of ASMIL.
+
+    `temperature` divides the anchor's scores only; the anchor gets no gradient. Source: ASMIL, arXiv 2603.06658.
+
+    Raises:
+        AttentionError: the two differ in shape, an unknown reduction, or a temperature that is not above 0.
+        UnknownPartError: no normalizer of that name.
+    """
+    _check(anchored, online, reduction)
+    if not temperature > 0:
+        raise AttentionError("the temperature must be above 0", found=temperature)
+    precise = torch.promote_types(online.dtype, torch.float32)
+    anchored = anchored.detach().to(precise)
+    anchored = anchored if temperature == 1 else anchored / temperature
+    between = partial(_between, normalizers=normalizers)
+    return _mean(layout.reduce(between, anchored, online.to(precise)), online, layout, reduction=reduction, each=each)
+
+
+def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[str, str]) -> Tensor:
+    return _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
+
+
+def _kl(log_target: Tensor, log_online: Tensor, dim: int) -> Tensor:
+    target = log_target.exp()
+    difference = (log_target - log_online).masked_fill(target == 0, 0)  # 0 log 0 = 0, and no NaN from -inf - -inf
+    return (target * difference).sum(dim)
+
+
+def _mean(per_row: Tensor, like: Tensor, layout: Layout, *, reduction: str, each: bool) -> Tensor:
+    padded = layout.mask is not None
+    counts = layout.counts(like) if padded or reduction == "mean" else None
+    if reduction == "mean" and counts is not None:
+        per_row = per_row / counts.to(per_row.dtype).clamp(min=1)
+    if each:
+        return per_row
+    if padded and counts is not None:  # rows of padding only are no rows
+        return per_row.sum() / (counts > 0).sum().clamp(min=1)
+    return per_row.mean()
+
+
+def _check(target: Tensor, online: Tensor, reduction: str) -> None:
+    if target.shape != online.shape:
+        raise AttentionError(
+            "anchor and online scores differ in shape",
+            found=f"{tuple(target.shape)} and {tuple(online.shape)}",
+            fix="give both branches the same tiles and rows",
+        )
+    if reduction not in ("sum", "mean"):
+        raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')

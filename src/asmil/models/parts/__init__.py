@@ -1,0 +1,1 @@
+"""What models are made of: layers, pooling, attention among tiles, and their fast forms on a CPU."""

@@ -1,0 +1,1 @@
+"""What tasks are made of: reading of targets, scores, the protocol of a task."""

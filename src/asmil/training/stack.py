@@ -1,0 +1,265 @@
+"""Models trained side by side on the same batches: one, or the seeds of a fold.
+
+Small batches run through all models in one vmapped pass, which costs the many small operations of a step about once;
+large ones through one model after the other. The sizes of bags and model alone decide which, and either way every
+model has its own draws, gradient, optimiser state and anchor: company changes nothing but the time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn import functional as F
+
+from asmil import draws
+from asmil.attention import AttentionStabilizer
+from asmil.bags import BagBatch
+from asmil.tasks import Task
+from asmil.training.optim import TrainSettings, autocast
+from asmil.training.rows import RowAdamW, Rows, trained_names
+
+SMALL = {"cpu": 5e7, "cuda": 5e10}
+"""Tiles of a step times weights of a model up to which one pass for all is faster. On a CPU such a step's products take
+some ten milliseconds, as long as the small operations around them. CUDA: a guess, never measured."""
+
+Losses = dict[str, Float[Tensor, " models"]]
+Key = tuple[int | str, ...]
+Named = dict[str, Tensor]
+
+
+class Trainee(nn.Module):
+    """What one model computes on a batch in training; its anchor is part of it."""
+
+    def __init__(self, model: nn.Module, stabilizer: AttentionStabilizer | None):
+        super().__init__()
+        self.model, self.stabilizer = model, stabilizer
+        self.anchor = stabilizer.anchor.module if stabilizer else None
+
+    def forward(self, batch: BagBatch, aligned: bool) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Logits (bags, outputs), the model's own losses, KL(anchor || online), and the scores of the latter."""
+        output = self.model(batch)
+        logits = output.logits.float()
+        nothing = logits.new_zeros(())
+        extra = sum((each.mean() for each in output.losses.values()), nothing)
+        if self.stabilizer is None or not aligned:
+            return logits, extra, nothing, []
+        return logits, extra, *self.stabilizer.divergence()
+
+
+class Slots:
+    """Where a module keeps its parameters and buffers, for others to stand in for them during a call.
+
+    What `torch.func.functional_call` does at each call (finding the places takes longer than a small model) is done
+    here once.
+    """
+
+    def __init__(self, module: nn.Module):
+        self._places = {
+            f"{prefix}.{name}".removeprefix("."): (kept, name)
+            for prefix, part in module.named_modules()
+            for kept in (part._parameters, part._buffers)
+            for name, tensor in kept.items()
+            if tensor is not None
+        }
+
+    @contextmanager
+    def filled(self, values: dict[str, Tensor]) -> Iterator[None]:
+        """Within, the module has these tensors, by name."""
+        places = [self._places[name] for name in values]
+        before = [kept[name] for kept, name in places]
+        try:
+            for (kept, name), value in zip(places, values.values(), strict=True):
+                kept[name] = value
+            yield
+        finally:
+            for (kept, name), value in zip(places, before, strict=True):
+                kept[name] = value
+
+
+class Stack:
+    """Models in training, each with its stabiliser (or None) and the key of its draws.
+
+    Until `release` the models' parameters are views into the stack. `one_pass` may be set False.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        stabilizers: Sequence[AttentionStabilizer | None],
+        *,
+        keys: Sequence[Key],
+        settings: TrainSettings,
+        task: Task | None = None,
+    ):
+        self.models, self.stabilizers, self.keys = list(models), list(stabilizers), list(keys)
+        self.settings, self.task = settings, task
+        self.device = next(models[0].parameters()).device
+        self.trainees = [Trainee(*pair) for pair in zip(models, stabilizers, strict=True)]
+        names, border = trained_names(models[0])
+        self.rows = Rows(models, names)
+        self.optimizer = RowAdamW(self.rows, border, settings)
+        anchors = [trainee.anchor for trainee in self.trainees if trainee.anchor is not None]
+        self.anchors = Rows(anchors, [name for name, _ in anchors[0].named_parameters()]) if anchors else None
+        self.one_pass, self._drawn = False, 1024
+
+    def try_one_pass(self, batch: BagBatch, *, tiles_per_step: float) -> None:
+        """Run all models at once from now on, if it pays for batches of this size and the models can.
+
+        They cannot where they have hooks around their steps, or do what torch cannot do for many models at once: draws
+        from torch's own generator, sizes that depend on values.
+        """
+        if len(self.models) == 1:
+            return
+        hooks = any(hasattr(model, hook) for model in self.models for hook in ("prepare", "after_step"))
+        work = tiles_per_step * self.rows.matrix.shape[1]
+        if hooks or self.settings.compile or work > SMALL.get(self.device.type, SMALL["cpu"]):
+            return
+        try:
+            with torch.no_grad():
+                self._in_one_pass(batch, [0] * len(self.models), aligned=False)
+            self.one_pass = True
+        except (RuntimeError, NotImplementedError):
+            return
+
+    def train(self) -> None:
+        """Put the models into training mode."""
+        for model in self.models:
+            model.train()
+
+    def step(self, batch: BagBatch, rates: Sequence[float], *, at: tuple[int, int], measure: bool) -> Losses:
+        """A step of every model at `at`, its epoch and step.
+
+        Returns:
+            `task`, `extra`, `kl` and `align`, the losses; `scale`, what max_gradient_ratio made of beta; `ratio`, the
+            norm of the alignment's gradient over the task's with respect to the scores, where it is to `measure`.
+            The host waits for no device.
+        """
+        seeds = [draws.stream(*key, *at) for key in self.keys]
+        if self.one_pass:
+            parts = [self._losses(batch, None, seeds=seeds, measure=measure)]
+        else:
+            parts = [self._losses(batch, k, seeds=seeds[k : k + 1], measure=measure) for k in range(len(self.models))]
+        gradient = torch.cat([gradient for _, gradient, _ in parts])
+        self.optimizer.step(gradient, rates, without=parts[0][2])
+        for stabilizer in self.stabilizers:
+            if stabilizer:
+                stabilizer.update()
+        return {name: torch.cat([losses[name].detach() for losses, *_ in parts]) for name in parts[0][0]}
+
+    def _losses(
+        self, batch: BagBatch, index: int | None, *, seeds: Sequence[int], measure: bool
+    ) -> tuple[Losses, Tensor, list[str]]:
+        """Of one model, or (None) of all in one pass: losses, gradient (models, weights), parameters without one."""
+        stabilizer = self.stabilizers[index or 0]
+        beta = stabilizer.beta if stabilizer else 0.0
+        with autocast(self.device, self.settings):
+            if index is None:
+                logits, extra, kl, scores = self._in_one_pass(batch, seeds, aligned=beta > 0)
+                weights = list(self._leaves.values())
+            else:
+                torch.manual_seed(seeds[0])
+                *alone, scores = self.trainees[index](batch, beta > 0)
+                logits, extra, kl = (part.unsqueeze(0) for part in alone)
+                own = dict(self.models[index].named_parameters())
+                weights = [own[name] for name in self.rows.names]
+            task = self._task_loss(logits, batch)
+        align, scale, ratio = beta * kl, torch.ones_like(kl), torch.zeros_like(kl)
+        if stabilizer and beta and (measure or stabilizer.max_gradient_ratio is not None):
+            ratio = _norms(align, scores) / _norms(task + extra, scores).clamp(min=1e-30)
+            scale = stabilizer.tuned(ratio)
+            align, ratio = align * scale, ratio * scale
+        found = torch.autograd.grad((task + extra + align).sum(), weights, allow_unused=True)
+        whole = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+        gradient = torch.cat([part.reshape(len(kl), -1) for part in whole], 1)
+        without = [name for name, part in zip(self.rows.names, found, strict=True) if part is None]
+        losses = {"task": task, "extra": extra, "kl": kl, "align": align, "scale": scale, "ratio": ratio}
+        return losses, gradient, without
+
+    def _task_loss(self, logits: Float[Tensor, "models bags outputs"], batch: BagBatch) -> Float[Tensor, " models"]:
+        if self.task is not None:
+            return torch.stack([self.task.loss(own, batch.targets).mean() for own in logits])
+        labels = batch.labels.expand(len(logits), -1)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
+
+    def _in_one_pass(
+        self, batch: BagBatch, seeds: Sequence[int], *, aligned: bool
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """What the trainees compute, each tensor with a first axis of models."""
+        trainee, slots, (static, axes) = self.trainees[0], self._slots, self._static
+        anchored = {} if self.anchors is None else {f"anchor.{n}": w for n, w in self.anchors.named.items()}
+
+        def forward(bank: Tensor, weights: Named, anchor: Named, fixed: Named) -> Any:
+            with draws.from_bank(bank), slots.filled({**weights, **anchor, **fixed}):
+                return trainee(batch, aligned)
+
+        while True:
+            try:
+                banks = draws.fill_banks(seeds, self._drawn, self.device)
+                return vmap(forward, in_dims=(0, 0, 0, axes))(banks, self._leaves, anchored, static)
+            except draws.BankIsEmpty:
+                self._drawn *= 2
+
+    @torch.no_grad()
+    def outputs(self, batch: BagBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """In evaluation: logits (models, bags, outputs), attention (models, tiles), embedding (models, bags, dim)."""
+        for model in self.models:
+            model.eval()
+        if not self.one_pass:
+            several = [model(batch) for model in self.models]
+            parts = [(o.logits.float(), o.attention.float(), o.embedding.float()) for o in several]
+            logits, attention, embedding = (torch.stack(part) for part in zip(*parts, strict=True))
+            return logits, attention, embedding
+        static, axes = self._static
+
+        def forward(weights: Named, fixed: Named) -> tuple[Tensor, Tensor, Tensor]:
+            with self._slots.filled({**weights, **fixed}):
+                output = self.models[0](batch)
+            return output.logits.float(), output.attention.float(), output.embedding.float()
+
+        return vmap(forward, in_dims=(0, axes))(self._leaves, static)
+
+    @cached_property
+    def _slots(self) -> "Slots":
+        return Slots(self.trainees[0])
+
+    @cached_property
+    def _leaves(self) -> dict[str, Tensor]:
+        """The models' weights by name within a trainee, (models, ...), as what gradients are taken of."""
+        return {f"model.{name}": rows.detach().requires_grad_() for name, rows in self.rows.named.items()}
+
+    @cached_property
+    def _static(self) -> tuple[dict[str, Tensor], dict[str, int | None]]:
+        """What no training changes, by name within a trainee, and its axis of models.
+
+        It has none where all models have the same (the statistics of a fold): what follows from it is computed once.
+        """
+        moving = {f"model.{name}" for name in self.rows.names}
+        moving |= set() if self.anchors is None else {f"anchor.{name}" for name in self.anchors.names}
+        several = [dict([*trainee.named_parameters(), *trainee.named_buffers()]) for trainee in self.trainees]
+        values: dict[str, Tensor] = {}
+        axes: dict[str, int | None] = {}
+        for name, value in several[0].items():
+            if name not in moving:
+                equal = all(torch.equal(value, other[name]) for other in several)
+                values[name] = value if equal else torch.stack([other[name] for other in several])
+                axes[name] = None if equal else 0
+        return values, axes
+
+    def release(self) -> None:
+        """Give the models, and their anchors, weights of their own again."""
+        self.rows.release()
+        if self.anchors is not None:
+            self.anchors.release()
+
+
+def _norms(losses: Float[Tensor, " models"], scores: Sequence[Tensor]) -> Float[Tensor, " models"]:
+    """Norms of the gradients with respect to the scores; nan where a loss does not pass through them."""
+    found = torch.autograd.grad(losses.sum(), list(scores), retain_graph=True, allow_unused=True)
+    if not found or any(part is None for part in found):
+        return torch.full_like(losses, torch.nan)
+    return torch.stack([part.float().reshape(len(losses), -1).square().sum(1) for part in found]).sum(0).sqrt()
