@@ -12,6 +12,7 @@ from asmil.files import written_beside
 
 if TYPE_CHECKING:
     from asmil.training.fit import Member
+    from asmil.training.listeners import Listener
 
 
 def save_checkpoint(path: Path, members: Sequence["Member"]) -> None:
@@ -38,6 +39,10 @@ def load_checkpoint(path: Path, members: Sequence["Member"]) -> None:
         _restore(member, known[key], path)
 
 
+def _with_state(listeners: Sequence["Listener"]) -> list[Any]:
+    return [listener for listener in listeners if hasattr(listener, "state_dict")]
+
+
 def _state(member: "Member") -> dict[str, Any]:
     error = member.error
     return {
@@ -45,14 +50,15 @@ def _state(member: "Member") -> dict[str, Any]:
         "best": member.best,
         "moments": member.moments,
         "stabilizer": member.stabilizer and member.stabilizer.state_dict(),
-        "listeners": [x.state_dict() if hasattr(x, "state_dict") else None for x in member.listeners],
+        "listeners": [listener.state_dict() for listener in _with_state(member.listeners)],
         "result": dataclasses.asdict(member.result),
         "error": error and {"what": error.what, "found": str(error.found), "fix": error.fix},
     }
 
 
 def _restore(member: "Member", state: dict[str, Any], path: Path) -> None:
-    if (state["stabilizer"] is None) != (member.stabilizer is None) or len(state["listeners"]) != len(member.listeners):
+    listeners = _with_state(member.listeners)
+    if (state["stabilizer"] is None) != (member.stabilizer is None) or len(state["listeners"]) != len(listeners):
         raise RunError(
             f"checkpoint {path} belongs to another run",
             found="another stabiliser or other listeners",
@@ -64,6 +70,5 @@ def _restore(member: "Member", state: dict[str, Any], path: Path) -> None:
     member.error = AsmilError(**state["error"]) if state["error"] else None
     if member.stabilizer:
         member.stabilizer.load_state_dict(state["stabilizer"])
-    for listener, own in zip(member.listeners, state["listeners"], strict=True):
-        if own is not None:
-            getattr(listener, "load_state_dict")(own)  # noqa: B009  listeners may have a state
+    for listener, own in zip(listeners, state["listeners"], strict=True):
+        listener.load_state_dict(own)

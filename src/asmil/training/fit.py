@@ -137,15 +137,18 @@ def train_members(
             stack = _stack(left, train, task=task, one_pass=one_pass)
             while not any(member.done for member in left):
                 _epoch(stack, left, (train, val, also))
-                yield
                 if checkpoint and time.monotonic() - saved >= left[0].settings.checkpoint_seconds:
+                    _note_moments(left, stack)
                     save_checkpoint(checkpoint, members)
                     saved = time.monotonic()
+                yield
+            _note_moments(left, stack)
             stack.release()
         if checkpoint:  # what follows may be interrupted too
             save_checkpoint(checkpoint, members)
         for member in members:
-            member.model.load_state_dict(member.best)
+            if member.best:
+                member.model.load_state_dict(member.best)
             member.tell("end", model=member.model, result=member.result)
 
 
@@ -166,6 +169,11 @@ def _stack(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, o
         tiles = sum(tiles_drawn(len(bag), settings) for bag in train) * settings.batch_size / len(train)
         stack.try_one_pass(first, tiles_per_step=tiles)
     return stack
+
+
+def _note_moments(members: Sequence[Member], stack: Stack) -> None:
+    for index, member in enumerate(members):
+        member.moments = stack.optimizer.moments(index)
 
 
 def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], Sequence[Bag], Sequence[Bag]]) -> None:
@@ -205,7 +213,6 @@ def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], 
         if _account(member, row, predictions, val, task=stack.task):
             own = {"model": member.model, "stabilizer": member.stabilizer, "val": predictions, "also": told}
             member.result.history.append(row | member.tell("epoch", epoch=epoch, row=row, **own))
-        member.moments = stack.optimizer.moments(index)
         member.result.seconds += seconds
         member.result.waiting += waiting
 

@@ -7,7 +7,7 @@ import pytest
 
 from asmil.study import load_study
 from asmil.study.ledger import CellRecord
-from asmil.training import cells
+from asmil.study import cells
 
 DIGITS = "{name: digits, bags: 24, tiles_per_bag: 6, positive_share: .3}"
 STUDY = f"""\
@@ -42,7 +42,7 @@ class PretendedTraining:
         history[0].pop("jsd", None)
         probabilities = rng.dirichlet(np.ones(n_classes), size=(epochs, len(bags))).astype(np.float32)
         attention = [rng.dirichlet(np.ones(len(bag))).astype(np.float32) for bag in bags] if scored else []
-        return CellRecord(history, 1, probabilities, attention, len(plan.train) > 0, 0.5)
+        return CellRecord(history, 1, probabilities, attention, 0.5)
 
 
 @pytest.fixture
