@@ -6,6 +6,7 @@ from asmil._lazy import load
 
 _HOME_OF = {
     "write_report": "report", "write_heatmaps": "maps", "write_comparison": "comparison_page", "write_pdf": "printing",
+    "draw_heatmap": "maps", "write_paper_figure": "paper",
 }  # fmt: skip
 __all__ = sorted(_HOME_OF)
 

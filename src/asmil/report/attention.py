@@ -8,8 +8,8 @@ import pandas as pd
 from asmil.figures import curves
 from asmil.figures.decisions import froc_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
-from asmil.report.inputs import RunFiles
 from asmil.report.words import near_one, number, plural, span
+from asmil.runs import Run
 
 ATTENTION_NAMES = {
     "jsd_last10": (
@@ -24,11 +24,11 @@ ATTENTION_NAMES = {
 _LOCAL = ("tile_", "dice", "froc")
 
 
-def attention_section(files: RunFiles) -> Section:
+def attention_section(run: Run) -> Section:
     """Dynamics and concentration by epoch, weights, and the figures of metrics.json with what each one means."""
-    figures = _attention_figures(files)
+    figures = _attention_figures(run)
     rows = []
-    for key, value in (files.metrics.get("attention") or {}).items():
+    for key, value in (run.metrics.get("attention") or {}).items():
         name, meaning = ATTENTION_NAMES.get(key, (key.replace("_", " "), ""))
         if isinstance(value, int | float) and not key.startswith(_LOCAL):
             rows.append((Entry(name), Entry(near_one(value), strong=True), Entry(meaning)))
@@ -39,9 +39,9 @@ def attention_section(files: RunFiles) -> Section:
     return Section("attention", "Attention", lead, figures=figures, tables=tables, notes=notes)
 
 
-def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
+def _attention_figures(run: Run) -> tuple[Figure, ...]:
     drawn = []
-    jsd, train, val = (files.logged(c) for c in ("jsd", "train_loss", "val_loss"))
+    jsd, train, val = (_logged(run, column) for column in ("jsd", "train_loss", "val_loss"))
     title = "Attention change and loss by epoch"
     caption = "Faint: single trainings; bold: their mean, as long as all of them run."
     if jsd:
@@ -52,7 +52,7 @@ def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
     elif train or val:
         losses = {name: runs for name, runs in (("validation", val), ("training", train)) if runs}
         drawn.append(figure(curves.epochs_figure(losses, ylabel="loss"), title, caption=caption, wide=True))
-    samples = files.weight_samples()
+    samples = _weight_samples(run)
     if samples:
         names = {"softmax": "online softmax", "nsf": "anchor NSF"}
         caption = (
@@ -67,19 +67,30 @@ def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
         ("entropy", "entropy of attention",
          "Entropy of attention, normalised: 1 is even on all tiles, 0 is on one tile."),
     ):  # fmt: skip
-        runs = files.logged(column)
+        runs = _logged(run, column)
         if runs:
             drawing = curves.epochs_figure({ylabel: runs}, ylabel=ylabel)
             drawn.append(figure(drawing, f"{ylabel[0].upper()}{ylabel[1:]} by epoch", caption=caption))
     return tuple(drawn)
 
 
-def localisation_section(files: RunFiles) -> Section | None:
+def _logged(run: Run, column: str) -> list[np.ndarray]:
+    """A column of the log of every model that has it, float (epochs,)."""
+    return [values for cell in run.cells() if np.isfinite(values := cell.logged(column)).any()]
+
+
+def _weight_samples(run: Run) -> dict[str, np.ndarray]:
+    """Weight times tiles of softmax and NSF, pooled over the models; empty where none were kept."""
+    samples = [own for cell in run.cells() if (own := cell.score_samples())]
+    return {name: np.concatenate([own[name] for own in samples]) for name in (samples[0] if samples else ())}
+
+
+def localisation_section(run: Run) -> Section | None:
     """Tile metrics against chance, Dice, and the FROC curve; None where nothing was compared with annotations."""
-    facts = files.metrics.get("attention") or {}
+    facts = run.metrics.get("attention") or {}
     rows = _tile_rows(facts)
     froc = facts.get("froc") if isinstance(facts.get("froc"), dict) else None
-    figures, notes = [*_tile_figures(files)], []
+    figures, notes = [*_tile_figures(run)], []
     if froc:
         figures.append(_froc_figure(froc))
         rows.append((Entry("FROC score"), *_with_interval(froc, "score"), *_froc_meaning(froc)))
@@ -137,10 +148,10 @@ def _froc_figure(froc: dict[str, Any]) -> Figure:
     return figure(drawing, "FROC curve", caption=caption)
 
 
-def _tile_figures(files: RunFiles) -> list[Figure]:
-    if "tile_auroc" not in files.predictions:
+def _tile_figures(run: Run) -> list[Figure]:
+    if "tile_auroc" not in run.predictions:
         return []
-    by_slide = pd.to_numeric(files.predictions["tile_auroc"], errors="coerce").dropna().to_numpy()
+    by_slide = pd.to_numeric(run.predictions["tile_auroc"], errors="coerce").dropna().to_numpy()
     if not len(by_slide):
         return []
     drawing = curves.score_histogram_figure({"slides with annotation": by_slide}, xlabel="tile AUROC within the slide")

@@ -11,60 +11,60 @@ from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgrou
 from asmil.figures.curves import Curve
 from asmil.figures.decisions import decision_figure, reliability_figure
 from asmil.report.blocks import Entry, Section, Table, entries, figure
-from asmil.report.inputs import RunFiles
 from asmil.report.measures import reliability
 from asmil.report.words import listed, number, percent, signed, span
+from asmil.runs import Run
 
 CALIBRATION_NAMES = {"ece": "Calibration error", "brier": "Brier score", "log_loss": "Log loss"}
 NARROW = 0.05
 """Runs of thresholds shorter than this are not put into words."""
 
 
-def calibration_of(files: RunFiles, *, n_boot: int = 1000) -> Calibration | None:
+def calibration_of(run: Run, *, n_boot: int = 1000) -> Calibration | None:
     """Test predictions before and after temperature scaling; None where no validation predictions were kept."""
-    rows = files.cell_rows
+    rows = run.cell_predictions
     parts = rows.groupby(["fold", "seed"])["part"].agg(set) if len(rows) else pd.Series(dtype=object)
-    if not files.classes or not len(parts) or not all({"val", "test"} <= has for has in parts):
+    if not run.classes or not len(parts) or not all({"val", "test"} <= has for has in parts):
         return None
-    labels = {name: i for i, name in enumerate(files.classes)}
-    rows = rows[rows["label"].isin(labels)].drop_duplicates(["fold", "seed", "part", files.unit])
-    return calibrate(rows.assign(label=rows["label"].map(labels)), files.classes, n_boot=n_boot)
+    labels = {name: i for i, name in enumerate(run.classes)}
+    rows = rows[rows["label"].isin(labels)].drop_duplicates(["fold", "seed", "part", run.unit])
+    return calibrate(rows.assign(label=rows["label"].map(labels)), run.classes, n_boot=n_boot)
 
 
-def shown_classes(files: RunFiles) -> list[str]:
+def shown_classes(run: Run) -> list[str]:
     """The classes that curves are drawn for: the second of two, each of more, if it occurs and is not alone."""
-    label = files.predictions["label"]
-    classes = files.classes[1:] if len(files.classes) == 2 else files.classes
+    label = run.predictions["label"]
+    classes = run.classes[1:] if len(run.classes) == 2 else run.classes
     return [c for c in classes if 0 < (label == c).sum() < len(label)]
 
 
-def decisions_of(files: RunFiles) -> dict[str, DecisionCurve]:
+def decisions_of(run: Run) -> dict[str, DecisionCurve]:
     """The decision curve of each class that curves are drawn for."""
-    table = known(files)
-    prob, cases = files.probabilities(table), table["case"].to_numpy(str)
+    table = known(run)
+    prob, cases = run.probabilities(table), table["case"].to_numpy(str)
     label = table["label"].to_numpy(str)
     return {
-        name: decision_curve(label == name, prob[:, files.classes.index(name)], groups=cases)
-        for name in shown_classes(files)
+        name: decision_curve(label == name, prob[:, run.classes.index(name)], groups=cases)
+        for name in shown_classes(run)
     }
 
 
-def known(files: RunFiles) -> pd.DataFrame:
+def known(run: Run) -> pd.DataFrame:
     """The predictions whose label is one of the classes, each once: of slides, or of patients where bags are those."""
-    table = files.predictions
-    return table[table["label"].isin(files.classes)].drop_duplicates(files.unit)
+    table = run.predictions
+    return table[table["label"].isin(run.classes)].drop_duplicates(run.unit)
 
 
-def calibration_section(files: RunFiles, found: Calibration | None) -> Section:
+def calibration_section(run: Run, found: Calibration | None) -> Section:
     """Reliability before and after scaling, the errors with intervals, the temperature of each model."""
     if found is None:
         words = "The run keeps no validation predictions of its models, so no temperature was fitted."
         return Section("calibration", "Calibration", says=(words,))
-    binary = len(files.classes) == 2
+    binary = len(run.classes) == 2
     y = found.slides["label"].to_numpy()
     bins = {name: reliability(*_sureness(y, prob, binary)) for name, prob in
             (("as predicted", found.before), ("after scaling", found.after))}  # fmt: skip
-    of = f"of class {files.classes[1]}" if binary else "of the predicted class"
+    of = f"of class {run.classes[1]}" if binary else "of the predicted class"
     drawn = figure(
         reliability_figure(bins), "Reliability before and after temperature scaling",
         caption=f"Probability {of} in groups of equally many slides, pooled over folds, against how often it came "
@@ -85,7 +85,7 @@ def calibration_section(files: RunFiles, found: Calibration | None) -> Section:
         "page are those without scaling.",
     )
     return Section("calibration", "Calibration", says=says, figures=(drawn,), tables=(errors, _temperatures(found)),
-                   notes=_calibration_notes(files, found))  # fmt: skip
+                   notes=_calibration_notes(run, found))  # fmt: skip
 
 
 def _sureness(y: np.ndarray, prob: np.ndarray, binary: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -104,9 +104,9 @@ def _temperatures(found: Calibration) -> Table:
     return Table("Temperature of each model", ("", *(f"Seed {s}" for s in seeds), "Validation slides"), tuple(rows))
 
 
-def _calibration_notes(files: RunFiles, found: Calibration) -> tuple[str, ...]:
+def _calibration_notes(run: Run, found: Calibration) -> tuple[str, ...]:
     notes = []
-    if files.config.get("refit") and str(files.config.get("select")) != "last":
+    if run.settings.refit and run.settings.select != "last":
         notes.append(
             "The tested models were trained anew on training and validation slides together. Their temperatures come "
             "from the trainings before that, because no slides remained that they had not seen."
@@ -121,7 +121,7 @@ def _calibration_notes(files: RunFiles, found: Calibration) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def decision_section(files: RunFiles, found: dict[str, DecisionCurve], scaled: Calibration | None) -> Section:
+def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibration | None) -> Section:
     """Net benefit of acting on the prediction, for the positive class or for each class against the rest."""
     several = len(found) > 1
     figures, says = [], [
@@ -132,8 +132,8 @@ def decision_section(files: RunFiles, found: dict[str, DecisionCurve], scaled: C
     for name, curve in found.items():
         others = {}
         if scaled is not None:
-            y = scaled.slides["label"].to_numpy() == files.classes.index(name)
-            after = net_benefit(y, scaled.after[:, files.classes.index(name)], curve.thresholds)
+            y = scaled.slides["label"].to_numpy() == run.classes.index(name)
+            after = net_benefit(y, scaled.after[:, run.classes.index(name)], curve.thresholds)
             others["after temperature scaling"] = Curve(curve.thresholds, after)
         drawing = decision_figure(
             Curve(curve.thresholds, curve.model, "model", low=curve.low, high=curve.high),
@@ -158,11 +158,11 @@ def useful_words(name: str, curve: DecisionCurve) -> str:
     )
 
 
-def subgroups_of(files: RunFiles, values: dict[str, pd.Series]) -> dict[str, list[Subgroup]]:
+def subgroups_of(run: Run, values: dict[str, pd.Series]) -> dict[str, list[Subgroup]]:
     """By column the groups of its values; `values` maps a column to one value per slide name."""
-    table = known(files)
-    y = table["label"].map({name: i for i, name in enumerate(files.classes)}).to_numpy()
-    prob, cases = files.probabilities(table), table["case"].to_numpy(str)
+    table = known(run)
+    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
+    prob, cases = run.probabilities(table), table["case"].to_numpy(str)
     return {
         column: by_subgroup(y, prob, [_named(of_slide.get(slide)) for slide in table["slide"]], groups=cases)
         for column, of_slide in values.items()
@@ -174,12 +174,12 @@ def _named(value: Any) -> str:
     return text or "(not stated)"
 
 
-def subgroup_section(files: RunFiles, found: dict[str, list[Subgroup]]) -> Section:
+def subgroup_section(run: Run, found: dict[str, list[Subgroup]]) -> Section:
     """A table for each column, with every group, and what may be read from it."""
     if not found:
         words = "The cohort names no site, and no column was asked for with --subgroup, so no groups are compared."
         return Section("subgroups", "Subgroups", says=(words,))
-    tables = tuple(_subgroup_table(files, column, groups) for column, groups in found.items())
+    tables = tuple(_subgroup_table(run, column, groups) for column, groups in found.items())
     rows = sum(len(groups) for groups in found.values())
     says = (
         f"{rows} groups are listed, each by itself. Of many groups some look worse by chance alone: about one interval "
@@ -193,14 +193,14 @@ def subgroup_section(files: RunFiles, found: dict[str, list[Subgroup]]) -> Secti
     return Section("subgroups", "Subgroups", says=says, tables=tables, notes=notes)
 
 
-def _subgroup_table(files: RunFiles, column: str, groups: list[Subgroup]) -> Table:
-    binary = len(files.classes) == 2
-    names = (f"Specificity (of {files.classes[0]})", f"Sensitivity (of {files.classes[1]})") if binary else tuple(
-        f"Found of {name}" for name in files.classes
+def _subgroup_table(run: Run, column: str, groups: list[Subgroup]) -> Table:
+    binary = len(run.classes) == 2
+    names = (f"Specificity (of {run.classes[0]})", f"Sensitivity (of {run.classes[1]})") if binary else tuple(
+        f"Found of {name}" for name in run.classes
     )  # fmt: skip
-    table = known(files)
-    y = table["label"].map({name: i for i, name in enumerate(files.classes)}).to_numpy()
-    whole = by_subgroup(y, files.probabilities(table), ["all slides"] * len(y), groups=table["case"].to_numpy(str))
+    table = known(run)
+    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
+    whole = by_subgroup(y, run.probabilities(table), ["all slides"] * len(y), groups=table["case"].to_numpy(str))
     rows = []
     for group in (*groups, *whole):
         auroc = Entry("one class only") if group.auroc is None else _estimate(group.auroc)

@@ -12,8 +12,8 @@ from asmil.evaluation.compare import compare_predictions
 from asmil.evaluation.intervals import Interval, percentile_interval, resample_counts
 from asmil.evaluation.metrics import METRICS
 from asmil.evaluation.paired import CorrectedMean, corrected_mean
-from asmil.report.inputs import RunFiles
 from asmil.report.words import listed
+from asmil.runs import Run
 
 MAPS = ("entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap")
 
@@ -22,13 +22,13 @@ MAPS = ("entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap")
 class Pair:
     """Two runs of the same labels; differences are `own` minus `other`."""
 
-    own: RunFiles
-    other: RunFiles
+    own: Run
+    other: Run
 
     @cached_property
     def names(self) -> tuple[str, str]:
         """What the runs are called on the page: the names of their folders."""
-        own, other = (files.folder.resolve().name for files in (self.own, self.other))
+        own, other = (run.folder.resolve().name for run in (self.own, self.other))
         return (own, other) if own != other else (own, f"{other} (the other)")
 
     @cached_property
@@ -39,7 +39,7 @@ class Pair:
             RunError: another task than classification, other classes, other labels, or no shared slide.
         """
         self._check()
-        tables = [files.predictions.set_index("slide") for files in (self.own, self.other)]
+        tables = [run.predictions.set_index("slide") for run in (self.own, self.other)]
         shared = [slide for slide in tables[0].index if slide in set(tables[1].index)]
         a, b = (table.loc[shared] for table in tables)
         if not shared or (a["label"] != b["label"]).any():
@@ -54,10 +54,10 @@ class Pair:
         return rows.assign(y=y.astype(int)).reset_index()
 
     def _check(self) -> None:
-        for files in (self.own, self.other):
-            if not files.classes:
+        for run in (self.own, self.other):
+            if not run.classes:
                 raise RunError(
-                    "only runs of classification can be compared", found=f"{files.folder} is of {files.task}",
+                    "only runs of classification can be compared", found=f"{run.folder} is of {run.task_name}",
                     fix="put their reports side by side",
                 )  # fmt: skip
         if set(self.own.classes) != set(self.other.classes):
@@ -79,9 +79,7 @@ class Pair:
     def same_folds(self) -> bool:
         """Whether every slide had the same part in every fold of both runs."""
         keys = ["slide", "fold", "part"]
-        tables = [files.splits for files in (self.own, self.other)]
-        if any(table.empty or not set(keys) <= set(table) for table in tables):
-            return False
+        tables = [run.splits for run in (self.own, self.other)]
         a, b = (table[keys].sort_values(keys).reset_index(drop=True) for table in tables)
         return a.equals(b)
 
@@ -108,7 +106,7 @@ class Pair:
             return {}
         y, a, b = self.scored["y"].to_numpy(), self.probabilities("a"), self.probabilities("b")
         counts = self.own.splits.groupby(["fold", "part"]).size().unstack(fill_value=0)
-        learned = counts.get("train", 0) + (counts.get("val", 0) if self.own.config.get("refit") else 0)
+        learned = counts.get("train", 0) + (counts.get("val", 0) if self.own.settings.refit else 0)
         ratio = float((counts["test"] / learned).mean())
         return {
             name: corrected_mean(self._by_fold(name, y, a) - self._by_fold(name, y, b), test_to_train=ratio)
@@ -135,8 +133,8 @@ class Pair:
 
     def settings(self) -> list[tuple[str, Any, Any]]:
         """The settings in which the runs differ: name, own value, other value."""
-        a, b = ({k: v for k, v in files.config.items() if k != "out"} for files in (self.own, self.other))
-        return [(str(k), a.get(k), b.get(k)) for k in {**a, **b} if a.get(k) != b.get(k)]
+        a, b = (run.settings.model_dump(mode="json", exclude={"out"}) for run in (self.own, self.other))
+        return [(name, a[name], b[name]) for name in a if a[name] != b[name]]
 
 
 def _mean_over_patients(values: np.ndarray, cases: np.ndarray, *, n: int) -> Interval:

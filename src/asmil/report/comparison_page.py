@@ -8,16 +8,15 @@ import numpy as np
 from asmil.evaluation.intervals import Interval
 from asmil.figures.curves import roc_figure
 from asmil.figures.decisions import two_runs_figure
-from asmil.files import safe_name
 from asmil.report.attention import ATTENTION_NAMES
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import shown_classes
 from asmil.report.comparison import Pair
-from asmil.report.inputs import RunFiles
 from asmil.report.measures import rate_curve
 from asmil.report.pages import write_page
 from asmil.report.sections import METRIC_NAMES
 from asmil.report.words import listed, near_one, number, plain, plural, signed, span
+from asmil.runs import Run
 
 MAP_NAMES = {key: name for key, (name, _) in ATTENTION_NAMES.items()} | {
     "tile_auroc": "Tile AUROC", "tile_ap": "Tile average precision",
@@ -25,18 +24,22 @@ MAP_NAMES = {key: name for key, (name, _) in ATTENTION_NAMES.items()} | {
 SHOWN = 30
 
 
-def write_comparison(run_folder: str | Path, other_folder: str | Path) -> Path:
+def write_comparison(run: Run | str | Path, other: Run | str | Path, *, partial: bool = False) -> Path:
     """Write `comparison_with_<other>.html` into the folder of a run; differences are run minus other.
+
+    With `partial`, runs that are not finished are compared by what there is, and the page says so.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: one of them was not evaluated, is of another task than classification, or has other labels.
+        RunError: one of them is not finished, was not evaluated, is of another task than classification, or has other
+            labels.
     """
-    pair = Pair(RunFiles(run_folder), RunFiles(other_folder))
+    runs = Run.open(run), Run.open(other)
+    looks = [f"{one.folder.name}: {text}" for one in runs if (text := one.require_results(partial=partial))]
+    pair = Pair(*runs)
     gaps = pair.differences()
-    own, other = pair.names
     sections = [
         section
         for section in (_compared(pair), _metrics(pair, gaps), _maps(pair), _disagreements(pair), _settings(pair))
@@ -51,10 +54,11 @@ def write_comparison(run_folder: str | Path, other_folder: str | Path) -> Path:
         "verdict": verdict(main, pair.names),
     }
     return write_page(
-        pair.own.folder / f"comparison_with_{safe_name(pair.other.folder.resolve().name)}.html",
+        pair.own.comparison_file(pair.other),
         "report/comparison.html.jinja",
-        name=f"{own} against {other}",
+        name=" against ".join(pair.names),
         kind="comparison",
+        partial=" ".join(looks),
         facts=[plural(len(pair.slides), "slide"), plural(pair.slides["case"].nunique(), "patient"),
                f"classes {' / '.join(pair.own.classes)}"],
         headline=headline,
@@ -78,7 +82,7 @@ def verdict(difference: Interval, names: tuple[str, str]) -> str:
 def _compared(pair: Pair) -> Section:
     """Which slides, and whether they were divided alike."""
     own, other = pair.names
-    n, sizes = len(pair.slides), [len(files.predictions) for files in (pair.own, pair.other)]
+    n, sizes = len(pair.slides), [len(run.predictions) for run in (pair.own, pair.other)]
     says = [f"{plural(n, 'slide')} were predicted by both runs; each by models that had not seen it."]
     if min(sizes) > n or max(sizes) > n:
         says.append(f"{own} has {sizes[0] - n} slides that are not in {other}, which has {sizes[1] - n} others.")
@@ -91,7 +95,7 @@ def _compared(pair: Pair) -> Section:
             "Their folds differ (or one has no split table): slides are compared pooled over folds, and part of a "
             "difference is that the models learned from other patients."
         )
-    seeds = [sorted({cell.seed for cell in files.cells}) for files in (pair.own, pair.other)]
+    seeds = [sorted({cell.seed for cell in run.cells()}) for run in (pair.own, pair.other)]
     if seeds[0] != seeds[1]:
         says.append(f"They were trained with other seeds: {listed([str(s) for s in seeds[0]])} in {own}, "
                     f"{listed([str(s) for s in seeds[1]])} in {other}.")  # fmt: skip
@@ -152,7 +156,7 @@ def _maps(pair: Pair) -> Section:
         change = Entry(signed(gap.value), span(gap.low, gap.high), strong=sure)
         rows.append((Entry(MAP_NAMES[key]), *entries(near_one(own), near_one(other)), change, Entry(str(n))))
     for key in ("jsd_last10", "jsd_between_seeds"):
-        values: list[Any] = [(f.metrics.get("attention") or {}).get(key) for f in (pair.own, pair.other)]
+        values: list[Any] = [(run.metrics.get("attention") or {}).get(key) for run in (pair.own, pair.other)]
         if all(value is not None for value in values):
             ends = entries(*(number(value) for value in values))
             rows.append((Entry(MAP_NAMES[key]), *ends, Entry(signed(values[0] - values[1])), Entry("–")))

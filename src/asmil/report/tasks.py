@@ -10,8 +10,8 @@ from asmil.evaluation.survival import kaplan_meier
 from asmil.figures.curves import confusion_figure
 from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, TaskPart, entries, figure
-from asmil.report.inputs import RunFiles
 from asmil.report.words import number, plural, span
+from asmil.runs import Run
 
 NAMES = {
     "c_index": "Concordance index (Harrell)",
@@ -38,15 +38,15 @@ FEW_EVENTS = 50
 UNITS = ("days", "weeks", "months", "years")
 
 
-def task_part(files: RunFiles) -> TaskPart:
+def task_part(run: Run) -> TaskPart:
     """The headline, the names of the metrics and the sections of the run's task; what was not recorded is left out."""
-    metric, chance, sections = _PARTS.get(str(files.metrics.get("task")), ("", None, lambda _: ()))
-    test = files.metrics.get("test") or {}
-    return TaskPart(metric if metric in test else next(iter(test), ""), chance, NAMES, sections(files))
+    metric, chance, sections = _PARTS.get(run.task_name, ("", None, lambda _: ()))
+    test = run.metrics.get("test") or {}
+    return TaskPart(metric if metric in test else next(iter(test), ""), chance, NAMES, sections(run))
 
 
-def _survival(files: RunFiles) -> tuple[Section, ...]:
-    metrics, unit = files.metrics, _time_unit(files)
+def _survival(run: Run) -> tuple[Section, ...]:
+    metrics, unit = run.metrics, _time_unit(run)
     groups = metrics.get("risk_groups")
     events, patients = metrics.get("n_events"), metrics.get("n_patients")
     says, warns, figures, tables = [], [], [], []
@@ -72,7 +72,7 @@ def _survival(files: RunFiles) -> tuple[Section, ...]:
         says.append(
             "Risk groups are not shown: they need risks of validation patients, and tested patients on both sides."
         )
-    figures += _predicted_survival(files, unit)
+    figures += _predicted_survival(run, unit)
     return (Section("survival", "Survival by predicted risk", says=tuple(says), warns=tuple(warns),
                     figures=tuple(figures), tables=tuple(tables)),)  # fmt: skip
 
@@ -108,12 +108,12 @@ def _group_table(groups: list[dict[str, Any]], unit: str) -> Table:
     return Table("Survival of the groups", columns, tuple(rows), note="With 95 % intervals (Greenwood, log-log).")
 
 
-def _predicted_survival(files: RunFiles, unit: str) -> list[Figure]:
-    times = [time for time in files.metrics.get("times") or () if f"survival_{time:g}" in files.predictions]
+def _predicted_survival(run: Run, unit: str) -> list[Figure]:
+    times = [time for time in run.metrics.get("times") or () if f"survival_{time:g}" in run.predictions]
     wanted = ["target_time", "target_event", *(f"survival_{time:g}" for time in times)]
-    if not times or not set(wanted) <= set(files.predictions):
+    if not times or not set(wanted) <= set(run.predictions):
         return []
-    rows = _numbers(files.predictions, ["case", *wanted]).groupby("case").mean()
+    rows = _numbers(run.predictions, ["case", *wanted]).groupby("case").mean()
     drawing = predicted_survival_figure(
         np.array(times),
         rows[wanted[2:]].mean().to_numpy(),
@@ -124,20 +124,17 @@ def _predicted_survival(files: RunFiles, unit: str) -> list[Figure]:
     return [figure(drawing, "Predicted and observed survival of all patients", caption=caption)]
 
 
-def _time_unit(files: RunFiles) -> str:
+def _time_unit(run: Run) -> str:
     """The unit in the name of the time column; "time" where it says none."""
-    from asmil.training.runs import Run
-
-    task = Run(files.folder).task
-    column = task.columns[0].lower() if task and task.columns else ""
+    column = run.task.columns[0].lower() if run.task and run.task.columns else ""
     return next((unit for unit in UNITS if unit[:-1] in column), "time")
 
 
-def _regression(files: RunFiles) -> tuple[Section, ...]:
-    target = next((column for column in map(str, files.predictions) if column.startswith("target_")), None)
-    if target is None or "value" not in files.predictions:
+def _regression(run: Run) -> tuple[Section, ...]:
+    target = next((column for column in map(str, run.predictions) if column.startswith("target_")), None)
+    if target is None or "value" not in run.predictions:
         return ()
-    rows, name = _numbers(files.predictions, [target, "value"]), target.removeprefix("target_")
+    rows, name = _numbers(run.predictions, [target, "value"]), target.removeprefix("target_")
     drawing = agreement_figure(rows[target].to_numpy(), rows["value"].to_numpy(), name=name)
     caption = "One point per slide; on the dashed line the prediction is right."
     shown = figure(drawing, f"Predicted against true {name}", caption=caption)
@@ -146,8 +143,8 @@ def _regression(files: RunFiles) -> tuple[Section, ...]:
     return (Section("agreement", "Predicted and true values", says=(says,), figures=(shown,)),)
 
 
-def _ordinal(files: RunFiles) -> tuple[Section, ...]:
-    confusion, levels = files.metrics.get("confusion"), files.metrics.get("levels")
+def _ordinal(run: Run) -> tuple[Section, ...]:
+    confusion, levels = run.metrics.get("confusion"), run.metrics.get("levels")
     if not confusion or not levels:
         return ()
     says = (
@@ -158,9 +155,9 @@ def _ordinal(files: RunFiles) -> tuple[Section, ...]:
     return (Section("levels", "True and predicted levels", says=(says,), figures=(shown,)),)
 
 
-def _multilabel(files: RunFiles) -> tuple[Section, ...]:
+def _multilabel(run: Run) -> tuple[Section, ...]:
     rows = []
-    for name, own in (files.metrics.get("per_label") or {}).items():
+    for name, own in (run.metrics.get("per_label") or {}).items():
         scores = [own.get(metric) or {} for metric in ("auroc", "average_precision", "f1")]
         values = [Entry(number(s.get("value")), span(*(s.get("ci95") or (None, None)))) for s in scores]
         rows.append((*entries(name, own["known"], own["positive"]), *values))
@@ -179,7 +176,7 @@ def _numbers(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return table[columns].assign(**{c: pd.to_numeric(table[c], errors="coerce") for c in columns if c != "case"})
 
 
-_PARTS: dict[str, tuple[str, float | None, Callable[[RunFiles], tuple[Section, ...]]]] = {
+_PARTS: dict[str, tuple[str, float | None, Callable[[Run], tuple[Section, ...]]]] = {
     "survival": ("c_index", 0.5, _survival),
     "survival_cox": ("c_index", 0.5, _survival),
     "regression": ("r2", 0.0, _regression),

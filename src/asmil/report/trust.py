@@ -12,9 +12,9 @@ from asmil.evaluation.subgroups import FEW_PATIENTS, Subgroup
 from asmil.report.blocks import Section
 from asmil.report.claims import NARROW, split_words
 from asmil.report.clinical import useful_words
-from asmil.report.inputs import RunFiles
 from asmil.report.measures import split_facts
 from asmil.report.words import listed, near_one, number, plural, span
+from asmil.runs import Run
 
 FEW_IN_CLASS = 30
 """With fewer patients of a class one patient moves the values by a point or more."""
@@ -23,7 +23,7 @@ NEARLY_EVEN = 0.99
 
 
 def trust_section(
-    files: RunFiles,
+    run: Run,
     headline: dict[str, Any] | None,
     *,
     calibration: Calibration | None = None,
@@ -34,15 +34,15 @@ def trust_section(
     holds: list[str] = []
     care: list[str] = []
     said = (
-        _result(files, headline),
-        _split(files),
-        _spread(files),
-        _lost(files),
+        _result(run, headline),
+        _split(run),
+        _spread(run),
+        _lost(run),
         _probabilities(calibration),
         ([useful_words(n, c) for n, c in decisions.items() if c.useful], [
             useful_words(n, c) for n, c in decisions.items() if not c.useful]),
-        _attention(files),
-        _place(files),
+        _attention(run),
+        _place(run),
     )  # fmt: skip
     for good, doubtful in said:
         holds += good
@@ -50,7 +50,7 @@ def trust_section(
     words = (
         ("What holds", tuple(holds)),
         ("What to take with care", tuple(care)),
-        ("What these files cannot show", tuple(_unknown(files, groups))),
+        ("What these files cannot show", tuple(_unknown(run, groups))),
     )
     return Section("trust", "What to trust", words=tuple((title, says) for title, says in words if says))
 
@@ -58,24 +58,19 @@ def trust_section(
 Said = tuple[list[str], list[str]]
 
 
-def _result(files: RunFiles, headline: dict[str, Any] | None) -> Said:
-    if headline is None:
-        return [], ["There are no metrics; run `asmil evaluate` on the folder."]
-    if not headline["verdict"]:
+def _result(run: Run, headline: dict[str, Any] | None) -> Said:
+    if headline is None or not headline["verdict"]:
         return [], []
     says = f"{headline['title']}: {headline['value']} ({headline['interval'] or 'no interval'}). {headline['verdict']}"
     sure = says.endswith(("above 0.5.", "above 0."))
     return ([says], []) if sure else ([], [says])
 
 
-def _split(files: RunFiles) -> Said:
+def _split(run: Run) -> Said:
     """Whether patients were kept apart."""
-    says, warns = split_words(files)
-    splits = files.splits
+    warns, splits = split_words(run)[1], run.splits
     if warns:
         return [], [f"{warning} No number of this page is then one of unseen patients." for warning in warns]
-    if splits.empty or not {"slide", "case", "fold", "part"} <= set(splits):
-        return [], says
     facts = split_facts(splits)
     checked = [
         "Checked in the split table while this page was written: all slides of a patient stay together, no patient "
@@ -88,27 +83,27 @@ def _split(files: RunFiles) -> Said:
     return checked, alone
 
 
-def _spread(files: RunFiles) -> Said:
+def _spread(run: Run) -> Said:
     """How much the result moves between folds and between seeds."""
     care = []
-    folds = [fold.get("auroc") for fold in files.metrics.get("per_fold") or []]
+    folds = [fold.get("auroc") for fold in run.metrics.get("per_fold") or []]
     known = [value for value in folds if value is not None]
     if len(known) > 1 and max(known) - min(known) > NARROW:
         care.append(
             f"AUROC moves between the folds from {number(min(known))} to {number(max(known))}: fewer test slides, and "
             "another training set, in each."
         )
-    if len({cell.seed for cell in files.cells}) == 1:
+    if len({cell.seed for cell in run.cells()}) == 1:
         care.append("One seed only: how much of the result is luck of the random start is not known.")
-    counts = files.predictions.groupby("label")["case"].nunique()
-    small = [f"{counts[name]} of class {name}" for name in files.classes if counts.get(name, 0) < FEW_IN_CLASS]
+    counts = run.predictions.groupby("label")["case"].nunique()
+    small = [f"{counts[name]} of class {name}" for name in run.classes if counts.get(name, 0) < FEW_IN_CLASS]
     if small:
         care.append(f"Few patients: {listed(small)}. One patient more or less moves the values.")
     return [], care
 
 
-def _lost(files: RunFiles) -> Said:
-    lost, tested = len(files.failures), len(files.predictions)
+def _lost(run: Run) -> Said:
+    lost, tested = len(run.failures), len(run.predictions)
     if not lost:
         return ["No slide was lost on the way."], []
     share = lost / (lost + tested)
@@ -143,9 +138,9 @@ def _probabilities(found: Calibration | None) -> Said:
     return [], [says + "Whether scaling helps cannot be told from so many slides."]
 
 
-def _attention(files: RunFiles) -> Said:
+def _attention(run: Run) -> Said:
     """How even the maps are, and how much they depend on the seed."""
-    facts = files.metrics.get("attention") or {}
+    facts = run.metrics.get("attention") or {}
     care = []
     entropy, seeds = facts.get("entropy"), facts.get("jsd_between_seeds")
     if entropy is not None and entropy > NEARLY_EVEN:
@@ -161,9 +156,9 @@ def _attention(files: RunFiles) -> Said:
     return [], care
 
 
-def _place(files: RunFiles) -> Said:
+def _place(run: Run) -> Said:
     """Whether attention finds what was annotated."""
-    facts = files.metrics.get("attention") or {}
+    facts = run.metrics.get("attention") or {}
     value, interval = facts.get("tile_auroc"), facts.get("tile_auroc_ci95")
     if value is None or not interval or interval[0] is None:
         return [], []
@@ -173,7 +168,7 @@ def _place(files: RunFiles) -> Said:
     return [], [f"Attention does not surely find the annotated tiles: {says}, chance is 0.5."]
 
 
-def _unknown(files: RunFiles, groups: Mapping[str, list[Subgroup]]) -> list[str]:
+def _unknown(run: Run, groups: Mapping[str, list[Subgroup]]) -> list[str]:
     says = [
         "No file can show how often settings were changed after looking at results on these slides; the best of many "
         "tries looks better than it is.",
@@ -181,7 +176,7 @@ def _unknown(files: RunFiles, groups: Mapping[str, list[Subgroup]]) -> list[str]
         "not for another hospital or scanner.",
     ]
     sites = groups.get("site") or []
-    if len(sites) > 1 and not files.config.get("by_site"):
+    if len(sites) > 1 and not run.settings.by_site:
         says.append(
             f"The {len(sites)} sites are mixed in training and test, so the values say nothing of a site that was not "
             "in the training (train with --by-site for that)."
@@ -189,6 +184,6 @@ def _unknown(files: RunFiles, groups: Mapping[str, list[Subgroup]]) -> list[str]
     few = [group.name for several in groups.values() for group in several if group.few]
     if few:
         says.append(f"Groups with fewer than {FEW_PATIENTS} patients of a class tell little: {listed(few)}.")
-    if not files.metrics.get("attention", {}).get("tile_slides"):
+    if not run.metrics.get("attention", {}).get("tile_slides"):
         says.append("Attention was not compared with annotations, so the maps are not known to be right.")
     return says

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from asmil.files import safe_name
+
 # Of the whole run, in the order in which they are written.
 CONFIG = "config.yaml"  # all settings, defaults included
 IDENTITY = "identity.json"  # what decides the results: it has to be the same to go on
@@ -25,7 +27,6 @@ THUMBNAILS = "thumbnails"
 FIGURES = "figures"
 PREDICTED = "predictions"  # of new slides, where no other folder is named
 CHECKPOINTS = "checkpoints"  # of trainings that go on
-COPIES = "copies"  # of features that cannot be streamed from their files
 
 # Of a cell, in its own folder. The seal is written last, and says what the others have to be.
 MODEL, ANCHOR = "model.safetensors", "anchor.safetensors"
@@ -45,15 +46,22 @@ def cell_folder(run: Path, fold: int, seed: int) -> Path:
     return run / _CELLS / str(fold) / f"{_SEED}{seed}"
 
 
-def cell_folders(run: Path) -> list[tuple[Path, int | None, int | None]]:
-    """What lies where cells lie, with the fold and the seed that its name says; None where it says none."""
-    found = []
+def cell_folders(run: Path) -> list[tuple[Path, tuple[int, int] | None]]:
+    """What lies where cells lie, with the fold and the seed that it is named by; None where its name is of neither."""
+    found: list[tuple[Path, tuple[int, int] | None]] = []
     for folder in sorted(run.glob(f"{_CELLS}/*/{_SEED}*")):
-        fold, seed = folder.parent.name, folder.name.removeprefix(_SEED)
-        found.append((folder, *(int(text) if text.isdecimal() and text.isascii() else None for text in (fold, seed))))
+        texts = folder.parent.name, folder.name.removeprefix(_SEED)
+        numbers = [int(text) for text in texts if text.isascii() and text.isdecimal()]
+        named = len(numbers) == 2 and cell_folder(run, *numbers) == folder  # "00" is no fold of ours
+        found.append((folder, (numbers[0], numbers[1]) if named else None))
     return found
 
 
 def comparison(other: str) -> str:
     """The page of the paired differences to another run, by the file name of that."""
     return f"comparison_with_{other}.html"
+
+
+def figure_file(folder: Path, name: str, suffix: str = "") -> Path:
+    """A picture of a slide, or a figure of the paper; of a run, or of predictions of new slides."""
+    return folder / FIGURES / f"{safe_name(name)}{suffix}"

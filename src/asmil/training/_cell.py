@@ -1,35 +1,65 @@
-"""One cell of a cross-validation: select the epochs on the validation part, train, predict, write."""
+"""One cell of a cross-validation: select the epochs on the validation part, train, predict."""
 
 import dataclasses
-import io
-import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from asmil.attention import nsf, softmax
 from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
-from asmil.bags.cohort import targets_of
 from asmil.bags.patients import by_slide
-from asmil.files import write_text, written_beside
 from asmil.tasks import Task
 from asmil.training.fit import FitResult, fit
-from asmil.training.listeners import AttentionRecorder, Listener, write_log
+from asmil.training.listeners import AttentionRecorder, Listener
 from asmil.training.optim import refit_settings
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe
-from asmil.training.runs import Cell, write_attention
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(cell name, epochs done, epochs at most)."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train: its fold, its seed, and the folder of its checkpoints while it is trained."""
+
+    fold: int
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One trained model, ready to be written.
+
+    `model` and test predictions are of the refit, where there is one; history, recorder (of the bags `val`), score
+    samples and validation predictions of the training that selected the epoch. `task` was fitted to the training part;
+    None: classification. `score_samples` are weights x tiles by "softmax" and "nsf", empty without an anchor.
+    `predictions` has one for each slide of the parts "val" and "test".
+    """
+
+    fold: int
+    seed: int
+    model_name: str
+    model: nn.Module
+    anchor: nn.Module | None
+    task: Task | None
+    best_epoch: int
+    history: list[dict[str, float]]
+    recorder: AttentionRecorder
+    val: Sequence[Bag]
+    score_samples: dict[str, np.ndarray]
+    predictions: dict[str, list[Prediction]]
+
+
+Keep = Callable[[CellResult], None]
+"""What is done with a trained model, in the process that trained it."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +120,11 @@ class Trained:
     task: Task | None = None
 
 
-def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress) -> None:
-    """Train one fold with one seed; predictions are written last, so that a cell with predictions is complete.
+def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, keep: Keep, progress: Progress) -> None:
+    """Train one fold with one seed.
 
-    Log, dynamics and validation predictions are those of the training that selected the epoch. The stored model and the
-    test predictions come from the refit, where there is one. What a task learns from targets (bins of time, a scale) is
-    learned from the training part only, and kept for the refit.
+    What a task learns from targets (bins of time, a scale) is learned from the training part only, and kept for the
+    refit.
     """
     recipe, parts = job.recipe, job.parts(cell, bags)
     name, total = name_of(cell), job.epochs
@@ -109,15 +138,17 @@ def train_cell(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress
     train, val = parts["train"], parts["val"]
     task = job.task(train)
     chosen = _train(job, train, val, task=task, seed=cell.seed, checkpoint=checkpoints[0], listeners=(recorder, tell))
-    write_selection(cell, chosen, recorder, val=val)
     final = chosen
     if recipe.refit:
         settings = refit_settings(recipe.settings, chosen.result.best_epoch + 1)
         both = dataclasses.replace(job, recipe=dataclasses.replace(recipe, settings=settings))
         final = _train(both, train + val, [], task=task, seed=cell.seed, checkpoint=checkpoints[1])
-    write_result(cell, job, parts, chosen=chosen, final=final)
+    keep(result_of(cell, job, parts, chosen=chosen, final=final, recorder=recorder))
     for path in checkpoints:
         path.unlink(missing_ok=True)
+    for folder in (cell.folder, cell.folder.parent):
+        with suppress(OSError):  # the last one takes the folder of all with it
+            folder.rmdir()
     progress(name, total, total)
 
 
@@ -126,21 +157,17 @@ def name_of(cell: Cell) -> str:
     return f"fold {cell.fold} seed {cell.seed}"
 
 
-def write_selection(cell: Cell, chosen: Trained, recorder: AttentionRecorder, *, val: Sequence[Bag]) -> None:
-    """What there is to tell of the training that selected the epoch."""
-    write_log(cell.folder / "log.csv", chosen.result.history)
-    recorder.save(cell.folder / "dynamics.h5", bags=val)
-    if chosen.anchor:
-        _write_score_samples(cell.folder / "scores.h5", chosen, bags=val)
-
-
-def write_result(cell: Cell, job: Job, parts: dict[str, list[Bag]], *, chosen: Trained, final: Trained) -> None:
-    """The model, attention and, last of all, predictions."""
-    _write_models(cell.folder, final, model=job.recipe.model, best_epoch=chosen.result.best_epoch)
+def result_of(
+    cell: Cell, job: Job, parts: dict[str, list[Bag]], *, chosen: Trained, final: Trained, recorder: AttentionRecorder
+) -> CellResult:
+    """What there is to keep of a training and its refit."""
     trained = {"val": chosen, "test": final}
-    predictions = {part: _of_slides(one, parts[part]) for part, one in trained.items()}
-    write_attention(cell.folder / "attention.h5", {p.slide: p.attention for part in predictions.values() for p in part})
-    _write_predictions(cell.folder / "predictions.csv", predictions, job=job, task=final.task)
+    return CellResult(
+        fold=cell.fold, seed=cell.seed, model_name=job.recipe.model, model=final.model, anchor=final.anchor,
+        task=final.task, best_epoch=chosen.result.best_epoch, history=chosen.result.history, recorder=recorder,
+        val=parts["val"], score_samples=_score_samples(chosen, parts["val"]),
+        predictions={part: _of_slides(one, parts[part]) for part, one in trained.items()},
+    )  # fmt: skip
 
 
 def _of_slides(trained: Trained, bags: Sequence[Bag]) -> list[Prediction]:
@@ -166,26 +193,12 @@ def _train(
     return Trained(model, stabilizer.anchor.module if stabilizer else None, result, task)
 
 
-def _write_models(folder: Path, trained: Trained, *, model: str, best_epoch: int) -> None:
-    # In one key: the file format keeps several in no fixed order, and equal weights should be equal files.
-    facts = {"model": model, "best_epoch": best_epoch}
-    if trained.task:
-        facts["task"] = {"name": trained.task.name, "options": trained.task.options()}
-    modules = {"model": trained.model}
-    if trained.anchor:
-        modules["anchor"] = trained.anchor
-    for name, module in modules.items():
-        with written_beside(folder / f"{name}.safetensors") as partial:
-            weights = {k: v.contiguous().cpu() for k, v in module.state_dict().items()}
-            save_file(weights, partial, metadata={"asmil": json.dumps(facts)})
-
-
 @torch.no_grad()
-def _write_score_samples(path: Path, trained: Trained, *, bags: Sequence[Bag]) -> None:
+def _score_samples(trained: Trained, bags: Sequence[Bag]) -> dict[str, np.ndarray]:
     """Weights x tiles of the online softmax and of the anchor's NSF on up to 8 validation slides (paper, Fig. 3)."""
     weights: dict[str, list[np.ndarray]] = {"softmax": [], "nsf": []}
     if trained.anchor is None:
-        return
+        return {}
     modules = {"softmax": (trained.model.eval(), softmax), "nsf": (trained.anchor, nsf)}
     device = next(trained.model.parameters()).device
     for bag in bags[:8]:
@@ -193,27 +206,9 @@ def _write_score_samples(path: Path, trained: Trained, *, bags: Sequence[Bag]) -
         for name, (module, normalizer) in modules.items():
             output = module(batch)
             if output.scores is None:
-                return
+                return {}
             order, offsets = output.segments(batch.offsets)
             lengths = offsets.diff().repeat_interleave(offsets.diff())
             share = normalizer(output.scores[order].float(), offsets=offsets).mean(1)
             weights[name].append((share * lengths).cpu().numpy())
-    with written_beside(path) as partial, h5py.File(partial, "w") as file:
-        for name, several in weights.items():
-            file[name] = np.concatenate(several).astype(np.float32)
-
-
-def _write_predictions(path: Path, predictions: dict[str, list[Prediction]], *, job: Job, task: Task | None) -> None:
-    rows = job.cohort.table.set_index("slide")
-    targets = targets_of(rows)
-    values = task.value_names if task else [f"prob_{name}" for name in job.cohort.classes]
-    table = pd.DataFrame(
-        {"slide": p.slide, "case": rows.case[p.slide], "label": rows.label[p.slide], "part": part}
-        | {name: float(rows[name][p.slide]) for name in targets}
-        | {name: float(value) for name, value in zip(values, p.probabilities, strict=True)}
-        for part, several in predictions.items()
-        for p in several
-    )
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    write_text(path, text.getvalue())
+    return {name: np.concatenate(several) for name, several in weights.items()}

@@ -10,13 +10,12 @@ from pathlib import Path
 from asmil.bags import Bag
 from asmil.errors import AsmilError
 from asmil.files import write_json
-from asmil.training._cell import Job, Progress, Trained, name_of, train_cell, write_result, write_selection
+from asmil.training._cell import Cell, Job, Keep, Progress, Trained, name_of, result_of, train_cell
 from asmil.training._checks import check_bags
 from asmil.training._fit_together import Member, fit_together
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import TrainSettings, refit_settings
 from asmil.training.recipe import anchors_of
-from asmil.training.runs import Cell, Run
 
 _CELLS, _SELECT, _REFIT = "cells.json", "select.pt", "refit.pt"
 
@@ -25,31 +24,40 @@ Failures = list[tuple[Cell, AsmilError]]
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that are trained together (one: alone), and the folder of their checkpoints while they are."""
+    """Cells that are trained together (one: alone), and the folder of their checkpoints while they are.
+
+    Those that are `done` were kept before the group was interrupted.
+    """
 
     cells: tuple[Cell, ...]
     folder: Path
+    done: frozenset[Cell] = frozenset()
 
     @classmethod
-    def of(cls, run: Run, cells: Sequence[Cell]) -> "Group":
+    def of(cls, checkpoints: Path, cells: Sequence[Cell]) -> "Group":
         """A group of these cells."""
-        return cls(tuple(cells), run.folder / "together" / f"{cells[0].fold}_{cells[0].seed}")
+        return cls(tuple(cells), checkpoints / f"together_{cells[0].fold}_{cells[0].seed}")
 
 
-def begun_groups(run: Run, todo: Sequence[Cell]) -> list[Group]:
+def cell_of(checkpoints: Path, fold: int, seed: int) -> Cell:
+    """A cell, with its own folder of checkpoints."""
+    return Cell(fold, seed, checkpoints / f"{fold}_{seed}")
+
+
+def begun_groups(checkpoints: Path, todo: Sequence[Cell]) -> list[Group]:
     """Groups that were interrupted, in the company they had: their checkpoints are of all of them."""
     groups = []
-    for path in sorted(run.folder.glob(f"together/*/{_CELLS}")):
-        cells = [run.cell(fold, seed) for fold, seed in json.loads(path.read_text())]
+    for path in sorted(checkpoints.glob(f"together_*/{_CELLS}")):
+        cells = [cell_of(checkpoints, fold, seed) for fold, seed in json.loads(path.read_text())]
         if set(cells) & set(todo):
-            groups.append(Group(tuple(cells), path.parent))
+            groups.append(Group(tuple(cells), path.parent, frozenset(cells) - set(todo)))
     return groups
 
 
-def train_group(group: Group, job: Job, bags: dict[str, Bag], *, progress: Progress) -> Failures:
+def train_group(group: Group, job: Job, bags: dict[str, Bag], *, keep: Keep, progress: Progress) -> Failures:
     """Train the cells of a group; those whose training diverged are named, and the others finish."""
     if len(group.cells) == 1:
-        return _train_one(group.cells[0], job, bags, progress=progress)
+        return _train_one(group.cells[0], job, bags, keep=keep, progress=progress)
     write_json(group.folder / _CELLS, [(cell.fold, cell.seed) for cell in group.cells])
     selected = _fit(group, job, bags, settings=[job.recipe.settings] * len(group.cells), progress=progress)
     failures = [(cell, m.error) for cell, m in zip(group.cells, selected, strict=True) if m.error]
@@ -62,8 +70,8 @@ def train_group(group: Group, job: Job, bags: dict[str, Bag], *, progress: Progr
     for (cell, chosen), final in zip(well, finals, strict=True):
         if final.error:
             failures.append((cell, final.error))
-        elif not cell.finished:
-            _write(cell, job, bags, chosen=chosen, final=final)
+        elif cell not in group.done:
+            _keep(cell, job, bags, chosen=chosen, final=final, keep=keep)
         progress(name_of(cell), job.epochs, job.epochs)
     if not failures:
         shutil.rmtree(group.folder)
@@ -72,9 +80,9 @@ def train_group(group: Group, job: Job, bags: dict[str, Bag], *, progress: Progr
     return failures
 
 
-def _train_one(cell: Cell, job: Job, bags: dict[str, Bag], *, progress: Progress) -> Failures:
+def _train_one(cell: Cell, job: Job, bags: dict[str, Bag], *, keep: Keep, progress: Progress) -> Failures:
     try:
-        train_cell(cell, job, bags, progress=progress)
+        train_cell(cell, job, bags, keep=keep, progress=progress)
     except AsmilError as error:
         return [(cell, error)]
     return []
@@ -112,9 +120,8 @@ def _fit(
     return members
 
 
-def _write(cell: Cell, job: Job, bags: dict[str, Bag], *, chosen: Member, final: Member) -> None:
-    parts = job.parts(cell, bags)
+def _keep(cell: Cell, job: Job, bags: dict[str, Bag], *, chosen: Member, final: Member, keep: Keep) -> None:
     selection = Trained(chosen.model, chosen.anchor, chosen.result)
-    if chosen.recorder:
-        write_selection(cell, selection, chosen.recorder, val=parts["val"])
-    write_result(cell, job, parts, chosen=selection, final=Trained(final.model, final.anchor, final.result))
+    refit = Trained(final.model, final.anchor, final.result)
+    recorder = chosen.recorder or AttentionRecorder()
+    keep(result_of(cell, job, job.parts(cell, bags), chosen=selection, final=refit, recorder=recorder))

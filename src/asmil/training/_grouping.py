@@ -17,11 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from asmil.bags import Bag, BagBatch
 from asmil.bags.memory import available_memory
 from asmil.models import create_model
-from asmil.training._cell import Job
+from asmil.training._cell import Cell, Job
 from asmil.training._steps import own_steps
 from asmil.training.batches import bag_order
 from asmil.training.recipe import stackable
-from asmil.training.runs import Cell
 
 OVERHEAD = {"cpu": 45e6, "cuda": 45e9}
 """Multiplications and additions of a forward that take as long as the overhead of a step. CUDA: a guess, never measured

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +12,10 @@ import torch
 from asmil.bags import Cohort, FeatureStore, Splits
 from asmil.bags.patients import require_one_answer, tiles_by_patient
 from asmil.errors import AsmilError, ConfigError, RunError
-from asmil.training._cell import Job, Progress, name_of
-from asmil.training._group import Failures, Group, begun_groups, train_group
+from asmil.training._cell import Cell, Job, Keep, Progress, name_of
+from asmil.training._group import Failures, Group, begun_groups, cell_of, train_group
 from asmil.training._grouping import grouped
 from asmil.training.recipe import Recipe
-from asmil.training.runs import Cell, Run
 
 
 def crossval(
@@ -24,15 +24,18 @@ def crossval(
     splits: Splits,
     *,
     recipe: Recipe,
-    run: Run,
-    seeds: Sequence[int] = (0,),
+    cells: Sequence[tuple[int, int]],
+    keep: Keep,
+    checkpoints: Path,
     workers: int = 1,
     together: str = "auto",
     by_patient: bool = False,
     progress: Progress | None = None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Run:
-    """Train one model per fold and seed and write each cell into the run; finished cells are kept as they are.
+) -> None:
+    """Train the models of these `cells` (fold, seed) and give each to `keep`, in the process that trained it.
+
+    Trainings that are interrupted go on from what is in the folder `checkpoints`.
 
     Cells are trained `together`, in one pass over the bags, where that is faster ("auto"), where the method can ("on"),
     or never ("off"); `tell` hears which. Results are those of one by one within rounding, but for the draws of dropout
@@ -53,21 +56,22 @@ def crossval(
     recipe.check(cohort.task)
     if cohort.task is not None:
         together = _alone(together)
-        run.set_task(cohort.task)
-    todo = [run.cell(f, s) for f in splits.folds for s in seeds if not run.cell(f, s).finished]
+    todo = [cell_of(checkpoints, fold, seed) for fold, seed in cells]
     if by_patient:
         require_one_answer(cohort)
-    copies = run.folder / "copies"
+    copies = checkpoints.with_name("copies")
     job = Job(store.path, cohort, splits, recipe, processes=workers, copies=copies, by_patient=by_patient)
-    groups = _groups(run, todo, job, workers=workers, together=together, store=store)
+    groups = _groups(checkpoints, todo, job, workers=workers, together=together, store=store)
     if any(len(group.cells) > 1 for group in groups):
         sizes = ", ".join(str(len(group.cells)) for group in groups)
         tell(f"{len(todo)} models, trained together in groups of {sizes} (--together off: one by one)")
     if groups and workers > 1:
-        failures = _in_processes(groups, job, workers=workers, progress=progress or _quiet)
+        failures = _in_processes(groups, job, workers=workers, keep=keep, progress=progress or _quiet)
     else:
         bags = job.bags(tell) if groups else {}
-        failures = [pair for group in groups for pair in train_group(group, job, bags, progress=progress or _quiet)]
+        failures = [
+            pair for group in groups for pair in train_group(group, job, bags, keep=keep, progress=progress or _quiet)
+        ]
     if failures:
         first, error = failures[0]
         raise AsmilError(
@@ -75,7 +79,6 @@ def crossval(
             found=f"{', '.join(name_of(cell) for cell, _ in failures)}; {name_of(first)}: {error.found}",
             fix=error.fix,
         ) from error
-    return run
 
 
 def _alone(together: str) -> str:
@@ -91,11 +94,13 @@ def _quiet(*_: Any) -> None:
     """Nobody listens."""
 
 
-def _groups(run: Run, todo: list[Cell], job: Job, *, workers: int, together: str, store: FeatureStore) -> list[Group]:
+def _groups(
+    checkpoints: Path, todo: list[Cell], job: Job, *, workers: int, together: str, store: FeatureStore
+) -> list[Group]:
     """Interrupted groups go on as they were, interrupted cells alone, and the others as is best."""
     if together == "off" or not todo:
-        return [Group.of(run, [cell]) for cell in todo]
-    begun = begun_groups(run, todo)
+        return [Group.of(checkpoints, [cell]) for cell in todo]
+    begun = begun_groups(checkpoints, todo)
     taken = {cell for group in begun for cell in group.cells}
     alone = [cell for cell in todo if cell not in taken and (cell.folder / "checkpoint.pt").exists()]
     free = [cell for cell in todo if cell not in taken and cell not in alone]
@@ -103,28 +108,29 @@ def _groups(run: Run, todo: list[Cell], job: Job, *, workers: int, together: str
     tiles, dim = {info.slide: info.tiles for info in infos}, infos[0].dim if infos else 0
     tiles = tiles_by_patient(job.cohort, tiles) if job.by_patient and infos else tiles
     fresh = grouped(free, job, workers=workers, tiles=tiles, dim=dim, always=together == "on") if free else []
-    return [*begun, *(Group.of(run, cells) for cells in fresh), *(Group.of(run, [cell]) for cell in alone)]
+    return [*begun, *(Group.of(checkpoints, cells) for cells in [*fresh, *([cell] for cell in alone)])]
 
 
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(job: Job, queue: Any) -> None:
+def _start_worker(job: Job, keep: Keep, queue: Any) -> None:
     torch.set_num_threads(1)
-    _worker.update(job=job, queue=queue, bags=job.bags())
+    _worker.update(job=job, keep=keep, queue=queue, bags=job.bags())
 
 
 def _run_in_worker(group: Group) -> Failures:
-    return train_group(group, _worker["job"], _worker["bags"], progress=lambda *event: _worker["queue"].put(event))
+    job, bags, keep, queue = (_worker[name] for name in ("job", "bags", "keep", "queue"))
+    return train_group(group, job, bags, keep=keep, progress=lambda *event: queue.put(event))
 
 
-def _in_processes(groups: list[Group], job: Job, *, workers: int, progress: Progress) -> Failures:
+def _in_processes(groups: list[Group], job: Job, *, workers: int, keep: Keep, progress: Progress) -> Failures:
     context = get_context("spawn")  # forking after torch has started threads can dead-lock
     failures: Failures = []
     with context.Manager() as manager:
         queue = manager.Queue()
         with ProcessPoolExecutor(
-            min(workers, len(groups)), mp_context=context, initializer=_start_worker, initargs=(job, queue)
+            min(workers, len(groups)), mp_context=context, initializer=_start_worker, initargs=(job, keep, queue)
         ) as pool:
             pending = {pool.submit(_run_in_worker, group) for group in groups}
             try:

@@ -14,8 +14,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from asmil.bags import Bag, BagBatch, make_splits, open_features, read_cohort
 from asmil.errors import AsmilError, ConfigError
 from asmil.models import create_model, model_options
-from asmil.training import Run, TrainSettings, _fit_together, crossval
+from asmil.runs import Run
+from asmil.training import TrainSettings, _fit_together, crossval
 from asmil.training._cell import Job
+from asmil.training._group import cell_of
 from asmil.training._grouping import grouped
 from asmil.training._stack import Stack
 from asmil.training._steps import cohort_steps, own_steps
@@ -29,14 +31,14 @@ RANDOM = ("dropout", "feature_dropout", "token_drop", "attention_dropout", "mask
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, write_feature_files):
+def study(tmp_path_factory, write_feature_files, begin_run):
     """17 slides as feature files, with labels; folds of unlike size."""
     folder = tmp_path_factory.mktemp("together")
     names = write_feature_files(folder / "features", n_slides=17, dim=8)
     table = pd.DataFrame({"slide_id": names, "case_id": names, "label": [["neg", "pos"][i % 2] for i in range(17)]})
     table.to_csv(folder / "labels.csv", index=False)
     cohort = read_cohort(folder / "labels.csv")
-    return cohort, open_features(folder / "features"), make_splits(cohort, folds=2)
+    return cohort, open_features(folder / "features"), make_splits(cohort, folds=2), begin_run
 
 
 def recipe_of(model="asmil", *, settings=SETTINGS, stabilizer=None, refit=True):
@@ -45,9 +47,14 @@ def recipe_of(model="asmil", *, settings=SETTINGS, stabilizer=None, refit=True):
 
 
 def train(study, folder, *, recipe, seeds=(0, 1), **options):
-    cohort, store, splits = study
-    run = Run.create(folder, identity={})
-    return crossval(cohort, store, splits, recipe=recipe, run=run, seeds=seeds, **options)
+    cohort, store, splits, begin_run = study
+    run = begin_run(folder, cohort, splits, model=recipe.model, seeds=list(seeds))
+    cells = [(cell.fold, cell.seed) for cell in run.unfinished().unfinished]
+    crossval(
+        cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints, **options
+    )  # fmt: skip
+    run.refresh()
+    return run
 
 
 def assert_alike(one, other, *, atol=1e-4):
@@ -67,8 +74,8 @@ def assert_alike(one, other, *, atol=1e-4):
                 for key in mine:
                     if not key.endswith(("key.bias", "score.bias")):
                         torch.testing.assert_close(mine[key], theirs[key], rtol=1e-3, atol=10 * atol)
-        for slide, attention in a.attention().items():
-            np.testing.assert_allclose(attention, b.attention()[slide], atol=1e-5)
+        for slide, attention in a.attentions().items():
+            np.testing.assert_allclose(attention, b.attention(slide), atol=1e-5)
         with h5py.File(a.folder / "dynamics.h5") as mine, h5py.File(b.folder / "dynamics.h5") as theirs:
             assert set(mine) == set(theirs)
             np.testing.assert_allclose(
@@ -90,7 +97,7 @@ def test_together_equals_one_by_one(study, tmp_path, model, stabilizer):
     alone, together = (train(study, tmp_path / how, recipe=recipe, together=how) for how in ("off", "on"))
     assert min(len(cell.log()) for cell in alone.cells()) < SETTINGS.epochs, "early stopping was not tried"
     assert_alike(alone, together, atol=1e-3 if model == "asmil" else 1e-4)
-    assert not (tmp_path / "on" / "together").exists()
+    assert not together.checkpoints.exists()
 
 
 def test_the_seeds_of_processes_and_of_one_are_alike(study, tmp_path):
@@ -133,22 +140,23 @@ def test_killed_while_cells_are_written(study, tmp_path, monkeypatch):
     from asmil.training import _group
 
     recipe = recipe_of("mean", settings=replace(SETTINGS, epochs=2))
-    write, written = _group._write, []
+    keep, written = _group._keep, []
 
     def killed(cell, *args, **options):
         if len(written) == 2:
             raise _Killed
-        write(cell, *args, **options)
-        written.append((cell, (cell.folder / "predictions.csv").stat().st_mtime_ns))
+        keep(cell, *args, **options)
+        file = Run(tmp_path / "run").cell(cell.fold, cell.seed).folder / "predictions.csv"
+        written.append((file, file.stat().st_mtime_ns))
 
-    monkeypatch.setattr(_group, "_write", killed)
+    monkeypatch.setattr(_group, "_keep", killed)
     with pytest.raises(_Killed):
         train(study, tmp_path / "run", recipe=recipe, together="on")
-    monkeypatch.setattr(_group, "_write", write)
+    monkeypatch.setattr(_group, "_keep", keep)
     monkeypatch.setattr(_fit_together._Company, "train_epoch", None)  # nothing is trained again
     run = train(study, tmp_path / "run", recipe=recipe, together="on")
     assert len(run.cells()) == 4
-    assert all((cell.folder / "predictions.csv").stat().st_mtime_ns == at for cell, at in written)
+    assert all(file.stat().st_mtime_ns == at for file, at in written)
 
 
 def test_a_model_that_diverges_fails_alone(study, tmp_path, monkeypatch):
@@ -187,9 +195,8 @@ def test_an_unknown_way_is_refused(study, tmp_path):
 
 
 def test_small_bags_are_trained_together_and_large_ones_alone(study, tmp_path):
-    cohort, store, splits = study
-    run = Run.create(tmp_path, identity={})
-    cells = [run.cell(fold, seed) for fold in splits.folds for seed in range(5)]
+    cohort, store, splits, _ = study
+    cells = [cell_of(tmp_path, fold, seed) for fold in splits.folds for seed in range(5)]
     job = Job(store.path, cohort, splits, Recipe("abmil", settings=SETTINGS))
     small, large = (
         grouped(cells, job, workers=1, tiles=dict.fromkeys(cohort.slides, n), dim=dim)
@@ -203,9 +210,8 @@ def test_small_bags_are_trained_together_and_large_ones_alone(study, tmp_path):
 def test_groups_fit_into_memory(study, tmp_path, monkeypatch):
     from asmil.training import _grouping
 
-    cohort, store, splits = study
-    run = Run.create(tmp_path, identity={})
-    cells = [run.cell(fold, seed) for fold in splits.folds for seed in range(5)]
+    cohort, store, splits, _ = study
+    cells = [cell_of(tmp_path, fold, seed) for fold in splits.folds for seed in range(5)]
     job = Job(store.path, cohort, splits, Recipe("abmil", settings=SETTINGS))
     tiles = dict.fromkeys(cohort.slides, 16)
     load = _grouping.load_of(job, tiles=tiles, dim=64)
@@ -275,7 +281,7 @@ def test_no_value_leaves_the_device_in_a_joint_step(name):
 def test_a_folder_of_groups_of_finished_cells_is_passed_over(study, tmp_path):
     recipe = recipe_of("mean", settings=replace(SETTINGS, epochs=1))
     run = train(study, tmp_path, recipe=recipe, together="on")
-    stale = tmp_path / "together" / "0_0" / "cells.json"
+    stale = run.checkpoints / "together_0_0" / "cells.json"
     stale.parent.mkdir(parents=True)
     stale.write_text(json.dumps([[0, 0], [1, 0]]))
     assert len(train(study, tmp_path, recipe=recipe, together="on").cells()) == len(run.cells())

@@ -204,7 +204,7 @@ def test_a_taken_port_and_a_foreign_address_are_named():
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"predictions"):
+    with pytest.raises(RunError, match="is not a run"):
         RunView(tmp_path, pyramid=Pyramid())
 
 
