@@ -80,12 +80,9 @@ class Run(Records, Shown):
             standing = self.standing()
             said["finished"] = f"{len(standing.whole)} of {len(standing.states)}"
             if (self.folder / layout.METRICS).is_file():
-                test = self.metrics.get("test") or {}
-                name = "auroc" if "auroc" in test else next(iter(test))
-                low, high = test[name].get("ci95") or (None, None)
-                said[name.upper()] = f"{test[name]['value']:.3f}" + (f" ({low:.3f} to {high:.3f})" if low else "")
-        except (AsmilError, LookupError, TypeError, ValueError, StopIteration) as error:
-            said["but"] = error.what if isinstance(error, AsmilError) else None
+                said |= _result(self.metrics.get("test") or {})
+        except AsmilError as error:
+            said["but"] = error.what
         return said
 
     # What it predicts.
@@ -301,3 +298,13 @@ class Run(Records, Shown):
             if (self.folder / layout.METRICS).exists():
                 write_json(self.folder / layout.METRICS, self.metrics | {"seconds": seconds})
             self.refresh()
+
+
+def _result(test: Mapping[str, Any]) -> dict[str, str]:
+    """The first thing to know of the metrics: AUROC, or what the task has in its place, with its interval."""
+    name = "auroc" if "auroc" in test else next(iter(test), "")
+    value, (low, high) = test.get(name, {}).get("value"), test.get(name, {}).get("ci95") or (None, None)
+    if value is None:
+        return {}
+    interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return {"AUROC" if name == "auroc" else name.replace("_", " "): f"{value:.3f}{interval}"}

@@ -52,10 +52,11 @@ class Records:
         path = self.folder / layout.CONFIG
         if not path.is_file():
             raise RunError(f"{self.folder} has no settings", found=f"no {layout.CONFIG}", fix=COPY)
-        try:
-            return load_settings(path)
-        except ConfigError as error:
-            raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
+        with reading(path, fix=COPY):
+            try:
+                return load_settings(path)
+            except ConfigError as error:
+                raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
 
     def write_settings(self, settings: Settings) -> None:
         """Write config.yaml."""
