@@ -78,7 +78,7 @@ def evaluate(
         )  # fmt: skip
     metrics = {
         "task": run.task_name,
-        **({"partial": sentence} if sentence else {}),
+        **_said_of_a_part(sentence, used=len(cells), finished=len(run.cells())),
         "protocol": _protocol(run, cells, table),
         "folds": sorted({c.fold for c in cells}),
         "seeds": sorted({c.seed for c in cells}),
@@ -158,6 +158,14 @@ def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:
     ]
     seeds = {"jsd_between_seeds": float(np.mean(pairs))} if pairs else {}
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
+
+
+def _said_of_a_part(sentence: str, *, used: int, finished: int) -> dict[str, str]:
+    """What metrics.json says of an unfinished run, and of numbers that not all of its finished models are in."""
+    if not sentence:
+        return {}
+    note = f"Numbers are of {used} of them, which have the same seeds in every fold."
+    return {"partial": sentence} | ({"partial_note": note} if used < finished else {})
 
 
 def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def write_report(
         "report/run.html.jinja",
         name=run.folder.resolve().name,
         kind="report",
-        partial=sentence,
+        partial=f"{sentence} {run.metrics.get('partial_note') or ''}".strip(),
         facts=claims.facts(run),
         headline=headline,
         contents=[*((s.id, s.title) for s in parts), *maps, ("slides", "All slides"), ("settings", "Settings")],
