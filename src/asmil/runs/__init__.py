@@ -6,20 +6,20 @@ from asmil._lazy import load
 
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell as Cell
-    from asmil.runs.environment import environment as environment
     from asmil.runs.folder import Run as Run
     from asmil.runs.layout import ATTENTION as ATTENTION
     from asmil.runs.layout import PREDICTIONS as PREDICTIONS
     from asmil.runs.layout import figure_file as figure_file
     from asmil.runs.records import Settings as Settings
+    from asmil.runs.records import environment as environment
     from asmil.runs.slide import RunSlide as RunSlide
     from asmil.runs.slide import SlideTiles as SlideTiles
     from asmil.runs.slide import picture_of as picture_of
     from asmil.runs.slide import spacing as spacing
     from asmil.runs.slide import stated_size as stated_size
     from asmil.runs.slide import tiles_of as tiles_of
-    from asmil.runs.standing import Standing as Standing
-    from asmil.runs.standing import even as even
+    from asmil.runs.whole import Standing as Standing
+    from asmil.runs.whole import even as even
 
 _HOMES = {
     "ATTENTION": "layout",
@@ -29,9 +29,9 @@ _HOMES = {
     "RunSlide": "slide",
     "Settings": "records",
     "SlideTiles": "slide",
-    "Standing": "standing",
-    "environment": "environment",
-    "even": "standing",
+    "Standing": "whole",
+    "environment": "records",
+    "even": "whole",
     "figure_file": "layout",
     "picture_of": "slide",
     "spacing": "slide",

@@ -16,7 +16,7 @@ from asmil.errors import RunError
 from asmil.files import safe_name, write_text, written_beside
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
-from asmil.runs.seal import State, digest, seal, state_of, unseal
+from asmil.runs.whole import State, digest, seal, state_of, unseal
 
 if TYPE_CHECKING:
     from torch import nn

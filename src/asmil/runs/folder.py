@@ -15,11 +15,10 @@ from asmil.errors import AsmilError, RunError
 from asmil.files import write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
-from asmil.runs.metrics import check_metrics
-from asmil.runs.reading import read_json, read_table, with_numbers
+from asmil.runs.reading import check_metrics, read_json, read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
-from asmil.runs.standing import Standing
+from asmil.runs.whole import Standing
 from asmil.shown import Shown
 
 if TYPE_CHECKING:

@@ -1,8 +1,13 @@
 """The plain files of a whole run: settings, tables, notes and measurements, each read and written here alone."""
 
 import json
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +20,6 @@ from asmil.config import load_config as load_settings
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.files import safe_name, write_json, write_text
 from asmil.runs import layout
-from asmil.runs.environment import environment
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
 from asmil.slides import scan_slides
 from asmil.tasks import Task, create_task
@@ -25,6 +29,17 @@ if TYPE_CHECKING:
 
 COPY = "copy the whole run folder"
 CLASSIFICATION = "classification"
+PACKAGES = (
+    "asmil",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "openslide-python",
+    "openslide-bin",
+    "timm",
+)
 
 
 class Records:
@@ -261,3 +276,33 @@ class Records:
     def figure_file(self, name: str, suffix: str = "") -> Path:
         """A picture of a slide, or a figure of the paper."""
         return layout.figure_file(self.folder, name, suffix)
+
+
+def environment() -> dict[str, Any]:
+    """What another person needs to repeat a run; a package that is not installed is None."""
+    import torch
+
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpus": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+@cache
+def _commit() -> str | None:
+    """The commit asmil runs from, when it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
