@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asmil.report import write_comparison, write_pdf, write_report
-from asmil.report.printing import find_browser
+from asmil.report.pages import find_browser
 
 CONTRAST = """() => {
   const rgb = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);

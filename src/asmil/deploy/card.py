@@ -15,9 +15,19 @@ from asmil.models import model_info
 UNKNOWN = "not known"
 CALIBRATION = ("ece", "brier", "log_loss")
 _TRAINING = (
-    "epochs", "learning_rate", "weight_decay", "batch_size", "clip_norm", "patience", "select", "tile_dropout",
-    "tiles_per_bag", "standardize", "refit", "precision",
-)  # fmt: skip
+    "epochs",
+    "learning_rate",
+    "weight_decay",
+    "batch_size",
+    "clip_norm",
+    "patience",
+    "select",
+    "tile_dropout",
+    "tiles_per_bag",
+    "standardize",
+    "refit",
+    "precision",
+)
 _STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
 
 Card = dict[str, Any]

@@ -139,7 +139,7 @@ class Ensemble:
 
             self.profile = measure(
                 store, slides, digest=self.digest, unseen=unseen, files=self.run.slide_files, progress=progress
-            )  # fmt: skip
+            )
             self.profile.save(self.run)
         return self.profile
 
@@ -217,7 +217,8 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu", partial: bool =
     sentence = run.require_whole(partial=partial)
     if run.task is None and len(run.classes) < 2:
         raise RunError(
-            f"{run.folder} does not predict classes", found=f"classes {', '.join(run.classes) or 'none'}",
+            f"{run.folder} does not predict classes",
+            found=f"classes {', '.join(run.classes) or 'none'}",
             fix="copy the whole run folder",
-        )  # fmt: skip
+        )
     return Ensemble(run, load_members(run, device=device), partial=sentence)

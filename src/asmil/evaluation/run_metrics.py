@@ -73,9 +73,15 @@ def evaluate(
         store = open_features(features or run.settings.features or run.features)
         places_of = tiles_by_name(run, store, slide_mpp=slide_mpp)
         place = localise(
-            run, annotations, cells=cells, slides=slides, wanted=wanted, places_of=places_of, bootstrap=bootstrap,
+            run,
+            annotations,
+            cells=cells,
+            slides=slides,
+            wanted=wanted,
+            places_of=places_of,
+            bootstrap=bootstrap,
             froc=froc,
-        )  # fmt: skip
+        )
     metrics = {
         "task": run.task_name,
         **_said_of_a_part(sentence, used=len(cells), finished=len(run.cells())),

@@ -86,11 +86,15 @@ def read_truth(
         raise MetricError("no annotation of the run can be used", found=problems[0])
     tiles = {
         slide: tile_truth(
-            places[slide].level0_xy, places[slide].tile_level0_px, annotations,
-            positive=wanted.positive, exclude=wanted.exclude, min_coverage=wanted.min_coverage,
+            places[slide].level0_xy,
+            places[slide].tile_level0_px,
+            annotations,
+            positive=wanted.positive,
+            exclude=wanted.exclude,
+            min_coverage=wanted.min_coverage,
         )
         for slide, annotations in drawn.items()
-    }  # fmt: skip
+    }
     return Truth(drawn, places, tiles, tuple(problems))
 
 

@@ -18,7 +18,7 @@ from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotatio
 from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
 from asmil.figures.heatmap import raw_limits, times_uniform
 from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
-from asmil.report.choice import telling_slides
+from asmil.report.slides import telling_slides
 from asmil.report.words import number
 from asmil.runs import Run, SlideTiles, picture_of
 from asmil.slides import slide_named
@@ -66,9 +66,14 @@ def _write_heatmap(run: Run, slide: str) -> tuple[Path, ...]:
     attention, tiles = found
     outlines, points = marks(run, slide)
     return draw_heatmap(
-        run.figure_file(slide), tiles, attention, title=slide, thumbnail=run.thumbnail_file(slide),
-        outlines=outlines, points=points,
-    )  # fmt: skip
+        run.figure_file(slide),
+        tiles,
+        attention,
+        title=slide,
+        thumbnail=run.thumbnail_file(slide),
+        outlines=outlines,
+        points=points,
+    )
 
 
 def draw_heatmap(
@@ -83,9 +88,14 @@ def draw_heatmap(
 ) -> tuple[Path, Path]:
     """Write the picture of a slide under its attention, <stem>.png, and its tiles for QuPath, <stem>.geojson."""
     maps = slide_maps(
-        picture_of(thumbnail, tiles.slide_size), tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px,
-        slide_size=tiles.slide_size, outlines=outlines, points=points,
-    )  # fmt: skip
+        picture_of(thumbnail, tiles.slide_size),
+        tiles.level0_xy,
+        attention,
+        tile_level0_px=tiles.tile_level0_px,
+        slide_size=tiles.slide_size,
+        outlines=outlines,
+        points=points,
+    )
     picture = heatmap_panels(maps, attention, width_um=tiles.width_um, title=title)
     geojson = Path(f"{stem}.geojson")
     return (

@@ -6,14 +6,10 @@ from typing import Any
 
 from asmil.figures.heatmap import colour_stops
 from asmil.report import claims, clinical, sections
-from asmil.report.attention import attention_section, localisation_section
 from asmil.report.blocks import Section, TaskPart
-from asmil.report.choice import choice_words
-from asmil.report.columns import group_columns
-from asmil.report.first import first_section, places
 from asmil.report.maps import slide_views
 from asmil.report.pages import write_page
-from asmil.report.trust import trust_section
+from asmil.report.slides import choice_words, first_section, places, slides_section
 from asmil.report.words import plain
 from asmil.runs import Run
 
@@ -49,13 +45,13 @@ def write_report(
     views = slide_views(run, heatmaps)
     links = places(run, [view["slide"] for view in views])
     part = _task_part(run)
-    groups = group_columns(run, subgroups, labels=labels)
+    groups = clinical.group_columns(run, subgroups, labels=labels)
     headline, parts = _parts(run, part, groups=groups, links=links)
-    slides = sections.slides_section(run)
+    slides = slides_section(run)
     maps = [("maps", "Where it looked")] if views else []
     return write_page(
         run.report_file,
-        "report/run.html.jinja",
+        "report/templates/run.html.jinja",
         name=run.folder.resolve().name,
         kind="report",
         partial=f"{sentence} {run.metrics.get('partial_note') or ''}".strip(),
@@ -100,14 +96,14 @@ def _parts(
             *([clinical.decision_section(run, decisions, calibration)] if decisions else []),
             clinical.subgroup_section(run, found),
         ]
-    localisation = localisation_section(run)
+    localisation = sections.localisation_section(run)
     return headline, [
         claims.done_section(run),
-        trust_section(run, headline, **trust),
+        claims.trust_section(run, headline, **trust),
         first_section(run, links),
         sections.cohort_section(run),
         sections.metrics_section(run, names),
         *own,
-        attention_section(run),
+        sections.attention_section(run),
         *([localisation] if localisation else []),
     ]

@@ -133,9 +133,13 @@ class Cell:
         from asmil.runs.weights import read_model
 
         return read_model(
-            self.folder / layout.MODEL, name=settings.model, options=settings.model_options, classes=classes,
-            standardize=settings.standardize, in_dim=in_dim,
-        )  # fmt: skip
+            self.folder / layout.MODEL,
+            name=settings.model,
+            options=settings.model_options,
+            classes=classes,
+            standardize=settings.standardize,
+            in_dim=in_dim,
+        )
 
     @property
     def weights_digest(self) -> str:

@@ -133,9 +133,10 @@ class Records:
         said = json.loads(json.dumps({"name": task.name if task else CLASSIFICATION, "options": options}))
         if self._said_task not in ({}, said):
             raise RunError(
-                "the task is not the one this run was started with", found=f"{said}, was {self._said_task}",
+                "the task is not the one this run was started with",
+                found=f"{said}, was {self._said_task}",
                 fix="choose another --out (--features takes the features of this one)",
-            )  # fmt: skip
+            )
         if (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
             raise RunError(
                 "the cohort is not the one this run was started with",

@@ -64,9 +64,10 @@ class RunView:
         self.run, self.pyramid = Run.open(run), pyramid
         if (task := self.run.task) is not None:
             raise RunError(
-                "the viewer shows runs of classification", found=f"{self.run.folder} is a run of {task.name}",
+                "the viewer shows runs of classification",
+                found=f"{self.run.folder} is a run of {task.name}",
                 fix=f"asmil report {self.run.folder} has maps of its slides",
-            )  # fmt: skip
+            )
         self.says = self.run.require_results(partial=partial)
         self.folder = self.run.folder.resolve()
         self.slides: list[str] = [str(name) for name in self.run.predictions["slide"]]
@@ -204,9 +205,13 @@ class RunView:
             return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
         settings = self.run.settings
         return tile_truth(
-            sheet.level0_xy, sheet.side, drawn,
-            positive=self.positive, exclude=settings.exclude_class, min_coverage=settings.min_coverage,
-        ).astype(np.uint8)  # fmt: skip
+            sheet.level0_xy,
+            sheet.side,
+            drawn,
+            positive=self.positive,
+            exclude=settings.exclude_class,
+            min_coverage=settings.min_coverage,
+        ).astype(np.uint8)
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float32 (tiles,), in the order of the sheet's tiles.

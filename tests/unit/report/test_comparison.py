@@ -14,8 +14,7 @@ from asmil.errors import RunError
 from asmil.evaluation import METRICS, compare_predictions
 from asmil.evaluation.intervals import Interval
 from asmil.report import write_comparison
-from asmil.report.comparison import Pair
-from asmil.report.comparison_page import verdict
+from asmil.report.comparison import Pair, verdict
 from asmil.runs import Run
 
 

@@ -6,8 +6,7 @@ import yaml
 
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_report
-from asmil.report.clinical import calibration_of, known, subgroup_section, subgroups_of
-from asmil.report.columns import group_columns
+from asmil.report.clinical import calibration_of, group_columns, known, subgroup_section, subgroups_of
 from asmil.runs import Run
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from asmil.report.first import first_section, places
+from asmil.report.slides import first_section, places
 from asmil.runs import Run
 
 
