@@ -11,11 +11,10 @@ import torch
 
 from asmil.bags import Bag, make_splits, read_cohort
 from asmil.bags.datasets import load_dataset
-from asmil.training import Recipe, Run, TrainSettings
-from asmil.training._cell import Job
-from asmil.training._group import Group, train_group
+from asmil.training import Recipe, TrainSettings
+from asmil.training._cell import Cell, Job
+from asmil.training._group import Group, cell_of, train_group
 from asmil.training._grouping import grouped, load_of
-from asmil.training.runs import Cell
 
 SIZES = {"middle": (100, (64, 500), 104), "large": (40, (1500, 2500), 1024)}
 
@@ -42,18 +41,19 @@ class Bench:
         splits = make_splits(cohort, folds=5)
         settings = TrainSettings(epochs=epochs, patience=epochs)
         self.job = Job(folder, cohort, splits, Recipe(model, settings=settings, refit=False))
-        self.run = Run.create(folder / f"{model}_{size}", identity={})
-        self.cells = [self.run.cell(fold, seed) for fold in splits.folds for seed in range(5)]
+        self.checkpoints = folder / f"{model}_{size}"
+        self.cells = [cell_of(self.checkpoints, fold, seed) for fold in splits.folds for seed in range(5)]
         self.shape = {"tiles": {b.slide: len(b) for b in bags}, "dim": bags[0].features.shape[1]}
         self.load = load_of(self.job, **self.shape)
 
     def per_model(self, cells: list[Cell]) -> float:
         """CPU seconds of an epoch, validation included, per model: the best epoch but for the first."""
         ends: dict[int, float] = {}
-        group = Group.of(self.run, cells)
-        train_group(group, self.job, self.bags, progress=lambda _, done, __: ends.setdefault(done, time.process_time()))
-        for cell in cells:
-            (cell.folder / "predictions.csv").unlink()
+        group = Group.of(self.checkpoints, cells)
+        train_group(
+            group, self.job, self.bags, keep=lambda result: None,
+            progress=lambda _, done, __: ends.setdefault(done, time.process_time()),
+        )  # fmt: skip
         stamps = [ends[epoch] for epoch in sorted(ends)]
         return min(np.diff(stamps)) / len(cells)
 

@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -26,6 +27,30 @@ def data_dir() -> Path:
 def cmu_slide() -> Path:
     """A real Aperio slide that ships with the tests (CMU-1-Small-Region, CC0)."""
     return ROOT / "tests" / "data" / "CMU-1-Small-Region.svs"
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """The function that writes a small run, random but structured like a real one: see `fake_run.py`."""
+    spec = importlib.util.spec_from_file_location("fake_run", Path(__file__).with_name("fake_run.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_fake_run
+
+
+@pytest.fixture(scope="session")
+def begin_run():
+    """A function that begins a run of a cohort and its splits, with settings by name, or goes on with it."""
+    from asmil.runs import Run, Settings
+
+    def begin(folder, cohort, splits, **settings):
+        run = Run.create(folder)
+        run.write_identity({"model": settings.get("model", "asmil")})
+        run.write_settings(Settings(**settings))
+        run.set_data(cohort, splits)
+        return run
+
+    return begin
 
 
 @pytest.fixture(scope="session")

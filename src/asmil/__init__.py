@@ -35,7 +35,7 @@ _ROOM_OF = {
     "MILOutput": "models",
     "create_model": "models",
     "list_models": "models",
-    "Run": "training",
+    "Run": "runs",
     "TrainSettings": "training",
     "crossval": "training",
     "fit": "training",

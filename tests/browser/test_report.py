@@ -1,18 +1,12 @@
 """Pages of a run and of a comparison in headless Chromium: no script, nothing fetched, nothing cut, legible."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 import pytest
 
 from asmil.report import write_comparison, write_pdf, write_report
-from asmil.report.printing import find_browser
-
-_FILE = Path(__file__).parents[1] / "unit" / "report" / "fake_run.py"
-_SPEC = importlib.util.spec_from_file_location("fake_run", _FILE)
-fake_run = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fake_run)
+from asmil.report.pages import find_browser
 
 CONTRAST = """() => {
   const rgb = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
@@ -29,9 +23,9 @@ CONTRAST = """() => {
 
 
 @pytest.fixture(scope="module")
-def pages(browser, tmp_path_factory) -> list[Path]:
+def pages(browser, tmp_path_factory, make_run) -> list[Path]:
     """The page of a small run, and that of its comparison with a copy."""
-    own = fake_run.write_fake_run(tmp_path_factory.mktemp("report") / "own", slides=12, epochs=4)
+    own = make_run(tmp_path_factory.mktemp("report") / "own", slides=12, epochs=4)
     other = shutil.copytree(own, own.parent / "other")
     return [write_report(own, heatmaps=2), write_comparison(own, other)]
 

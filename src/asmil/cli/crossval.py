@@ -14,23 +14,21 @@ def crossval(**settings: Any) -> None:
     """Train every fold and seed into --out; `asmil evaluate` and `asmil report` go on from there."""
     from asmil.bags import open_features
     from asmil.cli._outcome import Outcome
-    from asmil.cli._stages import identity_of, note_problems, read_tables, train
-    from asmil.config import dump_config, load_config
+    from asmil.cli._stages import begin, note_problems, read_tables, train
+    from asmil.config import load_config
     from asmil.errors import ConfigError
-    from asmil.training import Run
 
     config = load_config(None, given(settings))
     if config.features is None:
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     outcome = Outcome()
-    run = Run.create(config.out, identity=identity_of(config))
-    dump_config(config, run.folder / "config.yaml")
+    run = begin(config)
     store = open_features(config.features)
     cohort = read_tables(config).match(store.slides)
     note_problems(cohort.problems + store.problems, outcome)
     with run.timed("train"):
         train(config, run=run, cohort=cohort, store=store)
-    outcome.write(run.folder / "failures.csv")
+    outcome.write(run.failures_file)
     outcome.print_table()
     typer.echo(f"next: asmil evaluate {run.folder}")
     raise typer.Exit(outcome.exit_code)

@@ -9,17 +9,17 @@ from asmil.cli._options import TRUTH, given, with_settings
 
 if TYPE_CHECKING:
     from asmil.config import RunConfig
-    from asmil.training import Run
+    from asmil.runs import Run
 
 
 @with_settings(*TRUTH)
 def evaluate(run: Path = typer.Argument(help="Run folder."), **settings: Any) -> None:
     """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
-    from asmil.config import load_config
-    from asmil.training import Run
+    from asmil.config import RunConfig
+    from asmil.runs import Run
 
     opened = Run.open(run)
-    config = load_config(opened.folder / "config.yaml", given(settings) | {"out": run})
+    config = RunConfig(**(opened.settings.model_dump() | given(settings)))
     with opened.timed("evaluate"):
         metrics = evaluate_run(opened, config)
     for name, score in metrics["test"].items():

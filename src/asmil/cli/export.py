@@ -37,7 +37,7 @@ def export(
     if not card:
         _export(ensemble, out, fold=fold, seed=seed)
         out = out.with_name(f"{out.stem}_card.md")
-    for path in write_card(ensemble, out or ensemble.run.folder / "card.md"):
+    for path in write_card(ensemble, out or ensemble.run.card_file):
         typer.echo(f"card: {path}")
 
 
@@ -53,7 +53,7 @@ def _export(ensemble: "Ensemble", out: Path, *, fold: int | None, seed: int | No
         [member.model for member in members],
         out,
         in_dim=ensemble.preprocessing.values["dim"][0],
-        name=ensemble.config.model,
+        name=ensemble.run.settings.model,
         facts=_facts(ensemble) | {"members": [member.name for member in members]},
     )
     worst = max(made.differences, key=lambda tiles: made.differences[tiles])
@@ -69,7 +69,7 @@ def _facts(ensemble: "Ensemble") -> dict[str, Any]:
 
     return {
         "asmil_version": version("asmil"),
-        "model": ensemble.config.model,
+        "model": ensemble.run.settings.model,
         "classes": list(ensemble.classes),
         "features": ensemble.preprocessing.values,
         "attention": "mean over the members and their attention rows; sums to 1 over the tiles",

@@ -11,7 +11,7 @@ def heatmap(
 ) -> None:
     """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
     from asmil.report import write_heatmaps
-    from asmil.training import Run
+    from asmil.runs import Run
 
-    for path in write_heatmaps(Run.open(run).folder, slides=slide or None):
+    for path in write_heatmaps(Run.open(run), slides=slide or None):
         typer.echo(path)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asmil.cli._outcome import Outcome
     from asmil.config import RunConfig
     from asmil.deploy import Ensemble
+    from asmil.runs import Run
 
 MACHINE = ("weights", "tile_batch", "device", "slide_workers")
 
@@ -32,10 +33,10 @@ def predict(
     from asmil.cli._outcome import Outcome
     from asmil.cli._stages import device_of
     from asmil.deploy import load_ensemble
-    from asmil.training import Run
+    from asmil.runs import Run
 
     opened = Run.open(run)
-    config = _config(opened.folder, given(settings) | {"out": out or opened.folder / "predictions"})
+    config = _config(opened, given(settings) | {"out": out or opened.predicted})
     ensemble = load_ensemble(opened, device=device_of(config))
     _prepare(ensemble, run_features)
     outcome = Outcome()
@@ -47,15 +48,15 @@ def predict(
     raise typer.Exit(outcome.exit_code)
 
 
-def _config(folder: Path, typed: dict[str, Any]) -> "RunConfig":
+def _config(run: "Run", typed: dict[str, Any]) -> "RunConfig":
     """The run's settings, without what is about its own slides and its own machine, and over them what was typed."""
-    from asmil.config import RunConfig, load_config
+    from asmil.config import RunConfig
     from asmil.errors import ConfigError
 
     if ("slides" in typed) == ("features" in typed):
         raise ConfigError("predict needs slides or features", fix="give --slides FOLDER, or --features FOLDER")
     own = ("slides", "features", *SCALE, "slide_settings", "also_encoder", "shard", "engine", "slide_workers", "device")
-    recipe = load_config(folder / "config.yaml").model_dump(exclude=set(own))
+    recipe = run.settings.model_dump(exclude=set(own))
     return RunConfig(**(recipe | typed))
 
 
@@ -104,8 +105,7 @@ def _predict(
     from asmil.bags import open_features
     from asmil.cli._progress import progress
     from asmil.cli._stages import note_problems
-    from asmil.deploy.heatmaps import write_heatmap
-    from asmil.deploy.slides import Predicted, predict_slides
+    from asmil.deploy import Predicted, predict_slides, write_heatmap
     from asmil.slides import scan_slides
 
     store = open_features(features)

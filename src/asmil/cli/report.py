@@ -9,7 +9,7 @@ from asmil.cli._options import given, with_settings
 
 if TYPE_CHECKING:
     from asmil.config import RunConfig
-    from asmil.training import Run
+    from asmil.runs import Run
 
 
 @with_settings("heatmaps", "labels")
@@ -21,16 +21,16 @@ def report(
     **settings: Any,
 ) -> None:
     """Write report.html (self-contained) and figures/ from what the run folder holds."""
-    from asmil.config import load_config
-    from asmil.training import Run
+    from asmil.config import RunConfig
+    from asmil.runs import Run
 
     opened = Run.open(run)
     if against is not None:
         from asmil.report import write_comparison
 
-        page = write_comparison(opened.folder, Run.open(against).folder)
+        page = write_comparison(opened, Run.open(against))
     else:
-        config = load_config(opened.folder / "config.yaml", given(settings) | {"out": run})
+        config = RunConfig(**(opened.settings.model_dump() | given(settings)))
         page = report_run(opened, config, subgroups=subgroup)
     typer.echo(f"report: {page}")
     if pdf:
@@ -43,5 +43,5 @@ def report_run(run: "Run", config: "RunConfig", *, subgroups: list[str] | None =
     """Heatmaps of all test slides, then the page."""
     from asmil.report import write_heatmaps, write_report
 
-    write_heatmaps(run.folder)
-    return write_report(run.folder, heatmaps=config.heatmaps, subgroups=subgroups or (), labels=config.labels)
+    write_heatmaps(run)
+    return write_report(run, heatmaps=config.heatmaps, subgroups=subgroups or (), labels=config.labels)

@@ -26,15 +26,12 @@ def run_pipeline(config: "RunConfig") -> int:
     """Do all stages into `config.out` and return the exit code: 1 where a slide failed, else 0."""
     from asmil.bags import open_features
     from asmil.cli._outcome import Outcome
-    from asmil.cli._stages import identity_of, note_problems, read_tables, train
+    from asmil.cli._stages import begin, note_problems, read_tables, train
     from asmil.cli.evaluate import evaluate_run
     from asmil.cli.report import report_run
-    from asmil.config import dump_config
-    from asmil.training import Run
 
     outcome = Outcome()
-    run = Run.create(config.out, identity=identity_of(config))
-    dump_config(config, run.folder / "config.yaml")
+    run = begin(config)
     cohort = read_tables(config)
     with run.timed("extract"):
         features = _features(config, run, cohort=cohort, outcome=outcome)
@@ -45,7 +42,7 @@ def run_pipeline(config: "RunConfig") -> int:
         train(config, run=run, cohort=cohort, store=store)
     with run.timed("evaluate"):
         evaluate_run(run, config)
-    outcome.write(run.folder / "failures.csv")
+    outcome.write(run.failures_file)
     with run.timed("report"):
         page = report_run(run, config)
     outcome.print_table()

@@ -8,6 +8,7 @@ _HOME = {
     "Ensemble": "ensemble",
     "EnsemblePrediction": "ensemble",
     "Member": "members",
+    "Predicted": "slides",
     "Preprocessing": "preprocessing",
     "Profile": "profile",
     "export_onnx": "onnx_file",
@@ -15,6 +16,7 @@ _HOME = {
     "model_card": "card",
     "predict_slides": "slides",
     "write_card": "card",
+    "write_heatmap": "slides",
 }
 __all__ = sorted(_HOME)
 

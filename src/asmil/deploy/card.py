@@ -1,13 +1,10 @@
 """A card of a run's model: data, validation, encoder, preprocessing, use and limits, from facts in the run only."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from asmil.deploy.ensemble import Ensemble
 from asmil.encoders import card as encoder_card
@@ -18,9 +15,19 @@ from asmil.models import model_info
 UNKNOWN = "not known"
 CALIBRATION = ("ece", "brier", "log_loss")
 _TRAINING = (
-    "epochs", "learning_rate", "weight_decay", "batch_size", "clip_norm", "patience", "select", "tile_dropout",
-    "tiles_per_bag", "standardize", "refit", "precision",
-)  # fmt: skip
+    "epochs",
+    "learning_rate",
+    "weight_decay",
+    "batch_size",
+    "clip_norm",
+    "patience",
+    "select",
+    "tile_dropout",
+    "tiles_per_bag",
+    "standardize",
+    "refit",
+    "precision",
+)
 _STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
 
 Card = dict[str, Any]
@@ -30,8 +37,9 @@ def model_card(ensemble: Ensemble) -> Card:
     """What there is to say about the models of a run, by section; None is what the run does not know.
 
     Raises:
-        RunError: the run was not evaluated.
+        RunError: the run was not evaluated, or not with these models.
     """
+    ensemble.run.require_results(partial=bool(ensemble.partial))
     metrics = ensemble.run.metrics
     return {
         "model": _model(ensemble),
@@ -76,7 +84,7 @@ def markdown(card: Card) -> str:
 
 
 def _model(ensemble: Ensemble) -> Card:
-    config, info = ensemble.config, model_info(ensemble.config.model)
+    config, info = ensemble.run.settings, model_info(ensemble.run.settings.model)
     return {
         "name": info.name,
         "what_it_is": info.description,
@@ -92,7 +100,7 @@ def _model(ensemble: Ensemble) -> Card:
 
 def _settings(ensemble: Ensemble, names: Sequence[str]) -> Card:
     """Settings of the run; None means that something is not done."""
-    values = {name: getattr(ensemble.config, name) for name in names}
+    values = {name: getattr(ensemble.run.settings, name) for name in names}
     return {name: "none" if value is None else value for name, value in values.items()}
 
 
@@ -108,10 +116,7 @@ def _use(ensemble: Ensemble) -> list[str]:
 
 
 def _data(ensemble: Ensemble) -> Card:
-    path = ensemble.run.folder / "cohort.csv"
-    if not path.exists():
-        return {"slides": len(ensemble.slides), "cases": None, "sites": None}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = ensemble.run.cohort
     sites = table["site"].replace("", UNKNOWN).value_counts().to_dict() if "site" in table else None
     classes = {
         str(name): {"slides": len(rows), "cases": int(rows["case"].nunique())}
@@ -141,7 +146,7 @@ def _calibration(metrics: Mapping[str, Any]) -> Card:
 
 
 def _encoder(ensemble: Ensemble) -> Card:
-    name = ensemble.config.encoder if ensemble.config.features is None else None
+    name = ensemble.run.settings.encoder if ensemble.run.settings.features is None else None
     stated = ensemble.preprocessing.values
     name = name or next(iter(stated.get("encoder", [])), None)
     facts: Card = {"name": name, "weight_hash": stated.get("weight_hash"), "computed_in": stated.get("precision")}
@@ -159,7 +164,8 @@ def _encoder(ensemble: Ensemble) -> Card:
 def _preprocessing(ensemble: Ensemble) -> Card:
     encoder = {"encoder", "weight_hash", "precision"}
     stated = {name: values for name, values in ensemble.preprocessing.values.items() if name not in encoder}
-    return stated | {"stain_normalisation": ensemble.config.stain if ensemble.config.features is None else None}
+    settings = ensemble.run.settings
+    return stated | {"stain_normalisation": settings.stain if settings.features is None else None}
 
 
 def _warnings(ensemble: Ensemble) -> Card:
@@ -178,6 +184,7 @@ def _limits(ensemble: Ensemble, metrics: Mapping[str, Any]) -> list[str]:
     folds, slides, patients = (metrics.get(name) for name in ("folds", "n_slides", "n_patients"))
     of = f"{slides} slides of {patients} patients" if slides and patients else "its own slides"
     said = [
+        *([ensemble.partial] if ensemble.partial else []),
         f"The numbers are of cross-validation ({len(folds or [])} folds) on {of}, each predicted only by models that "
         "never saw it. A prediction of a new slide is the mean of all members: that ensemble itself was not validated.",
         "As far as the run knows, no slide of another hospital, scanner or laboratory was looked at: expect it to be "
@@ -191,9 +198,8 @@ def _limits(ensemble: Ensemble, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _made_with(ensemble: Ensemble) -> Card:
-    path = ensemble.run.folder / "environment.json"
-    environment = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    packages = {name: version for name, version in environment.get("packages", {}).items() if version}
+    environment = ensemble.run.environment
+    packages = {name: version for name, version in (environment.get("packages") or {}).items() if version}
     return {
         "trained_with": packages or None,
         "commit": environment.get("commit"),

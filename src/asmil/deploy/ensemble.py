@@ -11,16 +11,15 @@ import numpy as np
 from scipy.special import entr
 from torch import nn
 
-from asmil.bags import Bag, FeatureStore, Splits, open_features
+from asmil.bags import Bag, FeatureStore, open_features
 from asmil.bags.names import SlideNames
-from asmil.config import RunConfig, load_config
 from asmil.deploy.drift import Distance, distance
 from asmil.deploy.members import Member, load_members
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.deploy.profile import Profile, file_digest, measure
 from asmil.errors import FeatureError, RunError
-from asmil.slides import scan_slides
-from asmil.training import Run, Standardized, predict
+from asmil.runs import Run
+from asmil.training import Standardized, predict
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,17 @@ class EnsemblePrediction:
 
 
 class Ensemble:
-    """The models of a run, and what is needed to use them on new slides. See `load_ensemble`."""
+    """The models of a run, and what is needed to use them on new slides. See `load_ensemble`.
 
-    def __init__(self, run: Run, *, config: RunConfig, classes: Sequence[str], members: Sequence[Member]):
-        self.run, self.config, self.classes, self.members = run, config, tuple(classes), tuple(members)
+    `partial` says that these are not all models of the run; empty where they are.
+    """
+
+    def __init__(self, run: Run, members: Sequence[Member], *, partial: str = ""):
+        self.run, self.members, self.partial = run, tuple(members), partial
         self.task = run.task  # None: classification
+        self.classes = tuple(run.classes or run.values)
         self.digest = hashlib.sha256("".join(member.digest for member in self.members).encode()).hexdigest()
-        self.profile: Profile | None = Profile.load(run.folder, digest=self.digest)
+        self.profile: Profile | None = Profile.of(run, digest=self.digest)
 
     def predict(self, bag: Bag, *, slide_file: Path | None = None) -> EnsemblePrediction:
         """Predict one slide by every member; one that the run knows, by the members that did not train on it.
@@ -122,8 +125,6 @@ class Ensemble:
             FeatureError: these are features of other slides or of another encoder.
         """
         if self.profile is None and (store := self.training_features(features)) is not None:
-            folder = self.config.slides
-            files = {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
             slides = [slide for slide in self.slides if slide in store]
             if not slides or store.dim != _width(self.members[0].model):
                 raise FeatureError(
@@ -137,9 +138,9 @@ class Ensemble:
                 return [models[member.name] for member in self.unseen(slide) if member.name in models]
 
             self.profile = measure(
-                store, slides, digest=self.digest, unseen=unseen, files=files, progress=progress
-            )  # fmt: skip
-            self.profile.save(self.run.folder)
+                store, slides, digest=self.digest, unseen=unseen, files=self.run.slide_files, progress=progress
+            )
+            self.profile.save(self.run)
         return self.profile
 
     @property
@@ -148,25 +149,22 @@ class Ensemble:
         if self.profile is not None:
             return self.profile.preprocessing
         known: dict[str, Any] = {"dim": _width(self.members[0].model)}
-        if self.config.features is None:  # the run extracted its own
+        settings = self.run.settings
+        if settings.features is None:  # the run extracted its own
             names = ("mpp", "tile_px", "overlap_px", "min_tissue", "tissue_method")
-            known |= {name: getattr(self.config, name) for name in names}
-            known |= {"encoder": self.config.encoder} if self.config.stain == "none" else {}
+            known |= {name: getattr(settings, name) for name in names}
+            known |= {"encoder": settings.encoder} if settings.stain == "none" else {}
         return Preprocessing({name: [value] for name, value in known.items() if value is not None})
 
     def training_features(self, features: Path | None = None) -> FeatureStore | None:
         """The features that the run was trained on, if they are still where it found them."""
-        path = features or self.config.features or self.run.features
+        path = features or self.run.settings.features or self.run.features
         return open_features(path) if Path(path).exists() else None
 
     @cached_property
     def slides(self) -> list[str]:
         """The slides that the run was trained and tested on."""
-        return sorted(self._splits.table["slide"].unique())
-
-    @cached_property
-    def _splits(self) -> Splits:
-        return Splits.load(self.run.folder / "splits.csv")
+        return sorted(self.run.splits["slide"].unique())
 
     @cached_property
     def _names(self) -> SlideNames:
@@ -175,7 +173,7 @@ class Ensemble:
     @cached_property
     def _seen(self) -> dict[str, set[int]]:
         """By slide, the folds that trained on it, or chose the epoch by it."""
-        table = self._splits.table
+        table = self.run.splits
         used = table[table["part"] != "test"]
         return {str(slide): set(rows["fold"]) for slide, rows in used.groupby("slide")}
 
@@ -197,47 +195,30 @@ def _width(model: nn.Module) -> int | None:
     return next((weight.shape[-1] for weight in known if weight is not None), None)
 
 
-def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
-    """Load all finished models of a run for prediction.
+def load_ensemble(run: str | Path | Run, *, device: str = "cpu", partial: bool = False) -> Ensemble:
+    """Load all models of a run for prediction.
 
     Nothing but tensors, YAML, JSON and CSV is read: a run of a stranger cannot execute anything here.
 
+    Args:
+        partial: of an unfinished run, take the models that are finished.
+
     Raises:
-        RunError: not a run, no finished fold, weights that do not fit the settings (see `load_members`), or a run whose
-            bags are patients.
-        ConfigError: the settings of the run are damaged.
+        RunError: not a run, models that are missing or broken, weights that do not fit the settings (see
+            `load_members`), or a run whose bags are patients.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    path = run.folder / "config.yaml"
-    if not path.exists():
-        raise RunError(f"{run.folder} has no settings", found="no config.yaml", fix="copy the whole run folder")
-    config = load_config(path)
-    if config.bag == "patient":
+    run = Run.open(run)
+    if run.unit == "case":
         raise RunError(
             f"{run.folder} predicts patients, and slides cannot be put together to patients here yet",
             found="bag: patient",
             fix="train with --bag slide",
         )
-    classes = classes_of(run)
-    return Ensemble(
-        run, config=config, classes=classes,
-        members=load_members(run, config=config, classes=len(classes), device=device),
-    )  # fmt: skip
-
-
-def classes_of(run: Run) -> list[str]:
-    """The names of the classes, in the order of the probabilities; of another task the names of its values.
-
-    Raises:
-        RunError: no finished fold, or one without probabilities of classes.
-    """
-    columns = run.predictions().columns
-    if run.task is not None:
-        return list(run.task.value_names)
-    classes = [name.removeprefix("prob_") for name in columns if name.startswith("prob_")]
-    if len(classes) < 2:
+    sentence = run.require_whole(partial=partial)
+    if run.task is None and len(run.classes) < 2:
         raise RunError(
-            f"{run.folder} does not predict classes", found=f"columns {', '.join(columns)}",
+            f"{run.folder} does not predict classes",
+            found=f"classes {', '.join(run.classes) or 'none'}",
             fix="copy the whole run folder",
-        )  # fmt: skip
-    return classes
+        )
+    return Ensemble(run, load_members(run, device=device), partial=sentence)

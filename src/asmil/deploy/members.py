@@ -1,16 +1,11 @@
 """The trained models of a run, which predict together."""
 
-import hashlib
 from dataclasses import dataclass
 
 from torch import nn
 
-from asmil.config import RunConfig
-from asmil.errors import RunError
+from asmil.runs import Cell, Run
 from asmil.tasks import Task
-from asmil.training import Run
-from asmil.training.runs import Cell
-from asmil.training.saved import load_model, load_task
 
 
 @dataclass(frozen=True)
@@ -28,26 +23,20 @@ class Member:
 
     @property
     def name(self) -> str:
-        """As in the run's folder: `fold 0 seed 1`."""
+        """As its cell is called: `fold 0 seed 1`."""
         return f"fold {self.fold} seed {self.seed}"
 
 
-def load_members(run: Run, *, config: RunConfig, classes: int, device: str = "cpu") -> tuple[Member, ...]:
+def load_members(run: Run, *, device: str = "cpu") -> tuple[Member, ...]:
     """The models of all finished cells.
 
     Raises:
-        RunError: no finished cell, or weights that cannot be used (see `load_model`).
+        RunError: weights that cannot be used, do not fit the settings, or were changed after they were trained.
     """
-    cells = run.cells()
-    if not cells:
-        raise RunError(f"{run.folder} has no finished fold", fix="let `asmil crossval` or `asmil run` finish")
-    return tuple(_member(cell, config, classes=classes, device=device) for cell in cells)
+    return tuple(_member(run, cell, device=device) for cell in run.cells())
 
 
-def _member(cell: Cell, config: RunConfig, *, classes: int, device: str) -> Member:
-    model = load_model(
-        cell, name=config.model, options=config.model_options, classes=classes,
-        standardize=config.standardize, device=device,
-    )  # fmt: skip
-    digest = hashlib.sha256((cell.folder / "model.safetensors").read_bytes()).hexdigest()
-    return Member(cell.fold, cell.seed, model, digest, load_task(cell))
+def _member(run: Run, cell: Cell, *, device: str) -> Member:
+    digest = cell.weights_digest
+    model, task = cell.model(run.settings, len(run.classes))
+    return Member(cell.fold, cell.seed, model.to(device), digest, task)

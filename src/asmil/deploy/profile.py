@@ -1,6 +1,5 @@
 """What a run's own slides are like: how they were prepared, how many tiles, how far from training, and who is who."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,12 +13,10 @@ from torch import Tensor
 from asmil.bags import FeatureStore
 from asmil.deploy.drift import Alarms, Distance, distance, false_alarms
 from asmil.deploy.preprocessing import Preprocessing
-from asmil.errors import AsmilError
+from asmil.errors import RunError
 from asmil.extraction.duplicates import content_hash
-from asmil.files import write_json
+from asmil.runs import Run
 from asmil.training import Standardized
-
-FILE = "profile.json"
 
 
 @dataclass(frozen=True)
@@ -64,24 +61,29 @@ class Profile:
                 return name
         return None
 
-    def save(self, folder: Path) -> None:
-        """Write it into a run's folder, unless that cannot be written to: it can be measured again."""
+    def save(self, run: Run) -> None:
+        """Write it into a run, unless that cannot be written to: it can be measured again."""
         with suppress(OSError):
-            write_json(folder / FILE, asdict(self))
+            run.write_profile(asdict(self))
 
     @classmethod
-    def load(cls, folder: Path, *, digest: str) -> "Profile | None":
-        """The profile in a run's folder, if there is one of these models."""
-        path = folder / FILE
-        if not path.exists():
+    def of(cls, run: Run, *, digest: str) -> "Profile | None":
+        """The profile that was measured of a run, if it was with these models.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        stored = run.profile
+        if stored is None:
             return None
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
             slides = {str(name): _facts(values) for name, values in stored["slides"].items()}
             profile = cls(str(stored["digest"]), Preprocessing(**stored["preprocessing"]), slides)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise AsmilError(
-                f"{path} is damaged", found=repr(error)[:200], fix="delete it; it is measured again from the features"
+            raise RunError(
+                f"{run.profile_file} is damaged",
+                found=repr(error)[:200],
+                fix="delete it; it is measured again from the features",
             ) from error
         return profile if profile.digest == digest else None
 

@@ -13,8 +13,9 @@ import pandas as pd
 from asmil.bags import FeatureStore
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction
 from asmil.deploy.preprocessing import facts_of
-from asmil.errors import AsmilError
+from asmil.errors import AsmilError, FeatureError
 from asmil.files import safe_name, write_text, written_beside
+from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
 
 SETTLED = ".predicted"
 """Folder of the files of single slides, from which the tables are made: no slide is predicted twice."""
@@ -157,7 +158,32 @@ def _of_values(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str, 
 
 def _write_tables(folder: Path, done: Sequence[Predicted]) -> None:
     table = pd.DataFrame([predicted.row for predicted in done])
-    write_text(folder / "predictions.csv", table.to_csv(index=False) if len(table) else "slide\n")
-    with written_beside(folder / "attention.h5") as partial, h5py.File(partial, "w") as file:
+    write_text(folder / PREDICTIONS, table.to_csv(index=False) if len(table) else "slide\n")
+    with written_beside(folder / ATTENTION) as partial, h5py.File(partial, "w") as file:
         for predicted in done:
             file.create_dataset(safe_name(predicted.slide), data=predicted.attention())
+
+
+def write_heatmap(
+    folder: str | Path, store: FeatureStore, slide: str, *, attention: np.ndarray, thumbnails: Path
+) -> tuple[Path, Path]:
+    """Write `figures/<slide>.png` and `figures/<slide>.geojson` into a folder of predictions.
+
+    Args:
+        attention: (tiles,), in the order of the feature file.
+        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; the picture is grey where there is none.
+
+    Raises:
+        FeatureError: the features have no coordinates in level-0 pixels.
+    """
+    from asmil.report import draw_heatmap  # matplotlib, which predictions alone do not need
+
+    tiles = tiles_of(store, slide, slide_mpp=store.info(slide).slide_mpp)
+    if tiles is None:
+        raise FeatureError(
+            f"{slide} has no heatmap",
+            found="features without coordinates in level-0 pixels",
+            fix="leave --heatmaps out",
+        )
+    thumbnail = thumbnails / f"{safe_name(slide)}.jpg"
+    return draw_heatmap(figure_file(Path(folder), slide), tiles, attention, title=slide, thumbnail=thumbnail)

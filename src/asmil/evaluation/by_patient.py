@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from asmil.evaluation.summary import evaluate_predictions
-from asmil.training.runs import Run
+from asmil.runs import Cell, Run
 
 
 def bags_are_patients(run: Run) -> bool:
     """Whether the run learned from bags of all slides of a patient."""
-    return run.identity.get("bag") == "patient"
+    return run.unit == "case"
 
 
 def one_row_per_patient(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,6 +47,12 @@ def own_maps(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         slide: attention / attention.sum() if attention.sum() > 0 else np.full(len(attention), 1 / len(attention))
         for slide, attention in maps.items()
     }
+
+
+def test_maps(run: Run, cells: Sequence[Cell]) -> dict[str, np.ndarray]:
+    """The test attention of some models by slide, mean over seeds; of a patient's bag, the map of the slide alone."""
+    maps = run.test_attention(cells)
+    return own_maps(maps) if bags_are_patients(run) else maps
 
 
 def attention_shares(maps: Mapping[str, np.ndarray], cases: pd.Series) -> pd.Series:

@@ -1,6 +1,6 @@
 """Where the attention of a run lies, against annotations: tiles, Dice, lesions, and the slides that were set aside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.bags.problem import Problem
+from asmil.bags import FeatureStore, Problem
 from asmil.errors import AsmilError, RunError
 from asmil.evaluation._errors import MetricError
 from asmil.evaluation.annotations import Annotations
-from asmil.evaluation.by_patient import bags_are_patients, own_maps
+from asmil.evaluation.by_patient import bags_are_patients, own_maps, test_maps
 from asmil.evaluation.froc import NO_LESIONS, Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
 from asmil.evaluation.localization import best_dice_threshold, dice_at, scaled, tile_metrics, tile_scores
-from asmil.evaluation.truth import SlidePlaces, Truth, Wanted, read_truth, stated_size
-from asmil.files import write_text
-from asmil.training.runs import Run
+from asmil.evaluation.truth import Truth, Wanted, read_truth
+from asmil.runs import Cell, Run, SlideTiles, tiles_of
 
 Maps = dict[str, np.ndarray]
-FINDINGS = "findings.csv"
 
 _RULES = (
     "CAMELYON16: outlines grow by 37.5 um and what touches is one lesion; lesions below 275 um in extent are isolated "
@@ -30,32 +28,26 @@ _RULES = (
 )
 
 
-@dataclass(frozen=True)
-class Places:
-    """What annotations are compared with: a run's features, and the um per pixel where features and cohort lack it."""
+def tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = None) -> Callable[[str], SlideTiles]:
+    """A function from a slide's name to its tiles, in the features that a run learned from.
 
-    features: Path
-    slide_mpp: float | None = None
+    `slide_mpp` is for slides whose features and cohort do not say it.
+    """
+    cohort = run.cohort
+    stated = dict(zip(cohort["slide"], cohort["mpp"], strict=True)) if "mpp" in cohort else {}
 
-    def of(self, run: Run) -> Callable[[str], SlidePlaces]:
-        """A function from a slide's name to its tiles."""
-        from asmil.bags import open_features
+    def tiles(slide: str) -> SlideTiles:
+        known = (store.info(slide).slide_mpp, stated.get(slide), slide_mpp)
+        mpp = next((float(value) for value in known if value and np.isfinite(value)), None)
+        found = tiles_of(store, slide, slide_mpp=mpp)
+        if found is None or store.stream(slide, slide_mpp=mpp).tile_level0_px is None:
+            raise RunError(
+                f"the features of {slide} have no level-0 coordinates, so annotations cannot be compared",
+                fix="use features with coordinates in pixels, or state --slide-mpp",
+            )
+        return found
 
-        store, stated = open_features(self.features), _stated_mpp(run)
-
-        def places(slide: str) -> SlidePlaces:
-            info = store.info(slide)
-            mpp = info.slide_mpp or stated.get(slide) or self.slide_mpp
-            bag = store.stream(slide, slide_mpp=mpp)
-            corners = bag.level0_xy
-            if corners is None or bag.tile_level0_px is None:
-                raise RunError(
-                    f"the features of {slide} have no level-0 coordinates, so annotations cannot be compared",
-                    fix="use features with coordinates in pixels, or state --slide-mpp",
-                )
-            return SlidePlaces(corners.numpy(), float(bag.tile_level0_px), stated_size(info), mpp)
-
-        return places
+    return tiles
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class _Judged:
     itc: int
 
     @classmethod
-    def of(cls, places: SlidePlaces, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
+    def of(cls, places: SlideTiles, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
         corners, side = places.level0_xy, places.tile_level0_px
         findings = score_findings(corners, side, scores, lesions=lesions)
         best = local_maxima(corners, side, scores)
@@ -78,7 +70,15 @@ class _Judged:
 
 
 def localise(
-    run: Run, folder: Path, *, slides: pd.DataFrame, wanted: Wanted, places: Places, bootstrap: int, froc: bool
+    run: Run,
+    folder: Path,
+    *,
+    cells: Sequence[Cell],
+    slides: pd.DataFrame,
+    wanted: Wanted,
+    places_of: Callable[[str], SlideTiles],
+    bootstrap: int,
+    froc: bool,
 ) -> dict[str, Any]:
     """Compare the test attention with the annotations in a folder.
 
@@ -90,13 +90,13 @@ def localise(
         MetricError: no annotation can be used, or no slide has a positive tile.
         AnnotationError: no annotation has the positive classes.
     """
-    attention, places_of = run.test_attention(), places.of(run)
-    attention = own_maps(attention) if bags_are_patients(run) else attention
+    attention = test_maps(run, cells)
     truth = read_truth(folder, slides.slide, wanted=wanted, places_of=places_of)
     for slide, labels in truth.tiles.items():
         scores = tile_scores(attention[slide], labels)
         slides.loc[slides.slide == slide, ["tile_auroc", "tile_ap"]] = [scores["auroc"], scores["average_precision"]]
-    found, problems = _tile_measures(run, attention, truth, slides=slides, bootstrap=bootstrap), list(truth.problems)
+    found = _tile_measures(run, cells, attention, truth, slides=slides, bootstrap=bootstrap)
+    problems = list(truth.problems)
     if froc:
         judged, unusable = _froc(attention, truth, slides=slides, wanted=wanted, places_of=places_of)
         if not any(len(one.findings.lesions) for one in judged):
@@ -106,21 +106,16 @@ def localise(
             )
         curve = froc_curve([one.findings for one in judged], cases=[one.case for one in judged], n_boot=bootstrap)
         found["froc"] = curve | {"n_itc": sum(one.itc for one in judged), "rules": _RULES}
-        _write_findings(run.folder / FINDINGS, judged)
+        run.write_findings(_findings(judged))
         problems += unusable
     if problems:
         found["annotations_set_aside"] = {problem.slide: str(problem) for problem in problems}
     return found
 
 
-def _stated_mpp(run: Run) -> dict[str, float]:
-    """The um per level-0 pixel that the cohort's table says."""
-    path = run.folder / "cohort.csv"
-    table = pd.read_csv(path, dtype={"slide": str}, na_filter=True, keep_default_na=False, na_values={"mpp": [""]})
-    return dict(zip(table.slide, table.mpp.astype(float), strict=True)) if "mpp" in table else {}
-
-
-def _tile_measures(run: Run, attention: Maps, truth: Truth, *, slides: pd.DataFrame, bootstrap: int) -> dict[str, Any]:
+def _tile_measures(
+    run: Run, cells: Sequence[Cell], attention: Maps, truth: Truth, *, slides: pd.DataFrame, bootstrap: int
+) -> dict[str, Any]:
     """Tile AUROC, AP and Dice of the test attention; Dice at the threshold of each cell's validation slides."""
     cases = dict(zip(slides.slide, slides.case.astype(str), strict=True))
     maps = {slide: attention[slide] for slide in truth.tiles}
@@ -136,16 +131,16 @@ def _tile_measures(run: Run, attention: Maps, truth: Truth, *, slides: pd.DataFr
         "tile_auroc_pooled": pooled["auroc"]["value"],
         "tile_ap_pooled": pooled["average_precision"]["value"],
         "tile_ap_pooled_chance": pooled["average_precision"]["chance"],
-        "dice": _dice(run, truth.tiles),
+        "dice": _dice(run, cells, truth.tiles),
     }
 
 
-def _dice(run: Run, truth: Mapping[str, np.ndarray]) -> float:
+def _dice(run: Run, cells: Sequence[Cell], truth: Mapping[str, np.ndarray]) -> float:
     """Mean Dice of every cell's test maps at the threshold that is best on the same cell's validation maps."""
     values = []
-    for cell in run.cells():
+    for cell in cells:
         parts = cell.predictions().set_index("slide").part
-        maps = own_maps(cell.attention()) if bags_are_patients(run) else cell.attention()
+        maps = own_maps(cell.attentions()) if bags_are_patients(run) else cell.attentions()
         known = {part: [s for s in parts.index[parts == part] if s in truth] for part in ("val", "test")}
         pairs = {p: ({s: maps[s] for s in names}, {s: truth[s] for s in names}) for p, names in known.items()}
         if all(any(t.any() for t in truths.values()) for _, truths in pairs.values()):
@@ -154,7 +149,7 @@ def _dice(run: Run, truth: Mapping[str, np.ndarray]) -> float:
 
 
 def _froc(
-    attention: Maps, truth: Truth, *, slides: pd.DataFrame, wanted: Wanted, places_of: Callable[[str], SlidePlaces]
+    attention: Maps, truth: Truth, *, slides: pd.DataFrame, wanted: Wanted, places_of: Callable[[str], SlideTiles]
 ) -> tuple[list[_Judged], list[Problem]]:
     """Every slide whose lesions are known, judged; and a problem for every other one."""
     judged, problems, aside = list[_Judged](), list[Problem](), {problem.slide for problem in truth.problems}
@@ -188,7 +183,7 @@ def _has_lesions(annotations: Annotations, wanted: Wanted) -> bool:
     return not area.is_empty or len(annotations.points_of(wanted.positive)) > 0
 
 
-def _lesions(annotations: Annotations, places: SlidePlaces, wanted: Wanted) -> Lesions:
+def _lesions(annotations: Annotations, places: SlideTiles, wanted: Wanted) -> Lesions:
     if places.slide_mpp is None:
         raise MetricError(
             "the extent of lesions is in micrometres, and the um per pixel of the slide is unknown",
@@ -197,12 +192,11 @@ def _lesions(annotations: Annotations, places: SlidePlaces, wanted: Wanted) -> L
     return find_lesions(annotations, mpp=places.slide_mpp, positive=wanted.positive, exclude=wanted.exclude)
 
 
-def _write_findings(path: Path, judged: list[_Judged]) -> None:
+def _findings(judged: list[_Judged]) -> pd.DataFrame:
     """One row per detection; the confidence is the score as a share of the largest, which keeps their order."""
     largest = max((one.detections[:, 0].max(initial=0) for one in judged), default=0.0) or 1.0
     tables = [
         pd.DataFrame(one.detections / [largest, 1, 1], columns=["confidence", "x", "y"]).assign(slide=one.slide)
         for one in judged
     ]
-    table = pd.concat(tables)[["slide", "confidence", "x", "y"]]
-    write_text(path, table.to_csv(index=False, float_format="%.6g"))
+    return pd.concat(tables)[["slide", "confidence", "x", "y"]]

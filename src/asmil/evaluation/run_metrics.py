@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.attention import diagnostics
+from asmil.bags import open_features
 from asmil.evaluation.annotations import MaskLabels
 from asmil.evaluation.by_patient import (
     attention_shares,
@@ -15,20 +16,20 @@ from asmil.evaluation.by_patient import (
     one_row_per_patient,
     own_maps,
     patient_summary,
+    test_maps,
 )
-from asmil.evaluation.place import Places, localise
+from asmil.evaluation.place import localise, tiles_by_name
 from asmil.evaluation.summary import evaluate_predictions
 from asmil.evaluation.task_summary import evaluate_task
 from asmil.evaluation.truth import Wanted
-from asmil.files import write_json, write_text
+from asmil.runs import Cell, Run, even
 from asmil.tasks import Task
-from asmil.training.runs import Run
 
 
 def evaluate(
     run: Run,
     *,
-    features: Path,
+    features: Path | None = None,
     annotations: Path | None = None,
     positive: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -38,48 +39,60 @@ def evaluate(
     froc: bool = False,
     bootstrap: int = 1000,
     seed: int = 0,
+    partial: bool = False,
 ) -> dict[str, Any]:
-    """Write `metrics.json` and `predictions.csv` (one out-of-fold row per slide) into the run and return the metrics.
+    """Write metrics and predictions (one out-of-fold row per slide) into the run and return the metrics.
 
-    Of another task than classification, `predictions_patients.csv` has the means over the slides of each patient.
+    Of another task than classification, a second table has the means over the slides of each patient.
 
     Test slides are only read here; nothing is chosen on them. Probabilities and attention of a slide are means over
     seeds of the models that never saw it. Intervals resample patients. Annotations that cannot be read, or do not fit
-    their slide, are named under `attention: annotations_set_aside`; with `froc`, all detections are in `findings.csv`.
+    their slide, are named under `attention: annotations_set_aside`; with `froc`, all detections are written as a table.
 
     Args:
+        features: where the features are, if not where the run found them.
         exclude: classes cut out of the positive ones.
         labels: what label images among the annotations mean.
         slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
+        partial: of an unfinished run, take the models that are finished, as many as have the same seeds in each fold;
+            `metrics["partial"]` says so.
 
     Raises:
-        RunError: no finished fold.
+        RunError: models are missing or broken, and `partial` was not asked for.
         AnnotationError, MetricError: no annotation that can be used, or none of the positive classes.
     """
-    table, task = run.predictions(), run.task
+    sentence = run.require_whole(partial=partial, deep=True)
+    cells, task = even(run.cells()), run.task
+    table = pd.concat([cell.predictions() for cell in cells], ignore_index=True)
     summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
-    slides = _slide_rows(run, table[table.part == "test"], task)
-    dynamics = _dynamics(run)
+    slides = _slide_rows(run, cells, table[table.part == "test"], task)
+    dynamics = _dynamics(run, cells)
     place: dict[str, Any] = {}
     if annotations is not None and positive:
+        wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
+        store = open_features(features or run.settings.features or run.features)
+        places_of = tiles_by_name(run, store, slide_mpp=slide_mpp)
         place = localise(
-            run, annotations, slides=slides, wanted=Wanted(positive, exclude, min_coverage, labels or MaskLabels()),
-            places=Places(features, slide_mpp), bootstrap=bootstrap, froc=froc,
-        )  # fmt: skip
+            run,
+            annotations,
+            cells=cells,
+            slides=slides,
+            wanted=wanted,
+            places_of=places_of,
+            bootstrap=bootstrap,
+            froc=froc,
+        )
     metrics = {
-        "task": task.name if task else "classification",
-        "protocol": _protocol(run, table),
-        "folds": sorted({c.fold for c in run.cells()}),
-        "seeds": sorted({c.seed for c in run.cells()}),
+        "task": run.task_name,
+        **_said_of_a_part(sentence, used=len(cells), finished=len(run.cells())),
+        "protocol": _protocol(run, cells, table),
+        "folds": sorted({c.fold for c in cells}),
+        "seeds": sorted({c.seed for c in cells}),
         **summary,
         "attention": dynamics | _map_statistics(slides) | place,
         "seconds": run.seconds,
     }
-    write_json(run.folder / "metrics.json", metrics)
-    write_text(run.folder / "predictions.csv", slides.to_csv(index=False))
-    if task is not None:
-        patients = _averaged(slides, "case", task)
-        write_text(run.folder / "predictions_patients.csv", patients.to_csv(index=False))
+    run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
 
 
@@ -90,7 +103,7 @@ def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int
         bags = one_row_per_patient(table)
     if task is not None:
         return {"target": list(task.columns), **evaluate_task(bags, task, **options)}
-    classes = [c.removeprefix("prob_") for c in table.columns if c.startswith("prob_")]
+    classes = run.classes
     coded = bags.assign(label=bags["label"].map({name: i for i, name in enumerate(classes)}))
     summary = {"classes": classes, **evaluate_predictions(coded, classes, **options)}
     if bags_are_patients(run):
@@ -109,15 +122,15 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     )
 
 
-def _slide_rows(run: Run, test: pd.DataFrame, task: Task | None) -> pd.DataFrame:
+def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None) -> pd.DataFrame:
     """One row per test slide: predictions averaged over seeds, and what its attention map is like.
 
     Of a patient's bag, the map is that of the slide by itself; `attention_share` is what it has of the patient's.
     """
-    rows, attention = _averaged(test, "slide", task), run.test_attention()
+    rows, attention = _averaged(test, "slide", task), test_maps(run, cells)
     if bags_are_patients(run):
-        rows["attention_share"] = attention_shares(attention, rows.set_index("slide").case).to_numpy()
-        attention = own_maps(attention)
+        shares = attention_shares(run.test_attention(cells), rows.set_index("slide").case)
+        rows["attention_share"] = shares.to_numpy()
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
@@ -136,13 +149,14 @@ def _map_statistics(slides: pd.DataFrame) -> dict[str, float]:
     return {name: float(slides[name].mean()) for name in ("entropy", "effective_tiles", "top1_mass")}
 
 
-def _dynamics(run: Run) -> dict[str, float]:
+def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:
     """Mean JSD between successive epochs over the last 10 trained epochs of every cell, and agreement of seeds."""
-    last = [cell.log().get("jsd", pd.Series(dtype=float)).dropna().tail(10).mean() for cell in run.cells()]
+    jsd = [cell.logged("jsd") for cell in cells]
+    last = np.array([known[-10:].mean() if len(known := own[np.isfinite(own)]) else np.nan for own in jsd])
     by_slide: dict[str, list[np.ndarray]] = {}
-    for cell in run.cells():
+    for cell in cells:
         test = cell.predictions().query("part == 'test'").slide
-        maps = own_maps(cell.attention()) if bags_are_patients(run) else cell.attention()
+        maps = own_maps(cell.attentions()) if bags_are_patients(run) else cell.attentions()
         for slide in test:
             by_slide.setdefault(slide, []).append(maps[slide])
     pairs = [
@@ -152,10 +166,16 @@ def _dynamics(run: Run) -> dict[str, float]:
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
 
 
-def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:
+def _said_of_a_part(sentence: str, *, used: int, finished: int) -> dict[str, str]:
+    """What metrics.json says of an unfinished run, and of numbers that not all of its finished models are in."""
+    if not sentence:
+        return {}
+    note = f"Numbers are of {used} of them, which have the same seeds in every fold."
+    return {"partial": sentence} | ({"partial_note": note} if used < finished else {})
+
+
+def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> dict[str, Any]:
     """What was done, in facts the report can put into words."""
-    cells = run.cells()
-    with_anchor = (cells[0].folder / "anchor.safetensors").exists()
     return {
         "folds": len({c.fold for c in cells}),
         "seeds": len({c.seed for c in cells}),
@@ -164,9 +184,9 @@ def _protocol(run: Run, table: pd.DataFrame) -> dict[str, Any]:
         "grouped_by": "patient",
         "bag": "patient" if bags_are_patients(run) else "slide",
         "epoch_selected_on": "inner validation part",
-        "refit_on_training_and_validation": bool(run.identity.get("refit")),
+        "refit_on_training_and_validation": run.settings.refit,
         "test_used": "once, after training",
         "seeds_combined": "mean probability" if run.task is None else "mean of the predicted values",
         "intervals": "95 % percentile bootstrap over patients",
-        "stabilized": with_anchor,
+        "stabilized": cells[0].stabilized,
     }

@@ -18,9 +18,12 @@ from asmil.tasks import concordant_shares
 
 
 def survival_scores(
-    targets: Float[np.ndarray, "rows 2"], values: Float[np.ndarray, "rows values"], *, weight: Weights,
+    targets: Float[np.ndarray, "rows 2"],
+    values: Float[np.ndarray, "rows values"],
+    *,
+    weight: Weights,
     times: np.ndarray,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """C-index, Uno's C, and Brier scores where survival at `times` follows the risk in `values`."""
     scores = c_indexes(targets, values[:, 0], weight=weight)
     inside = (times > targets[:, 0].min()) & (times < targets[:, 0].max())

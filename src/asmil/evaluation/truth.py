@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -20,25 +19,12 @@ from asmil.evaluation.annotations import (
     require_classes,
 )
 from asmil.evaluation.localization import tile_truth
-
-if TYPE_CHECKING:
-    from asmil.bags import FeatureInfo
+from asmil.runs import SlideTiles
 
 SCALES = (2, 4, 8, 16, 32, 64)
 """Downsamples of usual levels, in which an outline may have been drawn by mistake."""
 MOSTLY = 0.5
 """Share of what is drawn that must lie on tiles for another scale to be believed."""
-
-
-@dataclass(frozen=True)
-class SlidePlaces:
-    """Where the tiles of a slide are: corners (tiles, 2) and side in level-0 pixels; what is known of the slide:
-    width and height in level-0 pixels, um per level-0 pixel."""
-
-    level0_xy: np.ndarray
-    tile_level0_px: float
-    slide_size: tuple[int, int] | None = None
-    slide_mpp: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,19 +43,13 @@ class Truth:
     """By slide: annotations, places, and which tiles are positive, bool (tiles,); `problems` name those set aside."""
 
     drawn: Mapping[str, Annotations]
-    places: Mapping[str, SlidePlaces]
+    places: Mapping[str, SlideTiles]
     tiles: dict[str, np.ndarray]
     problems: tuple[Problem, ...]
 
 
-def stated_size(info: "FeatureInfo") -> tuple[int, int] | None:
-    """Width and height of a slide in level-0 pixels, where its feature file says them."""
-    said = [info.provenance.get(f"level0_{name}") for name in ("width", "height")]
-    return None if None in said else (int(float(said[0])), int(float(said[1])))  # type: ignore[arg-type]
-
-
 def read_truth(
-    folder: str | Path, slides: Iterable[str], *, wanted: Wanted, places_of: Callable[[str], SlidePlaces]
+    folder: str | Path, slides: Iterable[str], *, wanted: Wanted, places_of: Callable[[str], SlideTiles]
 ) -> Truth:
     """The annotations in a folder of these slides; a slide without a file is in none of the results.
 
@@ -77,7 +57,7 @@ def read_truth(
         MetricError: no slide has an annotation, or none that can be used.
         AnnotationError: no file has one of the classes looked for.
     """
-    drawn, places, problems = dict[str, Annotations](), dict[str, SlidePlaces](), list[Problem]()
+    drawn, places, problems = dict[str, Annotations](), dict[str, SlideTiles](), list[Problem]()
     for slide in slides:
         path = None
         try:
@@ -85,7 +65,7 @@ def read_truth(
             if path is not None:
                 known = places_of(slide)
                 drawn[slide] = read_annotations(
-                    path, slide_size=known.slide_size, slide_mpp=known.slide_mpp, labels=wanted.labels
+                    path, slide_size=known.stated_size, slide_mpp=known.slide_mpp, labels=wanted.labels
                 )
                 places[slide] = known
         except AsmilError as error:
@@ -106,15 +86,19 @@ def read_truth(
         raise MetricError("no annotation of the run can be used", found=problems[0])
     tiles = {
         slide: tile_truth(
-            places[slide].level0_xy, places[slide].tile_level0_px, annotations,
-            positive=wanted.positive, exclude=wanted.exclude, min_coverage=wanted.min_coverage,
+            places[slide].level0_xy,
+            places[slide].tile_level0_px,
+            annotations,
+            positive=wanted.positive,
+            exclude=wanted.exclude,
+            min_coverage=wanted.min_coverage,
         )
         for slide, annotations in drawn.items()
-    }  # fmt: skip
+    }
     return Truth(drawn, places, tiles, tuple(problems))
 
 
-def other_scale(annotations: Annotations, places: SlidePlaces) -> tuple[str, str] | None:
+def other_scale(annotations: Annotations, places: SlideTiles) -> tuple[str, str] | None:
     """What is wrong, and what to do, where nothing drawn lies on a tile but most would in micrometres or on a level.
 
     Tumour without any tile is possible (and then missed by every model); that it would fit in another scale is not

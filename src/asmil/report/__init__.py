@@ -5,8 +5,13 @@ from typing import Any
 from asmil._lazy import load
 
 _HOME_OF = {
-    "write_report": "report", "write_heatmaps": "maps", "write_comparison": "comparison_page", "write_pdf": "printing",
-}  # fmt: skip
+    "write_report": "report",
+    "write_heatmaps": "maps",
+    "write_comparison": "comparison",
+    "write_pdf": "pages",
+    "draw_heatmap": "maps",
+    "write_paper_figure": "paper",
+}
 __all__ = sorted(_HOME_OF)
 
 

@@ -1,45 +1,39 @@
-"""What was done, in sentences made from the run's own files, and the headline with what its interval supports."""
+"""What the page claims: the headline with what its interval supports, what was done, and what of it to trust."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from asmil.evaluation.calibration import Calibration
+from asmil.evaluation.decision import DecisionCurve
+from asmil.evaluation.subgroups import FEW_PATIENTS, Subgroup
 from asmil.report.blocks import Section, TaskPart
-from asmil.report.inputs import RunFiles
-from asmil.report.measures import split_facts
-from asmil.report.words import listed, number, plain, plural, span
+from asmil.report.clinical import useful_ranges
+from asmil.report.words import number, paragraphs, plain, sentence, span
+from asmil.runs import Run
 
 SUMMARY_NAMES = {"mean_of_folds": "mean of the folds", "pooled": "all folds pooled"}
-SELECTED = {
-    "val_loss": "The kept epoch of each training is the one with the lowest loss on its validation slides.",
-    "val_auroc": "The kept epoch of each training is the one with the highest AUROC on its validation slides.",
-    "last": "No epoch was selected: the last one of each training counts.",
-}
-NARROW = 0.1
+PARTS = {"train": "to train on", "val": "to validate on", "test": "to test on"}
+WIDE = 0.1
 """An interval wider than this is called wide."""
+FEW_IN_CLASS = 30
+"""With fewer patients of a class one patient moves the values by a point or more."""
+NEARLY_EVEN = 0.99
+"""Above this normalised entropy a map is nearly flat, whatever its colours."""
 
 
-def facts(files: RunFiles) -> list[str]:
-    """The line under the title: model, features, sizes, classes or task."""
-    stabilized = (files.metrics.get("protocol") or {}).get("stabilized", files.config.get("stabilize"))
-    said = [f"{files.config.get('model', 'model')}{' with attention stabiliser' if stabilized else ''}"]
-    if files.config.get("encoder") and not files.config.get("features"):
-        said.append(f"{files.config['encoder']} features")
-    said += [plural(len(files.predictions), "slide"), plural(files.predictions["case"].nunique(), "patient")]
-    said.append(f"classes {' / '.join(files.classes)}" if files.classes else files.task.replace("_", " "))
-    return said
-
-
-def headline(files: RunFiles, part: TaskPart | None, *, names: dict[str, str]) -> dict[str, Any] | None:
+def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> dict[str, Any] | None:
     """The result in one figure: its name, value and interval, and a verdict that the interval supports."""
-    test = files.metrics.get("test", {})
+    test = run.metrics.get("test", {})
     if not test:
         return None
     wanted = part.metric if part else "auroc"
     name = wanted if wanted in test else str(next(iter(test)))
     value, (low, high) = test[name].get("value"), test[name].get("ci95") or (None, None)
-    summary = SUMMARY_NAMES.get(files.metrics.get("test_is", ""), "out of fold")
+    summary = SUMMARY_NAMES.get(run.metrics.get("test_is", ""), "out of fold")
     chance = (part.chance if name == part.metric else None) if part else (0.5 if name == "auroc" else None)
     found: dict[str, Any] = {
         "title": f"Test {names.get(name, name.replace('_', ' '))}, {summary}",
@@ -47,148 +41,152 @@ def headline(files: RunFiles, part: TaskPart | None, *, names: dict[str, str]) -
         "interval": None if low is None or high is None else span(low, high),
         "range": None,
         "verdict": None,
+        "sure": False,
     }
     if chance is not None and value is not None:
-        found["verdict"] = verdict(value, low, high, cases=files.predictions["case"].nunique(), chance=chance)
+        found["verdict"] = verdict(low, high, cases=run.predictions["case"].nunique(), chance=chance)
+        found["sure"] = low is not None and high is not None and low > chance and high - low <= WIDE
         if chance == 0.5 and low is not None and high is not None:  # such metrics lie between 0 and 1
             left = max(low, 0.0)
-            found["range"] = {"from": "0", "middle": "0.5 chance", "to": "1", "at": 100 * value,
-                              "left": 100 * left, "width": 100 * (high - left)}  # fmt: skip
+            found["range"] = {
+                "from": "0",
+                "middle": "0.5 chance",
+                "to": "1",
+                "at": 100 * value,
+                "left": 100 * left,
+                "width": 100 * (high - left),
+            }
     return found
 
 
-def verdict(value: float, low: float | None, high: float | None, *, cases: int, chance: float = 0.5) -> str:
+def verdict(low: float | None, high: float | None, *, cases: int, chance: float = 0.5) -> str:
     """One sentence that claims no more than the interval allows."""
-    if low is None or high is None:
-        return "No interval was computed, so the value cannot be told from chance."
-    if high < chance:
-        return "Worse than chance: the ranking is reversed. Check the labels and the order of the classes."
-    if low <= chance:
-        return f"Not distinguishable from chance: the 95 % interval contains {chance:g}."
-    sentence = f"Better than chance on patients it never saw: the 95 % interval lies above {chance:g}"
-    if high - low > NARROW:
-        return f"{sentence}, but it is wide. With {plural(cases, 'patient')} the value is provisional."
-    return sentence + "."
+    wide = low is not None and high is not None and high - low > WIDE
+    return sentence("claims", "verdict", low=low, high=high, wide=wide, cases=cases, chance=chance)
 
 
-def done_section(files: RunFiles) -> Section:
-    """What was done, from slides to numbers; problems of the split; the protocol as metrics.json states it."""
-    split_says, warns = split_words(files)
-    says = [*_data_words(files), *_model_words(files), *split_says, *_training_words(files), *_summary_words(files)]
-    stated = [(key.replace("_", " "), plain(value)) for key, value in (files.metrics.get("protocol") or {}).items()]
-    more = ("The protocol as recorded", tuple(stated)) if stated else None
-    return Section("done", "What was done", says=(" ".join(says[:2]), *says[2:]), warns=tuple(warns), more=more)
+def facts(run: Run) -> tuple[str, ...]:
+    """The line under the title: model, features, sizes, classes or task."""
+    slides, patients = len(run.predictions), run.predictions["case"].nunique()
+    return paragraphs("claims", "facts", run=run, slides=slides, patients=patients)
 
 
-def _data_words(files: RunFiles) -> list[str]:
-    """Where slides, labels and features came from."""
-    config, table = files.config, files.predictions
+def done_section(run: Run) -> Section:
+    """What was done, from slides to numbers; problems of the split; the protocol as the metrics state it."""
+    metrics, table, protocol = run.metrics, run.predictions, run.metrics.get("protocol") or {}
     counts = table["label"].value_counts()
-    if files.classes:
-        what = listed([f"{counts.get(name, 0):,} of class {name}" for name in files.classes])
-    else:
-        what = f"{files.task.replace('_', ' ')} of {plain(config.get('target')) if config.get('target') else 'a table'}"
-    says = [
-        f"{plural(len(table), 'slide')} of {plural(table['case'].nunique(), 'patient')} were tested ({what}"
-        + (f"; labels from {Path(str(config['labels'])).name}" if config.get("labels") else "")
-        + ")."
-    ]
-    if config.get("features"):
-        says.append("Their tiles came as features that another program or an earlier command had extracted.")
-    elif config.get("encoder"):
-        mpp, tile_px = config.get("mpp"), config.get("tile_px")
-        size = f" of {tile_px} × {tile_px} pixels at {mpp:g} µm per pixel" if mpp and tile_px else ""
-        says.append(
-            f"Their tissue was cut into tiles{size}, and {config['encoder']} turned each tile into a list of numbers "
-            "(features); it was not trained on these labels."
-        )
-    return says
-
-
-def _model_words(files: RunFiles) -> list[str]:
-    """What learned from the features."""
-    config = files.config
-    if not config.get("model"):
-        return []
-    bag = "patient" if config.get("bag") == "patient" else "slide"
-    says = (
-        f"A model of the kind {config['model']} weighs all tiles of a {bag} by attention and predicts from their "
-        f"weighted features; it is told the {bag}'s label only, never where to look."
+    seeds = metrics.get("seeds") or {cell.seed for cell in run.cells()}
+    says = paragraphs(
+        "claims",
+        "done",
+        run=run,
+        slides=len(table),
+        patients=table["case"].nunique(),
+        per_class=[f"{counts.get(name, 0):,} of class {name}" for name in run.classes],
+        split=split_facts(run.splits),
+        sizes=_sizes(run.splits),
+        test_used=protocol.get("test_used"),
+        mean_of_folds=metrics.get("test_is") == "mean_of_folds",
+        pooled=(metrics.get("pooled") or {}).get("auroc"),
+        seeds=len(seeds),
+        single=((metrics.get("per_seed") or {}).get("spread") or {}).get("auroc"),
     )
-    if (files.metrics.get("protocol") or {}).get("stabilized", config.get("stabilize")):
-        options = [f"{name} {plain(config[name])}" for name in ("beta", "momentum") if config.get(name) is not None]
-        says += (
-            " While it learned, its attention was held near that of a slowly following copy, the anchor"
-            + (f" ({', '.join(options)})" if options else "")
-            + "; the anchor is not part of the tested model."
-        )
-    return [says]
+    stated = [(key.replace("_", " "), plain(value)) for key, value in protocol.items()]
+    more = ("The protocol as recorded", tuple(stated)) if stated else None
+    return Section("done", "What was done", says=says, warns=leaks(run), more=more)
 
 
-def split_words(files: RunFiles) -> tuple[list[str], list[str]]:
-    """What the split table shows, and what is wrong with it."""
-    splits = files.splits
-    if splits.empty or not {"slide", "case", "fold", "part"} <= set(splits):
-        return ["There is no split table, so it cannot be checked that patients were kept apart."], []
-    facts = split_facts(splits)
-    each = ", ".join(
-        f"{_span(splits[splits['part'] == part].groupby('fold').size())} slides to {verb} on"
-        for part, verb in (("train", "train"), ("val", "validate"), ("test", "test"))
-        if (splits["part"] == part).any()
+def leaks(run: Run) -> tuple[str, ...]:
+    """What is wrong with the split, as its table shows."""
+    return paragraphs("claims", "leaks", split=split_facts(run.splits))
+
+
+def split_facts(splits: pd.DataFrame) -> dict[str, Any]:
+    """What the split table itself shows: folds, patients, and how often a clean split's rules are broken.
+
+    Returns:
+        folds, cases, shared (patients in two parts of one fold), retested (slides tested in more than one
+        fold), untested (slides tested in none), alone (whether every slide is a patient of its own).
+    """
+    parts = splits.groupby(["fold", "case"])["part"].nunique()
+    tests = splits.assign(test=splits["part"] == "test").groupby("slide")["test"].sum()
+    return {
+        "folds": int(splits["fold"].nunique()),
+        "cases": int(splits["case"].nunique()),
+        "shared": int((parts > 1).sum()),
+        "retested": int((tests > 1).sum()),
+        "untested": int((tests == 0).sum()),
+        "alone": splits["case"].nunique() == splits["slide"].nunique(),
+    }
+
+
+def _sizes(splits: pd.DataFrame) -> list[str]:
+    sizes = []
+    for part, use in PARTS.items():
+        counts = splits[splits["part"] == part].groupby("fold").size()
+        if len(counts):
+            low, high = counts.min(), counts.max()
+            sizes.append(f"{f'{low}' if low == high else f'{low} to {high}'} slides {use}")
+    return sizes
+
+
+def trust_section(
+    run: Run,
+    found: dict[str, Any] | None,
+    *,
+    calibration: Calibration | None = None,
+    decisions: Mapping[str, DecisionCurve] = MappingProxyType({}),
+    groups: Mapping[str, list[Subgroup]] = MappingProxyType({}),
+) -> Section:
+    """Sentences under three headings; each is a claim that a file of the run supports, or the lack of one.
+
+    `found` is the headline.
+    """
+    metrics, table = run.metrics, run.predictions
+    attention = dict.fromkeys(("entropy", "jsd_between_seeds", "tile_auroc", "tile_auroc_ci95", "tile_slides"))
+    attention |= metrics.get("attention") or {}
+    folds = [fold["auroc"] for fold in metrics.get("per_fold") or [] if fold.get("auroc") is not None]
+    patients = table.groupby("label")["case"].nunique()
+    few = [f"{patients[name]} of class {name}" for name in run.classes if patients.get(name, 0) < FEW_IN_CLASS]
+    values: dict[str, Any] = {
+        "run": run,
+        "headline": found,
+        "attention": attention,
+        "leaks": leaks(run),
+        "split": split_facts(run.splits),
+        "verdict": None if not found or not found["verdict"] else "sure" if found["sure"] else "doubtful",
+        "slides": len(table),
+        "lost": len(run.failures),
+        "few_patients": few,
+        "folds": folds if len(folds) > 1 and max(folds) - min(folds) > WIDE else [],
+        "one_seed": len({cell.seed for cell in run.cells()}) == 1,
+        "calibration": _calibration(calibration),
+        "decisions": [(name, useful_ranges(curve)) for name, curve in decisions.items()],
+        "even": attention["entropy"] is not None and attention["entropy"] > NEARLY_EVEN,
+        "found_place": _place(attention),
+        "sites": len(groups.get("site") or []),
+        "few_below": FEW_PATIENTS,
+        "few_groups": [group.name for several in groups.values() for group in several if group.few],
+    }
+    titles = {"holds": "What holds", "care": "What to take with care", "unknown": "What these files cannot show"}
+    said = {title: paragraphs("claims", part, **values) for part, title in titles.items()}
+    return Section(
+        "trust", "What to trust", words=tuple((title, several) for title, several in said.items() if several)
     )
-    says = [
-        f"{plural(facts['cases'], 'patient')} were divided into {plural(facts['folds'], 'fold')}; each fold is the "
-        f"test set once. A model had {each}."
-    ]
-    warns = []
-    if facts["shared"]:
-        warns.append(f"Patients in two parts of one fold: {facts['shared']}. The results leak.")
-    if facts["retested"]:
-        warns.append(f"Slides tested in more than one fold: {facts['retested']}.")
-    if facts["untested"]:
-        warns.append(f"Slides of the split table that no fold tests: {facts['untested']}.")
-    return says, warns
 
 
-def _span(counts: pd.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return f"{low}" if low == high else f"{low} to {high}"
+def _calibration(found: Calibration | None) -> dict[str, Any] | None:
+    """Median temperature (None: no validation slides determine one), and the errors before and after."""
+    if found is None:
+        return None
+    fitted = [cell.temperature for cell in found.cells if cell.determined]
+    middle = float(np.median(fitted)) if fitted else None
+    return {"temperature": middle, "ece": found.values["ece"], "log_loss": found.values["log_loss"]}
 
 
-def _training_words(files: RunFiles) -> list[str]:
-    """How the tested model came about, and how often test slides were used."""
-    select = str(files.config.get("select", ""))
-    says = [SELECTED.get(select, "The files do not say how the epoch of each training was chosen.")]
-    if files.config.get("refit") and select != "last":
-        says.append(
-            "The tested model was then trained anew on the training and validation slides together, for as long as "
-            "chosen that way (the same sum of learning rates, ending at zero); curves by epoch are those of the "
-            "training that chose it."
-        )
-    used = (files.metrics.get("protocol") or {}).get("test_used")
-    if used:
-        says.append(f"By the record of the run, test slides were used {used}.")
-    return says
-
-
-def _summary_words(files: RunFiles) -> list[str]:
-    """How folds and seeds became one number."""
-    metrics, says = files.metrics, []
-    if metrics.get("test_is") == "mean_of_folds":
-        pooled = (metrics.get("pooled") or {}).get("auroc") or {}
-        low, high = pooled.get("ci95") or (None, None)
-        curves = "ROC and precision-recall curves and the confusion matrix pool" if files.classes else "Curves pool"
-        says.append(
-            f"Values are means over the folds. {curves} the slides of all folds, although models of different folds "
-            "were never put on one scale" + (f": pooled AUROC {number(pooled)} ({span(low, high)})." if pooled else ".")
-        )
-    per_seed = metrics.get("per_seed") or {}
-    seeds = metrics.get("seeds") or {cell.seed for cell in files.cells}
-    count = seeds if isinstance(seeds, int) else len(seeds)
-    if count > 1:
-        single = (per_seed.get("spread") or {}).get("auroc") or {}
-        says.append(
-            f"Each fold was trained with {count} seeds; predictions and attention are means over them"
-            + (f". One seed alone reaches AUROC {number(single['mean'])} ± {number(single['sd'])}." if single else ".")
-        )
-    return says
+def _place(attention: Mapping[str, Any]) -> str | None:
+    """Whether attention finds what was annotated: "sure", "doubtful", or None where it was not compared."""
+    low = (attention["tile_auroc_ci95"] or (None,))[0]
+    if attention["tile_auroc"] is None or low is None:
+        return None
+    return "sure" if low > 0.5 else "doubtful"

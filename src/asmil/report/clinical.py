@@ -1,91 +1,101 @@
 """Whether the probabilities can be acted on: calibration, decision curves, and values by subgroup."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from asmil.bags import read_cohort
+from asmil.errors import RunError
 from asmil.evaluation.calibration import Calibration, calibrate
 from asmil.evaluation.decision import DecisionCurve, decision_curve, net_benefit
 from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
 from asmil.figures.curves import Curve
 from asmil.figures.decisions import decision_figure, reliability_figure
 from asmil.report.blocks import Entry, Section, Table, entries, figure
-from asmil.report.inputs import RunFiles
-from asmil.report.measures import reliability
-from asmil.report.words import listed, number, percent, signed, span
+from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
+from asmil.runs import Run
 
 CALIBRATION_NAMES = {"ece": "Calibration error", "brier": "Brier score", "log_loss": "Log loss"}
 NARROW = 0.05
 """Runs of thresholds shorter than this are not put into words."""
+FEW_VALIDATED = 50
+"""With fewer validation slides a temperature is itself uncertain."""
 
 
-def calibration_of(files: RunFiles, *, n_boot: int = 1000) -> Calibration | None:
+def calibration_of(run: Run, *, n_boot: int = 1000) -> Calibration | None:
     """Test predictions before and after temperature scaling; None where no validation predictions were kept."""
-    rows = files.cell_rows
+    rows = run.cell_predictions
     parts = rows.groupby(["fold", "seed"])["part"].agg(set) if len(rows) else pd.Series(dtype=object)
-    if not files.classes or not len(parts) or not all({"val", "test"} <= has for has in parts):
+    if not run.classes or not len(parts) or not all({"val", "test"} <= has for has in parts):
         return None
-    labels = {name: i for i, name in enumerate(files.classes)}
-    rows = rows[rows["label"].isin(labels)].drop_duplicates(["fold", "seed", "part", files.unit])
-    return calibrate(rows.assign(label=rows["label"].map(labels)), files.classes, n_boot=n_boot)
+    labels = {name: i for i, name in enumerate(run.classes)}
+    rows = rows[rows["label"].isin(labels)].drop_duplicates(["fold", "seed", "part", run.unit])
+    return calibrate(rows.assign(label=rows["label"].map(labels)), run.classes, n_boot=n_boot)
 
 
-def shown_classes(files: RunFiles) -> list[str]:
+def shown_classes(run: Run) -> list[str]:
     """The classes that curves are drawn for: the second of two, each of more, if it occurs and is not alone."""
-    label = files.predictions["label"]
-    classes = files.classes[1:] if len(files.classes) == 2 else files.classes
+    label = run.predictions["label"]
+    classes = run.classes[1:] if len(run.classes) == 2 else run.classes
     return [c for c in classes if 0 < (label == c).sum() < len(label)]
 
 
-def decisions_of(files: RunFiles) -> dict[str, DecisionCurve]:
+def decisions_of(run: Run) -> dict[str, DecisionCurve]:
     """The decision curve of each class that curves are drawn for."""
-    table = known(files)
-    prob, cases = files.probabilities(table), table["case"].to_numpy(str)
+    table = known(run)
+    prob, cases = run.probabilities(table), table["case"].to_numpy(str)
     label = table["label"].to_numpy(str)
     return {
-        name: decision_curve(label == name, prob[:, files.classes.index(name)], groups=cases)
-        for name in shown_classes(files)
+        name: decision_curve(label == name, prob[:, run.classes.index(name)], groups=cases)
+        for name in shown_classes(run)
     }
 
 
-def known(files: RunFiles) -> pd.DataFrame:
+def known(run: Run) -> pd.DataFrame:
     """The predictions whose label is one of the classes, each once: of slides, or of patients where bags are those."""
-    table = files.predictions
-    return table[table["label"].isin(files.classes)].drop_duplicates(files.unit)
+    table = run.predictions
+    return table[table["label"].isin(run.classes)].drop_duplicates(run.unit)
 
 
-def calibration_section(files: RunFiles, found: Calibration | None) -> Section:
+def calibration_section(run: Run, found: Calibration | None) -> Section:
     """Reliability before and after scaling, the errors with intervals, the temperature of each model."""
     if found is None:
-        words = "The run keeps no validation predictions of its models, so no temperature was fitted."
-        return Section("calibration", "Calibration", says=(words,))
-    binary = len(files.classes) == 2
+        return Section("calibration", "Calibration", says=paragraphs("clinical", "no calibration"))
+    binary = len(run.classes) == 2
     y = found.slides["label"].to_numpy()
-    bins = {name: reliability(*_sureness(y, prob, binary)) for name, prob in
-            (("as predicted", found.before), ("after scaling", found.after))}  # fmt: skip
-    of = f"of class {files.classes[1]}" if binary else "of the predicted class"
+    bins = {
+        name: reliability(*_sureness(y, prob, binary))
+        for name, prob in (("as predicted", found.before), ("after scaling", found.after))
+    }
     drawn = figure(
-        reliability_figure(bins), "Reliability before and after temperature scaling",
-        caption=f"Probability {of} in groups of equally many slides, pooled over folds, against how often it came "
-        "true, with 95 % intervals. On the dashed line a predicted 70 % comes true 70 % of the time.",
-    )  # fmt: skip
+        reliability_figure(bins),
+        "Reliability before and after temperature scaling",
+        caption=sentence("clinical", "reliability", run=run),
+    )
     rows = tuple(
         (Entry(CALIBRATION_NAMES[name]), _estimate(before), _estimate(after), _estimate(change, sign=True))
         for name, (before, after, change) in found.values.items()
     )
-    errors = Table(
-        "Lower is better", ("Measure", "As predicted", "After scaling", "Difference"), rows,
-        note="Pooled over folds; 95 % intervals from resampling patients. The calibration error of few slides is above "
-        "zero even for a perfect model: read it beside the other two.",
-    )  # fmt: skip
-    says = (
-        "Each trained model got one temperature, fitted on its own validation slides and applied to its test slides; "
-        "test slides had no part in it. Above 1 means that the model was too sure of itself. All other numbers of this "
-        "page are those without scaling.",
+    columns = ("Measure", "As predicted", "After scaling", "Difference")
+    errors = Table("Lower is better", columns, rows, note=sentence("clinical", "errors"))
+    notes = paragraphs(
+        "clinical",
+        "calibration notes",
+        run=run,
+        undetermined=not all(cell.determined for cell in found.cells),
+        few=min(cell.n_val for cell in found.cells) < FEW_VALIDATED,
     )
-    return Section("calibration", "Calibration", says=says, figures=(drawn,), tables=(errors, _temperatures(found)),
-                   notes=_calibration_notes(files, found))  # fmt: skip
+    return Section(
+        "calibration",
+        "Calibration",
+        says=paragraphs("clinical", "calibration"),
+        figures=(drawn,),
+        tables=(errors, _temperatures(found)),
+        notes=notes,
+    )
 
 
 def _sureness(y: np.ndarray, prob: np.ndarray, binary: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -104,65 +114,89 @@ def _temperatures(found: Calibration) -> Table:
     return Table("Temperature of each model", ("", *(f"Seed {s}" for s in seeds), "Validation slides"), tuple(rows))
 
 
-def _calibration_notes(files: RunFiles, found: Calibration) -> tuple[str, ...]:
-    notes = []
-    if files.config.get("refit") and str(files.config.get("select")) != "last":
-        notes.append(
-            "The tested models were trained anew on training and validation slides together. Their temperatures come "
-            "from the trainings before that, because no slides remained that they had not seen."
-        )
-    if not all(cell.determined for cell in found.cells):
-        notes.append(
-            "Where validation slides are all predicted right, or no better than by chance, no finite temperature is "
-            "the best one; such a model keeps its probabilities."
-        )
-    if min(cell.n_val for cell in found.cells) < 50:
-        notes.append("With so few validation slides a temperature is itself uncertain.")
-    return tuple(notes)
-
-
-def decision_section(files: RunFiles, found: dict[str, DecisionCurve], scaled: Calibration | None) -> Section:
+def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibration | None) -> Section:
     """Net benefit of acting on the prediction, for the positive class or for each class against the rest."""
     several = len(found) > 1
-    figures, says = [], [
-        "A threshold says how sure one wants to be before acting: at 10 %, one missed case weighs as much as nine "
-        "needless actions. Net benefit counts true positives per slide and takes off false ones at that rate. A model "
-        "is of use where its curve is above both others: acting on all slides, and acting on none (zero).",
-    ]  # fmt: skip
+    figures = []
     for name, curve in found.items():
         others = {}
         if scaled is not None:
-            y = scaled.slides["label"].to_numpy() == files.classes.index(name)
-            after = net_benefit(y, scaled.after[:, files.classes.index(name)], curve.thresholds)
+            y = scaled.slides["label"].to_numpy() == run.classes.index(name)
+            after = net_benefit(y, scaled.after[:, run.classes.index(name)], curve.thresholds)
             others["after temperature scaling"] = Curve(curve.thresholds, after)
         drawing = decision_figure(
             Curve(curve.thresholds, curve.model, "model", low=curve.low, high=curve.high),
-            Curve(curve.thresholds, curve.treat_all, "act on all"), others=others,
-        )  # fmt: skip
+            Curve(curve.thresholds, curve.treat_all, "act on all"),
+            others=others,
+        )
         title = f"Decision curve of class {name}" + (" against the rest" if several else "")
         figures.append(figure(drawing, title, caption=f"{title}. Band: pointwise 95 %, patients resampled."))
-        says.append(useful_words(name, curve))
-    return Section("decisions", "Is acting on it worth it?", says=tuple(says), figures=tuple(figures))
+    says = paragraphs("clinical", "decisions", decisions=[(name, useful_ranges(c)) for name, c in found.items()])
+    return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures))
 
 
-def useful_words(name: str, curve: DecisionCurve) -> str:
-    """At which thresholds the model surely does more good than acting on all or none."""
-    runs = [f"{percent(a)} to {percent(b)}" for a, b in curve.useful if b - a >= NARROW]
-    if not runs:
-        return (
-            f"Class {name}: at no range of thresholds is the model surely better than acting on all slides or on none."
+def useful_ranges(curve: DecisionCurve) -> dict[str, Any]:
+    """Whether there are thresholds at which the model surely does more good than acting on all or none, and which."""
+    texts = [f"{percent(low)} to {percent(high)}" for low, high in curve.useful if high - low >= NARROW]
+    return {"useful": bool(curve.useful), "texts": texts}
+
+
+def group_columns(run: Run, names: Sequence[str] = (), *, labels: Path | None = None) -> dict[str, pd.Series]:
+    """For each column, its value by slide: `site` where the cohort has it, then the columns asked for.
+
+    cohort.csv keeps slide, case, label, site, mpp and fold; any other column is read from the table of labels that the
+    run was made from.
+
+    Args:
+        names: columns of cohort.csv or of the table of labels.
+        labels: that table, where it is not (or no longer) at the place that the settings name.
+
+    Raises:
+        RunError: the run is not of classification, or the table is not at hand or does not fit the run.
+        CohortError: the table cannot be read, or has no such column.
+    """
+    if names and not run.classes:
+        raise RunError(
+            "subgroups are compared for classification only", found=f"task {run.task_name}", fix="leave out --subgroup"
         )
-    return (
-        f"Class {name}: acting on the prediction is surely better than acting on all slides or on none at thresholds "
-        f"from {listed(runs)} (by the 95 % interval of the gain at each threshold by itself)."
-    )
+    cohort = run.cohort
+    asked = list(dict.fromkeys([*(["site"] if "site" in cohort and run.classes else []), *names]))
+    return {name: _own(cohort, name) if name in cohort else _of_table(run, name, labels) for name in asked}
 
 
-def subgroups_of(files: RunFiles, values: dict[str, pd.Series]) -> dict[str, list[Subgroup]]:
+def _own(cohort: pd.DataFrame, name: str) -> pd.Series:
+    return cohort.set_index("slide")[name].astype(str)
+
+
+def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
+    """A column of the table of labels for the run's slides; the labels must be those of the run."""
+    settings = run.settings
+    path = labels or settings.labels
+    if path is None or not path.is_file():
+        columns = listed([str(column) for column in run.cohort], 12)
+        raise RunError(
+            f"column {name!r} is not in the cohort, and the table of labels is not at hand",
+            found=f"{path or 'no table named in the settings'}; the cohort has {columns}",
+            fix="give the table with --labels FILE",
+        )
+    table = read_cohort(path, slide_table=settings.slide_table, label=settings.label, site_column=name)
+    table = table.match(run.predictions["slide"]).table.set_index("slide")
+    own = run.predictions.set_index("slide")["label"].reindex(table.index)
+    if (own != table["label"]).any():
+        wrong = list(own.index[own != table["label"]])
+        raise RunError(
+            f"{path} has other labels than the run",
+            found=f"{len(wrong)} slides differ: {listed(wrong)}",
+            fix="give the table that the run was made from",
+        )
+    return table["site"]
+
+
+def subgroups_of(run: Run, values: dict[str, pd.Series]) -> dict[str, list[Subgroup]]:
     """By column the groups of its values; `values` maps a column to one value per slide name."""
-    table = known(files)
-    y = table["label"].map({name: i for i, name in enumerate(files.classes)}).to_numpy()
-    prob, cases = files.probabilities(table), table["case"].to_numpy(str)
+    table = known(run)
+    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
+    prob, cases = run.probabilities(table), table["case"].to_numpy(str)
     return {
         column: by_subgroup(y, prob, [_named(of_slide.get(slide)) for slide in table["slide"]], groups=cases)
         for column, of_slide in values.items()
@@ -174,33 +208,26 @@ def _named(value: Any) -> str:
     return text or "(not stated)"
 
 
-def subgroup_section(files: RunFiles, found: dict[str, list[Subgroup]]) -> Section:
+def subgroup_section(run: Run, found: dict[str, list[Subgroup]]) -> Section:
     """A table for each column, with every group, and what may be read from it."""
     if not found:
-        words = "The cohort names no site, and no column was asked for with --subgroup, so no groups are compared."
-        return Section("subgroups", "Subgroups", says=(words,))
-    tables = tuple(_subgroup_table(files, column, groups) for column, groups in found.items())
-    rows = sum(len(groups) for groups in found.values())
-    says = (
-        f"{rows} groups are listed, each by itself. Of many groups some look worse by chance alone: about one interval "
-        "in twenty misses its true value. A difference between groups is a question for new data, not a finding.",
-    )
-    notes = (
-        f"“Few” marks groups with fewer than {FEW_PATIENTS} patients of some class. AUROC needs every class and pools "
-        "folds; its interval resamples patients. Other intervals are Wilson's, with the patients as trials. Decisions "
-        "are for the most probable class.",
-    )
+        return Section("subgroups", "Subgroups", says=paragraphs("clinical", "no subgroups"))
+    tables = tuple(_subgroup_table(run, column, groups) for column, groups in found.items())
+    says = paragraphs("clinical", "subgroups", groups=sum(len(groups) for groups in found.values()))
+    notes = paragraphs("clinical", "subgroups notes", few_below=FEW_PATIENTS)
     return Section("subgroups", "Subgroups", says=says, tables=tables, notes=notes)
 
 
-def _subgroup_table(files: RunFiles, column: str, groups: list[Subgroup]) -> Table:
-    binary = len(files.classes) == 2
-    names = (f"Specificity (of {files.classes[0]})", f"Sensitivity (of {files.classes[1]})") if binary else tuple(
-        f"Found of {name}" for name in files.classes
-    )  # fmt: skip
-    table = known(files)
-    y = table["label"].map({name: i for i, name in enumerate(files.classes)}).to_numpy()
-    whole = by_subgroup(y, files.probabilities(table), ["all slides"] * len(y), groups=table["case"].to_numpy(str))
+def _subgroup_table(run: Run, column: str, groups: list[Subgroup]) -> Table:
+    binary = len(run.classes) == 2
+    names = (
+        (f"Specificity (of {run.classes[0]})", f"Sensitivity (of {run.classes[1]})")
+        if binary
+        else tuple(f"Found of {name}" for name in run.classes)
+    )
+    table = known(run)
+    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
+    whole = by_subgroup(y, run.probabilities(table), ["all slides"] * len(y), groups=table["case"].to_numpy(str))
     rows = []
     for group in (*groups, *whole):
         auroc = Entry("one class only") if group.auroc is None else _estimate(group.auroc)
@@ -219,3 +246,30 @@ def _share(share: Share) -> Entry:
     if not share.n:
         return Entry("–", "no such slides")
     return Entry(percent(share.value), f"{percent(share.low)} – {percent(share.high)}, of {share.n}")
+
+
+def reliability(correct: np.ndarray, probability: np.ndarray, *, bins: int = 8) -> dict[str, np.ndarray]:
+    """Mean prediction and observed frequency in bins of equal count, with 95 % Wilson intervals.
+
+    Args:
+        correct: (slides,) bool, what was predicted came true.
+        probability: (slides,) its predicted probability.
+
+    Returns:
+        predicted, observed, low, high, counts: each (bins,), without empty bins.
+    """
+    order = np.argsort(probability, kind="stable")
+    groups = [group for group in np.array_split(order, min(bins, max(len(order) // 5, 1))) if len(group)]
+    counts = np.array([len(group) for group in groups])
+    observed = np.array([correct[group].mean() for group in groups])
+    z = 1.959964  # 97.5 % point of the normal distribution
+    centre = (observed + z**2 / (2 * counts)) / (1 + z**2 / counts)
+    half = z / (1 + z**2 / counts) * np.sqrt(observed * (1 - observed) / counts + z**2 / (4 * counts**2))
+    predicted = np.array([probability[group].mean() for group in groups])
+    return {
+        "predicted": predicted,
+        "observed": observed,
+        "low": centre - half,
+        "high": centre + half,
+        "counts": counts,
+    }

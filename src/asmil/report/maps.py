@@ -1,7 +1,7 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -15,57 +15,88 @@ from shapely.geometry.base import BaseGeometry
 from asmil.errors import RunError, SlideError
 from asmil.evaluation import AnnotationError
 from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
-from asmil.evaluation.truth import stated_size
 from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
 from asmil.figures.heatmap import raw_limits, times_uniform
 from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
-from asmil.files import safe_name
-from asmil.report.choice import telling_slides
-from asmil.report.inputs import RunFiles, SlideTiles
+from asmil.report.slides import telling_slides
 from asmil.report.words import number
+from asmil.runs import Run, SlideTiles, picture_of
 from asmil.slides import slide_named
 
 STRIP_TILES, STRIP_TILE_PX = 6, 112
 
 
-def write_heatmaps(run_folder: str | Path, slides: Iterable[str] | None = None) -> list[Path]:
+def write_heatmaps(run: Run | str | Path, slides: Iterable[str] | None = None, *, partial: bool = False) -> list[Path]:
     """Write figures/<slide>.png and figures/<slide>.geojson from the stored features and attention of a run.
 
     Nothing is extracted or predicted again: the maps are those the predictions were made with.
 
     Args:
         slides: names of slides; None means every slide that has attention and coordinates.
+        partial: of an unfinished run, draw what its finished models saw.
 
     Returns:
         The files written, two per slide.
 
     Raises:
-        RunError: a slide asked for by name has no attention, or no coordinates, in the run.
+        RunError: the run is not finished or not evaluated; a slide asked for by name has no attention, or no
+            coordinates, in it.
     """
-    files = RunFiles(run_folder)
-    names = list(files.predictions["slide"] if slides is None else slides)
+    run = Run.open(run)
+    run.require_results(partial=partial)
+    names = list(run.predictions["slide"] if slides is None else slides)
     # most of the time goes into resizing and compressing, which leave the interpreter to other threads
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
-        pairs = list(pool.map(lambda slide: _write_heatmap(files, slide), names))
+        pairs = list(pool.map(lambda slide: _write_heatmap(run, slide), names))
     lost = [name for name, pair in zip(names, pairs, strict=True) if not pair]
     if slides is not None and lost:
         raise RunError(
-            f"{', '.join(lost)} has no heatmap in {files.folder}",
+            f"{', '.join(lost)} has no heatmap in {run.folder}",
             found="no attention or no tile coordinates",
-            fix="name a slide of predictions.csv; the run must hold its attention and coordinates",
+            fix="name a slide that the run predicted, and whose features are at hand",
         )
     return [path for pair in pairs for path in pair]
 
 
-def _write_heatmap(files: RunFiles, slide: str) -> tuple[Path, ...]:
+def _write_heatmap(run: Run, slide: str) -> tuple[Path, ...]:
     """Picture and tile scores of one slide; nothing where attention or coordinates are absent."""
-    found = attention_and_tiles(files, slide)
+    found = attention_and_tiles(run, slide)
     if found is None:
         return ()
     attention, tiles = found
-    width_um = tiles.slide_size[0] * tiles.slide_mpp if tiles.slide_mpp else None
-    picture = heatmap_panels(drawn(files, slide, found), attention, width_um=width_um, title=slide)
-    stem = files.folder / "figures" / safe_name(slide)
+    outlines, points = marks(run, slide)
+    return draw_heatmap(
+        run.figure_file(slide),
+        tiles,
+        attention,
+        title=slide,
+        thumbnail=run.thumbnail_file(slide),
+        outlines=outlines,
+        points=points,
+    )
+
+
+def draw_heatmap(
+    stem: Path,
+    tiles: SlideTiles,
+    attention: np.ndarray,
+    *,
+    title: str,
+    thumbnail: Path,
+    outlines: Sequence[BaseGeometry] | None = None,
+    points: np.ndarray | None = None,
+) -> tuple[Path, Path]:
+    """Write the picture of a slide under its attention, <stem>.png, and its tiles for QuPath, <stem>.geojson."""
+    maps = slide_maps(
+        picture_of(thumbnail, tiles.slide_size),
+        tiles.level0_xy,
+        attention,
+        tile_level0_px=tiles.tile_level0_px,
+        slide_size=tiles.slide_size,
+        outlines=outlines,
+        points=points,
+    )
+    picture = heatmap_panels(maps, attention, width_um=tiles.width_um, title=title)
     geojson = Path(f"{stem}.geojson")
     return (
         write_png(picture, Path(f"{stem}.png")),
@@ -73,13 +104,13 @@ def _write_heatmap(files: RunFiles, slide: str) -> tuple[Path, ...]:
     )
 
 
-def attention_and_tiles(files: RunFiles, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
+def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
     """Attention (tiles,) and geometry of a slide, or None where either is absent.
 
     Raises:
         RunError: they are of different length: the features are not those of the run.
     """
-    attention, tiles = files.attention(slide), files.tiles(slide)
+    attention, tiles = run.slide(slide).attention, run.slide(slide).tiles
     if attention is None or tiles is None:
         return None
     if len(attention) != len(tiles.level0_xy):
@@ -91,12 +122,12 @@ def attention_and_tiles(files: RunFiles, slide: str) -> tuple[np.ndarray, SlideT
     return attention, tiles
 
 
-def drawn(files: RunFiles, slide: str, found: tuple[np.ndarray, SlideTiles]) -> dict[str, np.ndarray]:
+def drawn(run: Run, slide: str, found: tuple[np.ndarray, SlideTiles]) -> dict[str, np.ndarray]:
     """The slide and its two maps with the annotation, as `slide_maps` gives them."""
     attention, tiles = found
-    outlines, points = marks(files, slide)
+    outlines, points = marks(run, slide)
     return slide_maps(
-        picture_of(files, slide, tiles),
+        picture_of(run.thumbnail_file(slide), tiles.slide_size),
         tiles.level0_xy,
         attention,
         tile_level0_px=tiles.tile_level0_px,
@@ -106,64 +137,52 @@ def drawn(files: RunFiles, slide: str, found: tuple[np.ndarray, SlideTiles]) -> 
     )
 
 
-def picture_of(files: RunFiles, slide: str, tiles: SlideTiles) -> np.ndarray:
-    """The stored thumbnail uint8 (h, w, 3), or an empty sheet of the slide's shape."""
-    stored = files.thumbnail(slide)
-    if stored is not None:
-        return stored
-    width, height = tiles.slide_size
-    factor = 600 / max(width, height)
-    return np.full((max(round(height * factor), 1), max(round(width * factor), 1), 3), 236, dtype=np.uint8)
-
-
-def marks(files: RunFiles, slide: str) -> tuple[list[BaseGeometry] | None, np.ndarray | None]:
+def marks(run: Run, slide: str) -> tuple[list[BaseGeometry] | None, np.ndarray | None]:
     """Outlines and points (level-0 pixels) of the positive classes, or of all where none is set, or None."""
-    folder = files.config.get("annotations")
+    folder = run.settings.annotations
     path = find_annotation(folder, slide) if folder else None
     if path is None:
         return None, None
     try:
-        annotations = _annotations(files, slide, path)
+        annotations = _annotations(run, slide, path)
     except AnnotationError:  # metrics.json names it as set aside
         return None, None
-    positive = files.config.get("positive") or list(annotations.classes)
-    names = [positive] if isinstance(positive, str) else [str(name) for name in positive]
-    excluded = files.config.get("exclude_class") or []
-    area, points = annotations.area_of(names, exclude=excluded), annotations.points_of(names)
+    names = run.settings.positive or list(annotations.classes)
+    area, points = annotations.area_of(names, exclude=run.settings.exclude_class), annotations.points_of(names)
     return (None if area.is_empty else [area]), (points if len(points) else None)
 
 
-def _annotations(files: RunFiles, slide: str, path: Path) -> Annotations:
-    known = files.store is not None and slide in files.store
-    size = stated_size(files.store.info(slide)) if known and files.store else None
-    labels = MaskLabels.parsed(files.config.get("mask_class") or [], mpp=files.config.get("mask_mpp"))
-    return read_annotations(path, slide_size=size, slide_mpp=files.stated_mpp(slide), labels=labels)
+def _annotations(run: Run, slide: str, path: Path) -> Annotations:
+    tiles, settings = run.slide(slide).tiles, run.settings
+    labels = MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
+    size, mpp = (tiles.stated_size, tiles.slide_mpp) if tiles else (None, run.slide(slide).mpp)
+    return read_annotations(path, slide_size=size, slide_mpp=mpp, labels=labels)
 
 
-def choose_slides(files: RunFiles, n: int) -> list[str]:
+def choose_slides(run: Run, n: int) -> list[str]:
     """Up to `n` slides to show, the most telling first, that have attention and coordinates."""
-    drawable = (slide for slide in telling_slides(files) if attention_and_tiles(files, slide) is not None)
+    drawable = (slide for slide in telling_slides(run) if attention_and_tiles(run, slide) is not None)
     return list(islice(drawable, n))
 
 
-def slide_views(files: RunFiles, n: int) -> list[dict[str, Any]]:
+def slide_views(run: Run, n: int) -> list[dict[str, Any]]:
     """What the template shows of each chosen slide: pictures as data URIs, facts as text."""
-    rows = {row["slide"]: row for _, row in files.predictions.iterrows()}
-    return [_view(files, rows[slide]) for slide in choose_slides(files, n)]
+    rows = {row["slide"]: row for _, row in run.predictions.iterrows()}
+    return [_view(run, rows[slide]) for slide in choose_slides(run, n)]
 
 
-def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
+def _view(run: Run, row: pd.Series) -> dict[str, Any]:
     slide = row["slide"]
-    found = attention_and_tiles(files, slide)
+    found = attention_and_tiles(run, slide)
     if found is None:  # choose_slides offers only slides that have both
         raise RunError(f"{slide} lost its attention while the report was written")
     attention, tiles = found
-    pictures = drawn(files, slide, found)
+    pictures = drawn(run, slide, found)
     uniform = times_uniform(attention)
     order = np.argsort(-attention, kind="stable")
     shown = min(STRIP_TILES, len(order))
     top, bottom = order[:shown], order[::-1][:shown]
-    cut = cut_tiles(files, slide, tiles=tiles, indices=np.append(top, bottom))
+    cut = cut_tiles(run, slide, tiles=tiles, indices=np.append(top, bottom))
     strips = {
         name: image_data_uri(tile_strip(part, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
         for name, part, indices in (("top", cut[:shown], top), ("bottom", cut[shown:], bottom))
@@ -172,44 +191,41 @@ def _view(files: RunFiles, row: pd.Series) -> dict[str, Any]:
     low, high = raw_limits(attention)
     view = {
         "slide": slide,
-        "right": row["label"] == row["predicted"] if files.classes else None,
-        "says": _said(files, row),
+        "right": row["label"] == row["predicted"] if run.classes else None,
+        "says": _said(run, row),
         "tiles": len(attention),
         "raw_colours": f"{low:.3g} – {high:.3g}×",
         "raw_range": range_text(attention),
-        "annotated": any(mark is not None for mark in marks(files, slide)),
+        "annotated": any(mark is not None for mark in marks(run, slide)),
         "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
         **strips,
         "aspect": width / height,
         "bar": None,
     }
-    if tiles.slide_mpp:
-        width_um = tiles.slide_size[0] * tiles.slide_mpp
-        um = scale_bar_um(width_um)
-        view["bar"] = {"percent": 100 * um / width_um, "text": length_text(um)}
+    if tiles.width_um:
+        um = scale_bar_um(tiles.width_um)
+        view["bar"] = {"percent": 100 * um / tiles.width_um, "text": length_text(um)}
     return view
 
 
-def _said(files: RunFiles, row: pd.Series) -> str:
-    if files.classes:
-        sure = float(files.probabilities(row.to_frame().T).max())
+def _said(run: Run, row: pd.Series) -> str:
+    if run.classes:
+        sure = float(run.probabilities(row.to_frame().T).max())
         return f"true {row['label']}, predicted {row['predicted']} ({number(sure, 2)})"
-    return ", ".join(
-        [str(row["label"]), *(f"{name.replace('_', ' ')} {number(row[name])}" for name in files.values[:4])]
-    )
+    return ", ".join([str(row["label"]), *(f"{name.replace('_', ' ')} {number(row[name])}" for name in run.values[:4])])
 
 
-def cut_tiles(files: RunFiles, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
+def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
     """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail."""
     boxes = tiles.level0_xy[indices]
-    file = slide_named(slide, files.slide_paths)
+    file = slide_named(slide, run.slide_files)
     if file is not None and tiles.slide_mpp is not None:
         side_um = tiles.tile_level0_px * tiles.slide_mpp
         size_px = max(min(round(tiles.tile_level0_px), STRIP_TILE_PX), 1)
         # the report of a finished run must not depend on slides that were moved or damaged since
         with suppress(SlideError), file.open(mpp=tiles.slide_mpp) as opened:
             return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in boxes.round().astype(int)]
-    return _from_thumbnail(picture_of(files, slide, tiles), boxes, tiles=tiles)
+    return _from_thumbnail(picture_of(run.thumbnail_file(slide), tiles.slide_size), boxes, tiles=tiles)
 
 
 def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: SlideTiles) -> list[np.ndarray]:

@@ -6,99 +6,104 @@ from typing import Any
 
 from asmil.figures.heatmap import colour_stops
 from asmil.report import claims, clinical, sections
-from asmil.report.attention import attention_section, localisation_section
 from asmil.report.blocks import Section, TaskPart
-from asmil.report.choice import choice_words
-from asmil.report.columns import group_columns
-from asmil.report.first import first_section, places
-from asmil.report.inputs import RunFiles
 from asmil.report.maps import slide_views
 from asmil.report.pages import write_page
-from asmil.report.trust import trust_section
+from asmil.report.slides import choice_words, first_section, places, slides_section
 from asmil.report.words import plain
+from asmil.runs import Run
 
 
 def write_report(
-    run_folder: str | Path, *, heatmaps: int = 8, subgroups: Sequence[str] = (), labels: Path | None = None
+    run: Run | str | Path,
+    *,
+    heatmaps: int = 8,
+    subgroups: Sequence[str] = (),
+    labels: Path | None = None,
+    partial: bool = False,
 ) -> Path:
-    """Write `report.html` into a run folder, from the files of that folder (and, for subgroups, the table of labels).
+    """Write the page of a run into its folder, from what is in that (and, for subgroups, the table of labels).
 
     The page is self-contained: styles, figures and pictures are inside, nothing is fetched. What the run did
     not record is left out; a run of another task than classification has that task's sections.
 
     Args:
         heatmaps: number of slides shown with their attention.
-        subgroups: columns of cohort.csv or of the table of labels whose groups are compared, beside `site`.
-        labels: the table of labels, where it is not at the place that config.yaml names.
+        subgroups: columns of the cohort or of the table of labels whose groups are compared, beside `site`.
+        labels: the table of labels, where it is not at the place that the settings name.
+        partial: of an unfinished run, show what there is; the headline says so.
 
     Returns:
         The path of the page.
 
     Raises:
-        RunError: the folder has no predictions, attention and features disagree, or a column cannot be found.
+        RunError: the run is not finished or not evaluated, attention and features disagree, or a column cannot be
+            found.
     """
-    files = RunFiles(run_folder)
-    views = slide_views(files, heatmaps)
-    links = places(files, [view["slide"] for view in views])
-    part = _task_part(files)
-    groups = group_columns(files, subgroups, labels=labels)
-    headline, parts = _parts(files, part, groups=groups, links=links)
-    slides = sections.slides_section(files)
+    run = Run.open(run)
+    sentence = run.require_results(partial=partial)
+    views = slide_views(run, heatmaps)
+    links = places(run, [view["slide"] for view in views])
+    part = _task_part(run)
+    groups = clinical.group_columns(run, subgroups, labels=labels)
+    headline, parts = _parts(run, part, groups=groups, links=links)
+    slides = slides_section(run)
     maps = [("maps", "Where it looked")] if views else []
     return write_page(
-        files.folder / "report.html",
-        "report/run.html.jinja",
-        name=Path(run_folder).resolve().name,
+        run.report_file,
+        "report/templates/run.html.jinja",
+        name=run.folder.resolve().name,
         kind="report",
-        facts=claims.facts(files),
+        partial=f"{sentence} {run.metrics.get('partial_note') or ''}".strip(),
+        facts=claims.facts(run),
         headline=headline,
         contents=[*((s.id, s.title) for s in parts), *maps, ("slides", "All slides"), ("settings", "Settings")],
         sections=parts,
         views=views,
-        choice=choice_words(files),
+        choice=choice_words(run),
         colours=colour_stops(),
         slides=slides,
-        settings=[(k, plain(v)) for k, v in files.config.items()],
-        environment=[(k, plain(v)) for k, v in files.environment.items()],
-        stages=sections.stages(files),
+        settings=[(k, plain(v)) for k, v in run.settings.model_dump(mode="json").items()],
+        environment=[(k, plain(v)) for k, v in run.environment.items()],
+        stages=sections.stages(run),
     )
 
 
-def _task_part(files: RunFiles) -> TaskPart | None:
+def _task_part(run: Run) -> TaskPart | None:
     """What a task other than classification adds."""
-    if files.classes:
+    if run.classes:
         return None
     from asmil.report.tasks import task_part
 
-    return task_part(files)
+    return task_part(run)
 
 
 def _parts(
-    files: RunFiles, part: TaskPart | None, *, groups: dict[str, Any], links: dict[str, str]
+    run: Run, part: TaskPart | None, *, groups: dict[str, Any], links: dict[str, str]
 ) -> tuple[dict[str, Any] | None, list[Section]]:
     """The headline, and the sections up to the maps in the order of the page."""
     names = sections.METRIC_NAMES | (part.names if part else {})
-    headline = claims.headline(files, part, names=names)
+    headline = claims.headline(run, part, names=names)
     own: list[Section] = list(part.sections) if part else []
     trust: dict[str, Any] = {}
-    if files.classes:
-        calibration = clinical.calibration_of(files)
-        decisions = clinical.decisions_of(files)
-        found = clinical.subgroups_of(files, groups)
+    if run.classes:
+        calibration = clinical.calibration_of(run)
+        decisions = clinical.decisions_of(run)
+        found = clinical.subgroups_of(run, groups)
         trust = {"calibration": calibration, "decisions": decisions, "groups": found}
         own = [
-            clinical.calibration_section(files, calibration),
-            *([clinical.decision_section(files, decisions, calibration)] if decisions else []),
-            clinical.subgroup_section(files, found),
+            clinical.calibration_section(run, calibration),
+            *([clinical.decision_section(run, decisions, calibration)] if decisions else []),
+            clinical.subgroup_section(run, found),
         ]
-    localisation = localisation_section(files)
+    localisation = sections.localisation_section(run)
     return headline, [
-        claims.done_section(files),
-        trust_section(files, headline, **trust),
-        first_section(files, links),
-        sections.cohort_section(files),
-        sections.metrics_section(files, names),
+        claims.done_section(run),
+        claims.trust_section(run, headline, **trust),
+        first_section(run, links),
+        sections.cohort_section(run),
+        sections.metrics_section(run, names),
         *own,
-        attention_section(files),
+        sections.attention_section(run),
         *([localisation] if localisation else []),
     ]

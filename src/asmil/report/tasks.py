@@ -10,8 +10,8 @@ from asmil.evaluation.survival import kaplan_meier
 from asmil.figures.curves import confusion_figure
 from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, TaskPart, entries, figure
-from asmil.report.inputs import RunFiles
-from asmil.report.words import number, plural, span
+from asmil.report.words import number, paragraphs, sentence, span
+from asmil.runs import Run
 
 NAMES = {
     "c_index": "Concordance index (Harrell)",
@@ -38,58 +38,29 @@ FEW_EVENTS = 50
 UNITS = ("days", "weeks", "months", "years")
 
 
-def task_part(files: RunFiles) -> TaskPart:
+def task_part(run: Run) -> TaskPart:
     """The headline, the names of the metrics and the sections of the run's task; what was not recorded is left out."""
-    metric, chance, sections = _PARTS.get(str(files.metrics.get("task")), ("", None, lambda _: ()))
-    test = files.metrics.get("test") or {}
-    return TaskPart(metric if metric in test else next(iter(test), ""), chance, NAMES, sections(files))
+    metric, chance, sections = _PARTS.get(run.task_name, ("", None, lambda _: ()))
+    test = run.metrics.get("test") or {}
+    return TaskPart(metric if metric in test else next(iter(test), ""), chance, NAMES, sections(run))
 
 
-def _survival(files: RunFiles) -> tuple[Section, ...]:
-    metrics, unit = files.metrics, _time_unit(files)
+def _survival(run: Run) -> tuple[Section, ...]:
+    metrics, unit = run.metrics, _time_unit(run)
     groups = metrics.get("risk_groups")
     events, patients = metrics.get("n_events"), metrics.get("n_patients")
-    says, warns, figures, tables = [], [], [], []
-    if events is not None and patients is not None:
-        says.append(
-            f"{plural(events, 'event')} in {plural(patients, 'patient')}; of the others it is known how long none came."
-        )
-        if events < FEW_EVENTS:
-            warns.append(f"{plural(events, 'event')} carry all there is to learn and to test here: read the intervals.")
+    counted = events is not None and patients is not None
+    values = {"groups": groups, "events": events, "patients": patients, "counted": counted, "few_events": FEW_EVENTS}
+    says, warns = (paragraphs("tasks", part, **values) for part in ("survival", "survival warns"))
+    figures, tables = [], []
     if groups:
-        says += _group_words(groups)
-        figures.append(
-            figure(
-                kaplan_meier_figure(groups["groups"], xlabel=unit),
-                "Kaplan-Meier curves of low and high predicted risk, with the numbers at risk",
-                caption="Survival of patients by the risk that a model which never saw them predicted; bands are 95 % "
-                "intervals, small marks are patients who left observation.",
-                wide=True,
-            )
-        )
+        drawing = kaplan_meier_figure(groups["groups"], xlabel=unit)
+        title = "Kaplan-Meier curves of low and high predicted risk, with the numbers at risk"
+        figures.append(figure(drawing, title, caption=sentence("tasks", "risk groups"), wide=True))
         tables.append(_group_table(groups["groups"], unit))
-    else:
-        says.append(
-            "Risk groups are not shown: they need risks of validation patients, and tested patients on both sides."
-        )
-    figures += _predicted_survival(files, unit)
-    return (Section("survival", "Survival by predicted risk", says=tuple(says), warns=tuple(warns),
-                    figures=tuple(figures), tables=tuple(tables)),)  # fmt: skip
-
-
-def _group_words(groups: dict[str, Any]) -> list[str]:
-    p = groups.get("log_rank_p")
-    says = [
-        f"A patient is of high risk above the {groups['cut']}: the cut was not chosen on the patients who are shown. "
-        "Groups of different folds are drawn together."
-    ]
-    if p is not None:
-        verdict = "differ by more than chance explains" if p < 0.05 else "cannot be told apart"
-        size = "p < 0.0001" if p < 1e-4 else f"p = {number(p)}"
-        says.append(
-            f"The two curves {verdict} (log-rank test, {size}). The test says nothing of the size of the difference."
-        )
-    return says
+    figures += _predicted_survival(run, unit)
+    title = "Survival by predicted risk"
+    return (Section("survival", title, says=says, warns=warns, figures=tuple(figures), tables=tuple(tables)),)
 
 
 def _group_table(groups: list[dict[str, Any]], unit: str) -> Table:
@@ -105,72 +76,61 @@ def _group_table(groups: list[dict[str, Any]], unit: str) -> Table:
         ]
         rows.append((*entries(group["name"], group["n"], group["events"]), *survival))
     columns = ("group", "patients", "events", *(f"alive at {tick:g} {unit}" for tick in ticks))
-    return Table("Survival of the groups", columns, tuple(rows), note="With 95 % intervals (Greenwood, log-log).")
+    return Table("Survival of the groups", columns, tuple(rows), note=sentence("tasks", "table"))
 
 
-def _predicted_survival(files: RunFiles, unit: str) -> list[Figure]:
-    times = [time for time in files.metrics.get("times") or () if f"survival_{time:g}" in files.predictions]
+def _predicted_survival(run: Run, unit: str) -> list[Figure]:
+    times = [time for time in run.metrics.get("times") or () if f"survival_{time:g}" in run.predictions]
     wanted = ["target_time", "target_event", *(f"survival_{time:g}" for time in times)]
-    if not times or not set(wanted) <= set(files.predictions):
+    if not times or not set(wanted) <= set(run.predictions):
         return []
-    rows = _numbers(files.predictions, ["case", *wanted]).groupby("case").mean()
+    rows = _numbers(run.predictions, ["case", *wanted]).groupby("case").mean()
     drawing = predicted_survival_figure(
         np.array(times),
         rows[wanted[2:]].mean().to_numpy(),
         observed=kaplan_meier(rows[wanted[:2]].to_numpy()),
         xlabel=unit,
     )
-    caption = "The mean of what was predicted should run within the band of what was observed (Kaplan-Meier)."
+    caption = sentence("tasks", "predicted survival")
     return [figure(drawing, "Predicted and observed survival of all patients", caption=caption)]
 
 
-def _time_unit(files: RunFiles) -> str:
+def _time_unit(run: Run) -> str:
     """The unit in the name of the time column; "time" where it says none."""
-    from asmil.training.runs import Run
-
-    task = Run(files.folder).task
-    column = task.columns[0].lower() if task and task.columns else ""
+    column = run.task.columns[0].lower() if run.task and run.task.columns else ""
     return next((unit for unit in UNITS if unit[:-1] in column), "time")
 
 
-def _regression(files: RunFiles) -> tuple[Section, ...]:
-    target = next((column for column in map(str, files.predictions) if column.startswith("target_")), None)
-    if target is None or "value" not in files.predictions:
+def _regression(run: Run) -> tuple[Section, ...]:
+    target = next((column for column in map(str, run.predictions) if column.startswith("target_")), None)
+    if target is None or "value" not in run.predictions:
         return ()
-    rows, name = _numbers(files.predictions, [target, "value"]), target.removeprefix("target_")
+    rows, name = _numbers(run.predictions, [target, "value"]), target.removeprefix("target_")
     drawing = agreement_figure(rows[target].to_numpy(), rows["value"].to_numpy(), name=name)
-    caption = "One point per slide; on the dashed line the prediction is right."
-    shown = figure(drawing, f"Predicted against true {name}", caption=caption)
-    spread = rows[target].std()
-    says = f"{name} of the tested slides: mean {number(rows[target].mean())}, standard deviation {number(spread)}."
-    return (Section("agreement", "Predicted and true values", says=(says,), figures=(shown,)),)
+    shown = figure(drawing, f"Predicted against true {name}", caption=sentence("tasks", "agreement"))
+    says = paragraphs("tasks", "regression", name=name, mean=rows[target].mean(), sd=rows[target].std())
+    return (Section("agreement", "Predicted and true values", says=says, figures=(shown,)),)
 
 
-def _ordinal(files: RunFiles) -> tuple[Section, ...]:
-    confusion, levels = files.metrics.get("confusion"), files.metrics.get("levels")
+def _ordinal(run: Run) -> tuple[Section, ...]:
+    confusion, levels = run.metrics.get("confusion"), run.metrics.get("levels")
     if not confusion or not levels:
         return ()
-    says = (
-        "The predicted level is the one in which the predicted probabilities, added up from the lowest, pass one half."
-    )
-    caption = "Slides by true and predicted level; neighbours of the diagonal are one level off."
-    shown = figure(confusion_figure(np.array(confusion), levels), "True and predicted levels", caption=caption)
-    return (Section("levels", "True and predicted levels", says=(says,), figures=(shown,)),)
+    title = "True and predicted levels"
+    drawn = figure(confusion_figure(np.array(confusion), levels), title, caption=sentence("tasks", "levels"))
+    return (Section("levels", title, says=paragraphs("tasks", "ordinal"), figures=(drawn,)),)
 
 
-def _multilabel(files: RunFiles) -> tuple[Section, ...]:
+def _multilabel(run: Run) -> tuple[Section, ...]:
     rows = []
-    for name, own in (files.metrics.get("per_label") or {}).items():
+    for name, own in (run.metrics.get("per_label") or {}).items():
         scores = [own.get(metric) or {} for metric in ("auroc", "average_precision", "f1")]
         values = [Entry(number(s.get("value")), span(*(s.get("ci95") or (None, None)))) for s in scores]
         rows.append((*entries(name, own["known"], own["positive"]), *values))
     if not rows:
         return ()
     columns = ("label", "known", "positive", "AUROC", "average precision", "F1 at one half")
-    note = (
-        "All folds together, 95 % intervals over patients. Slides in which a label is unknown are left out of its row."
-    )
-    table = Table("Each label", columns, tuple(rows), note=note)
+    table = Table("Each label", columns, tuple(rows), note=sentence("tasks", "labels"))
     return (Section("labels", "Labels", tables=(table,)),)
 
 
@@ -179,7 +139,7 @@ def _numbers(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return table[columns].assign(**{c: pd.to_numeric(table[c], errors="coerce") for c in columns if c != "case"})
 
 
-_PARTS: dict[str, tuple[str, float | None, Callable[[RunFiles], tuple[Section, ...]]]] = {
+_PARTS: dict[str, tuple[str, float | None, Callable[[Run], tuple[Section, ...]]]] = {
     "survival": ("c_index", 0.5, _survival),
     "survival_cox": ("c_index", 0.5, _survival),
     "regression": ("r2", 0.0, _regression),

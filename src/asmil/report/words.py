@@ -1,9 +1,17 @@
-"""Numbers and settings as a reader wants them: digits that matter, dashes for what is not known."""
+"""What is known to what is read: numbers with the digits that matter, and the sentences of `templates/*.txt.jinja`.
 
+A file of sentences has parts, each under a line `== name`; an empty line ends a paragraph. What stands before the first
+part, macros and imports, is for all of them.
+"""
+
+import importlib.resources
+import re
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 def plural(n: int, word: str) -> str:
@@ -75,3 +83,46 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def paragraphs(file: str, part: str, **values: Any) -> tuple[str, ...]:
+    """The sentences of a part of a file, as plain text: a page escapes them when it shows them."""
+    text = _part(file, part).render(**values)
+    several = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
+    return tuple(one for one in several if one)
+
+
+def sentence(file: str, part: str, **values: Any) -> str:
+    """The same in one line; empty where there is nothing to say."""
+    return " ".join(paragraphs(file, part, **values))
+
+
+def page_environment(*, escape: bool) -> Environment:
+    """Templates of the package, which can write numbers as this module does; a value that is not given is an error."""
+    environment = Environment(
+        loader=PackageLoader("asmil", "."),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=None if escape else _in_line,
+    )
+    own = {function.__name__: function for function in (number, near_one, plural, plain, listed)}
+    environment.filters |= own | {"interval": _interval, "words": lambda name: str(name).replace("_", " ")}
+    return environment
+
+
+def _interval(ends: Any) -> str:
+    return span(*ends) if isinstance(ends, list | tuple) else span(None, None)
+
+
+def _in_line(value: Any) -> Any:
+    """A name from elsewhere must not end a paragraph."""
+    return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value
+
+
+@cache
+def _part(file: str, part: str) -> Template:
+    source = (importlib.resources.files("asmil.report") / "templates" / f"{file}.txt.jinja").read_text("utf-8")
+    head, *parts = re.split(r"^== (.+)\n", source, flags=re.MULTILINE)
+    return page_environment(escape=False).from_string(head + dict(zip(parts[::2], parts[1::2], strict=True))[part])

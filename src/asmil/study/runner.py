@@ -71,7 +71,7 @@ def run_study(config: StudyConfig, *, only: str | None = None, progress: Progres
         ConfigError: a dataset cannot be loaded or leaks; all of them are named.
         RunError: the folder holds other settings, or there is no such engine.
     """
-    from asmil.training.runs import environment
+    from asmil.runs import environment
 
     arms = list_arms(config, only=only)
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}

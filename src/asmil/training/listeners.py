@@ -6,8 +6,6 @@ What a listener returns for "epoch" (a dict or None) is added to the epoch's row
 `state_dict` and `load_state_dict` is part of the checkpoint.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +17,7 @@ import torch
 from asmil.attention import diagnostics
 from asmil.bags import Bag
 from asmil.bags.patients import by_slide
-from asmil.files import write_text, written_beside
+from asmil.files import written_beside
 
 
 class Listener(Protocol):
@@ -114,13 +112,3 @@ def _measured(maps: dict[str, np.ndarray], last: dict[str, np.ndarray]) -> dict[
     if last:
         of_slides["jsd"] = diagnostics.jsd(packed, np.concatenate([last[slide] for slide in maps]), offsets=offsets)
     return {name: float(np.mean(values)) for name, values in of_slides.items()}
-
-
-def write_log(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    """Write the epochs' rows as CSV, atomically; columns in the order they first appear."""
-    columns = list(dict.fromkeys(key for row in history for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.resources
 import mimetypes
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str]
     pages = _Pages(views, pyramid)
     # As many threads as there are cores work; whoever comes later waits without one. Pixels do not delay data.
     pixels, data = asyncio.Semaphore(cores()), asyncio.Semaphore(2)
-    slide = "/api/{run}/{number:int}"
+    slide = "/api/{run}/{number}"
     routes = [
         Route("/", _static("index.html")),
         *(Route(f"/static/{name}", _static(name)) for name in _static_names()),
@@ -56,8 +57,8 @@ def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str]
         Route(slide + "/rows/{fold}-{seed}", _worker(pages.rows, data)),
         Route(slide + "/training/{fold}-{seed}", _worker(pages.training, data)),
         Route(slide + "/geojson/{layer}", _worker(pages.geojson, data)),
-        Route(slide + "/pixels/{level:int}/{x:int}_{y:int}.jpg", _worker(pages.pixels, pixels)),
-        Route(slide + "/region/{x}_{y}_{side:int}.jpg", _worker(pages.region, pixels)),
+        Route(slide + "/pixels/{level}/{x}_{y}.jpg", _worker(pages.pixels, pixels)),
+        Route(slide + "/region/{x}_{y}_{side}.jpg", _worker(pages.region, pixels)),
         Route(slide + "/thumbnail.jpg", _worker(pages.thumbnail, pixels)),
     ]
     return Guard(Starlette(routes=routes), hosts=hosts)
@@ -109,7 +110,7 @@ class _Pages:
 
     def _slide(self, request: Request) -> tuple[RunView, str]:
         view = self._view(request)
-        return view, view.slide(request.path_params["number"])
+        return view, view.slide(*_numbers(request, "number"))
 
     def runs(self, request: Request) -> Response:
         colours = {"attention": colour_stops(n=256), "disagreement": colour_stops("viridis", n=256)}
@@ -168,22 +169,27 @@ class _Pages:
 
     def pixels(self, request: Request) -> Response:
         view, slide = self._slide(request)
-        level, x, y = (request.path_params[name] for name in ("level", "x", "y"))
+        level, x, y = _numbers(request, "level", "x", "y")
         return _jpeg(self._pyramid.tile(view.sheet(slide).picture, level, (x, y)))
 
     def region(self, request: Request) -> Response:
         view, slide = self._slide(request)
-        corner = [request.path_params[name] for name in ("x", "y")]
-        if not all(text.lstrip("-").isdecimal() for text in corner):
-            raise NotOfferedError("a part of a slide begins at whole pixels", found="_".join(corner))
-        x, y = map(int, corner)
-        return _jpeg(self._pyramid.region(view.sheet(slide).picture, (x, y), request.path_params["side"]))
+        x, y, side = _numbers(request, "x", "y", "side")
+        return _jpeg(self._pyramid.region(view.sheet(slide).picture, (x, y), side))
 
     def thumbnail(self, request: Request) -> Response:
         view, slide = self._slide(request)
         picture = view.picture(slide)
         # the slide is opened only where the run kept no thumbnail; one that cannot be read is white
         return _jpeg(self._pyramid.thumbnail(picture if picture.thumbnail else view.sheet(slide).picture))
+
+
+def _numbers(request: Request, *names: str) -> list[int]:
+    """Whole numbers of an address; what is none, or longer than any number of a slide, is not there."""
+    texts = [request.path_params[name] for name in names]
+    if wrong := [text for text in texts if not re.fullmatch(r"-?[0-9]{1,9}", text)]:
+        raise NotOfferedError("there is no such place", found=wrong[0][:40])
+    return [int(text) for text in texts]
 
 
 def _json(value: Any) -> Response:

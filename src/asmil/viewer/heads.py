@@ -1,15 +1,15 @@
 """Attention of every token and head of a trained model, computed again from the features of a slide."""
 
-import inspect
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from asmil.bags import Bag
 from asmil.errors import RunError
-from asmil.training.runs import Cell, Run
+from asmil.runs import Cell, Run
 from asmil.viewer._errors import NotOfferedError
 
 KEPT_BYTES = 256 * 2**20
@@ -19,22 +19,21 @@ KEPT_BYTES = 256 * 2**20
 class Heads:
     """The maps of single rows (token x head, class ...) of the run's models; `load` gives the bag of a slide."""
 
-    def __init__(self, run: Run, *, load: Any, classes: list[str]):
-        self._run, self._load, self._classes = run, load, classes
+    def __init__(self, run: Run, *, load: Callable[[str], Bag]):
+        self._run, self._load = run, load
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int, str], np.ndarray] = OrderedDict()
 
     def kept(self, cell: Cell) -> bool:
-        """Whether the model of a cell, and what it was made with, are in the run, and it takes slides one by one."""
-        if not ((cell.folder / "model.safetensors").is_file() and (self._run.folder / "identity.json").is_file()):
-            return False
-        return self._run.identity.get("bag") != "patient"
+        """Whether the model of a cell takes slides one by one."""
+        return self._run.unit == "slide"
 
     def shape(self, cell: Cell, slide: str) -> dict[str, Any]:
         """What the rows are: `tokens` and `heads` by name; a list is empty where there is one or none."""
         rows = self.weights(cell, slide).shape[1]
         tokens, heads = self._grid(rows)
-        named = self._classes if tokens == rows == len(self._classes) else [str(i + 1) for i in range(tokens)]
+        classes = self._run.classes
+        named = classes if tokens == rows == len(classes) else [str(i + 1) for i in range(tokens)]
         return {"tokens": named if tokens > 1 else [], "heads": [str(i + 1) for i in range(heads)] if heads > 1 else []}
 
     def mean_of(self, cell: Cell, slide: str, *, token: str, head: str) -> np.ndarray:
@@ -50,8 +49,8 @@ class Heads:
         for axis, (index, count) in enumerate(((token, tokens), (head, heads)), start=1):
             if index == "all":
                 continue
-            if not index.isdecimal() or int(index) >= count:
-                raise NotOfferedError("the model has no such token or head", found=f"{index}, of {count}")
+            if not index.isdecimal() or len(index) > 9 or int(index) >= count:
+                raise NotOfferedError("the model has no such token or head", found=f"{index[:20]}, of {count}")
             chosen = chosen.take([int(index)], axis=axis)
         return chosen.mean(axis=(1, 2))
 
@@ -60,7 +59,7 @@ class Heads:
         key = cell.fold, cell.seed, slide
         with self._lock:  # one at a time: each may take much memory
             if key not in self._kept:
-                self._kept[key] = _row_weights(self._run, cell, self._load(slide), n_classes=len(self._classes))
+                self._kept[key] = _row_weights(self._run, cell, self._load(slide))
                 while len(self._kept) > 1 and sum(w.nbytes for w in self._kept.values()) > KEPT_BYTES:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
@@ -68,34 +67,29 @@ class Heads:
 
     def _grid(self, rows: int) -> tuple[int, int]:
         """Tokens and heads of the model, if they make up its rows; else every row counts as a token."""
-        from asmil.models import MODELS
+        from asmil.models import model_options
 
-        defaults = inspect.signature(MODELS[self._run.identity["model"]]).parameters
-        options = {n: p.default for n, p in defaults.items()} | (self._run.identity.get("model_options") or {})
+        settings = self._run.settings
+        options = model_options(settings.model) | settings.model_options
         tokens, heads = (options.get(name) for name in ("tokens", "heads"))
         if isinstance(tokens, int) and isinstance(heads, int) and tokens * heads == rows:
             return tokens, heads
         return (1, rows) if heads == rows else (rows, 1)
 
 
-def _row_weights(run: Run, cell: Cell, bag: Bag, *, n_classes: int) -> np.ndarray:
+def _row_weights(run: Run, cell: Cell, bag: Bag) -> np.ndarray:
     import torch
 
     from asmil.attention import softmax
     from asmil.bags import BagBatch
-    from asmil.training.saved import load_model
 
-    name, options = run.identity["model"], run.identity.get("model_options") or {}
-    model = load_model(
-        cell, name=name, options=options, classes=n_classes, in_dim=bag.features.shape[1],
-        standardize=run.identity.get("standardize", True),
-    )  # fmt: skip
+    model, _ = cell.model(run.settings, len(run.classes), in_dim=bag.features.shape[1])
     normalizer = getattr(getattr(model, "model", model), "normalizer", softmax)
     with torch.inference_mode():
         batch = BagBatch.from_bags(bag)
         output = model(batch)
         if output.scores is None:
-            raise RunError(f"{name} has no attention by token or head")
+            raise RunError(f"{run.settings.model} has no attention by token or head")
         order, offsets = output.segments(batch.offsets)
         weights = torch.empty_like(output.scores, dtype=torch.float32)
         weights[order] = normalizer(output.scores[order].float(), offsets=offsets) / (len(offsets) - 1)

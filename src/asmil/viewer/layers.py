@@ -7,14 +7,11 @@ A layer is named by one word: `mean`, `disagreement`, `cell-<fold>-<seed>`, `epo
 from functools import cached_property
 from typing import Any
 
-import h5py
 import numpy as np
-import pandas as pd
 
 from asmil.attention import diagnostics
 from asmil.figures.heatmap import percentiles
-from asmil.files import safe_name
-from asmil.training.runs import Cell, Run
+from asmil.runs import Cell, Run
 from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.heads import Heads
 
@@ -31,42 +28,20 @@ class Layers:
         return {(cell.fold, cell.seed): cell for cell in self.run.cells()}
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """The rows of all cells: slide, part, fold, seed, prob_<class>..."""
-        table = self.run.predictions()
-        return table if "part" in table else table.assign(part="test")
-
-    @cached_property
-    def _parts(self) -> dict[str, dict[str, list[Cell]]]:
-        """Slide to part to the cells in which it was of that part."""
-        found: dict[str, dict[str, list[Cell]]] = {}
-        rows = zip(*(self.predictions[name] for name in ("slide", "part", "fold", "seed")), strict=True)
-        for slide, part, fold, seed in rows:
-            found.setdefault(slide, {}).setdefault(part, []).append(self.cells[fold, seed])
-        return found
-
-    def cells_of(self, slide: str, part: str = "test") -> list[Cell]:
-        """The cells that tested (or `part`: validated) on a slide and kept its attention."""
-        cells = self._parts.get(slide, {}).get(part, [])
-        return [cell for cell in cells if (cell.folder / "attention.h5").is_file()]
-
-    @cached_property
-    def _recorded(self) -> dict[str, list[Cell]]:
-        found: dict[str, list[Cell]] = {}
+    def _recorded(self) -> dict[str, dict[Cell, int]]:
+        found: dict[str, dict[Cell, int]] = {}
         for cell in self.cells.values():
-            if (cell.folder / "dynamics.h5").is_file():
-                with h5py.File(cell.folder / "dynamics.h5") as file:
-                    for slide in file:
-                        found.setdefault(slide, []).append(cell)
+            for slide, epochs in cell.recorded().items():
+                found.setdefault(slide, {})[cell] = epochs
         return found
 
-    def recorded(self, slide: str) -> list[Cell]:
-        """The cells that kept the attention on a slide in every epoch."""
-        return self._recorded.get(slide, [])
+    def recorded(self, slide: str) -> dict[Cell, int]:
+        """The cells that kept the attention on a slide in every epoch, and how many epochs these are."""
+        return self._recorded.get(slide, {})
 
     def offered(self, slide: str) -> list[dict[str, Any]]:
         """The layers of a slide for a menu: `id`, `group`, `label`; `fold`, `seed`, `epochs` where they have them."""
-        tested = self.cells_of(slide)
+        tested = self.run.tested_on(slide)
         layers: list[dict[str, Any]] = []
         if tested:
             layers.append({"id": "mean", "group": "Held out", "label": _mean_label(len(tested))})
@@ -74,12 +49,9 @@ class Layers:
             layers.append({"id": "disagreement", "group": "Held out", "label": "disagreement between seeds"})
         layers += [_entry(cell, "cell", "held out") for cell in tested]
         layers += [_entry(cell, "rows", "by token and head") for cell in tested if self.heads.kept(cell)]
-        layers += [_entry(cell, "cell", "as validation slide") for cell in self.cells_of(slide, "val")]
-        for cell in self.recorded(slide):
-            with h5py.File(cell.folder / "dynamics.h5") as file:
-                epochs = len(file[slide]["attention"])
-            layers.append(_entry(cell, "epoch", "by epoch") | {"epochs": epochs})
-        return layers
+        layers += [_entry(cell, "cell", "as validation slide") for cell in self.run.tested_on(slide, part="val")]
+        by_epoch = self.recorded(slide).items()
+        return layers + [_entry(cell, "epoch", "by epoch") | {"epochs": epochs} for cell, epochs in by_epoch]
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float64 (tiles,).
@@ -89,7 +61,7 @@ class Layers:
         """
         kind, *place = layer.split("-")
         if kind in ("mean", "disagreement") and not place:
-            maps = [self._attention(cell, slide) for cell in self.cells_of(slide)]
+            maps = [self._attention(cell, slide) for cell in self.run.tested_on(slide)]
             if len(maps) > (kind == "disagreement"):
                 ranks = [percentiles(m) for m in maps] if kind == "disagreement" else maps
                 return np.std(ranks, axis=0) if kind == "disagreement" else np.mean(ranks, axis=0)
@@ -107,32 +79,28 @@ class Layers:
         Raises:
             NotOfferedError: the run has no such cell.
         """
-        fold, seed = (int(text) if text.isdecimal() else -1 for text in place)
+        fold, seed = (int(text) if text.isdecimal() and len(text) < 10 else -1 for text in place)
         if (fold, seed) not in self.cells:
             raise NotOfferedError("the run has no such fold and seed", found="-".join(place))
         return self.cells[fold, seed]
 
     def _attention(self, cell: Cell, slide: str) -> np.ndarray:
-        with h5py.File(cell.folder / "attention.h5") as file:
-            if safe_name(slide) not in file:
-                raise NotOfferedError(f"fold {cell.fold}, seed {cell.seed} kept no attention of {slide}")
-            return file[safe_name(slide)][()].astype(np.float64)
+        attention = cell.attention(slide)
+        if attention is None:
+            raise NotOfferedError(f"{cell.name} kept no attention of {slide}")
+        return attention.astype(np.float64)
 
     def _epoch(self, cell: Cell, slide: str, epoch: str) -> np.ndarray:
         if cell not in self.recorded(slide):
             raise NotOfferedError(f"the epochs of slide {slide} were not recorded")
-        with h5py.File(cell.folder / "dynamics.h5") as file:
-            kept = file[slide]["attention"]
-            if not epoch.isdecimal() or int(epoch) >= len(kept):
-                raise NotOfferedError("there is no such epoch", found=f"{epoch}, of {len(kept)}")
-            return kept[int(epoch)].astype(np.float64)
+        kept = cell.epochs(slide)
+        if not epoch.isdecimal() or len(epoch) > 9 or int(epoch) >= len(kept):
+            raise NotOfferedError("there is no such epoch", found=f"{epoch[:20]}, of {len(kept)}")
+        return kept[int(epoch)].astype(np.float64)
 
     def epoch_jsd(self, cell: Cell, slide: str) -> np.ndarray | None:
         """Jensen-Shannon divergence (epochs - 1,) in nats of each epoch from the one before; None if not recorded."""
-        if cell not in self.recorded(slide):
-            return None
-        with h5py.File(cell.folder / "dynamics.h5") as file:
-            return diagnostics.jsd_between_epochs(file[slide]["attention"][()])
+        return diagnostics.jsd_between_epochs(cell.epochs(slide)) if cell in self.recorded(slide) else None
 
     def unrest(self, slide: str) -> dict[str, float | None]:
         """How little the attention of a slide is settled, in nats.
@@ -140,7 +108,7 @@ class Layers:
         `seeds`: the Jensen-Shannon divergence of all seeds' maps together, the entropy of their mean less their mean
         entropy (for two maps the usual divergence). `epochs`: mean divergence of successive epochs over the last 10.
         """
-        maps = [self._attention(cell, slide) for cell in self.cells_of(slide)]
+        maps = [self._attention(cell, slide) for cell in self.run.tested_on(slide)]
         moves = [self.epoch_jsd(cell, slide) for cell in self.recorded(slide)]
         late = [jsd[-10:].mean() for jsd in moves if jsd is not None and len(jsd)]
         seeds = None

@@ -1,16 +1,14 @@
 """What the page shows of a run as plain values: its heading, its table of slides, one slide, one training."""
 
-import json
 import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
 
 from asmil.attention import diagnostics
 from asmil.evaluation.annotations import Annotations
-from asmil.training.runs import Cell
+from asmil.runs import Cell
 from asmil.viewer.session import RunView
 
 CURVES = ("train_loss", "val_loss", "val_auroc", "jsd")
@@ -18,18 +16,18 @@ CURVES = ("train_loss", "val_loss", "val_auroc", "jsd")
 
 def heading(view: RunView) -> dict[str, Any]:
     """Name, model and result of a run."""
-    config, test = view.files.config, view.files.metrics.get("test") or {}
-    auroc = test.get("auroc") or {}
-    stabilised = view.files.metrics.get("protocol", {}).get("stabilized", config.get("stabilize"))
+    run, settings = view.run, view.run.settings
+    auroc = (run.metrics.get("test") or {}).get("auroc") or {}
     return {
         "id": view.token,
         "name": view.folder.name,
-        "model": config.get("model"),
-        "stabilised": bool(stabilised),
-        "encoder": config.get("encoder") if not config.get("features") else None,
-        "classes": view.files.classes,
+        "says": view.says,
+        "model": settings.model,
+        "stabilised": run.stabilized,
+        "encoder": settings.encoder if settings.features is None else None,
+        "classes": run.classes,
         "auroc": number(auroc.get("value")),
-        "ci95": [number(x) for x in auroc.get("ci95", [])],
+        "ci95": [number(x) for x in auroc.get("ci95") or []],
         "positive": view.positive,
     }
 
@@ -41,8 +39,8 @@ def slide_rows(view: RunView) -> list[dict[str, Any]]:
     probabilities as a share of the largest possible, `spread` the standard deviation over seeds of the probability of
     the predicted class.
     """
-    table, classes = view.files.predictions, view.files.classes
-    probability = view.files.probabilities(table)
+    table, classes = view.run.predictions, view.run.classes
+    probability = view.run.probabilities(table)
     spread = _spread(view)
     rows = []
     for number_, (slide, case, label, predicted) in enumerate(
@@ -68,8 +66,8 @@ def slide_rows(view: RunView) -> list[dict[str, Any]]:
 
 def _spread(view: RunView) -> dict[str, float]:
     """Slide to the standard deviation over seeds of the probability of its predicted class; of two seeds or more."""
-    table = view.layers.predictions
-    by_slide = table[table["part"] == "test"].groupby("slide")[[f"prob_{name}" for name in view.files.classes]]
+    table = view.run.cell_predictions
+    by_slide = table[table["part"] == "test"].groupby("slide")[[f"prob_{name}" for name in view.run.classes]]
     deviation, mean, seeds = by_slide.std(ddof=1).to_numpy(), by_slide.mean(), by_slide.size().to_numpy()
     chosen = deviation[np.arange(len(mean)), mean.to_numpy().argmax(1)] if len(mean) else []
     return {slide: float(x) for slide, x, n in zip(mean.index, chosen, seeds, strict=True) if n > 1}
@@ -121,25 +119,17 @@ def _rings(drawn: Annotations, name: str) -> list[list[float]]:
 
 def training(view: RunView, cell: Cell, slide: str) -> dict[str, Any]:
     """The curves of one training by epoch, which epoch was chosen, and the divergence on this slide if recorded."""
-    log = cell.log() if (cell.folder / "log.csv").is_file() else pd.DataFrame()
+    log = cell.log()
     curves = {name: [number(x) for x in pd.to_numeric(log[name], errors="coerce")] for name in CURVES if name in log}
     own = view.layers.epoch_jsd(cell, slide)
     return {
         "fold": cell.fold,
         "seed": cell.seed,
         "epochs": len(log),
-        "best": _best_epoch(cell),
+        "best": cell.best_epoch,
         "curves": curves,
         "slide_jsd": None if own is None else [None, *(number(x) for x in own)],
     }
-
-
-def _best_epoch(cell: Cell) -> int | None:
-    try:
-        with safe_open(cell.folder / "model.safetensors", framework="numpy") as file:
-            return json.loads((file.metadata() or {}).get("asmil", "{}")).get("best_epoch")
-    except (OSError, SafetensorError, json.JSONDecodeError):
-        return None  # the chart is drawn without that mark
 
 
 def number(value: Any) -> float | None:

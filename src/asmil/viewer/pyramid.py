@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from asmil.runs import picture_of
 from asmil.slides import open_slide
 from asmil.slides.slide import Slide
 from asmil.viewer._errors import NotOfferedError
@@ -96,8 +97,7 @@ class Pyramid:
     def thumbnail(self, picture: Picture, *, max_px: int = 96) -> bytes:
         """The whole slide, at most `max_px` long: from the stored thumbnail where there is one."""
         if picture.thumbnail is not None:
-            with Image.open(picture.thumbnail) as image:
-                small = image.convert("RGB")
+            small = Image.fromarray(picture_of(picture.thumbnail, picture.size))
         elif picture.path is not None:
             with self._files.opened(picture) as slide:
                 small = Image.fromarray(slide.thumbnail(max_px=2 * max_px))

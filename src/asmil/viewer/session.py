@@ -11,10 +11,8 @@ from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
 from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.evaluation.localization import tile_truth
-from asmil.files import safe_name
-from asmil.report.inputs import RunFiles
+from asmil.runs import Run, spacing, stated_size
 from asmil.slides import scan_slides, slide_named
-from asmil.training.runs import Run
 from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.heads import Heads
 from asmil.viewer.layers import Layers
@@ -44,33 +42,39 @@ class Sheet:
 
 
 class RunView:
-    """A run folder opened to be looked at.
+    """A run opened to be looked at.
 
     `slides` is the folder of its slides instead of that of the run's settings, `else_slides` where those name none
-    (a run on features).
+    (a run on features). `partial`: an unfinished run is looked at as far as it is; `says` then says so.
 
     Raises:
-        RunError: the folder is no run, was not evaluated, or is of another task than classification.
+        RunError: the folder is no run, is not finished or not evaluated, or is of another task than classification.
         SlideError: two slides of the folder have one name.
     """
 
     def __init__(
-        self, folder: str | Path, *, pyramid: Pyramid, slides: Path | None = None, else_slides: Path | None = None
+        self,
+        run: Run | str | Path,
+        *,
+        pyramid: Pyramid,
+        slides: Path | None = None,
+        else_slides: Path | None = None,
+        partial: bool = False,
     ):
-        self.files, self.run, self.pyramid = RunFiles(folder), Run(folder), pyramid
+        self.run, self.pyramid = Run.open(run), pyramid
         if (task := self.run.task) is not None:
             raise RunError(
-                "the viewer shows runs of classification", found=f"{folder} is a run of {task.name}",
-                fix=f"asmil report {folder} has maps of its slides",
-            )  # fmt: skip
-        self.folder = Path(folder).resolve()
-        self.slides: list[str] = [str(name) for name in self.files.predictions["slide"]]
-        self.layers = Layers(self.run, Heads(self.run, load=self.bag, classes=self.files.classes))
-        changed = (self.files.folder / "predictions.csv").stat().st_mtime_ns
+                "the viewer shows runs of classification",
+                found=f"{self.run.folder} is a run of {task.name}",
+                fix=f"asmil report {self.run.folder} has maps of its slides",
+            )
+        self.says = self.run.require_results(partial=partial)
+        self.folder = self.run.folder.resolve()
+        self.slides: list[str] = [str(name) for name in self.run.predictions["slide"]]
+        self.layers = Layers(self.run, Heads(self.run, load=self.bag))
         # in every address: a browser must not show tiles that it kept of another run
-        self.token = hashlib.sha256(f"{self.folder} {changed}".encode()).hexdigest()[:16]
-        own = self.files.config.get("slides")
-        self.slides_folder = slides or (Path(own) if own else else_slides)
+        self.token = hashlib.sha256(f"{self.folder} {self.run.evaluated_at}".encode()).hexdigest()[:16]
+        self.slides_folder = slides or self.run.settings.slides or else_slides
         self.sheet = lru_cache(KEPT_SLIDES)(self._sheet)
         self.annotations = lru_cache(KEPT_SLIDES)(self._annotations)
         self.truth = lru_cache(KEPT_SLIDES)(self._truth)
@@ -94,7 +98,7 @@ class RunView:
     @property
     def store(self) -> FeatureStore | None:
         """The run's features, or None where they are not at hand."""
-        return self.files.store
+        return self.run.store
 
     def bag(self, slide: str) -> Bag:
         """The features of a slide.
@@ -105,20 +109,20 @@ class RunView:
         if self.store is None:
             raise FeatureError(
                 "the features of the run are not at hand",
-                found=self.files.config.get("features") or self.run.features,
+                found=self.run.settings.features or self.run.features,
                 fix="start in the folder the run was made in, or bring them back",
             )
-        return self.store.load(slide, slide_mpp=self.files.stated_mpp(slide))
+        return self.store.load(slide, slide_mpp=self.run.slide(slide).mpp)
 
     def picture(self, slide: str) -> Picture:
         """Where the pixels of a slide should be; whether they can be read is not yet known."""
         file = slide_named(slide, self.paths)
-        thumbnail = self.files.folder / "thumbnails" / f"{safe_name(slide)}.jpg"
+        thumbnail = self.run.thumbnail_file(slide)
         return Picture(
             (1, 1),
             path=file.path if file else None,
             scene=file.scene if file else None,
-            mpp=self.files.stated_mpp(slide),
+            mpp=self.run.slide(slide).mpp,
             thumbnail=thumbnail if thumbnail.is_file() else None,
         )
 
@@ -165,10 +169,10 @@ class RunView:
             side, xy = bag.tile_level0_px, bag.level0_xy
             if xy is not None:
                 corners = xy.numpy()
-                return corners.astype(np.int32), float(side or _spacing(corners)), "px"
+                return corners.astype(np.int32), float(side or spacing(corners)), "px"
             um = self.store.um_xy(slide)
             if um is not None:
-                return np.rint(um).astype(np.int32), float(self.store.info(slide).tile_um or _spacing(um)), "um"
+                return np.rint(um).astype(np.int32), float(self.store.info(slide).tile_um or spacing(um)), "um"
             says.append("The features have no coordinates: there is nothing to lay over the slide.")
         except FeatureError as error:
             says.append(str(error))
@@ -178,25 +182,19 @@ class RunView:
         """Level-0 size of a slide that is not at hand, where the feature file says it."""
         if unit != "px" or self.store is None or slide not in self.store:
             return None
-        said = self.store.info(slide).provenance
-        try:
-            return int(said["level0_width"]), int(said["level0_height"])
-        except (KeyError, TypeError, ValueError):
-            return None
+        return stated_size(self.store.info(slide))
 
-    @cached_property
+    @property
     def positive(self) -> list[str]:
         """The classes of the annotations that are looked for."""
-        named = self.files.config.get("positive") or []
-        return [named] if isinstance(named, str) else [str(name) for name in named]
+        return self.run.settings.positive
 
     def _annotations(self, slide: str) -> Annotations | None:
-        folder = self.files.config.get("annotations")
-        path = find_annotation(folder, slide) if folder else None
+        settings = self.run.settings
+        path = find_annotation(settings.annotations, slide) if settings.annotations else None
         if path is None:
             return None
-        sheet, config = self.sheet(slide), self.files.config
-        labels = MaskLabels.parsed(config.get("mask_class") or [], mpp=config.get("mask_mpp"))
+        sheet, labels = self.sheet(slide), MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
         size = self._stated_size(slide, sheet.unit)
         return read_annotations(path, slide_size=size, slide_mpp=sheet.mpp, labels=labels)
 
@@ -205,11 +203,15 @@ class RunView:
         sheet, drawn = self.sheet(slide), None if self.trouble(slide) else self.annotations(slide)
         if drawn is None or not self.positive or sheet.unit != "px":
             return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
-        share = float(self.files.config.get("min_coverage") or 0.5)
+        settings = self.run.settings
         return tile_truth(
-            sheet.level0_xy, sheet.side, drawn,
-            positive=self.positive, exclude=self.files.config.get("exclude_class") or [], min_coverage=share,
-        ).astype(np.uint8)  # fmt: skip
+            sheet.level0_xy,
+            sheet.side,
+            drawn,
+            positive=self.positive,
+            exclude=settings.exclude_class,
+            min_coverage=settings.min_coverage,
+        ).astype(np.uint8)
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float32 (tiles,), in the order of the sheet's tiles.
@@ -234,9 +236,3 @@ class RunView:
         except AsmilError as error:
             return [f"The annotations cannot be read: {error}"]
         return []
-
-
-def _spacing(xy: np.ndarray) -> float:
-    """Smallest step of tile columns or rows: the side of tiles that do not say it."""
-    steps = [np.diff(np.unique(axis)) for axis in np.asarray(xy).T]
-    return float(min((step.min() for step in steps if len(step)), default=256.0))

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from asmil.cli import app
 from asmil.figures import embeddings_figure, tsne
-from asmil.training import AttentionRecorder, Prediction, Run
-from asmil.training.listeners import EMBEDDINGS
+from asmil.runs import Run, Settings
+from asmil.training import EMBEDDINGS, AttentionRecorder, Prediction
 
 EPOCHS, SLIDES = 12, 12
 
@@ -29,7 +29,9 @@ def record(recorder, epochs):
 
 def make_run(folder, *, stabilize):
     """A run with one finished cell, as little as the figures need."""
-    run = Run.create(folder, identity={"stabilize": stabilize, "model": "abmil"})
+    run = Run.create(folder)
+    run.write_identity({"model": "abmil"})
+    run.write_settings(Settings(model="abmil", stabilize=stabilize, seeds=1))
     cell = run.cell(0, 0)
     recorder = AttentionRecorder()
     record(recorder, range(EPOCHS))
@@ -44,6 +46,9 @@ def make_run(folder, *, stabilize):
         {"slide": f"s{i}", "case": f"c{i}", "label": "ab"[i % 2], "part": "val", "prob_a": 1} for i in range(SLIDES)
     ]
     pd.DataFrame(rows).to_csv(cell.folder / "predictions.csv", index=False)
+    pd.DataFrame(rows).assign(fold=0).to_csv(run.folder / "splits.csv", index=False)
+    for name in ("attention.h5", "model.safetensors"):  # nothing of them is drawn
+        (cell.folder / name).write_text("-")
     return run
 
 

@@ -9,9 +9,8 @@ import torch
 from asmil.bags import BagBatch
 from asmil.bags.synthetic import make_bags
 from asmil.cli._options import given
-from asmil.cli._stages import identity_of, recipe_of
+from asmil.cli._stages import begin, identity_of, recipe_of
 from asmil.config import RunConfig, load_config
-from asmil.training import Run
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "published_script.yaml"
 
@@ -80,7 +79,7 @@ def test_flags_say_the_same_as_the_file():
 def test_a_run_from_before_these_settings_can_be_continued(tmp_path):
     identity = identity_of(RunConfig())
     assert not {"anchor_init", "reduction"} & set(identity)
-    Run.create(tmp_path, identity=identity)
-    Run.create(tmp_path, identity=identity_of(RunConfig()))
+    assert begin(RunConfig(out=tmp_path)).identity == identity
+    begin(RunConfig(out=tmp_path))
     with pytest.raises(Exception, match="reduction was None, is 'mean'"):
-        Run.create(tmp_path, identity=identity_of(RunConfig(reduction="mean")))
+        begin(RunConfig(out=tmp_path, reduction="mean"))

@@ -10,7 +10,7 @@ import torch
 from asmil.bags import Bag, Splits, open_features
 from asmil.deploy import load_ensemble
 from asmil.errors import FeatureError
-from asmil.training import Run
+from asmil.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_one_member_is_its_cell(ensemble, store, trained):
     """Without the other seed, the prediction is that in the cell's own table."""
     cell = Run(trained / "run").cell(1, 0)
     only = [member for member in ensemble.members if (member.fold, member.seed) == (1, 0)]
-    alone = type(ensemble)(ensemble.run, config=ensemble.config, classes=ensemble.classes, members=only)
+    alone = type(ensemble)(ensemble.run, only)
     for row in cell.predictions().query("part == 'test'").itertuples():
         found = alone.predict(store.load(row.slide))
         assert found.probabilities[1] == pytest.approx(row.prob_tumour, abs=1e-6)
@@ -107,7 +107,8 @@ def test_slides_that_differ_from_training_raise_warnings(ensemble):
         assert any(word in text for text in warnings), (word, warnings)
 
 
-def test_the_profile_is_measured_once(run):
+def test_the_profile_is_measured_once(unsealed):
+    run = unsealed
     first = load_ensemble(run)
     assert first.profile is None
     measured = first.prepare()

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from asmil.deploy import load_ensemble
@@ -26,7 +27,8 @@ def weights_of(run):
 
 
 @pytest.mark.parametrize("write", [lambda value, path: path.write_bytes(pickle.dumps(value)), torch.save])
-def test_a_planted_pickle_is_refused_and_never_run(run, tmp_path, write):
+def test_a_planted_pickle_is_refused_and_never_run(unsealed, tmp_path, write):
+    run = unsealed
     mark = tmp_path / "executed"
     for name in ("model.safetensors", "anchor.safetensors", "checkpoint.pt"):
         write(_Planted(mark), weights_of(run).parent / name)
@@ -53,6 +55,16 @@ def test_settings_of_an_enormous_model_allocate_nothing(run):
         load_ensemble(run)
 
 
+def test_weights_that_were_changed_are_refused(run):
+    state = load_file(weights_of(run))
+    with safe_open(weights_of(run), framework="pt") as file:
+        facts = file.metadata()
+    state["model.classifier.bias"] += 0.5  # as many bytes
+    save_file(state, weights_of(run), metadata=facts)
+    with pytest.raises(RunError, match="was changed after it was trained"):
+        load_ensemble(run)
+
+
 def test_weights_of_another_model_are_refused(run):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("model: abmil", "model: mean"))
@@ -60,7 +72,8 @@ def test_weights_of_another_model_are_refused(run):
         load_ensemble(run)
 
 
-def test_weights_that_are_not_finite_are_refused(run):
+def test_weights_that_are_not_finite_are_refused(unsealed):
+    run = unsealed
     state = load_file(weights_of(run))
     state["model.classifier.bias"][0] = torch.nan
     save_file(state, weights_of(run))
@@ -84,5 +97,5 @@ def test_what_is_missing_is_named(run, missing):
 
 def test_a_run_without_a_finished_fold_is_refused(run):
     shutil.rmtree(run / "folds")
-    with pytest.raises(RunError, match="no finished fold"):
+    with pytest.raises(RunError, match="0 of 4 models are finished; 16 slides were never tested"):
         load_ensemble(run)

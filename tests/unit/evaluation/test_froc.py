@@ -10,14 +10,13 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from typer.testing import CliRunner
 
 from asmil.cli import app
-from asmil.config import dump_config, load_config
 from asmil.evaluation import find_lesions, froc_curve, read_annotations
 from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.froc import Findings, _extent, score_findings
 from asmil.evaluation.intervals import resample_counts
 from asmil.evaluation.run_metrics import evaluate
 from asmil.files import write_json
-from asmil.training.runs import Run, write_attention
+from asmil.runs import Run, Settings
 
 PX = 32  # level-0 pixels of a pixel of the plain evaluation, which works on level 5 as the challenge did
 
@@ -127,7 +126,7 @@ def grid(columns, rows):
     return np.array([(i * SIDE, j * SIDE) for j in range(rows) for i in range(columns)])
 
 
-def make_run(folder, attention, labels, **identity):
+def make_run(folder, attention, labels, **settings):
     """A finished run of two folds with these maps (25 tiles each), its features, and probabilities by label."""
     (folder / "features").mkdir(parents=True)
     for slide in attention:
@@ -147,10 +146,17 @@ def make_run(folder, attention, labels, **identity):
         test = np.arange(len(table)) % 2 == fold
         table.assign(part=np.where(test, "test", "val")).to_csv(cell / "predictions.csv", index=False)
         pd.DataFrame({"epoch": [0], "jsd": [0.1]}).to_csv(cell / "log.csv", index=False)
-        write_attention(cell / "attention.h5", attention)
-    write_json(run / "identity.json", identity)
-    dump_config(load_config(None, {"features": folder / "features"}), run / "config.yaml")
-    table[["slide", "case", "label"]].to_csv(run / "cohort.csv", index=False)
+        with h5py.File(cell / "attention.h5", "w") as file:
+            for slide, own in attention.items():
+                file[slide] = own.astype(np.float32)
+        for name in ("dynamics.h5", "model.safetensors"):  # nothing of them is evaluated
+            (cell / name).write_text("-")
+    names = table[["slide", "case", "label"]]
+    names.to_csv(run / "cohort.csv", index=False)
+    parts = [names.assign(fold=k, part=np.where(np.arange(len(table)) % 2 == k, "test", "val")) for k in (0, 1)]
+    pd.concat(parts).to_csv(run / "splits.csv", index=False)
+    write_json(run / "identity.json", {"model": "asmil"})
+    Run(run).write_settings(Settings(features=folder / "features", seeds=1, **settings))
     return Run.open(run)
 
 

@@ -1,6 +1,5 @@
 """A run on disk with its page, and a reader of pages."""
 
-import importlib.util
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,10 +7,6 @@ from pathlib import Path
 import pytest
 
 from asmil.report import write_heatmaps, write_report
-
-_SPEC = importlib.util.spec_from_file_location("fake_run", Path(__file__).with_name("fake_run.py"))
-fake_run = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(fake_run)
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -56,9 +51,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="package")
-def finished(tmp_path_factory) -> Path:
+def finished(tmp_path_factory, make_run) -> Path:
     """A run with its page and the stored heatmap of one slide; only read."""
-    folder = fake_run.write_fake_run(tmp_path_factory.mktemp("runs") / "run", slides=12, epochs=8)
+    folder = make_run(tmp_path_factory.mktemp("runs") / "run", slides=12, epochs=8)
     files = write_heatmaps(folder, ["case-001_a"])
     assert [f.name for f in files] == ["case-001_a.png", "case-001_a.geojson"]
     assert write_report(folder, heatmaps=4) == folder / "report.html"
@@ -75,9 +70,3 @@ def run(finished, tmp_path) -> Path:
 def read_page() -> type[Page]:
     """Reads a page: its words, headings, links, pictures."""
     return Page
-
-
-@pytest.fixture(scope="session")
-def make_run():
-    """The function that writes a small run."""
-    return fake_run.write_fake_run

@@ -14,9 +14,8 @@ from asmil.errors import RunError
 from asmil.evaluation import METRICS, compare_predictions
 from asmil.evaluation.intervals import Interval
 from asmil.report import write_comparison
-from asmil.report.comparison import Pair
-from asmil.report.comparison_page import verdict
-from asmil.report.inputs import RunFiles
+from asmil.report.comparison import Pair, verdict
+from asmil.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def pair(make_run, tmp_path_factory):
 
 
 def test_differences_are_those_of_the_tables(pair):
-    found = Pair(*(RunFiles(folder) for folder in pair))
+    found = Pair(*(Run(folder) for folder in pair))
     own, other = (pd.read_csv(folder / "predictions.csv") for folder in pair)
     y = (own["label"] == "tumour").to_numpy(int)
     by_fold = [
@@ -87,7 +86,7 @@ def test_other_folds_are_pooled_and_said(pair, tmp_path, read_page):
     splits.assign(fold=(splits["fold"] + 1) % 3).to_csv(other / "splits.csv", index=False)
     table = pd.read_csv(other / "predictions.csv")
     table[2:].to_csv(other / "predictions.csv", index=False)
-    found = Pair(RunFiles(own), RunFiles(other))
+    found = Pair(Run(own), Run(other))
     assert not found.same_folds
     assert found.over_training() == {}
     words = read_page(write_comparison(own, other)).words
@@ -105,8 +104,8 @@ def test_what_cannot_be_compared_is_refused(pair, tmp_path):
     table.assign(slide="x" + table["slide"]).to_csv(other / "predictions.csv", index=False)
     with pytest.raises(RunError, match="predicts other slides"):
         write_comparison(own, other)
-    metrics = json.loads((other / "metrics.json").read_text())
-    (other / "metrics.json").write_text(json.dumps(metrics | {"task": "regression"}))
+    table.assign(value=0.5).to_csv(other / "predictions.csv", index=False)
+    (other / "task.json").write_text(json.dumps({"name": "regression", "options": {"columns": ["age"]}}))
     with pytest.raises(RunError, match="only runs of classification"):
         write_comparison(own, other)
 

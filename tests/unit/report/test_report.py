@@ -13,9 +13,11 @@ from PIL import Image
 
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_heatmaps, write_report
-from asmil.report.inputs import RunFiles
 from asmil.report.maps import slide_views
+from asmil.runs import Run
 from asmil.slides import open_slide
+
+COPY = "copy the whole run folder"
 
 
 def test_the_page_of_a_full_run(finished, read_page):
@@ -56,31 +58,21 @@ def test_the_same_run_gives_the_same_page(run):
     assert write_report(run, heatmaps=4).read_bytes() == before
 
 
-def test_predictions_alone_are_enough(run, read_page):
-    for path in run.iterdir():
-        if path.name != "predictions.csv":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    page = read_page(write_report(run))
-    assert "Where the model looked" not in page.headings
-    assert "The run recorded no attention." in page.words
-    assert page.source.count("<svg") >= 4
-    assert "no temperature was fitted" in page.words
-
-
-@pytest.mark.parametrize(
-    "lost",
-    [("metrics.json", "environment.json", "thumbnails", "failures.csv"),
-     ("config.yaml", "cohort.csv", "splits.csv", "annotations")],
-)  # fmt: skip
-def test_any_part_may_be_missing(run, lost, read_page):
-    for name in lost:
+def test_what_a_run_need_not_have_is_left_out(run, read_page):
+    optional = ("environment.json", "thumbnails", "failures.csv", "features", "annotations", "figures", "tissue")
+    for name in optional:
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
-    read_page(write_report(run, heatmaps=1))
+    page = read_page(write_report(run, heatmaps=1))
+    assert "Where the model looked" not in page.headings
+    assert "No slide failed at any stage." in page.words
 
 
-def test_without_predictions_it_says_what_to_do(tmp_path):
-    with pytest.raises(RunError, match="asmil evaluate"):
-        write_report(tmp_path)
+@pytest.mark.parametrize("lost", ["config.yaml", "cohort.csv", "splits.csv", "metrics.json", "predictions.csv"])
+def test_what_it_cannot_do_without_is_named(run, lost):
+    (run / lost).unlink()
+    with pytest.raises(RunError, match=lost.replace(".", r"\.")) as error:
+        write_report(run)
+    assert error.value.fix == (f"asmil evaluate {run}" if lost in ("metrics.json", "predictions.csv") else COPY)
 
 
 def test_names_from_elsewhere_cannot_become_markup(run, read_page):
@@ -103,8 +95,8 @@ def test_a_slide_called_NA_stays_a_slide(run):
     table = pd.read_csv(run / "predictions.csv")
     table.loc[0, "slide"] = "NA"
     table.to_csv(run / "predictions.csv", index=False)
-    assert RunFiles(run).predictions["slide"][0] == "NA"
-    assert RunFiles(run).predictions["tile_auroc"][0] == ""
+    assert Run(run).predictions["slide"][0] == "NA"
+    assert np.isnan(Run(run).predictions["tile_auroc"][0]), "blank: it is not annotated"
 
 
 def test_three_classes_draw_one_curve_each(tmp_path, read_page, make_run):
@@ -162,12 +154,12 @@ def test_tiles_come_from_the_slide_where_it_is_at_hand(run, cmu_slide):
         size, mpp = slide.size, slide.mpp
     with h5py.File(run / "features" / "case-001_a.h5", "a") as file:
         file.attrs.update(level0_width=size[0], level0_height=size[1], slide_mpp=mpp)
-    without = {v["slide"]: v["top"] for v in slide_views(RunFiles(run), 12)}
+    without = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"slides": str(slides)}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    having = {v["slide"]: v["top"] for v in slide_views(RunFiles(run), 12)}
+    having = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
     assert having["case-001_a"] != without["case-001_a"]
     assert having["case-002_a"] == without["case-002_a"]
     (slides / "case-001_a.svs").write_bytes(b"moved away")
-    damaged = {v["slide"]: v["top"] for v in slide_views(RunFiles(run), 12)}
+    damaged = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
     assert damaged == without

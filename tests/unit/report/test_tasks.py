@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from asmil.evaluation import evaluate_task
-from asmil.report.inputs import RunFiles
 from asmil.report.tasks import NAMES, task_part
+from asmil.runs import Run
 from asmil.tasks import create_task
 
 N = 60
@@ -22,7 +22,7 @@ TASKS = {
 }
 
 
-def run_of(name: str, folder) -> RunFiles:
+def run_of(name: str, folder) -> Run:
     """A folder with what a run of this task leaves for the report: tested and validated rows, and their metrics."""
     task = create_task(name, **TASKS[name])
     risk = RNG.normal(size=N)
@@ -50,7 +50,7 @@ def run_of(name: str, folder) -> RunFiles:
     table.to_csv(folder / "predictions.csv", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "task.json").write_text(json.dumps({"name": name, "options": task.options()}))
-    return RunFiles(folder)
+    return Run(folder)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -91,6 +91,6 @@ def test_each_label_has_a_row_with_its_known_slides(tmp_path):
 def test_what_was_not_recorded_is_left_out(name, tmp_path):
     pd.DataFrame({"slide": ["a"], "case": ["a"], "label": ["q1"]}).to_csv(tmp_path / "predictions.csv", index=False)
     (tmp_path / "metrics.json").write_text(json.dumps({"task": name, "test": {}}))
-    part = task_part(RunFiles(tmp_path))
+    part = task_part(Run(tmp_path))
     assert part.metric == ""
     assert not [figure for section in part.sections for figure in section.figures]

@@ -13,10 +13,9 @@ from asmil.bags import Bag, BagBatch, make_splits, open_features, read_cohort
 from asmil.errors import AsmilError, CohortError, ConfigError
 from asmil.models import create_model, list_models
 from asmil.tasks import create_task
-from asmil.training import Recipe, Run, TrainSettings, crossval, fit, predict, train_cells
+from asmil.training import Recipe, TrainSettings, crossval, fit, predict, train_cells
 from asmil.training.fit import _step
 from asmil.training.optim import make_optimizer
-from asmil.training.saved import load_task
 
 NEED_CLASSES = ("dsmil", "dtfd", "hdmil")
 OPTIONS = {
@@ -135,7 +134,7 @@ def test_what_does_not_fit_the_task_is_refused():
 
 
 @pytest.fixture(scope="module")
-def crossvalidated(tmp_path_factory, write_feature_files):
+def crossvalidated(tmp_path_factory, write_feature_files, begin_run):
     """A survival run of 24 slides in 2 folds, and what it was made of."""
     folder = tmp_path_factory.mktemp("survival")
     names = write_feature_files(folder / "features", n_slides=24, dim=6)
@@ -144,15 +143,17 @@ def crossvalidated(tmp_path_factory, write_feature_files):
     cohort = read_cohort(pd.DataFrame(columns), task=create_task("survival"))
     splits = make_splits(cohort, folds=2)
     recipe = Recipe("abmil", settings=TrainSettings(epochs=1, min_epochs=1))
-    run = Run.create(folder / "run", identity={"task": "survival"})
-    return cohort, splits, crossval(cohort, open_features(folder / "features"), splits, recipe=recipe, run=run)
+    run = begin_run(folder / "run", cohort, splits, model="abmil", task="survival", seeds=1)
+    store, cells = open_features(folder / "features"), [(0, 0), (1, 0)]
+    crossval(cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints)
+    return cohort, splits, run
 
 
 def test_bins_of_time_are_of_the_training_part_alone(crossvalidated):
     cohort, splits, run = crossvalidated
     assert run.task == cohort.task
     for cell in run.cells():
-        fold, known = splits.fold(cell.fold), load_task(cell)
+        fold, known = splits.fold(cell.fold), cell.model(run.settings, 0)[1]
         assert known == cohort.task.fit_targets(cohort.subset(fold.train).targets)
         assert known.edges != cohort.task.fit_targets(cohort.subset(fold.train + fold.val).targets).edges
         assert known.edges != cohort.task.fit_targets(cohort.targets).edges
@@ -160,7 +161,7 @@ def test_bins_of_time_are_of_the_training_part_alone(crossvalidated):
 
 def test_predictions_hold_targets_and_values_under_one_name_in_all_folds(crossvalidated):
     cohort, _, run = crossvalidated
-    table = run.predictions()
+    table = run.cell_predictions
     assert not table.isna().any(axis=None)
     tested = table[table["part"] == "test"].set_index("slide").loc[cohort.slides]
     assert np.array_equal(tested[["target_time", "target_event"]], cohort.targets)
@@ -169,6 +170,6 @@ def test_predictions_hold_targets_and_values_under_one_name_in_all_folds(crossva
 
 
 def test_a_run_is_not_continued_with_another_task(crossvalidated):
-    cohort, _, run = crossvalidated
+    cohort, splits, run = crossvalidated
     with pytest.raises(AsmilError, match="the task is not the one"):
-        run.set_task(replace(cohort.task, bins=5))
+        run.set_data(replace(cohort, task=replace(cohort.task, bins=5)), splits)

@@ -6,15 +6,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-import yaml
 from PIL import Image
 from shapely.geometry import box, mapping
 
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.evaluation import evaluate
+from asmil.runs import Run, Settings
 from asmil.slides.synthetic import write_slide
-from asmil.training import Run, TrainSettings, crossval
-from asmil.training.recipe import Recipe
+from asmil.training import Recipe, TrainSettings, crossval
 
 REAL, HOSTILE, UNSCALED, ABSENT, PICTURED, BROKEN = SLIDES = (
     "region",  # a real Aperio slide
@@ -45,18 +44,16 @@ def make_run(folder: Path, real_slide: Path, *, seeds=(0, 1), model: str = "asmi
         )
     _write_annotations(folder / "annotations")
     cohort, store = read_cohort(folder / "labels.csv"), open_features(folder / "features")
-    run = Run.create(folder / "run", identity={"model": model, "model_options": options})
+    run = Run.create(folder / "run")
+    run.write_identity({"model": model})
+    paths = {part: folder / part for part in ("slides", "features", "annotations")}
+    run.write_settings(Settings(**paths, model=model, model_options=options, positive="tumour", seeds=list(seeds)))
     splits = make_splits(cohort, folds=2, val_fraction=0.4)
-    cohort.save(run.folder / "cohort.csv")
-    splits.save(run.folder / "splits.csv")
+    run.set_data(cohort, splits)
     recipe = Recipe(model=model, model_options=options, settings=TrainSettings(epochs=4, min_epochs=4, patience=9))
-    crossval(cohort, store, splits, recipe=recipe, run=run, seeds=seeds)
-    config = {
-        "slides": str(folder / "slides"), "features": str(folder / "features"), "model": model,
-        "annotations": str(folder / "annotations"), "positive": ["tumour"],
-    }  # fmt: skip
-    (run.folder / "config.yaml").write_text(yaml.safe_dump(config))
-    evaluate(run, features=folder / "features", bootstrap=20)
+    cells = [(fold, seed) for fold in (0, 1) for seed in seeds]
+    crossval(cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints)
+    evaluate(run, bootstrap=20)
     return run.folder
 
 

@@ -116,6 +116,9 @@ def test_a_training_has_curves_and_the_kept_epoch(client, base, rows, made):
      "{base}/0/pixels/99/0_0.jpg", "{base}/0/pixels/0/9_9.jpg", "{base}/0/region/0_0_99999.jpg",
      "{base}/0/region/1e3_0_64.jpg", "{base}/0/training/7-7", "{base}/..%2f..%2fconfig.yaml",
      "/static/..%2f..%2fapp.py",
+     "{base}/" + "9" * 4300, "{base}/0/pixels/" + "1" * 5000 + "/0_0.jpg", "{base}/0/region/0_0_" + "7" * 4400 + ".jpg",
+     "{base}/0/region/--5_0_10.jpg", "{base}/0/region/²_0_10.jpg", "{base}/0/layer/epoch-0-0-" + "9" * 4300,
+     "{base}/0/layer/rows-0-0-" + "9" * 4300 + "-0", "{base}/0/training/" + "9" * 4300 + "-0",
      "/static/../app.py", "/config.yaml", "/api/%2e%2e/%2e%2e/etc/passwd"],
 )  # fmt: skip
 def test_what_is_not_in_the_tables_does_not_exist(client, base, path):
@@ -204,7 +207,7 @@ def test_a_taken_port_and_a_foreign_address_are_named():
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"predictions"):
+    with pytest.raises(RunError, match="is not a run"):
         RunView(tmp_path, pyramid=Pyramid())
 
 

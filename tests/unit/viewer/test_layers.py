@@ -3,13 +3,12 @@
 import h5py
 import numpy as np
 import pytest
-import yaml
 
 from asmil.attention import diagnostics
 from asmil.errors import FeatureError, RunError
 from asmil.figures.heatmap import percentiles
 from asmil.files import safe_name
-from asmil.training.runs import Run
+from asmil.runs import Run
 from asmil.viewer import RunView
 from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.pyramid import Pyramid
@@ -27,9 +26,9 @@ def stored(folder, cell, slide) -> np.ndarray:
 
 def test_the_mean_is_that_of_the_seeds_that_never_saw_the_slide(view, run_folder, made):
     for slide in (made.REAL, made.HOSTILE):
-        cells = view.layers.cells_of(slide)
+        cells = view.run.tested_on(slide)
         assert [cell.seed for cell in cells] == [0, 1]
-        table = Run(run_folder).predictions()
+        table = Run(run_folder).cell_predictions
         test = table[(table.slide == slide) & (table.part == "test")]
         assert {cell.fold for cell in cells} == set(test.fold)
         maps = [stored(run_folder, cell, slide) for cell in cells]
@@ -40,7 +39,7 @@ def test_the_mean_is_that_of_the_seeds_that_never_saw_the_slide(view, run_folder
 
 
 def test_all_tokens_and_heads_together_are_the_stored_attention(view, run_folder, made):
-    cell = view.layers.cells_of(made.REAL)[1]
+    cell = view.run.tested_on(made.REAL)[1]
     name = f"rows-{cell.fold}-{cell.seed}"
     assert view.layers.heads.shape(cell, made.REAL) == {"tokens": ["1", "2", "3"], "heads": ["1", "2"]}
     np.testing.assert_allclose(
@@ -81,27 +80,31 @@ def test_everything_offered_can_be_drawn_and_nothing_else(view):
 
 
 def test_unrest_of_two_seeds_is_their_divergence(view, run_folder, made):
-    maps = [stored(run_folder, cell, made.REAL).astype(float) for cell in view.layers.cells_of(made.REAL)]
+    maps = [stored(run_folder, cell, made.REAL).astype(float) for cell in view.run.tested_on(made.REAL)]
     assert view.layers.unrest(made.REAL)["seeds"] == pytest.approx(float(diagnostics.jsd(*maps)), rel=1e-3)
 
 
 def test_a_model_that_does_not_fit_is_an_error_that_says_so(view, made, tmp_path):
-    cell = view.layers.cells_of(made.REAL)[0]
-    (tmp_path / "identity.json").write_text('{"model": "asmil", "model_options": {"dim": 24}}')
-    (tmp_path / "folds").symlink_to(view.folder / "folds")
-    other = type(view.layers.heads)(Run(tmp_path), load=view.bag, classes=view.files.classes)
+    cell = view.run.tested_on(made.REAL)[0]
+    for part in view.folder.iterdir():
+        (tmp_path / part.name).symlink_to(part)
+    (tmp_path / "config.yaml").unlink()
+    Run(tmp_path).write_settings(view.run.settings.model_copy(update={"model_options": {"dim": 24}}))
+    other = type(view.layers.heads)(Run(tmp_path), load=view.bag)
     with pytest.raises(RunError, match="does not fit"):
         other.weights(cell, made.REAL)
 
 
 def test_planted_pickles_are_not_opened(view, made, tmp_path):
-    cell = view.layers.cells_of(made.REAL)[0]
+    cell = view.run.tested_on(made.REAL)[0]
     folder = tmp_path / "folds" / str(cell.fold) / f"seed_{cell.seed}"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
-    (tmp_path / "identity.json").write_text((view.folder / "identity.json").read_text())
+    for part in view.folder.iterdir():
+        if part.name != "folds":
+            (tmp_path / part.name).symlink_to(part)
     planted = Run(tmp_path)
-    heads = type(view.layers.heads)(planted, load=view.bag, classes=view.files.classes)
+    heads = type(view.layers.heads)(planted, load=view.bag)
     with pytest.raises(RunError, match="not a safetensors file"):
         heads.weights(planted.cell(cell.fold, cell.seed), made.REAL)
 
@@ -111,15 +114,19 @@ def test_a_run_on_features_borrows_the_slides_of_the_run_it_is_compared_with(run
     for part in run_folder.iterdir():
         if part.name != "config.yaml":
             (tmp_path / part.name).symlink_to(part)
-    for own, found in ((None, True), (str(tmp_path / "elsewhere"), False)):
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(first.files.config | {"slides": own}))
+    for own, found in ((None, True), (tmp_path / "elsewhere", False)):
+        Run(tmp_path).write_settings(first.run.settings.model_copy(update={"slides": own}))
         second = RunView(tmp_path, else_slides=first.slides_folder, pyramid=Pyramid())
         assert (second.picture(made.REAL).path is not None) == found
 
 
-def test_without_features_there_are_words_and_no_map(run_folder, made, tmp_path, monkeypatch):
-    view = RunView(run_folder, pyramid=Pyramid())
-    monkeypatch.setitem(view.files.config, "features", str(tmp_path / "gone"))
+def test_without_features_there_are_words_and_no_map(run_folder, made, tmp_path):
+    for part in run_folder.iterdir():
+        if part.name != "config.yaml":
+            (tmp_path / part.name).symlink_to(part)
+    settings = Run(run_folder).settings
+    Run(tmp_path).write_settings(settings.model_copy(update={"features": tmp_path / "gone"}))
+    view = RunView(tmp_path, pyramid=Pyramid())
     sheet = view.sheet(made.REAL)
     assert len(sheet.level0_xy) == 0
     assert any("features" in sentence for sentence in sheet.says)

@@ -175,7 +175,7 @@ byId("flip").addEventListener("click", () => {
 const [run] = runs;
 byId("run-name").textContent = runs.map((one) => one.name).join(" and ");
 const auroc = run.auroc === null ? null : `AUROC ${digits(run.auroc)} (${run.ci95.map((x) => digits(x)).join(" – ")})`;
-byId("run-facts").textContent = [run.model + (run.stabilised ? ", stabilised" : ""), run.encoder, auroc].filter(Boolean).join(" · ");
+byId("run-facts").textContent = [run.says, run.model + (run.stabilised ? ", stabilised" : ""), run.encoder, auroc].filter(Boolean).join(" · ");
 
 const epochs = new Epochs(page);
 const list = new SlideList(run, await tableOf(run), (row) => choose(row).catch(report));

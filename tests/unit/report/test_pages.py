@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asmil.errors import RunError
-from asmil.report import printing, write_pdf
+from asmil.report import pages, write_pdf
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def script(folder: Path, text: str) -> str:
 
 
 def test_without_a_browser_it_says_how_to_print(page, monkeypatch):
-    monkeypatch.setattr(printing.shutil, "which", lambda name: None)
+    monkeypatch.setattr(pages.shutil, "which", lambda name: None)
     with pytest.raises(RunError, match="no browser") as error:
         write_pdf(page)
     assert "Save as PDF" in str(error.value)

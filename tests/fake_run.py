@@ -9,6 +9,7 @@ import pandas as pd
 import shapely
 import yaml
 from PIL import Image, ImageDraw
+from safetensors.numpy import save_file
 from shapely import contains_xy
 from shapely.geometry import Point as ShapelyPoint
 from shapely.geometry import Polygon, mapping
@@ -57,7 +58,7 @@ def write_fake_run(
                 rows[f"prob_{name}"] = blurred[:, i]
             rows[test | val].to_csv(cell / "predictions.csv", index=False)
             _write_cell(cell, list(rows["slide"][test]), truth=truth, epochs=epochs, random=random)
-    _write_root(folder, table, probability=probability, fold_of=fold_of, classes=classes)
+    _write_root(folder, table, probability=probability, fold_of=fold_of, classes=classes, seeds=seeds)
     return folder
 
 
@@ -133,6 +134,8 @@ def _write_cell(cell: Path, slides: list[str], *, truth: dict, epochs: int, rand
     )
     log.loc[0, "jsd"] = np.nan
     log.to_csv(cell / "log.csv", index=False)
+    h5py.File(cell / "dynamics.h5", "w").close()
+    save_file({"mean": np.zeros(4, np.float32)}, cell / "model.safetensors", metadata={"asmil": "{}"})
     with h5py.File(cell / "scores.h5", "w") as file:
         score = random.normal(scale=2.2, size=3000)
         for name, weight in (("softmax", np.exp(score)), ("nsf", 1 / (1 + np.exp(-score)))):
@@ -146,6 +149,7 @@ def _write_root(
     probability: np.ndarray,
     fold_of: np.ndarray,
     classes: tuple[str, ...],
+    seeds: int,
 ) -> None:
     random = np.random.default_rng(1)
     predicted = np.array(classes)[probability.argmax(axis=1)]
@@ -182,9 +186,10 @@ def _write_root(
     config = {
         "slides": "slides", "annotations": str(folder / "annotations"), "positive": "tumour", "mpp": 1.0,
         "tile_px": 224, "encoder": "resnet50", "model": "asmil", "stabilize": True, "beta": 0.1,
-        "momentum": 0.999, "folds": 3, "seeds": 2, "epochs": 25, "select": "val_loss",
+        "momentum": 0.999, "folds": 3, "seeds": seeds, "epochs": 25, "select": "val_loss", "refit": False,
     }  # fmt: skip
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "identity.json").write_text(json.dumps({"model": "asmil"}))
     (folder / "environment.json").write_text(json.dumps({"python": "3.12", "packages": {"torch": "2.9", "timm": None}}))
     pd.DataFrame(
         [

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from asmil.report.measures import _rates, rate_curve, reliability, split_facts
+from asmil.report.claims import split_facts
+from asmil.report.clinical import reliability
+from asmil.report.sections import rate_curve, rates
 
 
 @settings(max_examples=50, deadline=None)
@@ -17,11 +19,11 @@ def test_rates_are_those_of_scikit_learn_ties_included(pairs):
     if not 0 < y.sum() < len(y):
         return
     ones = np.ones((1, len(y)), dtype=int)
-    x, height = next(_rates("roc", y, score, weights=ones))
+    x, height = next(rates("roc", y, score, weights=ones))
     expected_x, expected_height, _ = roc_curve(y, score, drop_intermediate=False)
     assert x == pytest.approx(expected_x)
     assert height == pytest.approx(expected_height)
-    recall, precision = next(_rates("pr", y, score, weights=ones))
+    recall, precision = next(rates("pr", y, score, weights=ones))
     expected, expected_recall, _ = precision_recall_curve(y, score)
     points = dict.fromkeys(zip(np.round(recall[1:], 9), np.round(precision[1:], 9), strict=True))
     assert set(points) <= set(zip(np.round(expected_recall, 9), np.round(expected, 9), strict=True))
@@ -38,14 +40,14 @@ def test_the_areas_are_those_of_scikit_learn():
 def test_weights_count_as_repeated_slides():
     random = np.random.default_rng(0)
     y, score, weights = random.random(30) > 0.5, random.random(30), random.integers(0, 3, 30)
-    x, height = next(_rates("roc", y, score, weights=weights[None]))
+    x, height = next(rates("roc", y, score, weights=weights[None]))
     expected_x, expected_height, _ = roc_curve(np.repeat(y, weights), np.repeat(score, weights))
     assert auc(x, height) == pytest.approx(auc(expected_x, expected_height))
 
 
 def test_one_class_gives_no_curve():
     ones = np.ones((1, 3), dtype=int)
-    assert list(_rates("roc", np.array([True] * 3), np.arange(3.0), weights=ones)) == []
+    assert list(rates("roc", np.array([True] * 3), np.arange(3.0), weights=ones)) == []
 
 
 @pytest.mark.parametrize("kind", ["roc", "pr"])
@@ -81,4 +83,5 @@ def test_split_facts_find_leaks():
          ("c", "c", 1, "val")],
         columns=["slide", "case", "fold", "part"],
     )  # fmt: skip
-    assert split_facts(table) == {"folds": 2, "cases": 3, "shared": 1, "retested": 1, "untested": 2}
+    found = {"folds": 2, "cases": 3, "shared": 1, "retested": 1, "untested": 2, "alone": False}
+    assert split_facts(table) == found

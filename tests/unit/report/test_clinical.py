@@ -6,9 +6,8 @@ import yaml
 
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_report
-from asmil.report.clinical import calibration_of, known, subgroup_section, subgroups_of
-from asmil.report.columns import group_columns
-from asmil.report.inputs import RunFiles
+from asmil.report.clinical import calibration_of, group_columns, known, subgroup_section, subgroups_of
+from asmil.runs import Run
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def test_sites_and_a_column_of_the_table(run, labels, read_page):
     assert "6 groups are listed" not in page.words
     assert "5 groups are listed, each by itself. Of many groups some look worse by chance alone" in page.words
     assert "Sensitivity (of tumour)" in page.text
-    groups = subgroups_of(RunFiles(run), group_columns(RunFiles(run), ["scanner"]))["scanner"]
+    groups = subgroups_of(Run(run), group_columns(Run(run), ["scanner"]))["scanner"]
     assert sum(group.n_slides for group in groups) == 12
     assert [(g.name, g.n_slides) for g in groups] == [("(not stated)", 1), ("GT 450", 5), ("S60", 6)]
     assert all(group.few for group in groups)
@@ -37,18 +36,18 @@ def test_sites_and_a_column_of_the_table(run, labels, read_page):
 def test_without_sites_it_says_so(run):
     cohort = pd.read_csv(run / "cohort.csv")
     cohort.drop(columns="site").to_csv(run / "cohort.csv", index=False)
-    files = RunFiles(run)
+    files = Run(run)
     assert group_columns(files) == {}
     assert "names no site" in subgroup_section(files, {}).says[0]
 
 
 def test_a_column_that_is_nowhere(run, labels):
     with pytest.raises(AsmilError, match="no column 'scaner'") as error:
-        group_columns(RunFiles(run), ["scaner"])
+        group_columns(Run(run), ["scaner"])
     assert "did you mean 'scanner'" in str(error.value)
     labels.unlink()
     with pytest.raises(RunError, match="the table of labels is not at hand") as error:
-        group_columns(RunFiles(run), ["scanner"])
+        group_columns(Run(run), ["scanner"])
     assert "--labels FILE" in str(error.value)
 
 
@@ -57,12 +56,12 @@ def test_a_table_of_other_labels_is_refused(run, labels):
     table.loc[3, "label"] = "benign" if table["label"][3] == "tumour" else "tumour"
     table.to_csv(labels, index=False)
     with pytest.raises(RunError, match="other labels than the run"):
-        group_columns(RunFiles(run), ["scanner"])
+        group_columns(Run(run), ["scanner"])
 
 
 def test_where_bags_are_patients_each_counts_once(run):
     (run / "config.yaml").write_text("bag: patient\nmodel: asmil\n")
-    files = RunFiles(run)
+    files = Run(run)
     assert len(files.predictions) == 12
     assert len(known(files)) == 6
     assert len(calibration_of(files, n_boot=20).slides) == 6

@@ -1,38 +1,52 @@
-"""A trained model from its cell: tensors of a safetensors file, on the architecture that the settings name."""
+"""A trained model to a file and back: tensors of a safetensors file, on the architecture that the settings name."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asmil.bags.problem import listed
 from asmil.errors import AsmilError, RunError
+from asmil.files import written_beside
 from asmil.models import create_model
+from asmil.runs.reading import reading
 from asmil.tasks import Task, create_task
-from asmil.training.runs import Cell
-from asmil.training.standardize import Standardized
+from asmil.training import Standardized
 
 _OTHER = "use the run as asmil wrote it; nothing in the file was executed"
+_FOREIGN = "is not a safetensors file"
+_KEY = "asmil"
+"""Of the file's metadata. All facts are in one: the format keeps several keys in no fixed order, and equal weights
+should be equal files."""
 
 
-def load_model(
-    cell: Cell,
+def write_model(path: Path, module: nn.Module, *, model: str, best_epoch: int, task: Task | None = None) -> None:
+    """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task."""
+    facts: dict[str, Any] = {"model": model, "best_epoch": best_epoch}
+    if task:
+        facts["task"] = {"name": task.name, "options": task.options()}
+    with written_beside(path) as partial:
+        weights = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
+        save_file(weights, partial, metadata={_KEY: json.dumps(facts)})
+
+
+def read_model(
+    path: Path,
     *,
     name: str,
     options: dict[str, Any],
     classes: int,
     standardize: bool,
     in_dim: int | None = None,
-    device: str = "cpu",
-) -> nn.Module:
-    """The model of a cell, in evaluation mode and without gradients; `name` and `options` are those of `create_model`.
+) -> tuple[nn.Module, Task | None]:
+    """The model of a file, in evaluation mode and without gradients, and its task as its training part taught it.
 
-    In another task than classification the file says how many outputs the model has (`load_task`), not `classes`.
-
-    The weights say how wide the features are; with `in_dim` they have to say this.
+    `name` and `options` are those of `create_model`. In another task than classification the file says how many outputs
+    the model has, not `classes`. The weights say how wide the features are; with `in_dim` they have to say this.
 
     Only a safetensors file is read, which holds numbers and nothing that runs. The architecture is built without memory
     first, so that settings that do not fit the weights are refused before anything is allocated.
@@ -40,7 +54,6 @@ def load_model(
     Raises:
         RunError: weights that are missing, not safetensors, not finite, or not of the model that the settings name.
     """
-    path = cell.folder / "model.safetensors"
     state, facts = _read(path)
     said, task = facts.get("model"), _task(path, facts)
     if said not in (None, name):
@@ -50,7 +63,7 @@ def load_model(
             fix="give the run its own settings and weights",
         )
     width = state.get("mean") if standardize else state.get("projection.linear.weight")
-    if width is None:
+    if width is None or not width.dim():
         raise RunError(f"{path} does not say how wide its features are", found=listed(state, 3), fix=_OTHER)
     if in_dim not in (None, width.shape[-1]):
         raise RunError(
@@ -63,21 +76,17 @@ def load_model(
         with torch.device("meta"):
             model = create_model(name, in_dim=in_dim, n_classes=task.outputs if task else classes, **options)
             model = Standardized(model, in_dim) if standardize else model
-    except (AsmilError, TypeError, ValueError) as error:
-        raise RunError(f"the settings of {path.parents[3]} make no model", found=error) from error
+    except (AsmilError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"the settings of {path} make no model", found=error, fix=_OTHER) from error
     _check_shapes(path, state, model)
     model.load_state_dict(state, assign=True)
-    return model.requires_grad_(False).eval().to(device)
+    return model.requires_grad_(False).eval(), task
 
 
-def load_task(cell: Cell) -> Task | None:
-    """The task of a cell with what it learned from the targets of the training part; None for classification.
-
-    Raises:
-        RunError: the weights file is missing, or no safetensors file, or names no task that there is.
-    """
-    path = cell.folder / "model.safetensors"
-    return _task(path, _read(path)[1])
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself, without reading the weights: `model`, `best_epoch`, `task`."""
+    with reading(path, fix=_OTHER, what=_FOREIGN), safe_open(path, framework="pt") as file:
+        return _said((file.metadata() or {}).get(_KEY))
 
 
 def _task(path: Path, facts: dict[str, Any]) -> Task | None:
@@ -91,14 +100,11 @@ def _task(path: Path, facts: dict[str, Any]) -> Task | None:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a weights file, and what it says of them."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            facts = (file.metadata() or {}).get("asmil")
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing", fix="copy the whole run folder") from error
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is not a safetensors file", found=str(error)[:200], fix=_OTHER) from error
+    if not path.exists():
+        raise RunError(f"{path} is missing", fix="copy the whole run folder")
+    with reading(path, fix=_OTHER, what=_FOREIGN), safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        facts = (file.metadata() or {}).get(_KEY)
     broken = [key for key, value in state.items() if key != "std" and not torch.isfinite(value).all()]
     if broken:
         raise RunError(f"{path} holds NaN or infinite weights", found=listed(broken, 3), fix="train the fold again")

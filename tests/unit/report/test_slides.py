@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from asmil.report.first import first_section, places
-from asmil.report.inputs import RunFiles
+from asmil.report.slides import first_section, places
+from asmil.runs import Run
 
 
 def test_the_surest_errors_come_first(run):
@@ -12,7 +12,7 @@ def test_the_surest_errors_come_first(run):
     table.loc[wrong, ["prob_benign", "prob_tumour"]] = [[0.02, 0.98], [0.005, 0.995]]
     table["predicted"] = ["tumour" if p > 0.5 else "benign" for p in table["prob_tumour"]]
     table.to_csv(run / "predictions.csv", index=False)
-    files = RunFiles(run)
+    files = Run(run)
     links = places(files, ["case-001_a"])
     first = first_section(files, links).tables[0]
     assert first.title.startswith("Sure and wrong")
@@ -30,7 +30,7 @@ def test_seeds_that_disagree_are_named(run):
         table.loc[rows, "prob_tumour"] = 0.5
         table.loc[table["slide"] == "case-000_b", "prob_tumour"] = prob
         table.to_csv(path, index=False)
-    table = next(t for t in first_section(RunFiles(run), {}).tables if t.title.startswith("Unsteady"))
+    table = next(t for t in first_section(Run(run), {}).tables if t.title.startswith("Unsteady"))
     row = table.rows[0]
     assert [entry.text for entry in row[:5]] == ["case-000_b", "case-000", "benign", "0.100 – 0.900", "0.800"]
     assert 0 < float(row[5].text) < 0.7
@@ -39,7 +39,7 @@ def test_seeds_that_disagree_are_named(run):
 def test_one_seed_cannot_disagree(run):
     for path in run.glob("folds/*/seed_1/predictions.csv"):
         path.unlink()
-    section = first_section(RunFiles(run), {})
+    section = first_section(Run(run), {})
     assert not any(table.title.startswith("Unsteady") for table in section.tables)
     assert "There is one seed only" in " ".join(section.notes)
     assert section.tables[-1].title == "Not in the results: 1 slide"

@@ -1,0 +1,101 @@
+"""A figure of the ASMIL paper, drawn from what runs recorded while they were trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asmil.errors import ConfigError, RunError
+from asmil.figures import attention_by_epoch_figure, embeddings_figure, sharpness_figure, write_figure
+from asmil.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PANELS = 4
+"""Epochs shown of the embeddings, evenly spread over those recorded."""
+FEWEST = 5
+"""Slides that a t-SNE needs."""
+
+Runs = Mapping[str, Run]
+
+
+def write_paper_figure(
+    name: str, runs: Sequence[Run], out: Path | None = None, *, partial: bool = False
+) -> tuple[Path, Path]:
+    """Write fig1, fig3 or fig5 of the paper as PNG and SVG, into the first run's figures unless `out` names a file.
+
+    With `partial`, runs that are not finished are drawn by what there is.
+
+    Raises:
+        ConfigError: no figure of that name.
+        RunError: a run is not finished, or did not record what is drawn.
+    """
+    if name not in FIGURES:
+        raise ConfigError("no figure of that name", found=name, fix=f"one of {', '.join(FIGURES)}")
+    for run in runs:
+        run.require_whole(partial=partial)
+    return write_figure(FIGURES[name](_named(runs)), out or runs[0].figure_file(name))
+
+
+def _named(runs: Sequence[Run]) -> Runs:
+    """Runs by what tells them apart: the stabiliser if only one has it, else model, else folder."""
+    kinds = [
+        ["with anchor" if run.settings.stabilize else "without anchor" for run in runs],
+        [run.settings.model for run in runs],
+        [run.folder.resolve().name for run in runs],
+        [str(run.folder) for run in runs],
+    ]
+    names = next((names for names in kinds if len(set(names)) == len(runs)), kinds[-1])
+    return dict(zip(names, runs, strict=True))
+
+
+def _attention_by_epoch(runs: Runs) -> "Figure":
+    jsd = {name: [cell.logged("jsd") for cell in run.cells()] for name, run in runs.items()}
+    for name, curves in jsd.items():
+        if not all(map(len, curves)):
+            raise _missing(runs[name], "attention by epoch", "no jsd in the logs of its models")
+    return attention_by_epoch_figure(jsd)
+
+
+def _sharpness(runs: Runs) -> "Figure":
+    weights: dict[str, list[np.ndarray]] = {}
+    for name, run in runs.items():
+        samples = [own for cell in run.cells() if (own := cell.score_samples())]
+        if not samples:
+            raise _missing(run, "online and anchor weights", "no scores: it was trained without a stabiliser")
+        for key, title in (("softmax", "softmax of the model"), ("nsf", "NSF of the anchor")):
+            label = title if len(runs) == 1 else f"{title}, {name}"
+            weights[label] = [own[key] for own in samples]
+    return sharpness_figure({label: np.concatenate(several) for label, several in weights.items()})
+
+
+def _embeddings(runs: Runs) -> "Figure":
+    recorded = {name: _recorded(run) for name, run in runs.items()}
+    both = sorted(set.intersection(*(set(epochs) for epochs, _, _ in recorded.values())))
+    shown = [both[i] for i in np.unique(np.linspace(0, len(both) - 1, PANELS).round().astype(int))]
+    vectors = {
+        name: values[[list(epochs).index(epoch) for epoch in shown]] for name, (epochs, values, _) in recorded.items()
+    }
+    return embeddings_figure(vectors, epochs=shown, labels={name: labels for name, (_, _, labels) in recorded.items()})
+
+
+def _recorded(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs, embeddings and labels of the validation slides of the run's first model."""
+    cell = run.cells()[0]
+    found = cell.embeddings()
+    if found is None:
+        raise _missing(run, "embeddings by epoch", "none in its first model")
+    epochs, values, slides = found
+    if len(slides) < FEWEST:
+        raise _missing(run, "enough validation slides for a t-SNE", f"{len(slides)} slides; {FEWEST} are the least")
+    labels = cell.predictions().drop_duplicates("slide").set_index("slide")["label"]
+    return epochs, values, np.array([labels[slide] for slide in slides])
+
+
+def _missing(run: Run, what: str, found: str) -> RunError:
+    return RunError(f"{run.folder} has no {what}", found=found, fix="train it with this version and a stabiliser")
+
+
+FIGURES: dict[str, Callable[[Runs], "Figure"]] = {"fig1": _attention_by_epoch, "fig3": _sharpness, "fig5": _embeddings}

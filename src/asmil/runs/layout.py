@@ -1,0 +1,67 @@
+"""Where everything lies in a run folder: every file name of a run stands here, and nowhere else."""
+
+from pathlib import Path
+
+from asmil.files import safe_name
+
+# Of the whole run, in the order in which they are written.
+CONFIG = "config.yaml"  # all settings, defaults included
+IDENTITY = "identity.json"  # what decides the results: it has to be the same to go on
+ENVIRONMENT = "environment.json"  # versions, device, commit
+COHORT = "cohort.csv"  # slide, case, label, and where known site, mpp, fold, target_<name>
+SPLITS = "splits.csv"  # slide, case, label, fold, part
+TASK = "task.json"  # what is predicted, where it is no classification
+SECONDS = "seconds.json"  # wall time by stage
+FAILURES = "failures.csv"  # slides that were skipped or failed: name, result, stage, reason
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.csv"  # out of fold, one row per slide; of a cell: val and test rows
+PATIENT_PREDICTIONS = "predictions_patients.csv"  # of another task than classification
+FINDINGS = "findings.csv"  # every detection of FROC
+PROFILE = "profile.json"  # what its slides are like, measured when it is first put to use
+REPORT = "report.html"
+CARD = "card.md"
+
+# Folders beside them; `extraction` fills features and thumbnails.
+FEATURES, FEATURES_NOTE = "features", "run.json"  # the note says which kind of features the run learns from
+THUMBNAILS = "thumbnails"
+FIGURES = "figures"
+PREDICTED = "predictions"  # of new slides, where no other folder is named
+CHECKPOINTS = "checkpoints"  # of trainings that go on
+
+# Of a cell, in its own folder. The seal is written last, and says what the others have to be.
+MODEL, ANCHOR = "model.safetensors", "anchor.safetensors"
+LOG = "log.csv"  # a row per epoch of the training that selected the epoch
+DYNAMICS = "dynamics.h5"  # attention and embeddings by epoch
+SCORES = "scores.h5"  # weights of softmax and NSF
+ATTENTION = "attention.h5"  # float32 (tiles,) by slide
+SEAL = "sealed.json"  # bytes and sha256 of the others
+NEEDED = (MODEL, LOG, DYNAMICS, ATTENTION, PREDICTIONS)
+"""What every cell has; anchor and scores are of stabilised models only."""
+
+_CELLS, _SEED = "folds", "seed_"
+
+
+def cell_folder(run: Path, fold: int, seed: int) -> Path:
+    """The folder of the model of a fold and a seed."""
+    return run / _CELLS / str(fold) / f"{_SEED}{seed}"
+
+
+def cell_folders(run: Path) -> list[tuple[Path, tuple[int, int] | None]]:
+    """What lies where cells lie, with the fold and the seed that it is named by; None where its name is of neither."""
+    found: list[tuple[Path, tuple[int, int] | None]] = []
+    for folder in sorted(run.glob(f"{_CELLS}/*/{_SEED}*")):
+        texts = folder.parent.name, folder.name.removeprefix(_SEED)
+        numbers = [int(text) for text in texts if text.isascii() and text.isdecimal()]
+        named = len(numbers) == 2 and cell_folder(run, *numbers) == folder  # "00" is no fold of ours
+        found.append((folder, (numbers[0], numbers[1]) if named else None))
+    return found
+
+
+def comparison(other: str) -> str:
+    """The page of the paired differences to another run, by the file name of that."""
+    return f"comparison_with_{other}.html"
+
+
+def figure_file(folder: Path, name: str, suffix: str = "") -> Path:
+    """A picture of a slide, or a figure of the paper; of a run, or of predictions of new slides."""
+    return folder / FIGURES / f"{safe_name(name)}{suffix}"

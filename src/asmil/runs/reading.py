@@ -1,0 +1,166 @@
+"""Files of a run read so that whatever is wrong with one of them becomes an error that names it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from asmil.errors import AsmilError, RunError
+
+# a slide or a class called "NA" or "007" is a name, no gap and no number
+_TEXT = dict.fromkeys(("slide", "name", "case", "label", "predicted", "part", "site", "result", "stage", "reason"), str)
+
+
+@contextmanager
+def reading(path: Path, *, fix: str, what: str = "cannot be read") -> Iterator[None]:
+    """Whatever is raised while a file is read is what is wrong with that file.
+
+    What damaged bytes make a reader raise cannot be listed: h5py alone has nine kinds. So keep the block short.
+
+    Raises:
+        RunError: in the place of any exception but those of asmil, and of memory at its end.
+    """
+    try:
+        yield
+    except (AsmilError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing", fix=fix) from error
+    except Exception as error:
+        found = f"{type(error).__name__}: {error}".replace("\n", " ")[:200]
+        raise RunError(f"{path} {what}", found=found, fix=fix) from error
+
+
+def read_json(path: Path, *, fix: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        RunError: no such file, or not an object in JSON.
+    """
+    with reading(path, fix=fix):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise TypeError(f"a {type(value).__name__} in the place of names and values")
+        return value
+
+
+def read_table(path: Path, *, columns: Sequence[str] = (), fix: str) -> pd.DataFrame:
+    """A CSV file; columns of names are text, and an empty place is the empty text.
+
+    Raises:
+        RunError: no such file, no table, or one without these columns.
+    """
+    with reading(path, fix=fix):
+        table = pd.read_csv(path, dtype=_TEXT, na_filter=False, float_precision="round_trip")
+    if missing := [name for name in columns if name not in table]:
+        raise RunError(f"{path} lacks columns", found=f"no {', '.join(missing)}", fix=fix)
+    return table
+
+
+def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), fix: str) -> pd.DataFrame:
+    """The table with numbers in all columns but those of names; those that begin with `gaps` may have empty places.
+
+    Raises:
+        RunError: a column holds something else.
+    """
+    for name in map(str, table):
+        if name not in _TEXT:
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            gap = table[name].astype(str).isin(["", "nan"]) & name.startswith(tuple(gaps))
+            wrong = numbers.isna() & ~gap
+            if wrong.any():
+                found = repr(table[name][wrong].iloc[0])
+                raise RunError(f"{path} holds no number in column {name}", found=found, fix=fix)
+            table[name] = numbers
+    return table
+
+
+@contextmanager
+def open_h5(path: Path, *, fix: str) -> Iterator[h5py.File]:
+    """An HDF5 file; what its parts raise when they are read in the block is an error of the file too.
+
+    Raises:
+        RunError: no such file, or damage.
+    """
+    with reading(path, fix=fix), h5py.File(path) as file:
+        yield file
+
+
+def vector(part: h5py.Dataset, *, dims: int = 1) -> np.ndarray:
+    """The values of a dataset of that many axes; of another it raises a ValueError, for `open_h5` to name."""
+    values = part[()]
+    if np.ndim(values) != dims or not np.issubdtype(values.dtype, np.floating):
+        raise ValueError(f"{part.name} has {np.ndim(values)} axes of {getattr(values, 'dtype', type(values))}")
+    return values
+
+
+# The shape of metrics.json, as far as something is made of it: an edited one is refused where it is read.
+
+Number = float | None
+Interval = tuple[Number, Number]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Score(_Part):
+    """A value with its 95 % interval; what is not known is None."""
+
+    value: Number = None
+    ci95: Interval | None = None
+
+
+class Patients(_Part):
+    """The metrics with one prediction for each patient."""
+
+    test: dict[str, Score] = {}
+    n_patients: int | None = None
+
+
+class Seeds(_Part):
+    """What a single seed reaches."""
+
+    values: list[dict[str, Number]] = []
+    spread: dict[str, dict[str, Number]] = {}
+
+
+class Metrics(_Part):
+    """What `evaluate` writes. Of a task further keys are read by its own part of the report."""
+
+    task: str | None = None
+    partial: str | None = None
+    protocol: dict[str, str | bool | Number] = {}
+    folds: list[int] = []
+    seeds: list[int] = []
+    classes: list[str] | None = None
+    test: dict[str, Score] = {}
+    test_is: str | None = None
+    per_fold: list[dict[str, Number]] | None = None
+    pooled: dict[str, Score] | None = None
+    per_seed: Seeds | None = None
+    patients: Patients | None = None
+    confusion: list[list[int]] | None = None
+    attention: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+
+
+def check_metrics(metrics: dict[str, Any], *, path: Path, fix: str) -> dict[str, Any]:
+    """The metrics as they are.
+
+    Raises:
+        RunError: a part has another shape than `evaluate` gives it.
+    """
+    try:
+        Metrics.model_validate(metrics)
+    except ValidationError as error:
+        first = error.errors()[0]
+        found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RunError(f"{path} is not what `asmil evaluate` writes", found=found, fix=fix) from error
+    return metrics

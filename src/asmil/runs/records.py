@@ -1,0 +1,309 @@
+"""The plain files of a whole run: settings, tables, notes and measurements, each read and written here alone."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache, cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from asmil.config import RunConfig as Settings
+from asmil.config import dump_config as dump_settings
+from asmil.config import load_config as load_settings
+from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.files import safe_name, write_json, write_text
+from asmil.runs import layout
+from asmil.runs.reading import read_json, read_table, reading, with_numbers
+from asmil.slides import scan_slides
+from asmil.tasks import Task, create_task
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort, FeatureStore, Splits
+
+COPY = "copy the whole run folder"
+CLASSIFICATION = "classification"
+PACKAGES = (
+    "asmil",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "openslide-python",
+    "openslide-bin",
+    "timm",
+)
+
+
+class Records:
+    """What lies in a run folder beside its models and results.
+
+    What was read is kept until something is written through this object, or `refresh` is called. Whatever is missing or
+    damaged is a `RunError` that names the file.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def refresh(self) -> None:
+        """Forget what was read."""
+        self.__dict__ = {"folder": self.folder}
+
+    def __getstate__(self) -> dict[str, Any]:  # to another process goes the place, not what was read
+        return {"folder": self.folder}
+
+    # What it was made with.
+
+    @cached_property
+    def settings(self) -> Settings:
+        """All settings, with their defaults."""
+        path = self.folder / layout.CONFIG
+        if not path.is_file():
+            raise RunError(f"{self.folder} has no settings", found=f"no {layout.CONFIG}", fix=COPY)
+        with reading(path, fix=COPY):
+            try:
+                return load_settings(path)
+            except ConfigError as error:
+                raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
+
+    def write_settings(self, settings: Settings) -> None:
+        """Write config.yaml."""
+        dump_settings(settings, self.folder / layout.CONFIG)
+        self.refresh()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decided the results, as it was written down when the run began; empty before that."""
+        path = self.folder / layout.IDENTITY
+        return (
+            read_json(path, fix="choose another --out: it cannot be told what made this run") if path.exists() else {}
+        )
+
+    def write_identity(self, identity: Mapping[str, Any]) -> None:
+        """Write identity.json, and where the run is made."""
+        write_json(self.folder / layout.IDENTITY, json.loads(json.dumps(identity, default=str)))
+        write_json(self.folder / layout.ENVIRONMENT, environment())
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, commit; empty where they were not written down."""
+        path = self.folder / layout.ENVIRONMENT
+        return read_json(path, fix="delete it: it is for the reader only") if path.is_file() else {}
+
+    @cached_property
+    def _said_task(self) -> dict[str, Any]:
+        path = self.folder / layout.TASK
+        said = read_json(path, fix=COPY) if path.is_file() else {}
+        with reading(path, fix=COPY, what="names no task of asmil"):
+            return {"name": str(said["name"]), "options": dict(said["options"])} if said else {}
+
+    @cached_property
+    def task(self) -> Task | None:
+        """What the run predicts, as it was read off the table of labels; None for classification."""
+        said = self._said_task
+        if not said or said["name"] == CLASSIFICATION:
+            return None
+        try:
+            return create_task(said["name"], **said["options"])
+        except (AsmilError, TypeError, ValueError) as error:
+            raise RunError(f"{self.folder / layout.TASK} names no task of asmil", found=error, fix=COPY) from error
+
+    @property
+    def task_name(self) -> str:
+        """Of the task, or "classification"."""
+        return self._said_task.get("name", CLASSIFICATION)
+
+    # Whom it learns from.
+
+    def set_data(self, cohort: "Cohort", splits: "Splits") -> None:
+        """Note the slides, how they are divided, and what is predicted of them.
+
+        Raises:
+            RunError: the run was begun with others; it is left as it was.
+        """
+        task = cohort.task
+        options = {"classes": list(cohort.classes)} if task is None else task.options()
+        said = json.loads(json.dumps({"name": task.name if task else CLASSIFICATION, "options": options}))
+        if self._said_task not in ({}, said):
+            raise RunError(
+                "the task is not the one this run was started with",
+                found=f"{said}, was {self._said_task}",
+                fix="choose another --out (--features takes the features of this one)",
+            )
+        if (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
+            raise RunError(
+                "the cohort is not the one this run was started with",
+                found=f"other slides, targets or folds than in {self.folder / layout.SPLITS}",
+                fix="choose another --out (--features takes the features of this one)",
+            )
+        self.refresh()
+        cohort.save(self.folder / layout.COHORT)
+        splits.save(self.folder / layout.SPLITS)
+        write_json(self.folder / layout.TASK, said)
+
+    def _has_data(self, cohort: "Cohort", splits: "Splits") -> bool:
+        columns = ["slide", "case", "label", "fold", "part"]
+        before, own = (table[columns].astype(str).to_numpy().tolist() for table in (self.splits, splits.table))
+        if before != own:
+            return False
+        targets = [name for name in cohort.table if str(name).startswith("target_")]
+        if not targets:
+            return True
+        known = self.cohort.set_index("slide").reindex(cohort.slides)
+        values = cohort.table[targets].to_numpy(float)
+        return set(targets) <= set(known) and np.array_equal(known[targets].to_numpy(float), values, equal_nan=True)
+
+    @cached_property
+    def cohort(self) -> pd.DataFrame:
+        """slide, case, label, and where they are known site, mpp, fold, target_<name>."""
+        table = read_table(self.folder / layout.COHORT, columns=("slide", "case", "label"), fix=COPY)
+        numbers = [name for name in map(str, table) if name == "mpp" or name.startswith("target_")]
+        return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """slide, case, label, fold (int), part."""
+        path = self.folder / layout.SPLITS
+        table = read_table(path, columns=("slide", "case", "label", "fold", "part"), fix=COPY)
+        return with_numbers(table, path=path, fix=COPY).astype({"fold": int})
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """name, result (skipped, failed), stage, reason of the slides that did not get into the results."""
+        path = self.failures_file
+        return read_table(path, columns=("name",), fix="delete it") if path.is_file() else pd.DataFrame()
+
+    @property
+    def features(self) -> Path:
+        """The folder of the features that the run extracted; several kinds may lie beside each other."""
+        folder = self.folder / layout.FEATURES
+        note = folder / layout.FEATURES_NOTE
+        if not note.exists():
+            return folder
+        store = str(read_json(note, fix="run the command that made the run again").get("store"))
+        return folder / safe_name(store)  # a stranger's note leads nowhere else
+
+    def set_features(self, store: Path) -> None:
+        """Note which folder under `features/` is the one that the run learns from."""
+        write_json(self.folder / layout.FEATURES / layout.FEATURES_NOTE, {"store": store.name})
+        self.refresh()
+
+    @cached_property
+    def store(self) -> "FeatureStore | None":
+        """The features that it learns from, None where they are not at hand."""
+        from asmil.bags import open_features
+
+        try:
+            return open_features(self.settings.features or self.features)
+        except FeatureError:
+            return None
+
+    @cached_property
+    def slide_files(self) -> dict[str, Path]:
+        """The slide files by name, where the folder that the settings name is at hand."""
+        folder = self.settings.slides
+        return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+
+    # What was measured on the way.
+
+    def write_findings(self, findings: pd.DataFrame) -> None:
+        """Write the detections of FROC: slide, confidence, x, y."""
+        write_text(self.folder / layout.FINDINGS, findings.to_csv(index=False, float_format="%.6g"))
+
+    @property
+    def profile(self) -> dict[str, Any] | None:
+        """What its slides are like (profile.json), None before it was measured."""
+        path = self.profile_file
+        return read_json(path, fix="delete it: it is measured again from the features") if path.exists() else None
+
+    @property
+    def profile_file(self) -> Path:
+        """Where that is."""
+        return self.folder / layout.PROFILE
+
+    def write_profile(self, profile: Mapping[str, Any]) -> None:
+        """Write profile.json."""
+        write_json(self.profile_file, profile)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by stage, in seconds."""
+        path = self.folder / layout.SECONDS
+        said = read_json(path, fix="delete it: it only tells the time") if path.exists() else {}
+        return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
+
+    # Places of what others write.
+
+    @property
+    def failures_file(self) -> Path:
+        """The table of slides that were skipped or failed."""
+        return self.folder / layout.FAILURES
+
+    @property
+    def report_file(self) -> Path:
+        """The page."""
+        return self.folder / layout.REPORT
+
+    @property
+    def card_file(self) -> Path:
+        """The model card."""
+        return self.folder / layout.CARD
+
+    @property
+    def predicted(self) -> Path:
+        """The folder of predictions of new slides."""
+        return self.folder / layout.PREDICTED
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of trainings that are not at their end."""
+        return self.folder / layout.CHECKPOINTS
+
+    def comparison_file(self, other: "Records") -> Path:
+        """The page of the differences to another run."""
+        return self.folder / layout.comparison(safe_name(other.folder.resolve().name))
+
+    def thumbnail_file(self, slide: str) -> Path:
+        """The thumbnail of a slide, if it has one."""
+        return self.folder / layout.THUMBNAILS / f"{safe_name(slide)}.jpg"
+
+    def figure_file(self, name: str, suffix: str = "") -> Path:
+        """A picture of a slide, or a figure of the paper."""
+        return layout.figure_file(self.folder, name, suffix)
+
+
+def environment() -> dict[str, Any]:
+    """What another person needs to repeat a run; a package that is not installed is None."""
+    import torch
+
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpus": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+@cache
+def _commit() -> str | None:
+    """The commit asmil runs from, when it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,139 @@
+"""One slide of a run: where its tiles are, what it looks like, and where the models looked."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from asmil.bags import FeatureInfo, FeatureStore
+from asmil.runs.reading import reading
+
+if TYPE_CHECKING:
+    from asmil.runs.folder import Run
+
+EMPTY_PX, EMPTY_GREY = 600, 236
+"""The longer side and the grey of the sheet that stands for a slide without a thumbnail."""
+
+
+@dataclass(frozen=True)
+class SlideTiles:
+    """Where the tiles of a slide are: corners (tiles, 2) and side in level-0 pixels.
+
+    `stated_size`, width and height of the slide in level-0 pixels, and `slide_mpp`, um per level-0 pixel, are None
+    where nothing says them.
+    """
+
+    level0_xy: np.ndarray
+    tile_level0_px: float
+    stated_size: tuple[int, int] | None = None
+    slide_mpp: float | None = None
+
+    @property
+    def slide_size(self) -> tuple[int, int]:
+        """Width and height in level-0 pixels, as far as the tiles reach where they are not stated."""
+        if self.stated_size is not None:
+            return self.stated_size
+        width, height = self.level0_xy.max(axis=0) + self.tile_level0_px
+        return int(width), int(height)
+
+    @property
+    def width_um(self) -> float | None:
+        """The width of the slide."""
+        return self.slide_size[0] * self.slide_mpp if self.slide_mpp else None
+
+
+def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None) -> SlideTiles | None:
+    """The tiles of a slide, by its feature file; None where that has no coordinates in level-0 pixels.
+
+    `slide_mpp` is for files that have them in micrometres. The side of tiles that no file says is their least distance.
+    """
+    bag = store.stream(slide, slide_mpp=slide_mpp)
+    if bag.level0_xy is None or not len(bag):
+        return None
+    level0_xy = bag.level0_xy.numpy().astype(np.float64)
+    side = float(bag.tile_level0_px or spacing(level0_xy))
+    return SlideTiles(level0_xy, side, stated_size(store.info(slide)), slide_mpp)
+
+
+def stated_size(info: FeatureInfo) -> tuple[int, int] | None:
+    """Width and height of a slide in level-0 pixels, where its feature file says them."""
+    said = [info.provenance.get(f"level0_{name}") for name in ("width", "height")]
+    try:
+        width, height = (int(float(length)) for length in said if length is not None)
+    except (TypeError, ValueError):  # one of them only, or no number
+        return None
+    return width, height
+
+
+def spacing(xy: np.ndarray) -> float:
+    """The smallest distance of columns or rows of tiles (tiles, 2): their side, where nothing says it."""
+    steps = [np.diff(np.unique(axis)) for axis in np.asarray(xy).T]
+    return float(min((step.min() for step in steps if len(step)), default=256.0))
+
+
+def picture_of(thumbnail: Path, size: tuple[int, int]) -> np.ndarray:
+    """A thumbnail uint8 (h, w, 3), or where there is none an empty sheet of the shape of a slide (width, height).
+
+    Raises:
+        RunError: the file is no picture.
+    """
+    if thumbnail.is_file():
+        with reading(thumbnail, fix="delete it: the slide is then drawn on grey"), Image.open(thumbnail) as image:
+            return np.asarray(image.convert("RGB"))
+    factor = EMPTY_PX / max(size)
+    width, height = (max(round(length * factor), 1) for length in size)
+    return np.full((height, width, 3), EMPTY_GREY, dtype=np.uint8)
+
+
+class RunSlide:
+    """A slide of a run by name."""
+
+    def __init__(self, run: "Run", name: str):
+        self.run, self.name = run, name
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether its features are."""
+        return self.run.store is not None and self.name in self.run.store
+
+    @cached_property
+    def mpp(self) -> float | None:
+        """The um per level-0 pixel that the feature file, the cohort or the settings say."""
+        store, cohort = self.run.store, self.run.cohort
+        said = [store.info(self.name).slide_mpp if store is not None and self.name in store else None]
+        if "mpp" in cohort:
+            said += cohort["mpp"][cohort["slide"] == self.name].tolist()
+        stated = (value for value in [*said, self.run.settings.slide_mpp] if value and math.isfinite(value))
+        return next(stated, None)
+
+    @cached_property
+    def tiles(self) -> SlideTiles | None:
+        """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates."""
+        store = self.run.store
+        return tiles_of(store, self.name, slide_mpp=self.mpp) if store is not None and self.name in store else None
+
+    @cached_property
+    def attentions(self) -> list[np.ndarray]:
+        """The attention float64 (tiles,) of each model that was tested on it."""
+        maps = (cell.attention(self.name) for cell in self.run.tested_on(self.name))
+        return [attention.astype(np.float64) for attention in maps if attention is not None]
+
+    @property
+    def attention(self) -> np.ndarray | None:
+        """The mean of those: float64 (tiles,); None where none was kept."""
+        return np.mean(self.attentions, axis=0) if self.attentions else None
+
+    @property
+    def thumbnail(self) -> Path:
+        """Where its thumbnail is, if it has one."""
+        return self.run.thumbnail_file(self.name)
+
+    @property
+    def figures(self) -> list[str]:
+        """Its stored pictures and tile scores, relative to the run's folder."""
+        files = (self.run.figure_file(self.name, suffix) for suffix in (".png", ".geojson"))
+        return [path.relative_to(self.run.folder).as_posix() for path in files if path.is_file()]

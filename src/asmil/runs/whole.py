@@ -1,0 +1,174 @@
+"""Whether a run is whole: the seals of its models, what has become of their files, and what is still to be trained."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asmil.bags.problem import listed
+from asmil.errors import RunError
+from asmil.files import write_json
+from asmil.runs.layout import NEEDED, PREDICTIONS, SEAL
+from asmil.runs.reading import read_json
+
+if TYPE_CHECKING:
+    from asmil.runs.cell import Cell
+
+SHOWN = 4
+"""Models named in a message."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is of a cell: `faults` names each file that is not as it was written, and how.
+
+    `begun` is False where the training never came to its end. `digests` are the SHA-256 of the seal, by file; None for
+    a cell that was written before there were seals: its files are there, and whether all of their content is cannot be
+    said.
+    """
+
+    begun: bool
+    faults: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is finished, and nothing has happened to it since."""
+        return self.begun and not self.faults
+
+    def __str__(self) -> str:
+        if not self.begun:
+            return "missing"
+        return ", ".join(f"{name} {fault}" for name, fault in self.faults.items()) or "whole"
+
+
+def seal(folder: Path) -> None:
+    """Note size and SHA-256 of every file of a cell, after all of them are written."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    said = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files if path.name != SEAL}
+    write_json(folder / SEAL, {"files": said})
+
+
+def unseal(folder: Path) -> None:
+    """Let a cell be unfinished, before its files are written anew: killed half-way, it must not count as whole."""
+    for name in (SEAL, PREDICTIONS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def state_of(folder: Path, *, deep: bool = False) -> State:
+    """Compare the files of a cell with its seal: their sizes, and with `deep` their content."""
+    if not (folder / SEAL).is_file():
+        if not (folder / PREDICTIONS).is_file():  # before there were seals, these were written last
+            return State(begun=False)
+        sizes = {name: _size(folder / name) for name in NEEDED}
+        return State(
+            True, {n: "is missing" if size is None else "was emptied" for n, size in sizes.items() if not size}
+        )
+    kept = _sealed(folder)
+    if kept is None:
+        return State(True, {SEAL: "was changed"}, {})
+    found = {name: _fault(folder / name, *said, deep=deep) for name, said in kept.items()}
+    return State(True, {name: f for name, f in found.items() if f}, {name: sha for name, (_, sha) in kept.items()})
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(folder: Path) -> dict[str, tuple[int, str]] | None:
+    """Size and digest by file, as the seal says; None where it is not what `seal` writes."""
+    try:
+        files = read_json(folder / SEAL, fix="")["files"]
+        kept = {str(name): (int(said["bytes"]), str(said["sha256"])) for name, said in files.items()}
+    except (RunError, LookupError, TypeError, ValueError, AttributeError):
+        return None
+    ours = all(Path(name).name == name for name in kept)  # a stranger's seal leads to no file elsewhere
+    return kept if ours and set(NEEDED) <= set(kept) else None
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _fault(path: Path, size: int, sha256: str, *, deep: bool) -> str:
+    """What is wrong with a file that was of that size and digest; empty where nothing is."""
+    found = _size(path)
+    if found is None:
+        return "is missing"
+    if found < size:
+        return f"was cut ({found:,} of {size:,} bytes)" if found else "was emptied"
+    return "was changed" if found > size or (deep and digest(path) != sha256) else ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of every model that a run is to have, and `tests`: by fold, the slides that it tests."""
+
+    states: "Mapping[Cell, State]"
+    tests: Mapping[int, frozenset[str]]
+
+    @cached_property
+    def whole(self) -> "list[Cell]":
+        """The finished models, by fold and seed."""
+        return [cell for cell, state in self.states.items() if state.whole]
+
+    @cached_property
+    def unfinished(self) -> "dict[Cell, State]":
+        """Those that the same command has to train."""
+        return {cell: state for cell, state in self.states.items() if not state.whole}
+
+    @cached_property
+    def untested(self) -> list[str]:
+        """Slides that no finished model was tested on."""
+        tested = frozenset[str]().union(*(self.tests.get(cell.fold, ()) for cell in self.whole))
+        return sorted(frozenset[str]().union(*self.tests.values()) - tested)
+
+    def __str__(self) -> str:
+        text = f"{len(self.whole)} of {len(self.states)} models are finished"
+        if len(self.untested) == 1:
+            return f"{text}; 1 slide was never tested"
+        return f"{text}; {len(self.untested)} slides were never tested" if self.untested else text
+
+    @property
+    def partial(self) -> str:
+        """What a page or a file says that was made of a part of the models; empty where all are finished."""
+        if not self.unfinished:
+            return ""
+        return f"A partial look: {str(self).replace(' are finished', '')}."
+
+    @property
+    def reasons(self) -> str:
+        """What is missing or broken, in one line."""
+        damaged = [f"{cell.name}: {state}" for cell, state in self.unfinished.items() if state.begun]
+        missing = [cell.name for cell, state in self.unfinished.items() if not state.begun]
+        return "; ".join([*damaged[:SHOWN], *([f"missing {listed(missing, SHOWN)}"] if missing else [])])
+
+    @property
+    def says(self) -> list[str]:
+        """Lines for whoever goes on with the run: what is trained again and why, and what cannot be checked."""
+        again = [f"{cell.name} is trained again: {state}" for cell, state in self.unfinished.items() if state.begun]
+        old = sum(state.digests is None for state in self.states.values() if state.whole)
+        plural = "models have" if old != 1 else "model has"
+        return again + [f"{old} finished {plural} no seal (an older version): all files are there"] * bool(old)
+
+
+def even(cells: "list[Cell]") -> "list[Cell]":
+    """The most of these models that make whole rows and columns: all chosen folds with the same seeds.
+
+    A mean over the seeds of each fold is comparable only so.
+    """
+    seeds_of: dict[int, set[int]] = {}
+    for cell in cells:
+        seeds_of.setdefault(cell.fold, set()).add(cell.seed)
+    sets = {frozenset(a & b) for a in seeds_of.values() for b in seeds_of.values()} - {frozenset()}
+
+    def folds(seeds: frozenset[int]) -> list[int]:
+        return [fold for fold, own in seeds_of.items() if seeds <= own]
+
+    # of equally many, more folds: they test more slides
+    best = max(sets, key=lambda seeds: (len(seeds) * len(folds(seeds)), len(folds(seeds)), sorted(seeds)), default=None)
+    return [] if best is None else [c for c in cells if c.seed in best and c.fold in folds(best)]

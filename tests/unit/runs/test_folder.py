@@ -1,0 +1,219 @@
+"""The folder of a run: begun, gone on with, moved, looked at; what does not belong to it is named."""
+
+import os
+import pickle
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asmil.bags import Splits, read_cohort
+from asmil.errors import RunError
+from asmil.runs import Cell, Run, even
+from asmil.tasks import create_task
+
+
+def test_a_run_is_created_where_it_can_be_and_nothing_is_written(tmp_path):
+    run = Run.create(tmp_path / "deep" / "run")
+    assert not (tmp_path / "deep").exists()
+    assert run.identity == {}
+    with pytest.raises(RunError, match=r"is not a run.*no identity\.json"):
+        Run.open(run.folder)
+
+
+def test_an_output_folder_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match="is a file"):
+            Run.create(folder)
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if not os.access(tmp_path / "closed", os.W_OK):  # root may write everywhere
+        with pytest.raises(RunError, match="cannot be written to"):
+            Run.create(tmp_path / "closed" / "run")
+
+
+def test_what_was_written_is_read(begun, data):
+    cohort, splits = data
+    again = Run.open(begun.folder)
+    assert again.settings == begun.settings
+    assert (again.settings.model, again.settings.seed_list) == ("abmil", [0, 1])
+    assert again.identity == {"model": "abmil"}
+    assert again.environment["packages"]["torch"]
+    assert (again.task, again.classes, again.values) == (None, ["benign", "tumour"], ["prob_benign", "prob_tumour"])
+    assert again.cohort["slide"].tolist() == cohort.slides
+    assert again.splits["part"].tolist() == splits.table["part"].tolist()
+    assert Run.open(again) is again
+    assert again == begun
+
+
+def test_it_goes_on_with_the_same_data_and_refuses_other(begun, data):
+    cohort, splits = data
+    before = {path: path.read_bytes() for path in begun.folder.iterdir()}
+    Run(begun.folder).set_data(cohort, splits)
+    other = splits.table.assign(fold=1 - splits.table["fold"]).sort_values(["fold", "slide"], ignore_index=True)
+    with pytest.raises(RunError, match="the cohort is not the one"):
+        begun.set_data(cohort, Splits(other))
+    with pytest.raises(RunError, match="the task is not the one") as error:
+        begun.set_data(replace(cohort, classes=cohort.classes[::-1]), splits)
+    assert "--features" in error.value.fix, "what was extracted is not to be lost"
+    assert {path: path.read_bytes() for path in begun.folder.iterdir()} == before
+
+
+def test_targets_are_compared_too_also_unknown_ones(begin_run, data, tmp_path):
+    table = pd.DataFrame({"slide_id": data[0].slides, "er": ["1", "0", ""] * 4, "her2": ["0", "1"] * 6})
+    task = create_task("multilabel", columns=["er", "her2"])
+    cohort = read_cohort(table, task=task)
+    splits = data[1]
+    run = begin_run(tmp_path / "run", cohort, splits, task="multilabel")
+    run.set_data(cohort, splits)
+    assert (run.task_name, run.classes, run.values) == ("multilabel", [], ["prob_er", "prob_her2"])
+    assert np.isnan(run.cohort["target_er"][2])
+    changed = cohort.table.assign(target_er=cohort.table["target_er"].fillna(0.0))
+    with pytest.raises(RunError, match="the cohort is not the one"):
+        run.set_data(replace(cohort, table=changed), splits)
+
+
+def test_unknown_targets_are_unknown_in_predictions_too(begin_run, data, result, tmp_path):
+    table = pd.DataFrame({"slide_id": data[0].slides, "er": ["1", "0", ""] * 4, "her2": ["0", "1"] * 6})
+    cohort = read_cohort(table, task=create_task("multilabel", columns=["er", "her2"]))
+    run = begin_run(tmp_path / "run", cohort, data[1], task="multilabel", seeds=1)
+    for fold in (0, 1):
+        run.keep(result(fold, task=cohort.task.fit_targets(cohort.targets)))
+    rows = run.cell_predictions.drop_duplicates("slide").set_index("slide")
+    known = cohort.table.set_index("slide")["target_er"]
+    np.testing.assert_array_equal(rows["target_er"], known[rows.index])
+
+
+def test_a_moved_run_is_the_same_run(run, tmp_path):
+    shutil.move(run.folder, tmp_path / "moved")
+    moved = Run.open(tmp_path / "moved")
+    assert moved.require_whole(deep=True) == ""
+    assert len(moved.cell_predictions) == 4 * 6 + 2 * 2 * (len(moved.splits.query("part == 'val'")) // 2)
+    assert len(moved.test_attention()) == 12
+
+
+def test_to_another_process_goes_the_place_alone(run, result):
+    assert run.cohort is not None
+    keep = pickle.loads(pickle.dumps(run.keep))
+    assert keep.__self__ == run
+    assert vars(keep.__self__) == {"folder": run.folder}
+    shutil.rmtree(run.folder / "folds")
+    keep(result(0, 0))
+    assert [cell.name for cell in run.cells()] == ["fold 0 seed 0"]
+
+
+@pytest.mark.parametrize(("folder", "found"), [
+    ("0 (copy)/seed_0", "folds 0 to 1 and seeds 0, 1"), ("00/seed_0", "folds 0 to 1"), ("2/seed_0", "folds 0 to 1"),
+    ("0/seed_7", "seeds 0, 1"), ("0/seed_one", "seeds 0, 1"), ("²/seed_0", "folds 0 to 1"),
+])  # fmt: skip
+def test_what_is_no_model_of_the_run_is_named(run, folder, found):
+    shutil.copytree(run.cell(0, 0).folder, run.folder / "folds" / folder)
+    for look in (run.cells, run.unfinished, run.require_whole):
+        with pytest.raises(RunError, match="is no model of this run") as error:
+            look()
+        assert found in str(error.value.found)
+        assert error.value.fix == "move it out of the run's folder"
+
+
+def test_an_empty_folder_of_a_model_is_no_model(run):
+    (run.folder / "folds" / "9" / "seed_0").mkdir(parents=True)
+    assert len(run.cells()) == 4
+
+
+def test_a_half_finished_run_says_how_far_it_is(begun, result, data):
+    with pytest.raises(RunError, match="0 of 4 models are finished; 12 slides were never tested") as error:
+        begun.require_whole(partial=True)
+    assert "--partial" not in error.value.fix
+    begun.keep(result(0, 0))
+    with pytest.raises(RunError, match="1 of 4 models are finished; 6 slides were never tested") as error:
+        begun.require_whole()
+    assert error.value.found == "missing fold 0 seed 1, fold 1 seed 0, fold 1 seed 1"
+    assert "goes on" in error.value.fix
+    assert "--partial" in error.value.fix
+    assert begun.require_whole(partial=True) == "A partial look: 1 of 4 models; 6 slides were never tested."
+    begun.keep(result(1, 1))
+    assert begun.require_whole(partial=True) == "A partial look: 2 of 4 models."
+    assert [cell.name for cell in begun.cells()] == ["fold 0 seed 0", "fold 1 seed 1"]
+    begun.keep(result(0, 1))
+    begun.keep(result(1, 0))
+    assert begun.require_whole() == begun.require_whole(partial=True) == ""
+
+
+def test_removed_folds_are_missed(run):
+    shutil.rmtree(run.folder / "folds" / "1")
+    with pytest.raises(RunError, match="2 of 4 models are finished; 6 slides were never tested"):
+        run.require_whole()
+
+
+def test_a_seed_more_is_what_is_still_to_train(run):
+    run.write_settings(run.settings.model_copy(update={"seeds": 3}))
+    assert [cell.name for cell in run.unfinished().unfinished] == ["fold 0 seed 2", "fold 1 seed 2"]
+
+
+def test_results_are_those_of_the_models_there_are(begun, result):
+    def evaluated():
+        table = begun.cell_predictions.query("part == 'test'").drop_duplicates("slide")
+        sentence = begun.require_whole(partial=True)
+        begun.write_results({"partial": sentence} if sentence else {}, table.drop(columns=["part", "seed"]))
+
+    for fold, seed in ((0, 0), (0, 1), (1, 0)):
+        begun.keep(result(fold, seed))
+    with pytest.raises(RunError, match="was not evaluated"):
+        begun.require_results(partial=True)
+    evaluated()
+    assert begun.require_results(partial=True) == "A partial look: 3 of 4 models."
+    begun.keep(result(1, 1))
+    with pytest.raises(RunError, match="has changed since it was evaluated") as error:
+        begun.require_results()
+    assert error.value.fix == f"asmil evaluate {begun.folder}"
+    assert "then: A partial look: 3 of 4 models." in error.value.found
+    evaluated()
+    assert begun.require_results() == ""
+
+
+def test_an_even_choice_has_the_same_seeds_in_every_fold(tmp_path):
+    def chosen(*places):
+        return [(cell.fold, cell.seed) for cell in even([Cell(*place, tmp_path) for place in places])]
+
+    assert chosen() == []
+    whole = [(fold, seed) for fold in range(3) for seed in range(2)]
+    assert chosen(*whole) == whole
+    assert chosen((0, 0), (0, 1), (0, 2), (1, 0)) == [(0, 0), (0, 1), (0, 2)]
+    assert chosen((0, 0), (0, 1), (1, 0), (1, 1), (2, 0)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert chosen((0, 0), (1, 1)) in ([(0, 0)], [(1, 1)])
+    assert chosen((0, 0), (0, 1), (1, 1), (1, 2), (2, 1)) == [(0, 1), (1, 1), (2, 1)]
+    assert chosen((0, 0), (0, 1), (1, 0)) == [(0, 0), (1, 0)], "of equally many those that test more slides"
+
+
+def test_it_says_what_it_is_in_a_line_and_in_a_notebook(run):
+    assert repr(run).startswith(f"Run(folder {run.folder}, model abmil, folds x seeds 2 x 2, finished 4 of 4")
+    table = run.cell_predictions.query("part == 'test'").drop_duplicates("slide")
+    test = {"auroc": {"value": 0.91, "ci95": [0.8, 0.97]}}
+    run.write_results({"test": test}, table.drop(columns=["part", "seed"]))
+    assert repr(run).endswith("AUROC 0.910 (0.800 to 0.970))")
+    (run.folder / "splits.csv").unlink()
+    assert "splits.csv is missing" in repr(Run(run.folder))
+
+
+def test_a_name_from_elsewhere_is_text_in_a_notebook(begun):
+    evil = Run(begun.folder / "<script>")
+    assert "<script>" not in evil._repr_html_()
+    assert "&lt;script&gt;" in evil._repr_html_()
+
+
+def test_the_time_of_stages_is_added_up(begun):
+    for _ in range(2):
+        with begun.timed("train"):
+            pass
+    assert list(begun.seconds) == ["train"]
+    (begun.folder / "seconds.json").write_text('{"train": "soon", "evaluate": 3}')
+    assert begun.seconds == {"evaluate": 3.0}
+
+
+def test_a_note_of_features_leads_nowhere_else(begun):
+    begun.set_features(begun.folder / "features" / "uni_20x")
+    assert begun.features == begun.folder / "features" / "uni_20x"
+    (begun.folder / "features" / "run.json").write_text('{"store": "../../../secret"}')
+    assert begun.features.parent == begun.folder / "features"

@@ -1,0 +1,50 @@
+"""What objects say of themselves: one line, and a table in a notebook, in which names from elsewhere are text."""
+
+import pandas as pd
+import pytest
+
+from asmil.bags import make_splits, open_features, read_cohort
+from asmil.shown import Shown
+from asmil.tasks import create_task
+
+
+class Thing(Shown):
+    def __init__(self, **facts):
+        self.said = facts
+
+    def facts(self):
+        return self.said
+
+
+def test_a_line_and_a_table():
+    thing = Thing(slides=1200, name="<b>x</b>\nand y", nothing=None, long="a" * 500)
+    assert repr(thing).startswith("Thing(slides 1,200, name <b>x</b> and y, long aaa")
+    assert len(repr(thing)) < 200
+    html = thing._repr_html_()
+    assert "<b>" not in html
+    assert "&lt;b&gt;x&lt;/b&gt; and y" in html
+    assert html.count("<tr>") == 3
+    assert "nothing" not in html
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame({"slide": [f"s{i}" for i in range(12)], "case": [f"p{i // 2}" for i in range(12)],
+                         "label": ["benign", "benign", "tumour", "tumour"] * 3})  # fmt: skip
+
+
+def test_a_cohort_and_its_splits(table):
+    cohort = read_cohort(pd.concat([table, table[:1]]))
+    assert repr(cohort) == "Cohort(slides 12, patients 6, classes benign (6), tumour (6), set aside 1)"
+    splits = make_splits(cohort, folds=3)
+    assert repr(splits) == "Splits(folds 3, slides 12, patients 6, train 4, val 4, test 4)"
+    assert "<td" in cohort._repr_html_()
+    task = create_task("regression", columns=["age"])
+    assert "task regression of age" in repr(read_cohort(table.assign(age=range(12)), task=task))
+
+
+def test_features(write_feature_files, tmp_path):
+    write_feature_files(tmp_path, n_slides=3, dim=8)
+    (tmp_path / "broken.h5").write_text("no features")
+    shown = repr(open_features(tmp_path))
+    assert shown == f"FeatureStore(path {tmp_path}, slides 3, dim 8, format asmil, set aside 1)"
