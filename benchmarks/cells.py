@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asmil.bags import Bag, make_splits, read_cohort
-from asmil.bags.datasets import load_dataset
+from asmil.bags import Bag, load_dataset, make_splits, read_cohort
 from asmil.training import Recipe, Run, TrainSettings
 from asmil.training._cell import Job
 from asmil.training._group import Group, train_group

@@ -10,9 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asmil.bags import Bag, StreamedBag, load_bags, open_features, read_cohort
-from asmil.bags.export import LAYOUTS
-from asmil.bags.export._tiles import read_slide
+from asmil.bags import LAYOUTS, Bag, StreamedBag, load_bags, open_features, read_cohort, read_slide
 from asmil.bench.parts.loading import write_slide
 from asmil.models import create_model
 from asmil.training import Standardized, TrainSettings, fit

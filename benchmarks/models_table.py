@@ -4,7 +4,7 @@ import argparse
 
 import torch
 
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.bench.parts.models import grid_batch, model_speed
 from asmil.errors import AsmilError
 from asmil.models import create_model, list_models, model_info

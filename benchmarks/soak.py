@@ -15,7 +15,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from asmil.slides.synthetic import _stain, draw_slide, write_slide
+from asmil.slides import draw_slide, write_slide
+from asmil.slides.synthetic import _stain
 
 SIZE_PX = (1024, 768)
 DRAWN = 20

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from asmil.bags._places import _formats as _known_formats
 from asmil.cli import app
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -124,7 +123,6 @@ def _own_parts(folder: Path) -> Iterator[None]:
 def _look_again() -> None:
     """Folders are listed once: say that there are other files now."""
     importlib.invalidate_caches()
-    _known_formats.cache_clear()
 
 
 def asmil(place: str, arguments: list[str]) -> None:
@@ -168,7 +166,7 @@ def world(tmp_path_factory) -> Path:
     """
     import pandas as pd
 
-    from asmil.slides.synthetic import make_slides
+    from asmil.slides import make_slides
 
     folder = tmp_path_factory.mktemp("world")
     kind = {"slides_per_patient": (1, 1), "size_px": (700, 620), "awkward": False}

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "asmil"
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 300, 60, 3
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.
 ROOMS = (
@@ -92,7 +92,7 @@ def _room(file: Path) -> str:
 
 
 @every_file
-def test_a_file_is_at_most_300_lines(file):
+def test_a_file_is_at_most_400_lines(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.polynomial import chebyshev
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 
 LENGTHS = (9, 1, 30)

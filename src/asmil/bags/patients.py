@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from asmil.bags.bag import Bag
-from asmil.bags.problem import listed
-from asmil.bags.streamed import StreamedBag
+from asmil.bags.bag import Bag, StreamedBag
+from asmil.bags.tables import listed
 from asmil.errors import CohortError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from asmil._cores import cores
-from asmil.bags.memory import available_memory
+from asmil.bags import available_memory
 from asmil.bench.timing import best_seconds, clock
 
 

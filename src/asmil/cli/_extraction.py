@@ -162,7 +162,7 @@ def _work(
 
 def _own_settings(config: RunConfig, files: list[Path], *, cohort: "Cohort | None") -> dict[str, dict[str, Any]]:
     """Settings by slide or file: the scale in the table of labels, and over it the table of settings."""
-    from asmil.bags.names import SlideNames
+    from asmil.bags import SlideNames
 
     slide_mpp = {} if cohort is None else slide_mpp_of(cohort)
     rows = SlideNames(slide_mpp)
@@ -178,7 +178,7 @@ def _own_settings(config: RunConfig, files: list[Path], *, cohort: "Cohort | Non
 
 def _labelled(slides: "list[SlideFile]", cohort: "Cohort", outcome: Outcome) -> "list[SlideFile]":
     """The slides that have a row in the table of labels, or whose file has."""
-    from asmil.bags.names import SlideNames
+    from asmil.bags import SlideNames
 
     rows = SlideNames(cohort.slides)
     found = [slide for slide in slides if rows.find_or_file(slide.name)]

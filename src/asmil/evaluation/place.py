@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.bags.problem import Problem
+from asmil.bags import Problem
 from asmil.errors import AsmilError, RunError
 from asmil.evaluation._errors import MetricError
 from asmil.evaluation.annotations import Annotations

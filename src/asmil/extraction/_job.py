@@ -121,7 +121,7 @@ class Job(Work):
 
 def _check_flags(exclude: Sequence[str]) -> None:
     if exclude:
-        from asmil.tiles.quality import QUALITY_FLAGS
+        from asmil.tiles import QUALITY_FLAGS
 
         for name in exclude:
             QUALITY_FLAGS[name]

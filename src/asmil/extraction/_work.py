@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 if TYPE_CHECKING:
     from asmil.slides import Slide
@@ -84,7 +84,7 @@ class Work:
         self.slide.read_tiles(self.grid, indices, out=out)
         keep = np.ones(len(out), bool)
         if self.exclude:
-            from asmil.tiles.quality import flag_tiles
+            from asmil.tiles import flag_tiles
 
             for name, flagged in flag_tiles(out, mpp=self.grid.mpp).items():
                 self._flags.setdefault(name, []).append(flagged)

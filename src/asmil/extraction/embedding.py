@@ -10,7 +10,7 @@ from asmil.encoders import Encoder
 from asmil.extraction._encoding import Encoding
 from asmil.extraction._stream import encode_works
 from asmil.extraction._work import Work
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 if TYPE_CHECKING:
     from asmil.slides import Slide

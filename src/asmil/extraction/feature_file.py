@@ -13,7 +13,7 @@ from asmil.encoders import Encoder
 from asmil.errors import FeatureError
 from asmil.extraction._work import Rows
 from asmil.files import written_beside
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 from asmil.units import mpp_of_objective, same_mpp, whole
 
 if TYPE_CHECKING:

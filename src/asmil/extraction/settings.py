@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from asmil.files import safe_name
-from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM
+from asmil.tiles import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder

@@ -14,8 +14,7 @@ from asmil.errors import ConfigError, UnknownPartError
 from asmil.extraction.settings import ExtractSettings
 from asmil.files import write_text
 from asmil.registry import FolderRegistry, FunctionRegistry
-from asmil.slides import SLIDE_READERS
-from asmil.slides.scenes import file_name
+from asmil.slides import SLIDE_READERS, file_name
 from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
 
 POSITIVE = ("slide_mpp", "objective")

@@ -7,8 +7,7 @@ from PIL import Image
 from asmil.extraction.settings import ExtractSettings
 from asmil.files import safe_name, write_json, written_beside
 from asmil.slides import Slide
-from asmil.tiles import Tissue, find_tissue
-from asmil.tiles.geojson import EDITED
+from asmil.tiles import EDITED, Tissue, find_tissue
 
 
 def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissue:

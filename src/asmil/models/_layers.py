@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.errors import ConfigError, FeatureError
 from asmil.models import _chunks
 

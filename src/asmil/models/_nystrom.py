@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import on_device
+from asmil.bags import on_device
 from asmil.models._layers import require, require_heads
 
 KERNEL = 33  # tokens that the depth-wise convolution of the values sees

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from asmil.bags.bag import BagBatch, on_device
+from asmil.bags import BagBatch, on_device
 
 FREE = 192  # tokens of padding that cost less than the operations of one more group
 AT_ONCE = 16_384  # tokens of a group, padding included, unless a single bag has more

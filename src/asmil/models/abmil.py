@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asmil.attention.normalizers import log_softmax
 from asmil.attention.segments import segment_sum
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import require
 from asmil.models._output import MILOutput
 from asmil.models.abmil import ABMIL

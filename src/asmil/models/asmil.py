@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from asmil.attention.dropping import drop_tokens
 from asmil.attention.normalizers import NORMALIZERS, softmax
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import (
     CrossAttention,
     Projection,

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention.normalizers import softmax
-from asmil.bags.bag import BagBatch, on_device
+from asmil.bags import BagBatch, on_device
 from asmil.models._gated import GatedAttention
 from asmil.models._layers import Projection, attention_weights, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput

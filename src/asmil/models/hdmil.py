@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
 from asmil.attention.segments import Layout
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._clam import InstanceLoss
 from asmil.models._gated import GatedAttention
 from asmil.models._layers import Projection, attention_weights, default_dim, pool, require

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import (
     Projection,
     attention_weights,

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import Projection, classifier, default_dim, pool, require
 from asmil.models._output import MILOutput
 

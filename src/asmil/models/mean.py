@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from asmil.bags.bag import BagBatch
+from asmil.bags import BagBatch
 from asmil.models._layers import Projection, classifier, default_dim, pool
 from asmil.models._output import MILOutput
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models._layers import attention_weights, pool, require
 from asmil.models._output import MILOutput
 from asmil.models.abmil import ABMIL

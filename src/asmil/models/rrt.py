@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.attention.normalizers import NORMALIZERS
-from asmil.bags.bag import BagBatch, on_device
+from asmil.bags import BagBatch, on_device
 from asmil.models._layers import (
     Projection,
     attention_weights,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import BagBatch, on_device
+from asmil.bags import BagBatch, on_device
 from asmil.models._layers import Projection, classifier, default_dim
 from asmil.models._nystrom import Factors, NystromAttention, Segments
 from asmil.models._output import MILOutput

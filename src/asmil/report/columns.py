@@ -49,10 +49,10 @@ def _of_table(files: RunFiles, name: str, labels: Path | None) -> pd.Series:
             found=f"{path or 'no table named in config.yaml'}; cohort.csv has {columns}",
             fix="give the table with --labels FILE",
         )
-    table = read_cohort(
+    cohort = read_cohort(
         path, slide_table=config.get("slide_table"), label=str(config.get("label") or "label"), site_column=name
     )
-    table = table.match(files.predictions["slide"]).table.set_index("slide")
+    table = cohort.match(files.predictions["slide"]).table.set_index("slide")
     own = files.predictions.set_index("slide")["label"].reindex(table.index)
     if (own != table["label"]).any():
         wrong = list(own.index[own != table["label"]])

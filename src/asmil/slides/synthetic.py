@@ -12,7 +12,7 @@ from PIL import Image
 
 from asmil.errors import SlideError
 from asmil.files import write_json, write_text, written_beside
-from asmil.slides._drawing import EOSIN, HAEMATOXYLIN, Canvas
+from asmil.slides.drawing import EOSIN, HAEMATOXYLIN, Canvas
 
 SITES = ("north", "south", "west")
 TIFF_TILE_PX = 256

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from asmil.bags.bag import Bag
+from asmil.bags import Bag
 from asmil.errors import ConfigError
 from asmil.models import create_model
 from asmil.testing._report import CheckReport, ContractError, run_checks

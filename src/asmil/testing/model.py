@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput, create_model
 from asmil.testing._report import CheckReport, ContractError, run_checks
 

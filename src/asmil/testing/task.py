@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asmil.bags.tables import read_table
+from asmil.bags import read_table
 from asmil.tasks import Task, create_task
 from asmil.testing._report import CheckReport, ContractError, run_checks
 

@@ -16,9 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asmil.attention import nsf, softmax
-from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
-from asmil.bags.cohort import targets_of
-from asmil.bags.patients import by_slide
+from asmil.bags import Bag, BagBatch, Cohort, Splits, by_slide, load_bags, open_features, targets_of
 from asmil.files import write_text, written_beside
 from asmil.tasks import Task
 from asmil.training.fit import FitResult, fit

@@ -14,8 +14,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from asmil.bags import Bag, BagBatch
-from asmil.bags.memory import available_memory
+from asmil.bags import Bag, BagBatch, available_memory
 from asmil.models import create_model
 from asmil.training._cell import Job
 from asmil.training._steps import own_steps

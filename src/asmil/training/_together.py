@@ -128,7 +128,7 @@ class Together:
 
         def losses(params: Named, buffers: Named, anchor: Named, share: Tensor) -> tuple[Tensor, ...]:
             output = functional_call(self.template, (params, buffers), (batch,))
-            task = (F.cross_entropy(output.logits.float(), batch.labels, reduction="none") * share).sum()
+            task = (F.cross_entropy(output.logits.float(), batch.labels, reduction="none") * share).sum()  # type: ignore[arg-type]
             extra = sum(((loss * share).sum() for loss in output.losses.values()), torch.zeros_like(task))
             if not beta or output.scores is None:
                 return task, extra, torch.zeros_like(task), task

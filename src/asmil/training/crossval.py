@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from asmil.bags import Cohort, FeatureStore, Splits
-from asmil.bags.patients import require_one_answer, tiles_by_patient
+from asmil.bags import Cohort, FeatureStore, Splits, require_one_answer, tiles_by_patient
 from asmil.errors import AsmilError, ConfigError, RunError
 from asmil.training._cell import Job, Progress, name_of
 from asmil.training._group import Failures, Group, begun_groups, train_group

@@ -161,7 +161,7 @@ def _step(
     with autocast(device, settings):
         output = model(batch)
         logits = output.logits.float()
-        loss = F.cross_entropy(logits, batch.labels) if task is None else task.loss(logits, batch.targets).mean()
+        loss = F.cross_entropy(logits, batch.labels) if task is None else task.loss(logits, batch.targets).mean()  # type: ignore[arg-type]
         extra = sum((each.mean() for each in output.losses.values()), torch.zeros((), device=device))
         align = stabilizer.loss(loss + extra) if stabilizer else torch.zeros((), device=device)
     ratio = stabilizer.gradient_ratio(loss + extra) if stabilizer and measure else None

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from asmil.bags.problem import listed
+from asmil.bags import listed
 from asmil.errors import AsmilError, RunError
 from asmil.models import create_model
 from asmil.tasks import Task, create_task

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from asmil.slides import open_slide
-from asmil.slides.slide import Slide
+from asmil.slides import Slide, open_slide
 from asmil.viewer._errors import NotOfferedError
 
 TILE_PX = 512

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import Bag, BagBatch, StreamedBag, load_bags, open_features, read_cohort
-from asmil.bags.memory import _of_groups, available_memory
+from asmil.bags import Bag, BagBatch, StreamedBag, available_memory, load_bags, open_features, read_cohort
+from asmil.bags.loading import _of_groups
 from asmil.errors import FeatureError
 
 DIM, TILES = 16, (40, 7, 23)

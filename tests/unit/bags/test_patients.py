@@ -5,9 +5,19 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import BagBatch, Cohort, StreamedBag, load_bags, open_features
-from asmil.bags.bag import Bag
-from asmil.bags.patients import GAP, by_slide, patient_bags, require_one_answer, tiles_by_patient
+from asmil.bags import (
+    Bag,
+    BagBatch,
+    Cohort,
+    StreamedBag,
+    by_slide,
+    load_bags,
+    open_features,
+    patient_bags,
+    require_one_answer,
+    tiles_by_patient,
+)
+from asmil.bags.patients import GAP
 from asmil.errors import CohortError
 from asmil.models._neighbours import neighbours
 

@@ -12,7 +12,7 @@ from asmil.extraction import embed, extract_slides
 from asmil.extraction._encoding import Encoding
 from asmil.extraction._work import Rows
 from asmil.slides import open_slide
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -70,7 +70,7 @@ def test_tiles_with_a_flag_are_left_out_before_encoding(pieces, settings, colour
     import h5py
     from PIL import Image
 
-    from asmil.tiles.quality import QUALITY_FLAGS
+    from asmil.tiles import QUALITY_FLAGS
 
     pixels = np.array(Image.open(pieces[4]))
     pixels[:64] = (30, 60, 200)  # blue ink over two of the ten rows

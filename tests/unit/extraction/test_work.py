@@ -20,8 +20,7 @@ from asmil.extraction import work as module
 from asmil.extraction.ledger import start_time
 from asmil.extraction.settings import ExtractSettings
 from asmil.extraction.work import EncoderChoice, Work, extract_folder, work
-from asmil.slides import SlideFile
-from asmil.slides.synthetic import make_slides
+from asmil.slides import SlideFile, make_slides
 
 KILLED = """
 import os, pickle, signal, sys

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import _chunks, create_model
 
 LENGTHS = (17, 1, 40)

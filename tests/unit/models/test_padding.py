@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 from asmil.models._layers import pool, pool_padded
 from asmil.models._nystrom import pseudo_inverse

@@ -12,7 +12,7 @@ from shapely.geometry import box, mapping
 
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.evaluation import evaluate
-from asmil.slides.synthetic import write_slide
+from asmil.slides import write_slide
 from asmil.training import Run, TrainSettings, crossval
 from asmil.training.recipe import Recipe
 

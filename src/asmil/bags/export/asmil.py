@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, half, new_hdf5
+from asmil.bags.reading.slide_tiles import SlideTiles, half, new_hdf5
 from asmil.files import safe_name
 from asmil.units import whole
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5
+from asmil.bags.reading.slide_tiles import SlideTiles, appendable, new_hdf5
 from asmil.files import safe_name
 from asmil.units import mpp_of_objective, whole
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags.formats._entry import Array, Entry, number
-from asmil.bags.formats._source import ZarrSource
-from asmil.bags.formats._zarr import is_array, member, whole
+from asmil.bags.reading.entry import Array, Entry, number
+from asmil.bags.reading.source import ZarrSource, is_array, member, whole
 from asmil.errors import FeatureError
 
 

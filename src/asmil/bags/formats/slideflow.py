@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags.formats._beside import facts_in, plain_array
-from asmil.bags.formats._entry import STRIDE_NOTE, Array, Entry, modal_stride, number
-from asmil.bags.formats._torch_file import load_array
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import STRIDE_NOTE, Array, Entry, modal_stride, number
+from asmil.bags.reading.source import facts_in, load_array, plain_array
 from asmil.errors import FeatureError
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from asmil.bags import Bag, BagBatch
@@ -52,6 +53,7 @@ def measure(scale: Scale) -> Iterator[Row]:
 def model_speed(name: str, batch: BagBatch, *, seconds: float) -> Speed:
     """Measure a registered model on a labelled batch, for about `seconds` each."""
     torch.manual_seed(0)
+    labels = cast(Tensor, batch.labels)
     device = str(batch.features.device)
     model = create_model(name, in_dim=batch.features.shape[1], n_classes=2).to(device)
     plain = _Projection(batch.features.shape[1]).to(device)
@@ -60,11 +62,11 @@ def model_speed(name: str, batch: BagBatch, *, seconds: float) -> Speed:
         model.zero_grad()
         output = model(batch)
         extra = sum(loss.mean() for loss in output.losses.values())
-        (cross_entropy(output.logits, batch.labels) + extra).backward()
+        (cross_entropy(output.logits, labels) + extra).backward()
 
     def projection() -> None:
         plain.zero_grad()
-        cross_entropy(plain(batch.features), batch.labels).backward()
+        cross_entropy(plain(batch.features), labels).backward()
 
     plain_first, plain_bytes = first_call(projection, device=device)
     step_first, step_bytes = first_call(step, device=device)

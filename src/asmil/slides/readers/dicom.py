@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides._native import NativeReader
-from asmil.slides.readers._positional import PositionalFile
-from asmil.slides.readers._tiff_codecs import decode_jpeg, decode_jpeg2000
+from asmil.slides.codecs import decode_jpeg, decode_jpeg2000
+from asmil.slides.native import NativeReader, PositionalFile
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _JPEG = ("1.2.840.10008.1.2.4.50",)

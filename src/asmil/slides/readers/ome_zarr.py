@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides._native import NativeReader
+from asmil.slides.native import NativeReader
 from asmil.slides.reader import Scene
-from asmil.slides.readers._tiff_metadata import UM_PER_UNIT
+from asmil.slides.tiff_tags import UM_PER_UNIT
 
 MAX_CHUNK_PX = 1 << 26
 _METADATA = (".zattrs", "zarr.json")

@@ -1,6 +1,7 @@
 """Readers that decode the tiles of a file themselves: each once, kept for the neighbours, cut to any rectangle."""
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.slides._threads import each
+from asmil.errors import SlideError
+from asmil.slides.threads import each
 
 CACHE_BYTES = (16 << 20, 256 << 20)
 """Least and most bytes of decoded tiles kept."""
@@ -208,3 +210,28 @@ class NativeReader:
     def close(self) -> None:
         """Let go of the decoded tiles; closing twice is harmless."""
         self._cache.clear()
+
+
+class PositionalFile:
+    """A file read at any place by several threads at once, without a position that they would share."""
+
+    def __init__(self, path: Path):
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Read `count` bytes; SlideError where the file ends before."""
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), count, offset)
+        else:  # Windows
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(count)
+        if len(data) < count:
+            raise SlideError("the file ends within the tile", found=f"{len(data)} of {count} bytes")
+        return data
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._file.close()

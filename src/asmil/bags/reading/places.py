@@ -4,16 +4,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import h5py
 
 from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.formats._entry import Entry, FeatureFormat, feature_shape
-from asmil.bags.formats._source import HDF5, Source, feature_files, opened
 from asmil.bags.names import slide_name
-from asmil.bags.problem import Problem, listed
+from asmil.bags.reading.entry import Entry, FeatureFormat, feature_shape
+from asmil.bags.reading.source import HDF5, Source, feature_files, opened
+from asmil.bags.tables import Problem, listed
 from asmil.errors import FeatureError
 
 
@@ -36,7 +35,7 @@ class Place:
     def entry(self) -> Iterator[Entry]:
         """The opened file's description of the slide."""
         with opened(self.path) as source:
-            yield _formats()[self.format].entry(source, self.key)
+            yield FEATURE_FORMATS[self.format].entry(source, self.key)
 
 
 def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Problem]]:
@@ -48,7 +47,7 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     found: dict[str, list[Place]] = {}
     others: set[str] = set()
     problems: list[Problem] = []
-    formats = dict(_formats())
+    formats: dict[str, FeatureFormat] = {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
     for path in feature_files(root):
         try:
             for slide, place in _places_in(path, formats):
@@ -76,12 +75,6 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
         fix = "open the folder of one encoder only, or convert one with asmil convert --encoder NAME"
         problems.append(Problem(slide, what, fix, places[1].path))
     return chosen, problems
-
-
-@cache
-def _formats() -> dict[str, FeatureFormat]:
-    """All formats by name, their folder listed once."""
-    return {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
 
 
 def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> list[tuple[str, Place]]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides.readers._tiff_codecs import Codec, codec_of
-from asmil.slides.readers._tiff_metadata import OmeImage, aperio_number, ome_images, tag_mpp
+from asmil.slides.codecs import Codec, codec_of
+from asmil.slides.tiff_tags import OmeImage, aperio_number, ome_images, tag_mpp
 
 _ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 _REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page

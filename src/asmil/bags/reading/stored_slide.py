@@ -2,21 +2,125 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
+from math import prod
+from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import h5py
 import numpy as np
 import torch
 
-from asmil.bags._mapped import MappedEntry, Stamp, mapped, stamp_of
-from asmil.bags._places import Place
-from asmil.bags._repacked import repacked
-from asmil.bags.bag import Bag
-from asmil.bags.formats._entry import Entry, geometry_of, read_rows
-from asmil.bags.streamed import StreamedBag
+from asmil.bags.bag import Bag, StreamedBag
+from asmil.bags.reading.entry import Array, Entry, geometry_of, read_rows
+from asmil.bags.reading.places import Place
 from asmil.errors import FeatureError
+from asmil.files import written_beside
+
+Stamp: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Span:
+    path: Path
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    def map(self, *, writeable: bool = False) -> np.ndarray:
+        """The array in its file. What is written to it stays in memory.
+
+        Without NumPy's memmap, which looks its file up by name several times: that takes as long as some 100 tiles.
+        """
+        start = self.offset % ALLOCATIONGRANULARITY
+        length = start + self.dtype.itemsize * prod(self.shape)
+        with self.path.open("rb") as file:
+            memory = mmap(file.fileno(), length, access=ACCESS_COPY, offset=self.offset - start)
+        array: np.ndarray = np.ndarray(self.shape, self.dtype, memory, start)
+        array.flags.writeable = writeable
+        return array
+
+
+@dataclass(frozen=True)
+class MappedEntry:
+    """An entry without its arrays, and the spans of these in their files as they were when these were opened.
+
+    `finite` is whether all of the features were read before and held no NaN or infinite values.
+    """
+
+    path: Path
+    stamp: Stamp
+    facts: Entry
+    features: _Span
+    coords: _Span | None
+    finite: bool = False
+
+    def entry(self, *, view: bool) -> Entry | None:
+        """The entry with mapped arrays, or None where the file is no longer the same.
+
+        Only as a `view` the features can be written to, and so only then `read_rows` gives them without a copy.
+        """
+        if stamp_of(self.path) != self.stamp:
+            return None
+        coords = self.facts.coords if self.coords is None else self.coords.map()
+        return replace(self.facts, features=self.features.map(writeable=view), coords=coords)
+
+
+def mapped(entry: Entry, path: Path, *, side: float | None) -> MappedEntry | None:
+    """The spans of an entry, with the tile `side` that is known of it; None where an array is not in one piece.
+
+    Coordinates that were read with the entry are kept with it.
+    """
+    features, coords, stamp = _span(entry.features), _span(entry.coords), stamp_of(path)
+    kept = entry.coords if coords is None else None
+    if features is None or stamp is None or not (kept is None or type(kept) is np.ndarray):
+        return None
+    facts = replace(entry, features=np.empty(0), coords=kept, tile_level0_px=side, provenance=dict)
+    return MappedEntry(path, stamp, facts, features, coords)
+
+
+def _span(array: Array | None) -> _Span | None:
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap) and array.flags.c_contiguous:
+        return _Span(Path(str(array.filename)), array.offset, array.dtype, array.shape)
+    if not isinstance(array, h5py.Dataset) or array.chunks is not None or array.external:
+        return None
+    offset = array.id.get_offset()
+    return None if offset is None else _Span(Path(array.file.filename), offset, array.dtype, array.shape)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What a file's time, size and inode are: another stamp is another content. None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def repacked(entry: Entry, path: Path, *, folder: Path, key: str) -> Entry:
+    """The entry with mapped arrays of a copy in `folder`, made where it is not there: .npy files, types as stored.
+
+    A copy is named by its source's path, time, size and inode; copies of what the source was before are removed.
+    """
+    source, now = _short(str(path.resolve()), key), _short(str(stamp_of(path)))
+    arrays: dict[str, np.ndarray | None] = {}
+    for name, array in (("features", entry.features), ("coords", entry.coords)):
+        copy = folder / f"{source}.{now}.{name}.npy"
+        if array is not None and not copy.exists():
+            for old in folder.glob(f"{source}.*.{name}.npy"):
+                old.unlink(missing_ok=True)
+            with written_beside(copy) as partial:
+                np.save(partial, read_rows(array, entry.keep))
+        arrays[name] = None if array is None else np.load(copy, mmap_mode="r")
+    return replace(entry, features=arrays["features"], coords=arrays["coords"], keep=None)
+
+
+def _short(*texts: str) -> str:
+    return blake2b("\n".join(texts).encode(), digest_size=8).hexdigest()
+
 
 Rows = Sequence[int] | np.ndarray | None
 

@@ -211,3 +211,25 @@ def number(attributes, *names: str) -> float | None:
         if isinstance(value, int | float | np.number) and value > 0:
             return float(value)
     return None
+
+
+def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] | None:
+    """Of the coordinate file in `patches/` of a folder above: corners in level-0 pixels (tiles, 2), and the tile side.
+
+    None where there is no such file. TRIDENT stores the side. CLAM stores it in pixels of `patch_level`, so it is
+    multiplied by that level's downsample, and by `custom_downsample` in its older files.
+    """
+    own = Path(feature_file)
+    names = (f"{own.stem}_patches.h5", f"{own.stem}.h5")
+    places = (folder / "patches" / name for folder in own.parents[:3] for name in names)
+    path = next((place for place in places if place.is_file() and place != own), None)
+    if path is None:
+        return None
+    with h5py.File(path, "r", locking="best-effort") as file:
+        facts = attributes(file["coords"])
+        side = number(facts, "patch_size_level0")
+        if side is None and (patch_px := number(facts, "patch_size")) is not None:
+            level = int(number(facts, "patch_level") or 0)
+            if level == 0 or "downsample" in facts:
+                side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
+        return file["coords"][()], side

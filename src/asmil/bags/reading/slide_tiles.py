@@ -9,7 +9,7 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
-from asmil.bags.formats._entry import FeatureInfo, number
+from asmil.bags.reading.entry import FeatureInfo, number
 from asmil.bags.store import FeatureStore
 from asmil.errors import FeatureError
 from asmil.files import written_beside
