@@ -44,6 +44,10 @@ class FolderRegistry:
         files = [m.name for m in pkgutil.iter_modules(self._folders()) if not m.name.startswith("_")]
         return sorted({*files, *self.rows})
 
+    def is_file(self, name: str) -> bool:
+        """Whether a part of this name is a file."""
+        return _key(name) not in self.rows and _key(name) in self.names()
+
     def module(self, name: str):
         """The module of a part that is a file.
 
@@ -51,7 +55,7 @@ class FolderRegistry:
             UnknownPartError: no file of that name.
         """
         module = f"{self.package}.{_key(name)}"
-        if module not in sys.modules and (_key(name) in self.rows or _key(name) not in self.names()):
+        if module not in sys.modules and not self.is_file(name):
             raise _unknown(self.kind, name, self.names())
         return importlib.import_module(module)
 

@@ -34,7 +34,7 @@ FIRST = shlex.split("run --slides slides/ --labels labels.csv --mpp 0.5 --tile-p
 
 TRIDENT = "trident_out/20x_256px_0px_overlap/features_uni_v1"
 
-FOLDERS = ("slides.readers", "encoders", "tasks", "bags.formats", "bags.datasets", "models", "bench.parts")
+FOLDERS = ("slides.readers", "encoders.own", "tasks", "bags.formats", "bags.datasets", "models", "bench.parts")
 """Packages of asmil to which a page adds a part by writing a file below `src/asmil`."""
 
 FUNCTIONS = ("attention.NORMALIZERS", "evaluation.METRICS", "tiles.TISSUE_METHODS", "tiles.QUALITY_FLAGS")

@@ -73,6 +73,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.tokens if facts.architecture else "",
             facts.licence,
             "gated" if facts.gated else "",
+            facts.checked or "no",
         )
         for facts in map(card, list_encoders())
     )
@@ -89,7 +90,7 @@ def model_rows() -> tuple[tuple[str, str, str], ...]:
 OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
 HEADERS: dict[Kind, tuple[str, ...]] = {
     Kind.models: ("name", "what it is", "what a stabiliser aligns"),
-    Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", ""),
+    Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", "", "checked"),
 }
 
 

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from asmil.extraction.tissue import tissue_of as tissue_of
 
 _HOMES = {
-    "ExtractSettings": "settings", "SlideResult": "result", "embed": "embedding", "extract_slides": "pipeline",
-    "is_finished": "feature_file", "store_name": "settings", "tissue_of": "tissue", "write_features": "feature_file",
-}  # fmt: skip
+    "ExtractSettings": "settings",
+    "SlideResult": "result",
+    "embed": "embedding",
+    "extract_slides": "pipeline",
+    "is_finished": "feature_file",
+    "store_name": "settings",
+    "tissue_of": "tissue",
+    "write_features": "feature_file",
+}
 __all__ = list(_HOMES)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asmil.encoders import Encoder
-from asmil.encoders._protocol import FP16_MAX
+from asmil.encoders import FP16_MAX, Encoder
 from asmil.errors import AsmilError, EncoderError
 from asmil.extraction._reading import Batch
 

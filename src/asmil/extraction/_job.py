@@ -56,9 +56,13 @@ class Job(Work):
         self.identities = self._identities()  # now there is a tissue file
         try:
             grid = tile(
-                self.slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
-                overlap_px=settings.overlap_px, min_tissue=settings.min_tissue,
-            )  # fmt: skip
+                self.slide,
+                tissue,
+                mpp=settings.mpp,
+                tile_px=settings.tile_px,
+                overlap_px=settings.overlap_px,
+                min_tissue=settings.min_tissue,
+            )
         except TissueError as error:
             self._end("skipped", reason=str(error))
             return
@@ -83,9 +87,14 @@ class Job(Work):
                 if not identity.exists():
                     write_json(identity, store_identity(self.store, encoder))
                 write_features(
-                    file, rows, grid, encoder=encoder, slide=self.slide, quality=self.quality,
+                    file,
+                    rows,
+                    grid,
+                    encoder=encoder,
+                    slide=self.slide,
+                    quality=self.quality,
                     extra={"settings": self.identities[index]},
-                )  # fmt: skip
+                )
         except (AsmilError, OSError) as error:
             self.fail(error)
         else:
@@ -99,10 +108,16 @@ class Job(Work):
 
     def _end(self, result: Literal["ok", "kept", "skipped", "failed"], *, reason: str = "", tiles: int = 0) -> None:
         self.result = SlideResult(
-            self.source.name, self.source.path, result, reason=reason, tiles=tiles,
-            seconds=time.perf_counter() - self._since, waiting=self.waiting,
-            reader=getattr(getattr(self, "slide", None), "reader", ""), flags=self._counts(),
-        )  # fmt: skip
+            self.source.name,
+            self.source.path,
+            result,
+            reason=reason,
+            tiles=tiles,
+            seconds=time.perf_counter() - self._since,
+            waiting=self.waiting,
+            reader=getattr(getattr(self, "slide", None), "reader", ""),
+            flags=self._counts(),
+        )
 
     def _counts(self) -> dict[str, int]:
         counts = {name: int(flagged.sum()) for name, flagged in self.flags.items()}

@@ -85,12 +85,22 @@ class Ledger:
                 continue
             same = before is not None and before.key == key and before.content
             record = Record(
-                slide=slide.name, file=str(slide.path), result=result.result, stage=stage, reason=result.reason,
-                tiles=result.tiles, seconds=round(result.seconds, 3), waiting=round(result.waiting, 3),
-                reader=result.reader, flags=result.flags, store=store, host=platform.node(), key=key,
+                slide=slide.name,
+                file=str(slide.path),
+                result=result.result,
+                stage=stage,
+                reason=result.reason,
+                tiles=result.tiles,
+                seconds=round(result.seconds, 3),
+                waiting=round(result.waiting, 3),
+                reader=result.reader,
+                flags=result.flags,
+                store=store,
+                host=platform.node(),
+                key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 content=before.content if before is not None and same else _content(slide.path),
-            )  # fmt: skip
+            )
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)

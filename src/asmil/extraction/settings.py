@@ -39,9 +39,12 @@ class ExtractSettings:
     def tissue(self) -> dict[str, Any]:
         """The options of `find_tissue`."""
         return {
-            "method": self.tissue_method, "threshold": self.tissue_threshold, "min_area_um2": self.min_area_um2,
-            "max_hole_um2": self.max_hole_um2, "smoothing_um": self.tissue_smoothing_um,
-        }  # fmt: skip
+            "method": self.tissue_method,
+            "threshold": self.tissue_threshold,
+            "min_area_um2": self.min_area_um2,
+            "max_hole_um2": self.max_hole_um2,
+            "smoothing_um": self.tissue_smoothing_um,
+        }
 
 
 def encoder_identity(encoder: "Encoder") -> dict[str, str]:

@@ -204,10 +204,14 @@ class _Worker:
         from asmil.extraction.pipeline import extract_slides
 
         results: Any = extract_slides(
-            self._claimed(slides, take), self._job.folder, encoders=self._encoders,
-            settings=self._job.settings, settings_of=self._job.settings_of,
-            batch_size=self._job.batch_size, progress=self._progress,
-        )  # fmt: skip
+            self._claimed(slides, take),
+            self._job.folder,
+            encoders=self._encoders,
+            settings=self._job.settings,
+            settings_of=self._job.settings_of,
+            batch_size=self._job.batch_size,
+            progress=self._progress,
+        )
         with closing(results):  # its threads end before the claims do
             for result in results:
                 slide, claim = self._in_hand.popleft()

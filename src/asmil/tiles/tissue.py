@@ -103,9 +103,12 @@ def find_tissue(
     mask = _large(mask, min_area_um2 / px_um2)
     mask = ~_large(~mask, max_hole_um2 / px_um2) & scanned
     settings = {
-        "method": method, "threshold": threshold, "min_area_um2": min_area_um2,
-        "max_hole_um2": max_hole_um2, "smoothing_um": smoothing_um,
-    }  # fmt: skip
+        "method": method,
+        "threshold": threshold,
+        "min_area_um2": min_area_um2,
+        "max_hole_um2": max_hole_um2,
+        "smoothing_um": smoothing_um,
+    }
     return Tissue(mask_polygons(mask, px_size=px_size), slide.size, slide.mpp, settings)
 
 

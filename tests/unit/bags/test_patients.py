@@ -41,8 +41,12 @@ def slide(name, tiles, *, case, side=100.0, seed=0, reads=None, coordinates=True
 
 
 def patient(**options):
-    slides = [slide("p1", 7, case="p", **options), slide("q", 5, case="q"), slide("p2", 9, case="p", side=50.0),
-              slide("p3", 1, case="p", **options)]  # fmt: skip
+    slides = [
+        slide("p1", 7, case="p", **options),
+        slide("q", 5, case="q"),
+        slide("p2", 9, case="p", side=50.0),
+        slide("p3", 1, case="p", **options),
+    ]
     return slides, patient_bags(slides)
 
 

@@ -49,11 +49,14 @@ def job(slides, tmp_path):
         out = changes.pop("folder", tmp_path / "out")
         return replace(
             Work(
-                slides=slides, folder=out, encoders=(EncoderChoice("colour-texture"),),
-                settings=ExtractSettings(mpp=0.5, tile_px=64), since=start_time(out),
+                slides=slides,
+                folder=out,
+                encoders=(EncoderChoice("colour-texture"),),
+                settings=ExtractSettings(mpp=0.5, tile_px=64),
+                since=start_time(out),
             ),
             **changes,
-        )  # fmt: skip
+        )
 
     return begin
 
@@ -87,8 +90,10 @@ def results_of(settled) -> dict[str, str]:
 
 
 EXPECTED = {f"P0{i}_1": "ok" for i in range(1, 6)} | {
-    "awkward_blank": "skipped", "awkward_no_mpp": "failed", "awkward_truncated": "failed",
-}  # fmt: skip
+    "awkward_blank": "skipped",
+    "awkward_no_mpp": "failed",
+    "awkward_truncated": "failed",
+}
 
 
 def test_every_slide_is_settled_and_only_what_failed_is_tried_again(job, unbroken, tmp_path):

@@ -7,8 +7,13 @@ from asmil.figures.curves import Curve
 
 
 def test_reliability_shows_each_series_with_its_legend():
-    bins = {"predicted": np.array([0.2, 0.8]), "observed": np.array([0.1, 0.9]), "low": np.array([0.0, 0.7]),
-            "high": np.array([0.3, 1.0]), "counts": np.array([4, 6])}  # fmt: skip
+    bins = {
+        "predicted": np.array([0.2, 0.8]),
+        "observed": np.array([0.1, 0.9]),
+        "low": np.array([0.0, 0.7]),
+        "high": np.array([0.3, 1.0]),
+        "counts": np.array([4, 6]),
+    }
     (axes,) = reliability_figure({"before": bins, "after": bins}).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
     assert len(axes.collections) == 4, "two series of dots, two of error bars"

@@ -85,8 +85,10 @@ def test_qupath_tiles_have_place_and_measurements(tmp_path):
     assert shape(features[1]["geometry"]).bounds == (448, 896, 896.5, 1344.5)
     assert features[1]["properties"]["objectType"] == "tile"
     assert features[1]["properties"]["measurements"] == {
-        "attention": 0.5, "attention_percentile": 100.0, "attention_times_uniform": 1.5,
-    }  # fmt: skip
+        "attention": 0.5,
+        "attention_percentile": 100.0,
+        "attention_times_uniform": 1.5,
+    }
     assert [p.name for p in path.parent.iterdir()] == ["a.geojson"]
 
 

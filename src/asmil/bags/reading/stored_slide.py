@@ -143,10 +143,15 @@ class StoredSlide:
             tiles, side = self._geometry(entry)
             tiles = tiles if entry.keep is None else len(entry.keep)
             return StreamedBag(
-                partial(self._unchanged, stamp, slide_mpp=slide_mpp), tiles=tiles, slide=self.slide,
-                **facts, tile_level0_px=_side_px(entry, side, slide_mpp), mpp=entry.mpp,
-                nbytes=tiles * self.dim * entry.features.dtype.itemsize, mapped=self._mapped is not None,
-            )  # fmt: skip
+                partial(self._unchanged, stamp, slide_mpp=slide_mpp),
+                tiles=tiles,
+                slide=self.slide,
+                **facts,
+                tile_level0_px=_side_px(entry, side, slide_mpp),
+                mpp=entry.mpp,
+                nbytes=tiles * self.dim * entry.features.dtype.itemsize,
+                mapped=self._mapped is not None,
+            )
 
     def repack(self, folder: Path) -> None:
         """Read the slide from a copy in this folder from now on, which is made where it is not there yet."""

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.encoders._card import EncoderCard
-from asmil.encoders._weights import find_weights, fitted, read_weights, weight_hash
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.weights import find_weights, fitted, read_weights, weight_hash
 from asmil.errors import EncoderError
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}

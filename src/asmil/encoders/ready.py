@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from asmil.encoders._card import EncoderCard
+from asmil.encoders.cards import EncoderCard
 from asmil.errors import EncoderError
 
 PACKAGES = ("timm", "torchvision", "huggingface_hub")
@@ -37,7 +37,7 @@ def readiness(card: EncoderCard, *, weights: str | Path | None = None, gpu_bytes
         return Readiness("missing", f"{', '.join(absent)}: pip install 'asmil[encoders]'", gib)
     if gpu_bytes is not None and gib > ROOM_FOR_TILES * gpu_bytes / 1024**3:
         return Readiness("missing", f"GPU memory: {gpu_bytes / 1024**3:.1f} GiB are too little", gib)
-    from asmil.encoders._weights import cached_weights, find_weights, how_to_get
+    from asmil.encoders.weights import cached_weights, find_weights, how_to_get
 
     file = cached_weights(card)
     if weights is not None:

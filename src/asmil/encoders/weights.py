@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from asmil.encoders._card import EncoderCard
-from asmil.encoders._names import timm_names
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.weight_names import timm_names
 from asmil.errors import EncoderError
 
 SUFFIXES = (".safetensors", ".pth", ".bin", ".pt")
@@ -68,9 +68,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise EncoderError("the weights file does not exist", found=path) from error
     except Exception as error:
         raise EncoderError(
-            f"{path.name} is not a readable weights file", found=f"{type(error).__name__}: {error}"[:300],
+            f"{path.name} is not a readable weights file",
+            found=f"{type(error).__name__}: {error}"[:300],
             fix="save its state dict as .safetensors; pickles that run code are refused",
-        ) from error  # fmt: skip
+        ) from error
     while isinstance(state, dict) and (inner := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)):
         state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -106,9 +107,10 @@ def fitted(state: Mapping[str, Tensor], model: nn.Module, *, card: EncoderCard, 
     if any(faults.values()):
         found = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in faults.items() if names)
         raise EncoderError(
-            f"{file} does not fit {card.name}", found=found,
+            f"{file} does not fit {card.name}",
+            found=found,
             fix="give the weights of this architecture, or name the encoder they belong to",
-        )  # fmt: skip
+        )
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
@@ -143,9 +145,10 @@ def _in_folder(card: EncoderCard, folder: Path) -> Path:
             if path.is_file():
                 return path
     raise EncoderError(
-        f"no weights of {card.name} in the folder", found=folder,
+        f"no weights of {card.name} in the folder",
+        found=folder,
         fix=f"put {_short(card)}.safetensors (.pth, .bin, .pt) or {_short(card)}/{card.files[0]} into it",
-    )  # fmt: skip
+    )
 
 
 def _in_map(card: EncoderCard, file: Path) -> Path:

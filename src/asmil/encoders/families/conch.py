@@ -9,10 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.encoders._card import EncoderCard
-from asmil.encoders._timm import build_timm
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.families import timm
 
 HEADS = 8
+
+
+def build(card: EncoderCard) -> nn.Module:
+    """The visual tower of CONCH without weights."""
+    return ConchVision(card, PoolerWithBiases)
+
+
+def build_v1_5(card: EncoderCard) -> nn.Module:
+    """The visual tower of CONCH v1.5 without weights."""
+    return ConchVision(card, PoolerWithoutBiases)
 
 
 class ConchVision(nn.Module):
@@ -20,7 +30,7 @@ class ConchVision(nn.Module):
 
     def __init__(self, card: EncoderCard, pooler: type[nn.Module]):
         super().__init__()
-        self.trunk: Any = build_timm(replace(card, tokens="cls"))
+        self.trunk: Any = timm.build(replace(card, tokens="cls"))
         self.attn_pool_contrast = pooler(dim=card.dim, context_dim=self.trunk.embed_dim)
         self.ln_contrast = nn.LayerNorm(card.dim)
 

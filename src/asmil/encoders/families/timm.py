@@ -1,22 +1,23 @@
 """Models that timm builds: those of the cards, and any other by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asmil._torchvision import prepare_torchvision
-from asmil.encoders._card import EncoderCard
-from asmil.encoders._model import ModelEncoder, load_model
-from asmil.encoders._weights import how_to_get
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.model import ModelEncoder, load_model
+from asmil.encoders.weights import how_to_get
 from asmil.errors import EncoderError
 
 
-def build_timm(card: EncoderCard) -> nn.Module:
+def build(card: EncoderCard) -> nn.Module:
     """The card's model without a classifier and without weights.
 
     Raises:
@@ -28,7 +29,7 @@ def build_timm(card: EncoderCard) -> nn.Module:
     return _create(card.architecture or card.name, card=card, **options)
 
 
-def load_timm(
+def load_named(
     name: str, *, device: str, weights: str | Path | None, precision: str | None, compile: bool = False
 ) -> ModelEncoder:
     """Load `timm:NAME` or `hf-hub:ORG/NAME` as timm itself does, or with the weights of a file.
@@ -41,15 +42,15 @@ def load_timm(
     options: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     if weights is not None and (Path(weights) / "config.json").is_file():
         source = f"local-dir:{weights}"
-        card = replace(timm_card(source), name=name)
+        card = replace(card_of(source), name=name)
     else:
-        source, card = name, timm_card(name)
+        source, card = name, card_of(name)
         if weights is not None:
-            return load_model(card, build_timm, weights=weights, **options)
+            return load_model(card, build, weights=weights, **options)
     return ModelEncoder(_create(source, card=card, pretrained=True, num_classes=0), card, **options)
 
 
-def timm_card(name: str) -> EncoderCard:
+def card_of(name: str) -> EncoderCard:
     """The card of `timm:NAME` or `hf-hub:ORG/NAME`, from the model's own pretrained configuration.
 
     Raises:
@@ -81,8 +82,6 @@ def _part(name: str, value: Any) -> Any:
     if name == "mlp_layer":
         return getattr(_timm().layers, value)
     if name == "embed_layer":
-        from asmil.encoders._stem import ConvStem
-
         return ConvStem
     return value
 
@@ -107,9 +106,10 @@ def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = Fa
             raise EncoderError(f"timm knows no model {name!r}", found=f"timm {timm.__version__}") from error
         if not pretrained and not name.startswith("hf-hub:"):
             raise EncoderError(
-                f"timm {timm.__version__} cannot build {name}", found=f"{type(error).__name__}: {error}"[:300],
+                f"timm {timm.__version__} cannot build {name}",
+                found=f"{type(error).__name__}: {error}"[:300],
                 fix="pip install -U timm",
-            ) from error  # fmt: skip
+            ) from error
         raise EncoderError(
             f"{name} cannot be downloaded",
             found=f"{type(error).__name__}: {error}"[:300],
@@ -117,3 +117,37 @@ def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = Fa
             + "without network give its file: --weights FILE (.safetensors or .pth), fetched elsewhere from the "
             "Hugging Face hub; for hf-hub names give timm:ARCHITECTURE instead",
         ) from error
+
+
+class ConvStem(nn.Module):
+    """The stem of CTransPath (Wang et al. 2022): two strided convolutions instead of one cut into patches.
+
+    It embeds squares of 4 x 4 pixels, and takes the place of timm's patch embedding in a Swin Transformer.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int | tuple[int, int],
+        embed_dim: int,
+        norm_layer: Callable[[int], nn.Module] | None = None,
+        **others: Any,
+    ):
+        super().__init__()
+        sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.grid_size = (sides[0] // 4, sides[1] // 4)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        widths = (3, embed_dim // 8, embed_dim // 4)
+        halvings = [
+            (nn.Conv2d(n_in, n_out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
+            for n_in, n_out in pairwise(widths)
+        ]
+        self.proj = nn.Sequential(
+            *(part for halving in halvings for part in halving), nn.Conv2d(widths[2], embed_dim, 1)
+        )
+        self.norm = norm_layer(embed_dim) if norm_layer else nn.Identity()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed (tiles, 3, height, width) as (tiles, height / 4, width / 4, embed_dim)."""
+        embedded: Tensor = self.norm(self.proj(pixels).permute(0, 2, 3, 1))
+        return embedded.to(memory_format=torch.contiguous_format)

@@ -10,6 +10,7 @@ value is scaled by a constant to be of order one.
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from asmil.encoders._card import EncoderCard
+from asmil.encoders.cards import EncoderCard
 from asmil.errors import EncoderError
 
 VERSION = "1"
@@ -30,12 +31,23 @@ _PIXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 23}  # a CPU works inside its ca
 _NEUTRAL = 0.02  # added to spreads that divide, so that an empty tile gives zeros instead of noise
 
 # Optical density in red, green, blue (Ruifrok & Johnston 2001); the third stain is orthogonal to both.
-_HAEMATOXYLIN, _EOSIN = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105)
+HAEMATOXYLIN, EOSIN = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105)
 _STAIN_EDGES = (0.05, 0.15, 0.28, 0.45)
 _GREY_LEVELS = 8
 
 Plane = Float[Tensor, "tiles planes height width"]
 Values = Float[Tensor, "tiles values"]
+
+
+def load(card: EncoderCard, *, device: str, weights: str | Path | None, precision: str | None) -> "TextureEncoder":
+    """Nothing to load; `precision` is ignored, it always computes in float32.
+
+    Raises:
+        EncoderError: a weights file was given.
+    """
+    if weights is not None:
+        raise EncoderError(f"{card.name} has no weights", found=weights, fix="leave --weights out")
+    return TextureEncoder(card, device=device)
 
 
 class TextureEncoder:
@@ -94,20 +106,20 @@ def describe(tiles: UInt8[Tensor, "tiles height width 3"]) -> Values:
     rgb = tiles.permute(0, 3, 1, 2).float()
     while min(rgb.shape[2:]) >= _LARGE_TILE_PX:
         rgb = F.avg_pool2d(rgb, 2)
-    planes = _planes(rgb)
+    planes = stain_planes(rgb)
     pyramid = [planes[:, [0, 3]]]  # haematoxylin and mean density
     while len(pyramid) < LEVELS:
-        pyramid.append(_blur(pyramid[-1])[..., ::2, ::2])
-    parts = [_distribution(planes), _stain_histogram(planes), _nuclei(planes), _granulometry(pyramid[1])]
+        pyramid.append(blur(pyramid[-1])[..., ::2, ::2])
+    parts = [_distribution(planes), _stain_histogram(planes), nuclei(planes), granulometry(pyramid[1])]
     for level in pyramid:
-        parts += [_structure(level), _grain(level)]
+        parts += [structure(level), grain(level)]
     return torch.cat([*parts, *(_cooccurrence(level[:, 0]) for level in pyramid[:2])], dim=1)
 
 
-def _planes(rgb: Plane) -> Plane:
+def stain_planes(rgb: Plane) -> Plane:
     """Haematoxylin, eosin, residual, mean density, red-green, yellow-blue, saturation."""
     density = -torch.log10((rgb + 1) / 256)
-    h, e = (np.array(stain) / np.linalg.norm(stain) for stain in (_HAEMATOXYLIN, _EOSIN))
+    h, e = (np.array(stain) / np.linalg.norm(stain) for stain in (HAEMATOXYLIN, EOSIN))
     unmix = np.linalg.inv(np.stack([h, e, np.cross(h, e) / np.linalg.norm(np.cross(h, e))]))
     d = density.unbind(1)
     stains = [d[0] * float(s[0]) + d[1] * float(s[1]) + d[2] * float(s[2]) for s in unmix.T]
@@ -132,9 +144,9 @@ def _stain_histogram(planes: Plane) -> Values:
     return _shares(h * (len(edges) + 1) + e, bins=(len(edges) + 1) ** 2).sqrt()  # root: rare bins count too
 
 
-def _nuclei(planes: Plane) -> Values:
+def nuclei(planes: Plane) -> Values:
     """What haematoxylin marks, absolutely and for its tile: share, outline, colours inside and outside."""
-    smooth = _blur(planes[:, :1])[:, 0]
+    smooth = blur(planes[:, :1])[:, 0]
     mean, std = smooth.mean((1, 2), keepdim=True), _spread(smooth)[:, None, None]
     flat, parts = planes.flatten(2), []
     for threshold in (0.25, mean + 0.5 * std):
@@ -151,23 +163,23 @@ def _nuclei(planes: Plane) -> Values:
     return torch.cat([*parts, torch.stack([white.mean((1, 2)), _spread(white)], dim=1)], dim=1)
 
 
-def _granulometry(half: Plane) -> Values:
+def granulometry(half: Plane) -> Values:
     """How much density, and how much gap, is in structures of 1 to 4 px radius, at half size."""
     parts = []
     for signed in (half, -half):
         eroded, before = signed, signed.mean((2, 3))
         for radius in range(1, 5):
-            eroded = -_dilate(-eroded)
+            eroded = -dilate(-eroded)
             opened = eroded
             for _ in range(radius):
-                opened = _dilate(opened)
+                opened = dilate(opened)
             now = opened.mean((2, 3))
             parts.append(10 * (before - now))
             before = now
     return torch.cat(parts, dim=1)
 
 
-def _structure(level: Plane) -> Values:
+def structure(level: Plane) -> Values:
     """Edges, alignment, blobs, lines and peaks of one octave: gradient, structure tensor, Hessian."""
     y = F.pad(level, (1, 1, 1, 1), mode="replicate")
     left, right = y[..., 1:-1, :-2], y[..., 1:-1, 2:]
@@ -180,7 +192,7 @@ def _structure(level: Plane) -> Values:
     upper, lower = (laplacian + ridge) / 2, (laplacian - ridge) / 2
     blob = (-upper).clamp(min=0)  # both curvatures negative: a round spot of density
     line = (-lower).clamp(min=0) - blob
-    peak = -laplacian * ((laplacian <= -_dilate(-laplacian)) & (laplacian < -0.03))
+    peak = -laplacian * ((laplacian <= -dilate(-laplacian)) & (laplacian < -0.03))
     jxx, jyy, jxy = (product.mean((2, 3)) for product in (dx.square(), dy.square(), dx * dy))
     aligned = ((jxx - jyy).square() + 4 * jxy.square()).sqrt() / (jxx + jyy + 1e-4)
     std, edges, curvature = _spread(level) + _NEUTRAL, gradient.mean((2, 3)), _spread(laplacian)
@@ -192,7 +204,7 @@ def _structure(level: Plane) -> Values:
     return torch.cat(parts, dim=1)
 
 
-def _grain(level: Plane) -> Values:
+def grain(level: Plane) -> Values:
     """Histograms of uniform local binary patterns of eight neighbours (Ojala 2002, riu2)."""
     n, k, h, w = level.shape
     x = level.reshape(n * k, h, w)
@@ -220,7 +232,7 @@ def _spread(x: Tensor) -> Tensor:
     return (x - x.mean((-2, -1), keepdim=True)).square().mean((-2, -1)).sqrt()
 
 
-def _blur(x: Plane) -> Plane:
+def blur(x: Plane) -> Plane:
     """Binomial smoothing (1, 4, 6, 4, 1) / 16 along both sides."""
     for dim, border in ((-1, (2, 2, 0, 0)), (-2, (0, 0, 2, 2))):
         padded, n = F.pad(x, border, mode="replicate"), x.shape[dim]
@@ -229,7 +241,7 @@ def _blur(x: Plane) -> Plane:
     return x
 
 
-def _dilate(x: Plane) -> Plane:
+def dilate(x: Plane) -> Plane:
     """Maximum over 3 x 3 pixels, by shifts: several times faster on a CPU than a pooling layer."""
     for dim in (-1, -2):
         n = x.shape[dim] - 1

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from asmil._cores import cores
-from asmil.encoders._protocol import Encoder
+from asmil.encoders.cards import Encoder
 from asmil.errors import EncoderError
 
 METHODS = ("macenko", "reinhard")
@@ -66,7 +66,7 @@ class StainedEncoder:
     @torch.inference_mode()
     def _one(self, tile: Tensor) -> Tensor | None:
         """One tile (height, width, 3) normalised, None where the method cannot tell its stain."""
-        stained = _stained(tile)
+        stained = stained_pixels(tile)
         if stained.float().mean() < LEAST_STAINED:
             return None
         try:
@@ -134,7 +134,7 @@ def _reference(normalizer: Any) -> tuple[Tensor, Tensor]:
     return normalizer.target_means, normalizer.target_stds
 
 
-def _stained(pixels: Tensor) -> Tensor:
+def stained_pixels(pixels: Tensor) -> Tensor:
     """Which pixels (..., 3) are stained: haematoxylin and eosin both absorb green."""
     return pixels[..., 1] < LIGHT * np.exp(-CLEAR_OD) - 1
 
@@ -148,7 +148,7 @@ def _target_pixels(path: Path) -> Tensor:
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         fix = "give a PNG, JPEG or TIFF image of stained tissue"
         raise EncoderError(f"{path} is not a readable image", found=error, fix=fix) from error
-    stained = _stained(pixels)
+    stained = stained_pixels(pixels)
     if stained.float().mean() < LEAST_STAINED:
         share = f"{float(stained.float().mean()):.1%} of its pixels"
         raise EncoderError(f"{path} shows too little stained tissue", found=share, fix="give an image of tissue")

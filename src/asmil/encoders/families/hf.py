@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from asmil._torchvision import prepare_torchvision
-from asmil.encoders._card import EncoderCard
-from asmil.encoders._model import ModelEncoder
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.model import ModelEncoder
 from asmil.errors import EncoderError
 
 WITH_CLASS_TOKEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "beit")
@@ -32,7 +32,7 @@ class _Vision(nn.Module):
         return self.projection(output.pooler_output) if self.projection else output.pooler_output
 
 
-def load_hf(
+def load_named(
     name: str, *, device: str, weights: str | Path | None, precision: str | None, compile: bool = False
 ) -> ModelEncoder:
     """Load `hf:ORG/NAME` or `hf:FOLDER` by transformers; `weights` is a folder as `hf download` makes it.
@@ -48,9 +48,13 @@ def load_hf(
     from transformers import AutoModel
 
     model, report = _call(
-        f"{name} cannot be loaded", AutoModel.from_pretrained, source,
-        trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True,
-    )  # fmt: skip
+        f"{name} cannot be loaded",
+        AutoModel.from_pretrained,
+        source,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
     lacking = [key for key in report["missing_keys"] if not (card.tokens == "cls" and "pooler." in key)]
     lacking += [str(key) for key in report["mismatched_keys"]]
     if lacking:
@@ -58,14 +62,14 @@ def load_hf(
     return ModelEncoder(_Vision(model, tokens=card.tokens), card, device=device, precision=precision, compile=compile)
 
 
-def hf_card(name: str) -> EncoderCard:
+def card_of(name: str) -> EncoderCard:
     """The card of `hf:ORG/NAME` or `hf:FOLDER`, from its configuration and its preprocessing.
 
     The class token is taken where the model has one, else what the model pools; of a model of images and texts the
     projected image.
 
     Raises:
-        EncoderError: as `load_hf`.
+        EncoderError: as `load_named`.
     """
     return _describe(name, name.removeprefix("hf:"))
 
@@ -78,8 +82,10 @@ def _describe(name: str, source: str) -> EncoderCard:
         raise EncoderError("this encoder needs transformers", found=error, fix="pip install 'asmil[hf]'") from error
     config = _call(
         f"{name} has no configuration that transformers knows",
-        transformers.AutoConfig.from_pretrained, source, trust_remote_code=False,
-    )  # fmt: skip
+        transformers.AutoConfig.from_pretrained,
+        source,
+        trust_remote_code=False,
+    )
     facts = _preprocessing(name, source)
     two_towers = config.model_type == "clip"
     if hasattr(config, "vision_config") and not two_towers:
@@ -114,9 +120,10 @@ def _preprocessing(name: str, source: str) -> Mapping[str, Any]:
             return facts
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EncoderError(
-            f"{name} does not say how its images are normalised", found=f"{type(error).__name__}: {error} in {file}",
+            f"{name} does not say how its images are normalised",
+            found=f"{type(error).__name__}: {error} in {file}",
             fix="write a card for it: see docs/encoders.md",
-        ) from error  # fmt: skip
+        ) from error
     raise EncoderError(f"{name} is not for RGB images", found=f"{len(facts['image_mean'])} channels in {file}")
 
 
