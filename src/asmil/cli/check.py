@@ -101,7 +101,7 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
     from asmil.cli._findings import of_slides
     from asmil.cli._progress import progress
     from asmil.cli._stages import slide_mpp_of
-    from asmil.extraction.duplicates import find_duplicates
+    from asmil.extraction import find_duplicates
     from asmil.slides import scan_slides, slide_files
 
     paths: list[Path] = []

@@ -15,7 +15,7 @@ from asmil.bags import FeatureStore
 from asmil.deploy.drift import Alarms, Distance, distance, false_alarms
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.errors import AsmilError
-from asmil.extraction.duplicates import content_hash
+from asmil.extraction import content_hash
 from asmil.files import write_json
 from asmil.training import Standardized
 

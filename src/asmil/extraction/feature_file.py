@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -11,13 +12,46 @@ import numpy as np
 
 from asmil.encoders import Encoder
 from asmil.errors import FeatureError
-from asmil.extraction._work import Rows
 from asmil.files import written_beside
 from asmil.tiles import TileGrid
 from asmil.units import mpp_of_objective, same_mpp, whole
 
 if TYPE_CHECKING:
     from asmil.slides import Slide
+
+
+IN_MEMORY = 64 * 2**20
+"""Bytes of features that are kept in memory for one slide and encoder; more go to a file without a name."""
+BLOCK_TILES = 4096
+
+
+class Rows:
+    """Features of a slide as they come, float16, in bounded memory however large the slide is."""
+
+    def __init__(self, dim: int, *, folder: Path | None = None):
+        self._dim, self._tiles = dim, 0
+        self._file = SpooledTemporaryFile(IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115 - lives as long as the slide's work
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(tiles so far, dim)."""
+        return self._tiles, self._dim
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add the rows (tiles, dim) that come next."""
+        self._file.write(np.ascontiguousarray(rows, np.float16).tobytes())
+        self._tiles += len(rows)
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._file.close()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self._file.seek(0)
+        for start in range(0, self._tiles, BLOCK_TILES):
+            count = min(BLOCK_TILES, self._tiles - start)
+            data = self._file.read(count * self._dim * 2)
+            yield np.frombuffer(data, np.float16).reshape(count, self._dim)
 
 
 def write_features(

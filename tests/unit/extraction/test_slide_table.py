@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from asmil.errors import ConfigError
-from asmil.extraction import ExtractSettings
-from asmil.extraction.slide_table import COLUMNS, read_slide_table, row_of, settings_of, write_slide_table
+from asmil.extraction import ExtractSettings, read_slide_table, row_of, settings_of, write_slide_table
+from asmil.extraction.slide_table import COLUMNS
 
 DEFAULT = ExtractSettings(mpp=0.5, tile_px=224)
 

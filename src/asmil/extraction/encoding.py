@@ -1,8 +1,9 @@
 """Batches of pixels become features: on a GPU the next batch is copied while this one is computed."""
 
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from asmil.encoders import FP16_MAX, Encoder
 from asmil.errors import AsmilError, EncoderError
-from asmil.extraction._reading import Batch
+from asmil.extraction.batches import Batch, Buffers, read_batches
+from asmil.extraction.channel import Ahead
+from asmil.extraction.job import SlideJob
 
 Outputs = dict[int, Tensor] | AsmilError
 """Features by index of the encoder, or what the encoder says is wrong with the batch."""
@@ -97,19 +100,19 @@ class Encoding:
 
     def _deliver(self, batch: Batch, outputs: Outputs) -> None:
         """Give every slide of the batch its features, or the error that ends it."""
-        for work, rows in batch.spans:
-            work.waiting += batch.waiting * (rows.stop - rows.start) / batch.size
-            work.unstained += int(batch.unstained[rows].sum())
-            if work.error is not None:
+        for job, rows in batch.spans:
+            job.waiting += batch.waiting * (rows.stop - rows.start) / batch.size
+            job.unstained += int(batch.unstained[rows].sum())
+            if job.error is not None:
                 continue
             try:
                 if isinstance(outputs, AsmilError):
                     raise outputs
                 for index, vectors in outputs.items():
                     values = checked(vectors.numpy(), rows, encoder=self.encoders[index], n_tiles=batch.size)
-                    work.features[index].append(values)
+                    job.features[index].append(values)
             except (AsmilError, OSError) as error:
-                work.fail(error)
+                job.fail(error)
 
 
 def checked(vectors: np.ndarray, rows: slice, *, encoder: Encoder, n_tiles: int) -> np.ndarray:
@@ -179,3 +182,44 @@ def _pinned(vectors: Tensor) -> Tensor:
     """A copy in pinned memory, complete when the stream is."""
     host = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
     return host.copy_(vectors, non_blocking=True)
+
+
+def encode_jobs(
+    jobs: Iterable[SlideJob | None],
+    encoding: Encoding,
+    *,
+    batch_size: int,
+    stop: Callable[[], None] = lambda: None,
+) -> Generator[Batch | None]:
+    """Yield each batch when its features are with its slides, and None when all that was read so far is.
+
+    `stop` is called first when it ends, in whatever way: it must wake whoever the jobs wait on.
+
+    Raises:
+        EncoderError: a batch without tiles.
+    """
+    if batch_size < 1:
+        raise EncoderError("a batch needs at least one tile", found=f"batch_size={batch_size}")
+    buffers = Buffers(encoding.allocate, batch_size=batch_size)
+    batches = Ahead(read_batches(jobs, buffers), size=1, name="read")
+    waited, since = 0.0, time.perf_counter()
+    try:
+        for batch in batches:
+            waited += time.perf_counter() - since
+            if batch is None:
+                finished = encoding.drain()
+            else:
+                batch.waiting, waited = waited, 0.0
+                finished = encoding.submit(batch)
+            for done in finished:
+                buffers.give_back(done)
+                yield done
+            if batch is None:
+                yield None
+            since = time.perf_counter()
+        for done in encoding.drain():
+            yield done
+    finally:
+        stop()
+        buffers.close()
+        batches.close()

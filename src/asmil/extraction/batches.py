@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from asmil.errors import AsmilError
-from asmil.extraction._channel import Channel
-from asmil.extraction._work import Work
+from asmil.extraction.channel import Channel
+from asmil.extraction.job import SlideJob
 
 BUFFERS = 4
 """Batches of pixels in memory: being read, waiting, being copied and being encoded."""
@@ -27,29 +27,29 @@ class Batch:
     tiles: Any
     encoders: tuple[int, ...]
     size: int = 0
-    spans: list[tuple[Work, slice]] = field(default_factory=list)
-    ends: list[Work] = field(default_factory=list)
+    spans: list[tuple[SlideJob, slice]] = field(default_factory=list)
+    ends: list[SlideJob] = field(default_factory=list)
     waiting: float = 0.0
     unstained: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.unstained = np.zeros(len(self.tiles), bool)
 
-    def goes_with(self, work: Work) -> bool:
+    def goes_with(self, job: SlideJob) -> bool:
         """Whether tiles of that slide can be in this batch: of one size, for the same encoders."""
-        return tuple(work.features) == self.encoders and work.grid.tile_px == self.tiles.shape[1]
+        return tuple(job.features) == self.encoders and job.grid.tile_px == self.tiles.shape[1]
 
     @property
     def full(self) -> bool:
         """Whether it should go on as it is."""
         return self.size >= FULL * len(self.tiles)
 
-    def add(self, work: Work, start: int) -> int:
+    def add(self, job: SlideJob, start: int) -> int:
         """Read tiles of a slide from `start` until the batch or the slide is full; the number that was read."""
-        count = min(len(self.tiles) - self.size, len(work.grid) - start)
-        kept = work.read(start, _array(self.tiles[self.size : self.size + count]))
+        count = min(len(self.tiles) - self.size, len(job.grid) - start)
+        kept = job.read(start, _array(self.tiles[self.size : self.size + count]))
         if kept:
-            self.spans.append((work, slice(self.size, self.size + kept)))
+            self.spans.append((job, slice(self.size, self.size + kept)))
         self.size += kept
         return count
 
@@ -65,12 +65,12 @@ class Buffers:
         self._allocate, self._batch_size = allocate, batch_size
         self._free: Channel[Any] = Channel(BUFFERS, [None] * BUFFERS)
 
-    def batch(self, work: Work) -> Batch:
+    def batch(self, job: SlideJob) -> Batch:
         """An empty batch for tiles of that slide; waits for a buffer."""
-        tiles, shape = self._free.get(), (self._batch_size, work.grid.tile_px, work.grid.tile_px, 3)
+        tiles, shape = self._free.get(), (self._batch_size, job.grid.tile_px, job.grid.tile_px, 3)
         if tiles is None or tuple(tiles.shape) != shape:
             tiles = self._allocate(shape)
-        return Batch(tiles, tuple(work.features))
+        return Batch(tiles, tuple(job.features))
 
     def give_back(self, batch: Batch) -> None:
         """The pixels are not needed any more."""
@@ -81,35 +81,35 @@ class Buffers:
         self._free.close()
 
 
-def read_batches(works: Iterable[Work | None], buffers: Buffers) -> Iterator[Batch | None]:
+def read_batches(jobs: Iterable[SlideJob | None], buffers: Buffers) -> Iterator[Batch | None]:
     """Fill batches with the tiles of slide after slide; a batch holds several slides where these are small.
 
-    None among the works means that no slide comes until one is done: what is read so far goes on, and None after it.
+    None among the jobs means that no slide comes until one is done: what is read so far goes on, and None after it.
     What is wrong with one slide ends that slide only.
     """
     batch: Batch | None = None
-    for work in works:
-        if batch is not None and (work is None or not batch.goes_with(work)):
+    for job in jobs:
+        if batch is not None and (job is None or not batch.goes_with(job)):
             yield batch
             batch = None
-        if work is None:
+        if job is None:
             yield None
             continue
         done = 0
         try:
-            while done < len(work.grid) and work.error is None:
-                batch = batch or buffers.batch(work)
+            while done < len(job.grid) and job.error is None:
+                batch = batch or buffers.batch(job)
                 try:
-                    done += batch.add(work, done)
+                    done += batch.add(job, done)
                 except (AsmilError, OSError) as error:
-                    work.fail(error)
+                    job.fail(error)
                     break
-                if done == len(work.grid):
-                    batch.ends.append(work)
+                if done == len(job.grid):
+                    batch.ends.append(job)
                 if batch.full:
                     yield batch
                     batch = None
         finally:
-            work.end_of_reading()
+            job.end_of_reading()
     if batch is not None:
         yield batch

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
+from asmil.extraction.job import SlideResult
 from asmil.extraction.ledger import Ledger, Record, table_age, write_table
-from asmil.extraction.settings import ExtractSettings
+from asmil.extraction.settings import ExtractSettings, store_name
 from asmil.extraction.slide_table import settings_of
 from asmil.files import safe_name
 from asmil.slides import SlideFile
@@ -59,7 +60,7 @@ class EncoderChoice:
 
 
 @dataclass(frozen=True)
-class Work:
+class Extraction:
     """Slides to extract into a folder, as plain values: what every worker gets.
 
     `own_settings` are fields of `settings` by slide. `since` is the start of the call (`start_time`): what was noted
@@ -81,8 +82,8 @@ class Work:
         return settings_of(slide.name, default=self.settings, table=self.own_settings)
 
 
-def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
-    """Settle every slide of the job, sharing them with whoever works in the same folder; each is told once.
+def settle(extraction: Extraction, *, progress: Progress | None = None) -> Iterator[Settled]:
+    """Settle every slide, sharing them with whoever works in the same folder; each is told once.
 
     Slides that nobody claimed come first, in one stream. Then those are seen to that others had claimed: what they
     settled is told, and what they left behind when they died is done again, one by one, so that a slide that ends its
@@ -92,46 +93,43 @@ def work(job: Work, *, progress: Progress | None = None) -> Iterator[Settled]:
         AsmilError: an encoder cannot be loaded. Whatever else is not about one slide is raised too; the claims are
             released.
     """
-    from asmil.extraction.settings import store_name
-
-    if job.threads is not None:
+    if extraction.threads is not None:
         import torch
 
-        torch.set_num_threads(job.threads)
-    encoders = [choice.create(job.device) for choice in job.encoders]
-    stores = [store_name(job.settings, encoder) for encoder in encoders]
-    ledger = Ledger(job.folder, stores, since=job.since)
-    with Claims(job.folder) as claims:
-        worker = _Worker(job, encoders, ledger=ledger, claims=claims, progress=progress)
-        yield from worker.stream(worker.unclaimed(job.slides), take=claims.take)
+        torch.set_num_threads(extraction.threads)
+    encoders = [choice.create(extraction.device) for choice in extraction.encoders]
+    stores = [store_name(extraction.settings, encoder) for encoder in encoders]
+    ledger = Ledger(extraction.folder, stores, since=extraction.since)
+    with Claims(extraction.folder) as claims:
+        worker = _Worker(extraction, encoders, ledger=ledger, claims=claims, progress=progress)
+        yield from worker.stream(worker.unclaimed(extraction.slides), take=claims.take)
         while waiting := len(worker.taken):
             yield from worker.settle_taken()
             if len(worker.taken) == waiting:
                 time.sleep(POLL_SECONDS)
         worker.tidy()
-    write_table(job.folder)
+    write_table(extraction.folder)
 
 
 def extract_folder(
-    job: Work, *, engine: Engine = "local", workers: int = 1, progress: Progress | None = None
+    extraction: Extraction, *, engine: Engine = "local", workers: int = 1, progress: Progress | None = None
 ) -> Iterator[Settled]:
-    """Settle every slide of the job by so many workers: processes here, or tasks of a Ray cluster.
+    """Settle every slide by so many workers: processes here, or tasks of a Ray cluster.
 
     One local worker is this process. Several share the slides by their claims; one that dies is started again. On
     CUDA each has a GPU: here by turns, on Ray as the cluster lends them.
 
     Raises:
         RunError: a worker cannot be kept alive, or the engine is not there.
-        AsmilError: as `work`.
+        AsmilError: as `settle`.
     """
     if engine == "local" and workers == 1:
-        yield from work(job, progress=progress)
+        yield from settle(extraction, progress=progress)
         return
     told, dead = set[str](), None
-    on_gpu = job.device.startswith("cuda")
-    for _, event in run_tasks(
-        work, _jobs(job, engine, workers), engine=engine, workers=workers, gpus=int(on_gpu), tries=MOST_DEATHS + 2
-    ):
+    on_gpu = extraction.device.startswith("cuda")
+    shares, tries = _shares(extraction, engine, workers), MOST_DEATHS + 2
+    for _, event in run_tasks(settle, shares, engine=engine, workers=workers, gpus=int(on_gpu), tries=tries):
         if isinstance(event, WorkerDied):
             dead = event  # the others may still do it all
         elif isinstance(event, BaseException):
@@ -141,19 +139,19 @@ def extract_folder(
             if progress is not None:
                 progress(event[0].tiles if event[0].result == "ok" else 0, event[0].waiting)
             yield event
-    if dead is not None and len(told) < len(job.slides):
+    if dead is not None and len(told) < len(extraction.slides):
         raise dead
-    write_table(job.folder)
+    write_table(extraction.folder)
 
 
-def _jobs(job: Work, engine: Engine, workers: int) -> list[Work]:
-    if not job.device.startswith("cuda"):
-        return [replace(job, threads=max(1, cores() // workers))] * workers
-    if engine == "ray" or job.device != "cuda":
-        return [job] * workers
+def _shares(extraction: Extraction, engine: Engine, workers: int) -> list[Extraction]:
+    if not extraction.device.startswith("cuda"):
+        return [replace(extraction, threads=max(1, cores() // workers))] * workers
+    if engine == "ray" or extraction.device != "cuda":
+        return [extraction] * workers
     import torch
 
-    return [replace(job, device=f"cuda:{i % torch.cuda.device_count()}") for i in range(workers)]
+    return [replace(extraction, device=f"cuda:{i % torch.cuda.device_count()}") for i in range(workers)]
 
 
 class _Worker:
@@ -161,7 +159,7 @@ class _Worker:
 
     def __init__(
         self,
-        job: Work,
+        extraction: Extraction,
         encoders: list["Encoder"],
         *,
         ledger: Ledger,
@@ -169,7 +167,7 @@ class _Worker:
         progress: Progress | None,
     ):
         self.taken: list[SlideFile] = []
-        self._job, self._encoders, self._progress = job, encoders, progress
+        self._extraction, self._encoders, self._progress = extraction, encoders, progress
         self._ledger, self._claims = ledger, claims
         self._in_hand: deque[tuple[SlideFile, Claim]] = deque()
         self._told: deque[Settled] = deque()
@@ -180,7 +178,7 @@ class _Worker:
         busy, looked = frozenset[str](), float("-inf")
         for slide in slides:
             if time.monotonic() - looked > LOOK_SECONDS:
-                busy, looked = self._claims.in_work(), time.monotonic()
+                busy, looked = self._claims.busy(), time.monotonic()
             if safe_name(slide.name) in busy:
                 self.taken.append(slide)
             else:
@@ -188,7 +186,7 @@ class _Worker:
 
     def settle_taken(self) -> Iterator[Settled]:
         """Look once at the slides that others had claimed: those that nobody has in work any more are told, or done."""
-        busy = self._claims.in_work()
+        busy = self._claims.busy()
         waiting = self.taken.copy()
         self.taken.clear()
         for slide in waiting:
@@ -205,17 +203,17 @@ class _Worker:
 
         results: Any = extract_slides(
             self._claimed(slides, take),
-            self._job.folder,
+            self._extraction.folder,
             encoders=self._encoders,
-            settings=self._job.settings,
-            settings_of=self._job.settings_of,
-            batch_size=self._job.batch_size,
+            settings=self._extraction.settings,
+            settings_of=self._extraction.settings_of,
+            batch_size=self._extraction.batch_size,
             progress=self._progress,
         )
         with closing(results):  # its threads end before the claims do
             for result in results:
                 slide, claim = self._in_hand.popleft()
-                settled = self._ledger.note(slide, result, settings=self._job.settings_of(slide))
+                settled = self._ledger.note(slide, result, settings=self._extraction.settings_of(slide))
                 claim.release()
                 yield settled
                 yield from self._tell()
@@ -224,13 +222,13 @@ class _Worker:
 
     def tidy(self) -> None:
         """Remove what dead processes left: locks of settled slides, and partial files too old to be in work."""
-        slides = {safe_name(slide.name) for slide in self._job.slides}
+        slides = {safe_name(slide.name) for slide in self._extraction.slides}
         for name in slides.intersection(self._claims.left_behind()):
             claim = self._claims.take_over(name)
             if claim is not None:
-                _sweep(self._job.folder, name)
+                _sweep(self._extraction.folder, name)
                 claim.release()
-        _sweep(self._job.folder, None, older_than=time.time() - STALE_SECONDS)
+        _sweep(self._extraction.folder, None, older_than=time.time() - STALE_SECONDS)
 
     def _claimed(self, slides: Iterable[SlideFile], take: Callable[[str], Claim | None]) -> Iterator[SlideFile]:
         for slide in slides:
@@ -245,27 +243,25 @@ class _Worker:
                 self._give_up(slide, claim)
             else:
                 if claim.deaths:
-                    _sweep(self._job.folder, safe_name(slide.name))
+                    _sweep(self._extraction.folder, safe_name(slide.name))
                 self._in_hand.append((slide, claim))
                 yield slide
 
     def _is_settled(self, slide: SlideFile) -> bool:
-        settled = self._ledger.settled(slide, self._job.settings_of(slide))
+        settled = self._ledger.settled(slide, self._extraction.settings_of(slide))
         if settled:
             self._told.append(settled)
         return bool(settled)
 
     def _give_up(self, slide: SlideFile, claim: Claim) -> None:
-        from asmil.extraction.result import SlideResult
-
         reason = (
             f"the process died {claim.deaths} times over this slide (killed, out of memory, or a fault in the library "
             "that decodes it). To fix: try another --reader, or fewer workers, and run the same command again"
         )
         result = SlideResult(name=slide.name, path=slide.path, result="failed", reason=reason)
-        settings = self._job.settings_of(slide)
+        settings = self._extraction.settings_of(slide)
         self._told.append(self._ledger.note(slide, result, settings=settings, stage="process"))
-        _sweep(self._job.folder, safe_name(slide.name))
+        _sweep(self._extraction.folder, safe_name(slide.name))
         claim.release()
 
     def _tell(self) -> Iterator[Settled]:
@@ -276,8 +272,8 @@ class _Worker:
         if time.monotonic() < self._next_table:
             return
         started = time.monotonic()
-        if table_age(self._job.folder) >= TABLE_EVERY_SECONDS:  # else another worker has just written it
-            write_table(self._job.folder)
+        if table_age(self._extraction.folder) >= TABLE_EVERY_SECONDS:  # else another worker has just written it
+            write_table(self._extraction.folder)
         now = time.monotonic()  # with very many slides less often: a twentieth of the time at most
         self._next_table = now + max(TABLE_EVERY_SECONDS, 20 * (now - started))
 

@@ -1,27 +1,130 @@
-"""One slide from its path to its feature files: what the threads of the pipeline do with it, and what became of it."""
+"""One slide on its way: what is read of it, its features so far, its feature files, and what became of it."""
 
 import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from asmil.errors import AsmilError, TissueError
-from asmil.extraction._work import Work
-from asmil.extraction.feature_file import finished_tiles, write_features
-from asmil.extraction.result import UNSTAINED, SlideResult
-from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name
-from asmil.extraction.tissue import tissue_of
+from asmil.extraction.feature_file import Rows, finished_tiles, write_features
+from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name, tissue_of
 from asmil.files import safe_name, write_json
 from asmil.slides import SlideFile
-from asmil.tiles import tile
+from asmil.tiles import QUALITY_FLAGS, TileGrid, flag_tiles, tile
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder
+    from asmil.slides import Slide
+
+UNSTAINED = "unstained"
+"""Among the flags of a result: tiles that were encoded as they are, as their stain could not be normalised."""
 
 
-class Job(Work):
+@dataclass(frozen=True)
+class SlideResult:
+    """What became of one slide, `path`, whose name is `name`.
+
+    "ok": its feature files were written; "kept": they were there; "skipped": there is nothing on it to encode;
+    "failed": something is wrong with it. `reason` says why, and of an "ok" slide what there is to know: a level that is
+    damaged, other scenes in its file. `tiles` is the number of tiles in its files, `flags` how many of the tiles
+    that were read have each quality flag. `seconds` lasted from opening it to its files, other slides being on their
+    way beside it; `waiting` is its tiles' share of the seconds in which the encoders had no pixels to work on. They may
+    have waited since before it was opened; over a run these shares add up to all the waiting there was.
+    """
+
+    name: str
+    path: Path
+    result: Literal["ok", "kept", "skipped", "failed"]
+    reason: str = ""
+    tiles: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    reader: str = ""
+    flags: dict[str, int] = field(default_factory=dict)
+
+
+class SlideJob:
+    """One slide being read and encoded.
+
+    `dims` maps the index of each encoder that is wanted to its number of features. Tiles with a quality flag of
+    `exclude` are left out; where it names any, all flags are looked for.
+    """
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.waiting, self.unstained = 0.0, 0
+        self.features: dict[int, Rows] = {}
+        self._kept: list[np.ndarray] = []
+        self._flags: dict[str, list[np.ndarray]] = {}
+
+    def start(
+        self,
+        slide: "Slide",
+        grid: TileGrid,
+        *,
+        dims: Mapping[int, int],
+        exclude: Sequence[str] = (),
+        folder: Path | None = None,
+    ) -> None:
+        """Say what is to be read, before the first `read`. `folder` is where features go that memory is not for."""
+        self.slide, self.grid, self.exclude = slide, grid, tuple(exclude)
+        self.features = {index: Rows(dim, folder=folder) for index, dim in dims.items()}
+
+    def read(self, start: int, out: np.ndarray) -> int:
+        """Read as many tiles as `out` (tiles, height, width, 3) holds, from `start`; the number that is kept, in front.
+
+        Raises:
+            AsmilError, OSError: the slide cannot be read there.
+        """
+        indices = np.arange(start, start + len(out))
+        self.slide.read_tiles(self.grid, indices, out=out)
+        keep = np.ones(len(out), bool)
+        if self.exclude:
+            for name, flagged in flag_tiles(out, mpp=self.grid.mpp).items():
+                self._flags.setdefault(name, []).append(flagged)
+                if name in self.exclude:
+                    keep &= ~flagged
+            if not keep.all():
+                out[: keep.sum()] = out[keep]
+        self._kept.append(indices[keep])
+        return int(keep.sum())
+
+    def end_of_reading(self) -> None:
+        """Told when no more of the slide is read, also where reading failed."""
+
+    def fail(self, error: Exception) -> None:
+        """Give the slide up: no more of it is read, and nothing written."""
+        self.error = error
+
+    def close(self) -> None:
+        """Forget the features."""
+        for rows in self.features.values():
+            rows.close()
+
+    @property
+    def kept(self) -> TileGrid:
+        """The tiles that were not left out."""
+        kept = np.concatenate(self._kept)
+        grid = self.grid
+        return replace(grid, level0_xy=grid.level0_xy[kept], tissue_fraction=grid.tissue_fraction[kept])
+
+    @property
+    def flags(self) -> dict[str, np.ndarray]:
+        """Of every tile that was read, kept or not, whether it has each quality flag: boolean (tiles,)."""
+        return {name: np.concatenate(parts) for name, parts in self._flags.items()}
+
+    @property
+    def quality(self) -> dict[str, np.ndarray]:
+        """The flags of the tiles that were kept."""
+        kept = np.concatenate(self._kept)
+        return {name: flagged[kept] for name, flagged in self.flags.items()}
+
+
+class FeatureJob(SlideJob):
     """A slide whose features are wanted of some encoders, in their stores under an output folder.
 
     `store` are the settings of the stores, from which those of this slide, given to `prepare`, may differ.
@@ -49,7 +152,8 @@ class Job(Work):
         if all(finished):
             self._end("kept", tiles=finished[0])
             return
-        _check_flags(settings.exclude)
+        for flag in settings.exclude:
+            QUALITY_FLAGS[flag]  # raises where there is no such flag
         self.slide = self.source.open(mpp=settings.slide_mpp, objective=settings.objective, reader=settings.reader)
         self._is_open = True
         tissue = tissue_of(self.slide, self.folder, settings=settings)
@@ -132,11 +236,3 @@ class Job(Work):
         tissue = hashlib.sha256(tissue_file.read_bytes() if tissue_file.exists() else b"").hexdigest()[:16]
         own = asdict(self.settings) | {"tissue": tissue}
         return [own | encoder_identity(encoder) for encoder in self.encoders]
-
-
-def _check_flags(exclude: Sequence[str]) -> None:
-    if exclude:
-        from asmil.tiles import QUALITY_FLAGS
-
-        for name in exclude:
-            QUALITY_FLAGS[name]
