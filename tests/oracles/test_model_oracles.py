@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asmil.bags import Bag, BagBatch
-from asmil.bench.textbook import TextbookASMIL
+from asmil.bench import TextbookASMIL
 from asmil.models import create_model
 
 

@@ -20,11 +20,11 @@ ROWS = 64
 """Columns of scores: 8 tokens of 8 heads."""
 
 
-def our_step(features: Tensor, dim: int, *, name: str = "asmil", stabilized: bool = True, **options: Any) -> Step:
+def our_step(features: Tensor, dim: int, **options: Any) -> Step:
     """What `fit` does in a step on a bag, features (tiles, in_dim), without reading it."""
     torch.manual_seed(0)
-    model = create_model(name, in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device).train()
-    stabilizer = AttentionStabilizer(model) if stabilized else None
+    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device).train()
+    stabilizer = AttentionStabilizer(model)
     settings = TrainSettings()
     optimizer = make_optimizer(model, settings)
     batch = BagBatch.from_bags(Bag(features, label=0))
@@ -32,13 +32,12 @@ def our_step(features: Tensor, dim: int, *, name: str = "asmil", stabilized: boo
 
     def step() -> None:
         task = cross_entropy(model(batch).logits.float(), labels)
-        loss = task if stabilizer is None else task + stabilizer.loss(task)
+        loss = task + stabilizer.loss(task)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         optimizer.step()
-        if stabilizer:
-            stabilizer.update()
+        stabilizer.update()
 
     return step
 
@@ -72,32 +71,11 @@ def textbook_step(features: Tensor, dim: int) -> Step:
     return step
 
 
-def plain_abmil_step(features: Tensor, dim: int, *, hidden: int = 128) -> Step:
-    """Gated attention pooling as it is usually written, with dropout of .25, clipping and AdamW."""
-    embed = nn.Sequential(nn.Linear(features.shape[1], dim), nn.ReLU(), nn.Dropout(0.25))
-    content, gate = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
-    score, classify = nn.Linear(hidden, 1), nn.Linear(dim, 2)
-    parts = nn.ModuleList([embed, content, gate, score, classify]).to(features.device)
-    parameters, label = list(parts.parameters()), _label(features)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-
-    def step() -> None:
-        tiles = embed(features.float())
-        weights = score(content(tiles).tanh() * gate(tiles).sigmoid()).softmax(0)
-        loss = cross_entropy(classify(weights.T @ tiles), label)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-
-    return step
-
-
-def limit_step(features: Tensor, dim: int, *, skinny: bool = True) -> Step:
+def limit_step(features: Tensor, dim: int) -> Step:
     """The products of any form, into memory that is there: the tiles projected online and in the anchor, and the
     gradient of the projection. Both variants need these and nothing larger, as folded keys and values are products of
-    parameters only. `skinny` adds those with 64 columns (tokens x heads): scores of both branches, pooling, and in the
-    backward pass the gradients of weights, of keys, and the two parts of the tiles' own.
+    parameters only. And those with 64 columns (tokens x heads): scores of both branches, pooling, and in the backward
+    pass the gradients of weights, of keys, and the two parts of the tiles' own.
     """
     features = features.float()
     tiles, in_dim = features.shape
@@ -110,13 +88,12 @@ def limit_step(features: Tensor, dim: int, *, skinny: bool = True) -> Step:
         for _ in range(2):
             torch.mm(features, weight, out=hidden)
         torch.mm(features.T, hidden, out=back)
-        if skinny:
-            for _ in range(3):
-                torch.mm(hidden, rows, out=scores)
-            for _ in range(2):
-                torch.mm(scores.T, hidden, out=by_row)
-            for _ in range(2):
-                torch.mm(scores, rows.T, out=hidden)
+        for _ in range(3):
+            torch.mm(hidden, rows, out=scores)
+        for _ in range(2):
+            torch.mm(scores.T, hidden, out=by_row)
+        for _ in range(2):
+            torch.mm(scores, rows.T, out=hidden)
 
     return step
 

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.figures import curves
-from asmil.figures.decisions import froc_figure
+from asmil.figures import dynamics_figure, epochs_figure, froc_figure, score_histogram_figure, weights_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.inputs import RunFiles
 from asmil.report.words import near_one, number, plural, span
@@ -46,12 +45,10 @@ def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
     caption = "Faint: single trainings; bold: their mean, as long as all of them run."
     if jsd:
         caption += " JSD compares the attention of the same validation slide in successive epochs."
-        drawn.append(
-            figure(curves.dynamics_figure(jsd, train_loss=train, val_loss=val), title, caption=caption, wide=True)
-        )
+        drawn.append(figure(dynamics_figure(jsd, train_loss=train, val_loss=val), title, caption=caption, wide=True))
     elif train or val:
         losses = {name: runs for name, runs in (("validation", val), ("training", train)) if runs}
-        drawn.append(figure(curves.epochs_figure(losses, ylabel="loss"), title, caption=caption, wide=True))
+        drawn.append(figure(epochs_figure(losses, ylabel="loss"), title, caption=caption, wide=True))
     samples = files.weight_samples()
     if samples:
         names = {"softmax": "online softmax", "nsf": "anchor NSF"}
@@ -59,7 +56,7 @@ def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
             "Weight per tile on the same slides. To the left: tiles that get less than an even share; to the right: "
             "tiles that get more."
         )
-        drawing = curves.weights_figure({names[k]: v for k, v in samples.items()})
+        drawing = weights_figure({names[k]: v for k, v in samples.items()})
         drawn.append(figure(drawing, "Weights of softmax and of the anchor's NSF", caption=caption, wide=True))
     for column, ylabel, caption in (
         ("effective_tiles", "effective tiles",
@@ -69,7 +66,7 @@ def _attention_figures(files: RunFiles) -> tuple[Figure, ...]:
     ):  # fmt: skip
         runs = files.logged(column)
         if runs:
-            drawing = curves.epochs_figure({ylabel: runs}, ylabel=ylabel)
+            drawing = epochs_figure({ylabel: runs}, ylabel=ylabel)
             drawn.append(figure(drawing, f"{ylabel[0].upper()}{ylabel[1:]} by epoch", caption=caption))
     return tuple(drawn)
 
@@ -143,6 +140,6 @@ def _tile_figures(files: RunFiles) -> list[Figure]:
     by_slide = pd.to_numeric(files.predictions["tile_auroc"], errors="coerce").dropna().to_numpy()
     if not len(by_slide):
         return []
-    drawing = curves.score_histogram_figure({"slides with annotation": by_slide}, xlabel="tile AUROC within the slide")
+    drawing = score_histogram_figure({"slides with annotation": by_slide}, xlabel="tile AUROC within the slide")
     caption = "Attention against annotated tiles, one value per annotated slide; 0.5 is chance."
     return [figure(drawing, "Tile AUROC by slide", caption=caption)]

@@ -8,8 +8,7 @@ import pandas as pd
 from asmil.evaluation.calibration import Calibration, calibrate
 from asmil.evaluation.decision import DecisionCurve, decision_curve, net_benefit
 from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
-from asmil.figures.curves import Curve
-from asmil.figures.decisions import decision_figure, reliability_figure
+from asmil.figures import Curve, decision_figure, reliability_figure
 from asmil.report.blocks import Entry, Section, Table, entries, figure
 from asmil.report.inputs import RunFiles
 from asmil.report.measures import reliability

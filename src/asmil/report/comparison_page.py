@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from asmil.evaluation.intervals import Interval
-from asmil.figures.curves import roc_figure
-from asmil.figures.decisions import two_runs_figure
+from asmil.figures import roc_figure, two_runs_figure
 from asmil.files import safe_name
 from asmil.report.attention import ATTENTION_NAMES
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from asmil.figures.curves import Curve
+from asmil.figures import Curve
 
 GRID = np.linspace(0, 1, 201)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from asmil.figures import curves
+from asmil.figures import confusion_figure, precision_recall_figure, roc_figure, score_histogram_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import known, shown_classes
 from asmil.report.inputs import RunFiles
@@ -97,9 +97,9 @@ def prediction_figures(files: RunFiles) -> tuple[Figure, ...]:
     drawn = []
     scored = shown_classes(files)
     for kind, draw, title, caption in (
-        ("roc", curves.roc_figure, "ROC curve",
+        ("roc", roc_figure, "ROC curve",
          "ROC. Bold: all folds pooled, with 95 % band; faint: each fold. Dashed: chance."),
-        ("pr", curves.precision_recall_figure, "Precision-recall curve",
+        ("pr", precision_recall_figure, "Precision-recall curve",
          "Precision and recall. Dashed: the share of positive slides."),
     ):  # fmt: skip
         lines = [
@@ -112,7 +112,7 @@ def prediction_figures(files: RunFiles) -> tuple[Figure, ...]:
             drawn.append(figure(draw(lines, **chance), title, caption=caption))
     drawn.append(_histogram(files, label, probability))
     if files.metrics.get("confusion"):
-        counts = curves.confusion_figure(np.array(files.metrics["confusion"]), files.classes)
+        counts = confusion_figure(np.array(files.metrics["confusion"]), files.classes)
         caption = "Confusion. Slides by true class (row) and predicted class (column)."
         drawn.append(figure(counts, "Confusion matrix", caption=caption))
     return tuple(drawn)
@@ -125,7 +125,7 @@ def _histogram(files: RunFiles, label: np.ndarray, probability: np.ndarray) -> F
     else:
         right, sure = label == np.array(files.classes)[probability.argmax(axis=1)], probability.max(axis=1)
         groups, xlabel = {"right": sure[right], "wrong": sure[~right]}, "probability of the predicted class"
-    drawing = curves.score_histogram_figure(groups, xlabel=xlabel)
+    drawing = score_histogram_figure(groups, xlabel=xlabel)
     caption = "Predicted probabilities. Separated colours mean separated classes."
     return figure(drawing, "Predicted probabilities by true class", caption=caption)
 

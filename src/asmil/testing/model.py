@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput, create_model
-from asmil.testing._report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, ContractError, run_checks
 
 ModelFactory = Callable[[int, int], nn.Module]
 

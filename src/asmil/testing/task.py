@@ -9,7 +9,7 @@ import torch
 
 from asmil.bags import read_table
 from asmil.tasks import Task, create_task
-from asmil.testing._report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, ContractError, run_checks
 
 
 def check_task(

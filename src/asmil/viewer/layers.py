@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.attention import diagnostics
-from asmil.figures.heatmap import percentiles
+from asmil.figures import percentiles
 from asmil.files import safe_name
 from asmil.training.runs import Cell, Run
 from asmil.viewer._errors import NotOfferedError

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from asmil.figures import decision_figure, froc_figure, reliability_figure, two_runs_figure
-from asmil.figures.curves import Curve
+from asmil.figures import Curve, decision_figure, froc_figure, reliability_figure, two_runs_figure
 
 
 def test_reliability_shows_each_series_with_its_legend():

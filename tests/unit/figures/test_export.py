@@ -13,8 +13,15 @@ from PIL import Image
 from shapely.geometry import shape
 
 from asmil.errors import AsmilError
-from asmil.figures.curves import Curve, confusion_figure, roc_figure
-from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_png
+from asmil.figures import (
+    Curve,
+    confusion_figure,
+    figure_svg,
+    image_data_uri,
+    roc_figure,
+    tile_scores_geojson,
+    write_png,
+)
 
 
 def _roc(end=1.0):

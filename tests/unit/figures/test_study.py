@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from asmil.figures.export import figure_svg
-from asmil.figures.study import (
+from asmil.figures import (
     Difference,
     critical_difference_figure,
+    figure_svg,
     forest_figure,
     learning_figure,
     stability_figure,
