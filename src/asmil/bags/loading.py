@@ -118,7 +118,7 @@ def available_memory() -> int:
 
     Containers and schedulers (SLURM) limit a job by control groups, which the system's own numbers do not know.
     """
-    return min([_of_system(), *_of_groups(Path("/proc/self/cgroup"), _GROUPS)])
+    return min([_of_system(), *memory_of_groups(Path("/proc/self/cgroup"), _GROUPS)])
 
 
 def _of_system() -> int:
@@ -129,7 +129,7 @@ def _of_system() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _of_groups(own: Path, root: Path) -> Iterator[int]:
+def memory_of_groups(own: Path, root: Path) -> Iterator[int]:
     """What is left in this process's control group and in those around it, where they have a limit."""
     try:
         memberships = [line.split(":", 2) for line in own.read_text().splitlines()]

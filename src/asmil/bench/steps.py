@@ -12,7 +12,8 @@ from asmil.bags import Bag, BagBatch
 from asmil.bench.textbook import TextbookASMIL
 from asmil.bench.timing import Step
 from asmil.models import create_model
-from asmil.training.optim import TrainSettings, make_optimizer
+from asmil.training import TrainSettings
+from asmil.training.optim import make_optimizer
 
 AS_TEXTBOOK: dict[str, Any] = {"variant": "per_token", "feature_dropout": 0.0}
 """Options of our model with which it is the textbook's."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asmil.slides.region import Level
     from asmil.slides.scan import SlideFile, scan_slides, slide_files, slide_named
     from asmil.slides.slide import Slide
-    from asmil.slides.synthetic import draw_slide, make_slides, write_slide, write_sparse_slide
+    from asmil.slides.synthetic import draw_slide, draw_stain, make_slides, write_slide, write_sparse_slide
     from asmil.slides.tiff_tags import tag_mpp
 
 _HOMES = {
@@ -19,7 +19,7 @@ _HOMES = {
     "region": ("Level",),
     "scan": ("SlideFile", "scan_slides", "slide_files", "slide_named"),
     "slide": ("Slide",),
-    "synthetic": ("draw_slide", "make_slides", "write_slide", "write_sparse_slide"),
+    "synthetic": ("draw_slide", "draw_stain", "make_slides", "write_slide", "write_sparse_slide"),
     "tiff_tags": ("tag_mpp",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

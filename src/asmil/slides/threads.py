@@ -15,12 +15,12 @@ side in one row and seldom want the same tile."""
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix="asmil-pixels")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=pool.cache_clear)  # threads do not survive a fork
 
 
 def each(function: Callable[[T], object], items: Sequence[T], *, chunk: int = CHUNK) -> None:
@@ -44,7 +44,7 @@ def each(function: Callable[[T], object], items: Sequence[T], *, chunk: int = CH
             except Exception as error:  # noqa: BLE001 - raised below
                 errors[start] = error
 
-    for worker in [_pool().submit(run) for _ in range(cores())]:
+    for worker in [pool().submit(run) for _ in range(cores())]:
         worker.result()
     if errors:
         raise errors[min(errors)]

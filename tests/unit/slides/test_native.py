@@ -60,9 +60,9 @@ def _grid(offset, step, *, columns=5, rows=4):
 @pytest.fixture(params=[1, 3])
 def reader(request, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: request.param)
-    threads._pool.cache_clear()
+    threads.pool.cache_clear()
     yield Drawn()
-    threads._pool.cache_clear()
+    threads.pool.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_first_damaged_tile_is_named_and_others_are_read_again(reader):
 @pytest.mark.parametrize("cores", [1, 4])
 def test_each_calls_all_and_raises_the_first_error(cores, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: cores)
-    threads._pool.cache_clear()
+    threads.pool.cache_clear()
     seen, lock = [], threading.Lock()
 
     def note(item):
@@ -142,4 +142,4 @@ def test_each_calls_all_and_raises_the_first_error(cores, monkeypatch):
     for _ in range(20):
         with pytest.raises(SlideError, match="item 31"):
             each(fail, range(100), chunk=1)
-    threads._pool.cache_clear()
+    threads.pool.cache_clear()
