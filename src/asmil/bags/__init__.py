@@ -3,7 +3,7 @@
 Names are loaded when used: the tables and splits need no torch.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
@@ -43,5 +43,5 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOME_OF, name)

@@ -197,11 +197,11 @@ class StreamedBag(Bag):
     _read: Callable[[np.ndarray | None], Bag]
     _tiles: int
 
-    def __new__(cls, *arguments: Any, **fields: Any) -> Any:
+    def __new__(cls, *arguments: object, **fields: Any) -> Any:
         # `dataclasses.replace` gives all fields with what it read: a bag like any other.
         return Bag(**fields) if "features" in fields else super().__new__(cls)
 
-    def __init__(self, read: Callable[[np.ndarray | None], Bag], *, tiles: int, **facts: Any):
+    def __init__(self, read: Callable[[np.ndarray | None], Bag], *, tiles: int, **facts: object):
         vars(self).update(facts, _read=read, _tiles=tiles)
 
     def __len__(self) -> int:

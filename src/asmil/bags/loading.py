@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -78,17 +78,16 @@ def load_bags(
 
 def _streamed(store: FeatureStore, cohort: "Cohort") -> list[StreamedBag]:
     mpps = cohort.table["mpp"] if "mpp" in cohort.table else [None] * len(cohort)
+    nothing, learned = [None] * len(cohort), cohort.targets
+    # what a model learns of each slide: its class, or the numbers of another task
+    labels = cohort.labels.tolist() if learned is None else nothing
+    targets = nothing if learned is None else [tuple(row) for row in learned.tolist()]
     return [
-        store.stream(slide, case=case, **aim, slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp))
-        for slide, case, aim, mpp in zip(cohort.slides, cohort.cases, _aims(cohort), mpps, strict=True)
+        store.stream(
+            slide, case=case, label=label, target=target, slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp)
+        )
+        for slide, case, label, target, mpp in zip(cohort.slides, cohort.cases, labels, targets, mpps, strict=True)
     ]
-
-
-def _aims(cohort: "Cohort") -> list[dict[str, Any]]:
-    """What a model learns of each slide: the class as `label`, or the numbers of another task as `target`."""
-    if cohort.targets is None:
-        return [{"label": label} for label in cohort.labels.tolist()]
-    return [{"target": tuple(row)} for row in cohort.targets.tolist()]
 
 
 def _budget(given: int | None, free: int) -> int:

@@ -1,7 +1,6 @@
 """Whole training steps on one bag, to be called many times: ours, textbook forms, and the products no form avoids."""
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,13 @@ from asmil.models import create_model
 from asmil.training import TrainSettings
 from asmil.training.optim import make_optimizer
 
-AS_TEXTBOOK: dict[str, Any] = {"variant": "per_token", "feature_dropout": 0.0}
+AS_TEXTBOOK: dict[str, object] = {"variant": "per_token", "feature_dropout": 0.0}
 """Options of our model with which it is the textbook's."""
 ROWS = 64
 """Columns of scores: 8 tokens of 8 heads."""
 
 
-def our_step(features: Tensor, dim: int, **options: Any) -> Step:
+def our_step(features: Tensor, dim: int, **options: object) -> Step:
     """What `fit` does in a step on a bag, features (tiles, in_dim), without reading it."""
     torch.manual_seed(0)
     model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device).train()

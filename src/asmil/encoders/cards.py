@@ -4,9 +4,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,7 +53,7 @@ class EncoderCard:
     weights: str | None = None
     files: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
     architecture: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
     tokens: str = "pooled"
     registers: int = 0
     millions: float | None = None
@@ -77,9 +80,9 @@ class Encoder(Protocol):
     card: EncoderCard
     weight_hash: str
     precision: str
-    device: Any
+    device: "torch.device"
 
-    def __call__(self, tiles: Any) -> Any: ...
+    def __call__(self, tiles: "torch.Tensor | np.ndarray") -> "torch.Tensor": ...
 
 
 def read_cards(path: Path) -> dict[str, EncoderCard]:

@@ -1,5 +1,6 @@
 """Encoders by name: those of the table, files of their own, and any model of timm or transformers."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,11 +97,11 @@ def _hub(name: str) -> str | None:
     return next((family for prefix, family in HUBS.items() if name.startswith(prefix)), None)
 
 
-def _family(module: str, function: str) -> Any:
+def _family(module: str, function: str) -> Callable[..., Any]:
     return getattr(import_module(f"asmil.encoders.families.{module}"), function)
 
 
-def _own(card: EncoderCard, function: str) -> Any:
+def _own(card: EncoderCard, function: str) -> Callable[..., Any] | None:
     """A function of the card's own file; None where it has no file, or none of this name."""
     return getattr(ENCODERS.module(card.name), function, None) if ENCODERS.is_file(card.name) else None
 

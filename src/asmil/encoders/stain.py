@@ -3,7 +3,7 @@
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 from asmil._cores import cores
 from asmil.encoders.cards import Encoder
 from asmil.errors import EncoderError
+
+Normalizer: TypeAlias = Any
+"""Macenko's or Reinhard's of torchstain, which is optional."""
 
 METHODS = ("macenko", "reinhard")
 LIGHT, CLEAR_OD = 240.0, 0.15
@@ -38,7 +41,7 @@ class StainedEncoder:
     features of different stains never mix.
     """
 
-    def __init__(self, encoder: Encoder, method: str, *, normalizer: Any):
+    def __init__(self, encoder: Encoder, method: str, *, normalizer: Normalizer):
         self.encoder, self.card, self.device = encoder, encoder.card, encoder.device
         self.precision = encoder.precision
         self.method, self._normalizer = method, normalizer
@@ -114,7 +117,7 @@ def with_stain(encoder: Encoder, method: str, *, target: str | Path | None = Non
     return StainedEncoder(encoder, method, normalizer=normalizer)
 
 
-def _fit(normalizer: Any, target: Path, **options: float) -> None:
+def _fit(normalizer: Normalizer, target: Path, **options: float) -> None:
     pixels = _target_pixels(target)
     try:
         normalizer.fit(pixels, **options)
@@ -127,7 +130,7 @@ def _fit(normalizer: Any, target: Path, **options: float) -> None:
         raise EncoderError(f"the stain of {target} cannot be told", fix="give an image with both stains in it")
 
 
-def _reference(normalizer: Any) -> tuple[Tensor, Tensor]:
+def _reference(normalizer: Normalizer) -> tuple[Tensor, Tensor]:
     """Colours of the stains and their strengths, or mean and spread."""
     if hasattr(normalizer, "HERef"):
         return normalizer.HERef, normalizer.maxCRef

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from torch import Tensor
 
 from asmil.errors import AsmilError
 from asmil.extraction.channel import Channel
 from asmil.extraction.job import SlideJob
+
+Pixels: TypeAlias = np.ndarray | Tensor
 
 BUFFERS = 4
 """Batches of pixels in memory: being read, waiting, being copied and being encoded."""
@@ -24,7 +27,7 @@ class Batch:
     encoders had nothing to do before it came. `unstained` (capacity,) are tiles whose stain was left as it was.
     """
 
-    tiles: Any
+    tiles: Pixels
     encoders: tuple[int, ...]
     size: int = 0
     spans: list[tuple[SlideJob, slice]] = field(default_factory=list)
@@ -54,16 +57,16 @@ class Batch:
         return count
 
 
-def _array(tiles: Any) -> Any:
-    return tiles if not hasattr(tiles, "numpy") else tiles.numpy()  # a pinned tensor shares its memory
+def _array(tiles: Pixels) -> np.ndarray:
+    return tiles if isinstance(tiles, np.ndarray) else tiles.numpy()  # a pinned tensor shares its memory
 
 
 class Buffers:
     """The pixels of `BUFFERS` batches, handed out and given back; `allocate(shape)` makes one."""
 
-    def __init__(self, allocate: Callable[[tuple[int, ...]], Any], *, batch_size: int):
+    def __init__(self, allocate: Callable[[tuple[int, ...]], Pixels], *, batch_size: int):
         self._allocate, self._batch_size = allocate, batch_size
-        self._free: Channel[Any] = Channel(BUFFERS, [None] * BUFFERS)
+        self._free: Channel[Pixels | None] = Channel(BUFFERS, [None] * BUFFERS)
 
     def batch(self, job: SlideJob) -> Batch:
         """An empty batch for tiles of that slide; waits for a buffer."""

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asmil.encoders import FP16_MAX, Encoder
 from asmil.errors import AsmilError, EncoderError
-from asmil.extraction.batches import Batch, Buffers, read_batches
+from asmil.extraction.batches import Batch, Buffers, Pixels, read_batches
 from asmil.extraction.channel import Ahead
 from asmil.extraction.job import SlideJob
 
@@ -40,7 +40,7 @@ class Encoding:
         self._limits: dict[int, int] = {}  # the most tiles that fit the memory, where it was not a whole batch
         self._cuda = _Cuda(self._device) if self._device.type == "cuda" else None
 
-    def allocate(self, shape: tuple[int, ...]) -> Any:
+    def allocate(self, shape: tuple[int, ...]) -> Pixels:
         """Memory for pixels: pinned where they are copied to a GPU."""
         return (
             np.empty(shape, np.uint8) if self._cuda is None else torch.empty(shape, dtype=torch.uint8, pin_memory=True)
@@ -66,13 +66,13 @@ class Encoding:
         self._deliver(batch, outputs)
         return batch
 
-    def _outputs(self, batch: Batch, tiles: Any) -> Outputs:
+    def _outputs(self, batch: Batch, tiles: Pixels) -> Outputs:
         try:
             return {index: self._encode(index, batch, tiles) for index in batch.encoders} if batch.size else {}
         except AsmilError as error:
             return error
 
-    def _encode(self, index: int, batch: Batch, tiles: Any) -> Tensor:
+    def _encode(self, index: int, batch: Batch, tiles: Pixels) -> Tensor:
         """Features of one encoder, float32 (tiles, dim); in smaller batches from the first that does not fit on."""
         parts, start, refused, encoder = [], 0, 0, self.encoders[index]
         while start < len(tiles):
@@ -157,7 +157,7 @@ class _Cuda:
         with torch.cuda.device(self._device):
             compute = torch.cuda.current_stream()
             with torch.cuda.stream(self._copies):
-                tiles = batch.tiles[: batch.size].to(self._device, non_blocking=True)
+                tiles = cast(Tensor, batch.tiles)[: batch.size].to(self._device, non_blocking=True)
                 copied = self._copies.record_event()
             compute.wait_event(copied)
             tiles.record_stream(compute)

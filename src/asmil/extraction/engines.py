@@ -10,39 +10,47 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
-from typing import Any, Literal, Protocol
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import ModuleType
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from asmil.errors import RunError
 
 STOP_SECONDS = 30.0
 Engine = Literal["local", "ray"]
 Kind = Literal["event", "done", "error", "died"]
-Function = Callable[[Any], Iterator[Any]]
+Happening = tuple[int, Kind, Any]
+"""Of which task, what kind, and the event or the exception."""
+
+Task = TypeVar("Task")
+Event = TypeVar("Event")
+Function = Callable[[Task], Iterator[Event]]
 """A task's work: a module-level generator function; what it yields is sent back as it comes."""
 
 
 class Pool(Protocol):
     """What an engine offers."""
 
-    def start(self, index: int, task: Any) -> None:
+    def start(self, index: int, task: object) -> None:
         """Begin a task."""
 
-    def wait(self) -> list[tuple[int, Kind, Any]]:
-        """What happened since: of which task, what kind, and the event or the exception."""
+    def wait(self) -> list[Happening]:
+        """What happened since."""
 
     def close(self) -> None:
         """Stop whatever is still at work."""
 
 
 def run_tasks(
-    function: Function,
-    tasks: Sequence[Any],
+    function: Callable[[Task], Iterator[Event]],
+    tasks: Sequence[Task],
     *,
     engine: Engine = "local",
     workers: int = 1,
     gpus: int = 0,
     tries: int = 2,
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[tuple[int, Event | BaseException]]:
     """Yield (index of the task, event) for everything that `function(task)` yields, as it comes.
 
     What a task raises is yielded as an exception and ends that task only. So does `WorkerDied`, of a task whose
@@ -113,19 +121,19 @@ class _LocalPool:
     def __init__(self, function: Function):
         self._function = function
         self._context = get_context("spawn")  # forking after torch has started threads can dead-lock
-        self._processes: dict[Any, Any] = {}  # by their pipes
-        self._tasks: dict[Any, int] = {}  # pipes of those at work
+        self._processes: dict[Connection, SpawnProcess] = {}  # by their pipes
+        self._tasks: dict[Connection, int] = {}  # pipes of those at work
 
-    def start(self, index: int, task: Any) -> None:
+    def start(self, index: int, task: object) -> None:
         idle = [pipe for pipe in self._processes if pipe not in self._tasks]
         pipe = idle[0] if idle else self._new_process()
         self._tasks[pipe] = index
         with suppress(OSError):  # of a process that died meanwhile `wait` will tell
             pipe.send(task)
 
-    def wait(self) -> list[tuple[int, Kind, Any]]:
-        happened: list[tuple[int, Kind, Any]] = []
-        ready: list[Any] = connection.wait(list(self._tasks))
+    def wait(self) -> list[Happening]:
+        happened: list[Happening] = []
+        ready = cast(list[Connection], connection.wait(list(self._tasks)))
         for pipe in ready:
             index = self._tasks[pipe]
             try:
@@ -149,7 +157,7 @@ class _LocalPool:
             process.join(timeout=STOP_SECONDS)
             process.kill()
 
-    def _new_process(self) -> Any:
+    def _new_process(self) -> Connection:
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
         process.start()
@@ -158,7 +166,7 @@ class _LocalPool:
         return pipe
 
 
-def _serve(pipe: Any, function: Function) -> None:
+def _serve(pipe: Connection, function: Function) -> None:
     """Do the tasks that come through a pipe until it is closed."""
     _follow_parent()
     exit_on_sigterm()
@@ -223,15 +231,15 @@ class _RayPool:
             )
         self._ray = ray
         self._remote = ray.remote(_stream).options(num_cpus=1, num_gpus=gpus, max_retries=0, num_returns="streaming")
-        self._function, self._tasks = function, dict[Any, int]()
+        self._function, self._tasks = function, dict[object, int]()
 
-    def start(self, index: int, task: Any) -> None:
+    def start(self, index: int, task: object) -> None:
         """Begin a task."""
         self._tasks[self._remote.remote(self._function, task)] = index
 
-    def wait(self) -> list[tuple[int, Kind, Any]]:
+    def wait(self) -> list[Happening]:
         """What happened since."""
-        happened: list[tuple[int, Kind, Any]] = []
+        happened: list[Happening] = []
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=1.0)
         for stream in ready:
             kind, value = self._next(stream)
@@ -246,7 +254,7 @@ class _RayPool:
         if self._own:
             _ray().shutdown()
 
-    def _next(self, stream: Any) -> tuple[Kind, Any]:
+    def _next(self, stream: Iterator[object]) -> tuple[Kind, Any]:
         try:
             return "event", self._ray.get(next(stream))
         except StopIteration:
@@ -257,7 +265,7 @@ class _RayPool:
             return "died", None
 
 
-def _start_ray(ray: Any, workers: int) -> None:
+def _start_ray(ray: ModuleType, workers: int) -> None:
     address = os.environ.get("RAY_ADDRESS")
     options = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
     for attempt in range(RAY_ATTEMPTS):
@@ -272,11 +280,11 @@ def _start_ray(ray: Any, workers: int) -> None:
                 raise RunError("Ray cannot be started or joined", found=found, fix=fix) from error
 
 
-def _stream(function: Function, task: Any) -> Any:
+def _stream(function: Function, task: object) -> Iterator[object]:
     yield from function(task)
 
 
-def _ray() -> Any:
+def _ray() -> ModuleType:
     """The library, told to stay private: it reads these when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if "RAY_ADDRESS" not in os.environ:  # a cluster of ours alone; on a shared one both sides must agree

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -62,7 +62,7 @@ def write_features(
     encoder: Encoder,
     slide: "Slide",
     quality: Mapping[str, np.ndarray] | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, object] | None = None,
 ) -> Path:
     """Write the features of a slide atomically.
 
@@ -101,7 +101,7 @@ def write_features(
     return path
 
 
-def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
+def is_finished(path: str | Path, *, settings: Mapping[str, object]) -> bool:
     """Whether a feature file is complete and was made with exactly these settings.
 
     A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them
@@ -110,7 +110,7 @@ def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
     return finished_tiles(path, settings=settings) > 0
 
 
-def finished_tiles(path: str | Path, *, settings: dict[str, Any]) -> int:
+def finished_tiles(path: str | Path, *, settings: Mapping[str, object]) -> int:
     """The number of tiles in a feature file for which `is_finished` holds, else 0."""
     try:
         with h5py.File(path, "r") as file:
@@ -128,8 +128,8 @@ def finished_tiles(path: str | Path, *, settings: dict[str, Any]) -> int:
     return tiles if stored == json.loads(_json(settings)) else 0
 
 
-def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, object]:
+    facts: dict[str, object] = {
         "format": "asmil",
         "asmil_version": importlib.metadata.version("asmil"),
         "name": slide.name,
@@ -152,9 +152,9 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
     return facts | ({"patch_level": 0} if same_mpp(grid.mpp, grid.slide_mpp) else {})
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return _json(value) if isinstance(value, dict | list | tuple) else "None" if value is None else value
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -230,7 +230,7 @@ class FeatureJob(SlideJob):
     def _file(self, encoder: "Encoder") -> Path:
         return self.folder / "features" / store_name(self.store, encoder) / f"{self.name}.h5"
 
-    def _identities(self) -> list[dict[str, Any]]:
+    def _identities(self) -> list[dict[str, object]]:
         """What each encoder's file must have been made with to count as finished; an edited tissue changes it."""
         tissue_file = self.folder / "tissue" / f"{self.name}.geojson"
         tissue = hashlib.sha256(tissue_file.read_bytes() if tissue_file.exists() else b"").hexdigest()[:16]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil.files import file_system_time, safe_name, write_json, write_text
 
@@ -114,7 +114,7 @@ class Ledger:
         tissue = self.folder / "tissue" / f"{safe_name(slide.name)}.geojson"
         try:
             state = slide.path.stat()
-            facts: Any = (state.st_size, state.st_mtime_ns)
+            facts: tuple[int, int] | None = (state.st_size, state.st_mtime_ns)
         except OSError:
             facts = None
         outlines = tissue.read_bytes() if tissue.exists() else b""

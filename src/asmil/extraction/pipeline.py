@@ -1,7 +1,7 @@
 """Slides to a folder of feature files in one stream of tiles: while one is encoded the next is opened and read."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from pathlib import Path
@@ -30,7 +30,7 @@ def extract_slides(
     settings_of: Callable[[SlideFile], ExtractSettings] | None = None,
     batch_size: int = 256,
     progress: Callable[[int, float], None] | None = None,
-) -> Iterator[SlideResult]:
+) -> Generator[SlideResult]:
     """Write `features/<store>/<slide>.h5` for every encoder, `tissue/<slide>.geojson` and `thumbnails/` in `folder`.
 
     Pixels are read once for all encoders; a slide that has finished files of some is encoded by the others only. Small
@@ -75,7 +75,7 @@ class _Pipeline:
         self._names: dict[str, SlideFile] = {}
         self._writer, self._writes = ThreadPoolExecutor(1, "asmil-write"), deque[Future[None]]()
 
-    def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Iterator[SlideResult]:
+    def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Generator[SlideResult]:
         """Encode in this thread, while others prepare, read and write."""
         jobs = Ahead(self._jobs(), size=1, name="prepare")
 

@@ -56,7 +56,7 @@ def encoder_identity(encoder: "Encoder") -> dict[str, str]:
     return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "precision": encoder.precision}
 
 
-def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, Any]:
+def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, object]:
     """What a store is: the encoder and all settings of the call.
 
     So other settings never touch its files. What a slide has of its own (a row of a table, an edited tissue) is kept in

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
@@ -14,7 +14,7 @@ from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
 from asmil.extraction.ledger import Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings, store_name
-from asmil.extraction.slide_table import settings_of
+from asmil.extraction.slide_table import Overrides, settings_of
 from asmil.files import safe_name
 from asmil.slides import SlideFile
 
@@ -72,7 +72,7 @@ class Extraction:
     encoders: tuple[EncoderChoice, ...]
     settings: ExtractSettings
     since: float
-    own_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own_settings: dict[str, Overrides] = field(default_factory=dict)
     batch_size: int = 256
     device: str = "cpu"
     threads: int | None = None
@@ -201,7 +201,7 @@ class _Worker:
         """Extract the slides that can be claimed, in one stream, and tell what was settled before."""
         from asmil.extraction.pipeline import extract_slides
 
-        results: Any = extract_slides(
+        results = extract_slides(
             self._claimed(slides, take),
             self._extraction.folder,
             encoders=self._encoders,

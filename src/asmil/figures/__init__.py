@@ -1,6 +1,6 @@
 """Numbers to pictures: heatmaps, curves, and their export; the only room that uses matplotlib. Loaded when used."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
@@ -56,5 +56,5 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOME_OF, name)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from asmil.errors import SlideError
+from asmil.slides.tiff_tags import Page
 
 Codec = Callable[[bytes, np.ndarray | None], np.ndarray]
 """Data of a tile to uint8 (height, width, 3) or grey (height, width), into the second argument where possible."""
+
+Unpack = Callable[[bytes], bytes]
 
 JPEG, APERIO_YCBCR, APERIO_RGB, JPEG2000 = 7, 33003, 33005, 34712
 _JPEG2000 = (APERIO_YCBCR, APERIO_RGB, JPEG2000)
@@ -18,7 +20,7 @@ _COLOURS = {1: "GRAYSCALE", 2: "RGB", 6: "YCBCR"}
 """TIFF PhotometricInterpretation: grey with black as 0, RGB, YCbCr."""
 
 
-def codec_of(page: Any) -> Codec:
+def codec_of(page: Page) -> Codec:
     """How the tiles of a page (of tifffile) are decoded.
 
     Raises:
@@ -44,7 +46,8 @@ def codec_of(page: Any) -> Codec:
         return lambda data, _: decode_jpeg2000(data, ycbcr=ycbcr)
     if compression in _PLAIN and photometric != 6 and page.predictor in (1, 2):
         shape = (page.tilelength, page.tilewidth, samples)
-        unpack = _PLAIN[compression] and getattr(imagecodecs, str(_PLAIN[compression]))
+        decoder = _PLAIN[compression]
+        unpack: Unpack = getattr(imagecodecs, decoder) if decoder else bytes
         return partial(_plain, unpack, shape, page.predictor == 2)
     raise SlideError("its compression is not known here", found=f"{compression}, photometric {photometric}")
 
@@ -75,8 +78,8 @@ def decode_jpeg2000(data: bytes, *, ycbcr: bool = False) -> np.ndarray:
 
 
 def _plain(
-    unpack: Any, shape: tuple[int, int, int], differences: bool, data: bytes, _: np.ndarray | None
+    unpack: Unpack, shape: tuple[int, int, int], differences: bool, data: bytes, _: np.ndarray | None
 ) -> np.ndarray:
-    tile = np.frombuffer(unpack(data) if unpack else data, np.uint8)[: shape[0] * shape[1] * shape[2]].reshape(shape)
+    tile = np.frombuffer(unpack(data), np.uint8)[: shape[0] * shape[1] * shape[2]].reshape(shape)
     tile = np.cumsum(tile, axis=1, dtype=np.uint8) if differences else tile
     return tile if shape[2] == 3 else tile[..., 0]

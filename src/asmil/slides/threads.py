@@ -16,6 +16,7 @@ side in one row and seldom want the same tile."""
 
 @cache
 def pool() -> ThreadPoolExecutor:
+    """The pool of this process, made at its first use."""
     return ThreadPoolExecutor(cores(), thread_name_prefix="asmil-pixels")
 
 

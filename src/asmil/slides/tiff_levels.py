@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from tifffile import TiffFile, TiffPageSeries
 
 from asmil.errors import SlideError
 from asmil.slides.codecs import Codec, codec_of
-from asmil.slides.tiff_tags import OmeImage, aperio_number, ome_images, tag_mpp
+from asmil.slides.tiff_tags import OmeImage, Page, aperio_number, ome_images, tag_mpp
 
 _ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 _REDUCED = 1  # bit of NewSubfileType: a smaller copy of another page
@@ -47,7 +47,7 @@ class TiffScene:
     note: str = ""
 
 
-def tiff_scenes(tiff: Any, vendor: str) -> list[TiffScene]:
+def tiff_scenes(tiff: TiffFile, vendor: str) -> list[TiffScene]:
     """The pyramids of a file of tifffile that OpenSlide calls `vendor`.
 
     Raises:
@@ -59,7 +59,7 @@ def tiff_scenes(tiff: Any, vendor: str) -> list[TiffScene]:
     return scenes
 
 
-def _level(pages: Sequence[Any]) -> TiffLevel:
+def _level(pages: Sequence[Page]) -> TiffLevel:
     first = pages[0].keyframe
     planes = []
     for page in pages:
@@ -73,9 +73,9 @@ def _level(pages: Sequence[Any]) -> TiffLevel:
     return TiffLevel(size, tile, tuple(planes))
 
 
-def _page_scenes(tiff: Any, *, aperio: bool) -> list[TiffScene]:
+def _page_scenes(tiff: TiffFile, *, aperio: bool) -> list[TiffScene]:
     """Scenes of top-level pages: a page that is no smaller copy begins a scene; the copies follow, or are SubIFDs."""
-    pyramids: list[list[Any]] = []
+    pyramids: list[list[Page]] = []
     for page in (page.aspage() for page in tiff.pages):
         if not page.is_tiled:
             continue  # thumbnail, label and macro of Aperio; strips
@@ -98,25 +98,25 @@ def _page_scenes(tiff: Any, *, aperio: bool) -> list[TiffScene]:
     return scenes
 
 
-def _is_smaller(page: Any, finest: Any) -> bool:
+def _is_smaller(page: Page, finest: Page) -> bool:
     """Whether a page can be a smaller copy: of the same shape to a pixel or five per cent."""
     width, height = page.imagewidth, page.imagelength
     expected = finest.imagelength * width / finest.imagewidth
     return width < finest.imagewidth and abs(height - expected) <= max(1.0, 0.05 * expected)
 
 
-def _is_fraction(page: Any, finer: Any) -> bool:
+def _is_fraction(page: Page, finer: Page) -> bool:
     """Whether a page without a mark is still the next level: a half, a third, ... a 32nd of the one before."""
     factor = round(finer.imagewidth / page.imagewidth)
     off = abs(page.imagewidth * factor - finer.imagewidth), abs(page.imagelength * factor - finer.imagelength)
     return 2 <= factor <= 32 and max(off) < factor
 
 
-def _pyramid(levels: Sequence[Sequence[Any]]) -> tuple[TiffLevel, ...]:
+def _pyramid(levels: Sequence[Sequence[Page]]) -> tuple[TiffLevel, ...]:
     return tuple(sorted((_level(pages) for pages in levels), key=lambda level: -level.size[0]))
 
 
-def _ome_scenes(tiff: Any) -> list[TiffScene]:
+def _ome_scenes(tiff: TiffFile) -> list[TiffScene]:
     """Scenes of an OME-TIFF: its images, without label, macro and overview, each with its SubIFD levels."""
     described = ome_images(tiff.ome_metadata or "")
     scenes, refused = [], None
@@ -141,7 +141,7 @@ def _ome_scenes(tiff: Any) -> list[TiffScene]:
     return scenes
 
 
-def _ome_planes(series: Any) -> tuple[list[int], str]:
+def _ome_planes(series: TiffPageSeries) -> tuple[list[int], str]:
     """Which pages of each level are read: the middle one of a stack, and three for RGB that is stored apart."""
     shape = dict(zip(series.axes, series.shape, strict=True))
     pages = {axis: n for axis, n in shape.items() if axis not in "YXS"}

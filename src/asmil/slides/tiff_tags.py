@@ -4,10 +4,13 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from xml.etree import ElementTree
 
 from asmil.errors import SlideError
+
+Page: TypeAlias = Any
+"""A page or frame of tifffile, whose fields depend on the file."""
 
 UM_PER_UNIT = {
     **{"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "in": 25_400.0},
@@ -28,7 +31,7 @@ def resolution_mpp(x: float, y: float, unit: int) -> tuple[float, float] | None:
     return mpp if max(mpp) <= _PRINT_MPP else None
 
 
-def tag_mpp(page: Any) -> tuple[float, float] | None:
+def tag_mpp(page: Page) -> tuple[float, float] | None:
     """Scale (x, y) from the resolution tags of a page of tifffile."""
     tags = page.tags
     if "XResolution" not in tags or "YResolution" not in tags:
@@ -37,7 +40,7 @@ def tag_mpp(page: Any) -> tuple[float, float] | None:
     return resolution_mpp(x, y, int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2)
 
 
-def _ratio(value: Any) -> float:
+def _ratio(value: tuple[float, float] | float) -> float:
     above, below = value if isinstance(value, tuple) else (value, 1)
     return above / below if below else 0.0
 

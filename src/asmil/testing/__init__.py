@@ -1,6 +1,6 @@
 """Contracts that anyone may run on their own model, encoder, slide reader or task. Loaded when used."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
@@ -23,5 +23,5 @@ _HOME_OF = {
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOME_OF, name)

@@ -1,7 +1,6 @@
 """The contract of a task, checked on any task: ours by name, or a foreign object."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ def check_task(
     *,
     seed: int = 0,
     expected_failures: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: object,
 ) -> CheckReport:
     """Examine a task, by name with its options or as an object, on a table of labels that it can read.
 

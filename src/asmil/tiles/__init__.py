@@ -1,6 +1,6 @@
 """Tiles: which squares of a slide to look at. Names are loaded when used."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
@@ -28,5 +28,5 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOME_OF, name)

@@ -1,8 +1,8 @@
 """Where the tissue of a slide is: found on a thumbnail, kept as polygons that QuPath opens and edits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -33,7 +33,7 @@ class Tissue:
     polygons: shapely.MultiPolygon
     slide_size: tuple[int, int]
     slide_mpp: float
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def area_um2(self) -> float:

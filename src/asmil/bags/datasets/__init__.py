@@ -51,7 +51,7 @@ def list_datasets() -> list[str]:
     return DATASETS.names()
 
 
-def load_dataset(name: str, *, root: str | Path | None = None, **options: Any) -> Dataset:
+def load_dataset(name: str, *, root: str | Path | None = None, **options: object) -> Dataset:
     """Load a dataset.
 
     `root` is the file or folder of its data (default: looked for in the folder that the environment variable

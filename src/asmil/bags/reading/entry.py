@@ -13,6 +13,9 @@ from asmil.errors import FeatureError
 Array: TypeAlias = h5py.Dataset | np.ndarray | Any
 """Any stands for a `zarr.Array`: zarr is optional."""
 
+Facts: TypeAlias = dict[str, Any]
+"""What a file says beside its arrays: attributes of HDF5 or zarr, or JSON."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -35,7 +38,7 @@ class Entry:
     encoder: str | None = None
     keep: np.ndarray | None = None
     quality: tuple[str, ...] = ()
-    provenance: Callable[[], dict[str, Any]] = dict
+    provenance: Callable[[], Facts] = dict
     notes: tuple[str, ...] = ()
 
 
@@ -79,7 +82,7 @@ class FeatureInfo:
     slide_mpp: float | None
     encoder: str | None
     quality: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: Facts
     notes: tuple[str, ...]
 
 
@@ -190,9 +193,9 @@ def modal_stride(xy: np.ndarray) -> float | None:
     return float(values[counts.argmax()]) if len(values) else None
 
 
-def attributes(*holders) -> dict[str, Any]:
+def attributes(*holders) -> Facts:
     """HDF5 attributes as plain Python values; the first holder wins; the string "None" counts as absent."""
-    found: dict[str, Any] = {}
+    found: Facts = {}
     for holder in holders:
         for name, value in holder.attrs.items() if holder is not None else ():
             value = value.decode() if isinstance(value, bytes) else value

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
+from asmil.bags.reading.entry import Array, Facts
 from asmil.errors import FeatureError
 
 HDF5 = (".h5", ".hdf5")
@@ -20,12 +21,16 @@ SUFFIXES = (*HDF5, ".pt", ".npy", ".csv", ".zarr", ".zarr.zip")
 _AGAIN = "the file is damaged or was never finished: extract the slide again"
 
 
+Group: TypeAlias = Any
+"""A `zarr.Group` or `zarr.Array`: zarr is optional."""
+
+
 @dataclass(frozen=True)
 class ZarrSource:
     """An open zarr group of a slide (version 2 or 3), and where it lies."""
 
     path: Path
-    group: Any  # a zarr.Group; zarr is optional
+    group: Group
 
     @property
     def file_name(self) -> str:
@@ -102,7 +107,7 @@ def _folder_in(path: Path) -> str:
     return heads.pop() if len(heads) == 1 else ""
 
 
-def member(group: Any, *path: str) -> Any:
+def member(group: Group, *path: str) -> Group | Array | None:
     """The array or group at a path below a group, or None; a plain file among the members is passed over."""
     for name in path:
         group = group.get(name) if hasattr(group, "get") else None
@@ -111,12 +116,12 @@ def member(group: Any, *path: str) -> Any:
     return group
 
 
-def is_array(item: Any) -> bool:
+def is_array(item: object) -> bool:
     """Whether a member is an array."""
     return item is not None and hasattr(item, "nchunks_initialized")
 
 
-def whole(array: Any, source: ZarrSource) -> Any:
+def whole(array: Group, source: ZarrSource) -> Array:
     """The array, if all of its chunks are there: zarr would read those a killed run left out as zeros.
 
     Raises:
@@ -188,7 +193,7 @@ def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
         raise FeatureError(f"{path.name} cannot be read", found=error, fix=fix) from error
 
 
-def facts_in(path: Path) -> dict[str, Any]:
+def facts_in(path: Path) -> Facts:
     """The object in a JSON file; empty where there is no file.
 
     Raises:
@@ -205,6 +210,6 @@ def facts_in(path: Path) -> dict[str, Any]:
     return facts
 
 
-def stated_facts(path: Path) -> dict[str, Any]:
+def stated_facts(path: Path) -> Facts:
     """What the user stated of a feature file in `features.json` of its folder or of one of the two above."""
     return next((facts for folder in path.parents[:3] if (facts := facts_in(folder / FACTS_FILE))), {})

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from math import prod
 from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import h5py
 import numpy as np
@@ -136,7 +136,7 @@ class StoredSlide:
         """See `FeatureStore.load`."""
         return self._bag(rows, slide_mpp=slide_mpp, view=False)
 
-    def stream(self, *, slide_mpp: float | None, **facts: Any) -> StreamedBag:
+    def stream(self, *, slide_mpp: float | None, **facts: object) -> StreamedBag:
         """The slide as a bag with these `facts` that stays in its file; only shapes are read."""
         stamp = stamp_of(self.place.path)
         with self._entry() as (entry, _):

@@ -1,9 +1,9 @@
 """Models of transformers by their name on the hub or their folder: `hf:ORG/NAME`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
@@ -11,6 +11,10 @@ from asmil._torchvision import prepare_torchvision
 from asmil.encoders.cards import EncoderCard
 from asmil.encoders.model import ModelEncoder
 from asmil.errors import EncoderError
+
+T = TypeVar("T")
+Facts: TypeAlias = Mapping[str, Any]
+"""A JSON of the repository."""
 
 WITH_CLASS_TOKEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "beit")
 
@@ -107,7 +111,7 @@ def _describe(name: str, source: str) -> EncoderCard:
     )
 
 
-def _preprocessing(name: str, source: str) -> Mapping[str, Any]:
+def _preprocessing(name: str, source: str) -> Facts:
     file = "preprocessor_config.json"
     path = Path(source) / file
     if not Path(source).is_dir():
@@ -115,7 +119,7 @@ def _preprocessing(name: str, source: str) -> Mapping[str, Any]:
 
         path = Path(_call(f"{name} has no {file}", hf_hub_download, source, file))
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
         if len(facts["image_mean"]) == len(facts["image_std"]) == 3:
             return facts
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -127,7 +131,7 @@ def _preprocessing(name: str, source: str) -> Mapping[str, Any]:
     raise EncoderError(f"{name} is not for RGB images", found=f"{len(facts['image_mean'])} channels in {file}")
 
 
-def _side(facts: Mapping[str, Any]) -> int | None:
+def _side(facts: Facts) -> int | None:
     """The input side in pixels: of the crop where there is one, else of the resize."""
     for key in ("crop_size", "size"):
         size = facts.get(key)
@@ -138,7 +142,7 @@ def _side(facts: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _call(what: str, function: Any, *arguments: Any, **options: Any) -> Any:
+def _call(what: str, function: Callable[..., T], *arguments: object, **options: object) -> T:
     try:
         return function(*arguments, **options)
     except Exception as error:  # of a dozen kinds: the hub, the network, the files, code that is not run

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -23,7 +24,7 @@ def build(card: EncoderCard) -> nn.Module:
     Raises:
         EncoderError: timm is missing or too old for it.
     """
-    options = {"num_classes": 0} | {name: _part(name, value) for name, value in card.options.items()}
+    options: dict[str, Any] = {"num_classes": 0} | {name: _part(name, value) for name, value in card.options.items()}
     if card.tokens not in ("pooled", "map"):
         options["global_pool"] = ""  # all tokens, after the last norm
     return _create(card.architecture or card.name, card=card, **options)
@@ -73,20 +74,20 @@ def card_of(name: str) -> EncoderCard:
     )
 
 
-def _part(name: str, value: Any) -> Any:
+def _part(name: str, value: object) -> object:
     """An argument of timm from its plain form in a card: a class by its name, a norm by its epsilon."""
     if name == "norm_layer":
-        return partial(nn.LayerNorm, eps=value)
+        return partial(nn.LayerNorm, eps=cast(float, value))
     if name == "act_layer":
-        return getattr(nn, value)
+        return getattr(nn, str(value))
     if name == "mlp_layer":
-        return getattr(_timm().layers, value)
+        return getattr(_timm().layers, str(value))
     if name == "embed_layer":
         return ConvStem
     return value
 
 
-def _timm() -> Any:
+def _timm() -> ModuleType:
     prepare_torchvision()
     try:
         import timm
@@ -96,7 +97,7 @@ def _timm() -> Any:
     return timm
 
 
-def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = False, **options: Any) -> nn.Module:
+def _create(name: str, *, card: EncoderCard | None = None, pretrained: bool = False, **options: object) -> nn.Module:
     timm = _timm()
     name = name.removeprefix("timm:")
     try:
@@ -131,7 +132,7 @@ class ConvStem(nn.Module):
         img_size: int | tuple[int, int],
         embed_dim: int,
         norm_layer: Callable[[int], nn.Module] | None = None,
-        **others: Any,
+        **others: object,
     ):
         super().__init__()
         sides = (img_size, img_size) if isinstance(img_size, int) else img_size
