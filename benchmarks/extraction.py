@@ -14,8 +14,7 @@ import torch
 from asmil._torchvision import prepare_torchvision
 from asmil.encoders import Encoder, EncoderCard, create_encoder
 from asmil.extraction import ExtractSettings, extract_slides, write_features
-from asmil.slides import open_slide
-from asmil.slides.synthetic import write_slide, write_sparse_slide
+from asmil.slides import open_slide, write_slide, write_sparse_slide
 from asmil.tiles import find_tissue, tile
 
 SETTINGS = ExtractSettings(mpp=0.5, tile_px=224)

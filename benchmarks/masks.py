@@ -40,9 +40,14 @@ def write(path: Path, downs: tuple[int, ...]) -> None:
         for down in downs:
             size = -(-SIDE // down)
             file.write(
-                tiles(down), shape=(size, size), dtype=np.uint8, tile=(TILE, TILE), compression="zlib",
-                photometric="minisblack", subfiletype=int(down > 1),
-            )  # fmt: skip
+                tiles(down),
+                shape=(size, size),
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                compression="zlib",
+                photometric="minisblack",
+                subfiletype=int(down > 1),
+            )
 
 
 def read(path: str) -> None:

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from asmil.slides.synthetic import _stain, draw_slide, write_slide
+from asmil.slides import draw_slide, draw_stain, write_slide
 
 SIZE_PX = (1024, 768)
 DRAWN = 20
@@ -26,7 +26,9 @@ def draw(folder: Path, *, good: int, bad: int) -> tuple[set[str], set[str]]:
     """Write slides of different content, and bad files of every kind in turn; their names."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    drawn = [draw_slide(rng, tumour=i % 2 > 0, size_px=SIZE_PX, stain=_stain(rng, rng)).pixels for i in range(DRAWN)]
+    drawn = [
+        draw_slide(rng, tumour=i % 2 > 0, size_px=SIZE_PX, stain=draw_stain(rng, rng)).pixels for i in range(DRAWN)
+    ]
     for i in range(good):
         pixels = np.roll(drawn[i % DRAWN], 37 * (i // DRAWN), axis=1)
         write_slide(folder / f"slide_{i:04}.tif", pixels, mpp=0.5)

@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from asmil.slides import open_slide
-from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS, find_tissue, tile
-from asmil.tiles.masks import Thumbnail
+from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS, Thumbnail, find_tissue, tile
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "CMU-1-Small-Region.svs"
 LARGEST = (1536, 2048, 3)

@@ -1,10 +1,14 @@
 """Parts by name: one file per part found by reading its folder, or functions registered one by one."""
 
+import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from asmil.errors import UnknownPartError
@@ -28,32 +32,60 @@ class FolderRegistry:
 
     Each file exposes its part under `attribute` (for example `MODEL = ABMIL`). Listing reads file names only, so
     it imports nothing. Dashes and underscores are the same in names. Folders within hold what parts share.
+    `rows` are further parts by name, of a table: each says in `about` what it is.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str):
+    def __init__(self, kind: str, package: str, attribute: str, *, rows: Mapping[str, Any] | None = None):
         self.kind, self.package, self.attribute = kind, package, attribute
+        self.rows = {_key(name): part for name, part in (rows or {}).items()}
 
     def names(self) -> list[str]:
         """The names of all parts, sorted, without importing them."""
-        spec = importlib.util.find_spec(self.package)
-        locations = list(spec.submodule_search_locations or []) if spec else []
-        return sorted(m.name for m in pkgutil.iter_modules(locations) if not (m.ispkg or m.name.startswith("_")))
+        files = [m.name for m in pkgutil.iter_modules(self._folders()) if not (m.ispkg or m.name.startswith("_"))]
+        return sorted({*files, *self.rows})
+
+    def is_file(self, name: str) -> bool:
+        """Whether a part of this name is a file."""
+        return _key(name) not in self.rows and _key(name) in self.names()
 
     def module(self, name: str):
-        """The module of a part.
+        """The module of a part that is a file.
 
         Raises:
             UnknownPartError: no file of that name.
         """
-        if _key(name) not in self.names():
+        module = f"{self.package}.{_key(name)}"
+        if module not in sys.modules and not self.is_file(name):
             raise _unknown(self.kind, name, self.names())
-        return importlib.import_module(f"{self.package}.{_key(name)}")
+        return importlib.import_module(module)
+
+    def summary(self, name: str) -> str:
+        """What a part is, in one line: the first of its file, read without importing it, or its row's `about`."""
+        if _key(name) in self.rows:
+            return self.rows[_key(name)].about
+        places = (Path(folder, *file) for folder in self._folders() for file in _files_of(_key(name)))
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise _unknown(self.kind, name, self.names())
+        return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
+
+    def _folders(self) -> list[str]:
+        spec = importlib.util.find_spec(self.package)
+        return list(spec.submodule_search_locations or []) if spec else []
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self.module(name), self.attribute)
+        return self.rows[_key(name)] if _key(name) in self.rows else getattr(self.module(name), self.attribute)
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self.names()
+
+
+def _files_of(name: str) -> tuple[tuple[str, ...], ...]:
+    return (f"{name}.py",), (name, "__init__.py")
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0]
 
 
 class FunctionRegistry:
@@ -74,6 +106,10 @@ class FunctionRegistry:
     def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._functions)
+
+    def summary(self, name: str) -> str:
+        """What a function does: the first line of its docstring."""
+        return _first_line(inspect.getdoc(self[name]))
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         if _key(name) not in self._functions:

@@ -85,7 +85,7 @@ def test_attention_lies_over_the_pixels_and_opacity_changes_what_is_seen(page):
 
 def test_colours_are_the_ranks_of_the_report(page, made):
     """The colour in the middle of the first tile is that of its percentile."""
-    from asmil.figures.heatmap import colour_stops, percentiles
+    from asmil.figures import colour_stops, percentiles
 
     values = page.evaluate(
         "async () => { const run = (await (await fetch('/api/runs')).json()).runs[0].id;"

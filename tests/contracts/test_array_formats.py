@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from asmil.bags import FEATURE_FORMATS, open_features
-from asmil.bags.formats._source import opened
+from asmil.bags.reading.source import opened
 from asmil.errors import FeatureError
 
 TILES, DIM = 60, 24

@@ -6,7 +6,7 @@ from PIL import Image
 
 from asmil.errors import SlideError
 from asmil.slides import SLIDE_READERS
-from asmil.testing.reader import check_reader
+from asmil.testing import check_reader
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model, list_models, model_info, model_options
 
 HOSTS = [name for name in list_models() if model_info(name).aligned]

@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from asmil.cli import app
-from asmil.slides.synthetic import make_slides
+from asmil.slides import make_slides
 
 MAIN = "import sys; from asmil.cli import main; sys.argv[0] = 'asmil'; main()"
 QUICK = {

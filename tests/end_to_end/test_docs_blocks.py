@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from asmil.bags._places import _formats as _known_formats
 from asmil.cli import app
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,7 +34,7 @@ FIRST = shlex.split("run --slides slides/ --labels labels.csv --mpp 0.5 --tile-p
 
 TRIDENT = "trident_out/20x_256px_0px_overlap/features_uni_v1"
 
-FOLDERS = ("slides.readers", "encoders", "tasks", "bags.formats", "bags.datasets", "models", "bench.parts")
+FOLDERS = ("slides.readers", "encoders.own", "tasks", "bags.formats", "bags.datasets", "models", "bench.parts")
 """Packages of asmil to which a page adds a part by writing a file below `src/asmil`."""
 
 FUNCTIONS = ("attention.NORMALIZERS", "evaluation.METRICS", "tiles.TISSUE_METHODS", "tiles.QUALITY_FLAGS")
@@ -124,7 +123,6 @@ def _own_parts(folder: Path) -> Iterator[None]:
 def _look_again() -> None:
     """Folders are listed once: say that there are other files now."""
     importlib.invalidate_caches()
-    _known_formats.cache_clear()
 
 
 def asmil(place: str, arguments: list[str]) -> None:
@@ -168,7 +166,7 @@ def world(tmp_path_factory) -> Path:
     """
     import pandas as pd
 
-    from asmil.slides.synthetic import make_slides
+    from asmil.slides import make_slides
 
     folder = tmp_path_factory.mktemp("world")
     kind = {"slides_per_patient": (1, 1), "size_px": (700, 620), "awkward": False}

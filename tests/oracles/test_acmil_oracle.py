@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.errors import ConfigError
 from asmil.models import create_model
 from asmil.models.parts.layers import Dropout

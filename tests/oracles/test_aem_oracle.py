@@ -3,7 +3,7 @@
 import torch
 from scipy.stats import entropy
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 
 GENERATOR = torch.Generator().manual_seed(0)

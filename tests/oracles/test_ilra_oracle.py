@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 
 SMALL = {"dim": 16, "heads": 2, "latents": 3, "seeds": 2, "dropout": 0}

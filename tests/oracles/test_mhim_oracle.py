@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.errors import ConfigError
 from asmil.models import create_model
 

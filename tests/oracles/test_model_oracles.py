@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.bags.bag import Bag, BagBatch
-from asmil.bench.textbook import TextbookASMIL
+from asmil.bags import Bag, BagBatch
+from asmil.bench import TextbookASMIL
 from asmil.models import create_model
 
 

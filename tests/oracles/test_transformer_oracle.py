@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 
 HEADS, DIM = 4, 32

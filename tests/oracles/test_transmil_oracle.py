@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 from asmil.models.parts.nystrom import NystromAttention, Segments
 

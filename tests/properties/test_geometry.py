@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from asmil.errors import TissueError
-from asmil.tiles import Tissue, tile
-from asmil.tiles.outline import mask_polygons
+from asmil.tiles import Tissue, mask_polygons, tile
 
 masks = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(lambda shape: arrays(bool, shape))
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asmil.bags import make_splits, read_cohort
-from asmil.bags._assign import by_label, by_site
+from asmil.bags.splits import by_label, by_site
 from asmil.errors import SplitError
 
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

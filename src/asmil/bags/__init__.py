@@ -3,30 +3,45 @@
 Names are loaded when used: the tables and splits need no torch.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
-_HOME = {
-    "Bag": "bag",
-    "BagBatch": "bag",
-    "Cohort": "cohort",
-    "FEATURE_FORMATS": "formats",
-    "FeatureInfo": "formats._entry",
-    "FeatureStore": "store",
-    "Fold": "splits",
-    "Problem": "problem",
-    "Splits": "splits",
-    "StreamedBag": "streamed",
-    "load_bags": "loading",
-    "make_bags": "synthetic",
-    "make_splits": "splits",
-    "open_features": "store",
-    "read_cohort": "cohort",
-    "read_splits": "split_files",
+if TYPE_CHECKING:
+    from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags
+    from asmil.bags.cohort import Cohort, read_cohort, targets_of
+    from asmil.bags.datasets import DATASETS, Dataset, DatasetError, list_datasets, load_dataset
+    from asmil.bags.export import LAYOUTS
+    from asmil.bags.formats import FEATURE_FORMATS
+    from asmil.bags.loading import available_memory, load_bags
+    from asmil.bags.names import SlideNames, slide_name
+    from asmil.bags.patients import by_slide, patient_bags, require_one_answer, tiles_by_patient
+    from asmil.bags.reading.entry import FeatureInfo
+    from asmil.bags.reading.slide_tiles import read_slide
+    from asmil.bags.split_files import read_splits
+    from asmil.bags.splits import PARTS, Fold, Splits, make_splits
+    from asmil.bags.store import FeatureStore, open_features
+    from asmil.bags.tables import Problem, listed, read_table
+
+_HOMES = {
+    "bag": ("Bag", "BagBatch", "StreamedBag", "make_bags"),
+    "cohort": ("Cohort", "read_cohort", "targets_of"),
+    "datasets": ("DATASETS", "Dataset", "DatasetError", "list_datasets", "load_dataset"),
+    "export": ("LAYOUTS",),
+    "formats": ("FEATURE_FORMATS",),
+    "loading": ("available_memory", "load_bags"),
+    "names": ("SlideNames", "slide_name"),
+    "patients": ("by_slide", "patient_bags", "require_one_answer", "tiles_by_patient"),
+    "reading.entry": ("FeatureInfo",),
+    "reading.slide_tiles": ("read_slide",),
+    "split_files": ("read_splits",),
+    "splits": ("PARTS", "Fold", "Splits", "make_splits"),
+    "store": ("FeatureStore", "open_features"),
+    "tables": ("Problem", "listed", "read_table"),
 }
-__all__ = sorted(_HOME)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    return load(__name__, _HOME, name)
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

@@ -1,10 +1,11 @@
 """A slide as training data: its tile features, and several such bags packed into one tensor."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -157,3 +158,91 @@ def _joined(parts: list[Tensor], *, out: Tensor | None) -> Tensor:
     if out is not None:
         return torch.cat(parts, out=out)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+class StreamedBag(Bag):
+    """A bag whose features and coordinates are read at each use; where the file allows it, they are mapped.
+
+    Nothing of them is kept: what is taken from `features` stays valid, but asking again reads again. `rows` reads only
+    these rows. `nbytes` is the size of the features, `mapped` whether they lie in one piece of a file.
+    """
+
+    nbytes: int
+    mapped: bool
+    _read: Callable[[np.ndarray | None], Bag]
+    _tiles: int
+
+    def __new__(cls, *arguments: object, **fields: Any) -> Any:
+        # `dataclasses.replace` gives all fields with what it read: a bag like any other.
+        return Bag(**fields) if "features" in fields else super().__new__(cls)
+
+    def __init__(self, read: Callable[[np.ndarray | None], Bag], *, tiles: int, **facts: object):
+        vars(self).update(facts, _read=read, _tiles=tiles)
+
+    def __len__(self) -> int:
+        return self._tiles
+
+    @property
+    def features(self) -> Float[Tensor, "tiles dim"]:  # type: ignore[override]
+        return self._read(None).features
+
+    @property
+    def level0_xy(self) -> Int[Tensor, "tiles 2"] | None:  # type: ignore[override]
+        return self._read(None).level0_xy
+
+    def rows(self, index: Int[Tensor, " rows"]) -> Bag:
+        """A bag in memory with only these tiles, in this order; no others are read."""
+        return self._labelled(self._read(index.numpy()))
+
+    def opened(self) -> Bag:
+        """The bag with its file mapped (or read, where it cannot be) for as long as the result lives."""
+        return self._labelled(self._read(None))
+
+    def loaded(self) -> Bag:
+        """The bag in memory."""
+        bag = self.opened()
+        return replace(bag, features=bag.features.clone()) if self.mapped else bag
+
+    def _labelled(self, bag: Bag) -> Bag:
+        return Bag(**{**vars(bag), "case": self.case, "label": self.label, "target": self.target})
+
+
+TILE_LEVEL0_PX = 256
+
+
+def make_bags(
+    n_bags: int,
+    *,
+    tiles: tuple[int, int] = (20, 100),
+    dim: int = 32,
+    n_classes: int = 2,
+    positive_fraction: float = 0.2,
+    shift: float = 2.0,
+    seed: int = 0,
+) -> tuple[list[Bag], list[Tensor]]:
+    """Make bags of Gaussian tiles and the truth per tile, bool (tiles,), of each bag.
+
+    Labels cycle through the classes. Class 0 has noise N(0, 1) only; in a bag of class c > 0, a compact
+    region of `positive_fraction` of its tiles (at least one) has its mean moved by `shift` along a random
+    unit vector of that class. Tiles fill a square grid row by row.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(n_classes, dim, generator=generator), dim=1)
+    bags, truths = [], []
+    for index in range(n_bags):
+        n = int(torch.randint(tiles[0], tiles[1] + 1, (), generator=generator))
+        label = index % n_classes
+        width = int(n**0.5 + 0.999)
+        xy = torch.stack([torch.arange(n) % width, torch.arange(n) // width], dim=1)
+        features = torch.randn(n, dim, generator=generator)
+        truth = torch.zeros(n, dtype=torch.bool)
+        if label > 0:
+            centre = xy[torch.randint(n, (), generator=generator)]
+            nearest = (xy - centre).square().sum(1).argsort(stable=True)
+            truth[nearest[: max(round(positive_fraction * n), 1)]] = True
+            features[truth] += shift * directions[label]
+        name = f"synthetic_{index:04d}"
+        bag = Bag(features, xy * TILE_LEVEL0_PX, name, name, label, float(TILE_LEVEL0_PX))
+        bags.append(bag)
+        truths.append(truth)
+    return bags, truths

@@ -3,19 +3,20 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from asmil.bags.bag import Bag
-from asmil.bags.memory import available_memory
+from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.patients import patient_bags, require_one_answer
 from asmil.bags.store import FeatureStore
-from asmil.bags.streamed import StreamedBag
 
 if TYPE_CHECKING:
     from asmil.bags.cohort import Cohort
+
+import os
+from collections.abc import Iterator
 
 _SHARE = 0.5
 """Of the memory that is free: the other half is for the training, and for whoever else is on the machine."""
@@ -77,17 +78,16 @@ def load_bags(
 
 def _streamed(store: FeatureStore, cohort: "Cohort") -> list[StreamedBag]:
     mpps = cohort.table["mpp"] if "mpp" in cohort.table else [None] * len(cohort)
+    nothing, learned = [None] * len(cohort), cohort.targets
+    # what a model learns of each slide: its class, or the numbers of another task
+    labels = cohort.labels.tolist() if learned is None else nothing
+    targets = nothing if learned is None else [tuple(row) for row in learned.tolist()]
     return [
-        store.stream(slide, case=case, **aim, slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp))
-        for slide, case, aim, mpp in zip(cohort.slides, cohort.cases, _aims(cohort), mpps, strict=True)
+        store.stream(
+            slide, case=case, label=label, target=target, slide_mpp=None if mpp is None or np.isnan(mpp) else float(mpp)
+        )
+        for slide, case, label, target, mpp in zip(cohort.slides, cohort.cases, labels, targets, mpps, strict=True)
     ]
-
-
-def _aims(cohort: "Cohort") -> list[dict[str, Any]]:
-    """What a model learns of each slide: the class as `label`, or the numbers of another task as `target`."""
-    if cohort.targets is None:
-        return [{"label": label} for label in cohort.labels.tolist()]
-    return [{"target": tuple(row)} for row in cohort.targets.tolist()]
 
 
 def _budget(given: int | None, free: int) -> int:
@@ -105,3 +105,51 @@ def _has_room(folder: Path | None, size: int) -> bool:
 
 def _text(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
+
+
+_GROUPS = Path("/sys/fs/cgroup")
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping.
+
+    Containers and schedulers (SLURM) limit a job by control groups, which the system's own numbers do not know.
+    """
+    return min([_of_system(), *memory_of_groups(Path("/proc/self/cgroup"), _GROUPS)])
+
+
+def _of_system() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux: half of what is built in
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def memory_of_groups(own: Path, root: Path) -> Iterator[int]:
+    """What is left in this process's control group and in those around it, where they have a limit."""
+    try:
+        memberships = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in memberships:
+        top, names = (root / "memory", _V1) if "memory" in controllers.split(",") else (root, _V2)
+        if controllers and names is _V2:
+            continue
+        group = top / path.strip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(top):
+                break
+            yield from _left(folder, names)
+
+
+def _left(folder: Path, names: tuple[str, str, str]) -> Iterator[int]:
+    limit, used, cached = names
+    try:
+        most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+        facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        yield max(0, most - now + int(facts[cached]))  # cached files make room when memory is asked for
+    except (OSError, ValueError, KeyError):  # no such group, or "max": no limit
+        return

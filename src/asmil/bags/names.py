@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
-from asmil.slides.scenes import file_name, scene_number
+from asmil.slides import file_name, scene_number
 
 _FILE_SUFFIX = re.compile(
     r"\.(h5|hdf5|pt|pth|npy|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from asmil.bags.bag import Bag
-from asmil.bags.problem import listed
-from asmil.bags.streamed import StreamedBag
+from asmil.bags.bag import Bag, StreamedBag
+from asmil.bags.tables import listed
 from asmil.errors import CohortError
 
 if TYPE_CHECKING:
@@ -72,10 +71,18 @@ def by_slide(bag: Bag, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 def _joined(slides: list[StreamedBag]) -> StreamedBag:
     first, patient = slides[0], _Patient(slides)
     return StreamedBag(
-        partial(_Patient.read, patient), tiles=patient.starts[-1], slide=first.slide, case=first.case,
-        label=first.label, target=first.target, tile_level0_px=first.tile_level0_px, mpp=first.mpp,
-        tiles_of=patient.tiles_of, nbytes=sum(bag.nbytes for bag in slides), mapped=False,
-    )  # fmt: skip
+        partial(_Patient.read, patient),
+        tiles=patient.starts[-1],
+        slide=first.slide,
+        case=first.case,
+        label=first.label,
+        target=first.target,
+        tile_level0_px=first.tile_level0_px,
+        mpp=first.mpp,
+        tiles_of=patient.tiles_of,
+        nbytes=sum(bag.nbytes for bag in slides),
+        mapped=False,
+    )
 
 
 class _Patient:
@@ -107,9 +114,13 @@ class _Patient:
             features, level0_xy = features[order], None if level0_xy is None else level0_xy[order]
         first = self.slides[0]
         return Bag(
-            features, level0_xy, slide=first.slide, tile_level0_px=first.tile_level0_px, mpp=first.mpp,
+            features,
+            level0_xy,
+            slide=first.slide,
+            tile_level0_px=first.tile_level0_px,
+            mpp=first.mpp,
             tiles_of=self.tiles_of,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _sheet(self) -> list[tuple[np.ndarray, float, float]] | None:

@@ -9,9 +9,8 @@ import pandas as pd
 
 from asmil.bags.cohort import Cohort
 from asmil.bags.names import SlideNames
-from asmil.bags.problem import listed
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import find_column, read_table
+from asmil.bags.tables import find_column, listed, read_table
 from asmil.errors import SplitError
 
 Named = list[dict[str, list[str]]]

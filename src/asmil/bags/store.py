@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags._places import scan
-from asmil.bags._stored_slide import StoredSlide
-from asmil.bags.bag import Bag
-from asmil.bags.formats._entry import FeatureInfo, info_of, read_rows
+from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.names import SlideNames, slide_name
-from asmil.bags.problem import Problem, listed
-from asmil.bags.streamed import StreamedBag
+from asmil.bags.reading.entry import FeatureInfo, info_of, read_rows
+from asmil.bags.reading.places import scan
+from asmil.bags.reading.stored_slide import StoredSlide
+from asmil.bags.tables import Problem, listed
 from asmil.errors import FeatureError
 from asmil.shown import Shown
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from asmil.bench.rows import Row, by_name, read_rows, write_rows
 from asmil.errors import ConfigError
@@ -38,7 +37,7 @@ class Change:
         return self.then.tolerance or 0.0
 
 
-def compare(rows: Sequence[Row], path: str | Path, *, machine: dict[str, Any]) -> list[Change]:
+def compare(rows: Sequence[Row], path: str | Path, *, machine: dict[str, object]) -> list[Change]:
     """Every ratio of an earlier run's file with that of this run.
 
     Raises:
@@ -54,7 +53,7 @@ def compare(rows: Sequence[Row], path: str | Path, *, machine: dict[str, Any]) -
     return [Change(row, measured.get(row.name)) for row in earlier if row.tolerance is not None and row.part in parts]
 
 
-def keep_ratios(path: str | Path, rows: Sequence[Row], *, machine: dict[str, Any]) -> None:
+def keep_ratios(path: str | Path, rows: Sequence[Row], *, machine: dict[str, object]) -> None:
     """Write the ratios alone, rounded to three digits: what later runs are compared with."""
     ratios = [
         replace(row, value=float(f"{row.value:.3g}"))

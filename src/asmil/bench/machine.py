@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from asmil._cores import cores
-from asmil.bags.memory import available_memory
+from asmil.bags import available_memory
 from asmil.bench.timing import best_seconds, clock
 
 
@@ -42,7 +41,7 @@ def measure_machine(device: str = "cpu", *, side: int = 2048, seconds: float = 0
     return Machine(device, 2 * side**3 / product_s, 2 * source.nbytes / copy_s)
 
 
-def machine_facts(machine: Machine) -> dict[str, Any]:
+def machine_facts(machine: Machine) -> dict[str, object]:
     """What a reader of the numbers has to know."""
     cuda = torch.device(machine.device).type == "cuda"
     return {

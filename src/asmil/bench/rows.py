@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from asmil.errors import ConfigError
 from asmil.files import write_json
@@ -43,12 +42,12 @@ class Row:
         return (ratio if self.better == LOWER else 1 / ratio) - 1
 
 
-def write_rows(path: str | Path, rows: Iterable[Row], *, machine: dict[str, Any]) -> None:
+def write_rows(path: str | Path, rows: Iterable[Row], *, machine: dict[str, object]) -> None:
     """Write rows and the facts of the machine that they are of as JSON, atomically."""
     write_json(path, {"machine": machine, "rows": [asdict(row) for row in rows]})
 
 
-def read_rows(path: str | Path) -> tuple[list[Row], dict[str, Any]]:
+def read_rows(path: str | Path) -> tuple[list[Row], dict[str, object]]:
     """The rows and the machine of a file of `write_rows`.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from asmil.bench.guard import Change, best_of, compare
 from asmil.bench.parts import PARTS
@@ -32,7 +31,7 @@ def check_against(
     path: str | Path,
     rows: dict[str, list[Row]],
     *,
-    machine: dict[str, Any],
+    machine: dict[str, object],
     scale: Scale,
     tell: Tell = lambda at: None,
 ) -> list[Change]:

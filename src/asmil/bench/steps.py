@@ -1,7 +1,7 @@
 """Whole training steps on one bag, to be called many times: ours, textbook forms, and the products no form avoids."""
 
 import copy
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,34 +12,24 @@ from asmil.bags import Bag, BagBatch
 from asmil.bench.textbook import TextbookASMIL
 from asmil.bench.timing import Step
 from asmil.models import create_model
-from asmil.training.optim import TrainSettings, make_optimizer
+from asmil.training import Stack, TrainSettings
 
-AS_TEXTBOOK: dict[str, Any] = {"variant": "per_token", "feature_dropout": 0.0}
+AS_TEXTBOOK: dict[str, object] = {"variant": "per_token", "feature_dropout": 0.0}
 """Options of our model with which it is the textbook's."""
 ROWS = 64
 """Columns of scores: 8 tokens of 8 heads."""
 
 
-def our_step(features: Tensor, dim: int, *, name: str = "asmil", stabilized: bool = True, **options: Any) -> Step:
+def our_step(features: Tensor, dim: int, **options: object) -> Step:
     """What `fit` does in a step on a bag, features (tiles, in_dim), without reading it."""
     torch.manual_seed(0)
-    model = create_model(name, in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device).train()
-    stabilizer = AttentionStabilizer(model) if stabilized else None
-    settings = TrainSettings()
-    optimizer = make_optimizer(model, settings)
+    model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device)
+    stabilizer, settings = AttentionStabilizer(model), TrainSettings()
+    stack = Stack([model], [stabilizer], keys=[("seed", 0)], settings=settings)
+    stack.train()
+    stabilizer.begin_when_due()
     batch = BagBatch.from_bags(Bag(features, label=0))
-
-    def step() -> None:
-        task = cross_entropy(model(batch).logits.float(), batch.labels)
-        loss = task if stabilizer is None else task + stabilizer.loss(task)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        optimizer.step()
-        if stabilizer:
-            stabilizer.update()
-
-    return step
+    return partial(stack.step, batch, [settings.learning_rate], at=(0, 1), measure=False)
 
 
 def textbook_step(features: Tensor, dim: int) -> Step:
@@ -71,32 +61,11 @@ def textbook_step(features: Tensor, dim: int) -> Step:
     return step
 
 
-def plain_abmil_step(features: Tensor, dim: int, *, hidden: int = 128) -> Step:
-    """Gated attention pooling as it is usually written, with dropout of .25, clipping and AdamW."""
-    embed = nn.Sequential(nn.Linear(features.shape[1], dim), nn.ReLU(), nn.Dropout(0.25))
-    content, gate = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
-    score, classify = nn.Linear(hidden, 1), nn.Linear(dim, 2)
-    parts = nn.ModuleList([embed, content, gate, score, classify]).to(features.device)
-    parameters, label = list(parts.parameters()), _label(features)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-
-    def step() -> None:
-        tiles = embed(features.float())
-        weights = score(content(tiles).tanh() * gate(tiles).sigmoid()).softmax(0)
-        loss = cross_entropy(classify(weights.T @ tiles), label)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
-
-    return step
-
-
-def limit_step(features: Tensor, dim: int, *, skinny: bool = True) -> Step:
+def limit_step(features: Tensor, dim: int) -> Step:
     """The products of any form, into memory that is there: the tiles projected online and in the anchor, and the
     gradient of the projection. Both variants need these and nothing larger, as folded keys and values are products of
-    parameters only. `skinny` adds those with 64 columns (tokens x heads): scores of both branches, pooling, and in the
-    backward pass the gradients of weights, of keys, and the two parts of the tiles' own.
+    parameters only. And those with 64 columns (tokens x heads): scores of both branches, pooling, and in the backward
+    pass the gradients of weights, of keys, and the two parts of the tiles' own.
     """
     features = features.float()
     tiles, in_dim = features.shape
@@ -109,13 +78,12 @@ def limit_step(features: Tensor, dim: int, *, skinny: bool = True) -> Step:
         for _ in range(2):
             torch.mm(features, weight, out=hidden)
         torch.mm(features.T, hidden, out=back)
-        if skinny:
-            for _ in range(3):
-                torch.mm(hidden, rows, out=scores)
-            for _ in range(2):
-                torch.mm(scores.T, hidden, out=by_row)
-            for _ in range(2):
-                torch.mm(scores, rows.T, out=hidden)
+        for _ in range(3):
+            torch.mm(hidden, rows, out=scores)
+        for _ in range(2):
+            torch.mm(scores.T, hidden, out=by_row)
+        for _ in range(2):
+            torch.mm(scores, rows.T, out=hidden)
 
     return step
 

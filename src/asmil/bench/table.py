@@ -1,13 +1,16 @@
-"""The tables of a benchmark on a terminal, and as Markdown."""
+"""What a benchmark found, to look at: tables on a terminal and as Markdown, and the curve of cost as a picture."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from asmil.bench.guard import Change
+from asmil.bench.parts.curve import MEMORY, PART, TIME, tiles_of
 from asmil.bench.rows import Row
+from asmil.figures import cost_figure, write_figure
 
 
 def print_rows(title: str, rows: Sequence[Row], *, console: Console, as_markdown: bool = False) -> None:
@@ -65,3 +68,13 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         [case, *(format_value(values[case, m]) if (case, m) in values else "" for m in measures)] for case in cases
     ]
     return head, lines
+
+
+def write_curve(path: str | Path, rows: Sequence[Row]) -> list[Path]:
+    """Draw time and memory per tile of the curve's rows as PNG and SVG; nothing where there is no point."""
+    values = {(row.measure, tiles_of(row)): row.value for row in rows if row.part == PART and row.value is not None}
+    tiles = sorted(tiles for measure, tiles in values if measure == TIME)
+    if not tiles:
+        return []
+    time, memory = ([values[measure, count] for count in tiles] for measure in (TIME, MEMORY))
+    return write_figure(cost_figure(tiles, microseconds=time, bytes_held=memory), path)

@@ -15,9 +15,7 @@ from asmil.errors import ConfigError
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
-    from asmil.extraction import ExtractSettings
-    from asmil.extraction.ledger import Record
-    from asmil.extraction.work import Work
+    from asmil.extraction import Extraction, ExtractSettings, Record
     from asmil.slides import SlideFile
 
 
@@ -34,9 +32,7 @@ def extract(
     Of a cohort only its slides, at the scale its table states. Returns the folder of each encoder's features, none
     where no slide was worked on.
     """
-    from asmil.extraction.engines import exit_on_sigterm
-    from asmil.extraction.ledger import note_duplicates, start_time
-    from asmil.extraction.work import extract_folder
+    from asmil.extraction import exit_on_sigterm, extract_folder, note_duplicates, start_time
 
     files = list(files)
     since = start_time(folder)
@@ -73,7 +69,7 @@ def extract(
 
 def _notes(records: "list[Record]") -> Iterator[str]:
     """What there is to know of slides that went well."""
-    from asmil.extraction.result import UNSTAINED
+    from asmil.extraction import UNSTAINED
 
     tiles, unstained = sum(record.tiles for record in records), 0
     for record in records:
@@ -98,7 +94,7 @@ def extract_settings(config: RunConfig) -> "ExtractSettings":
 
 def slides_in(files: list[Path], *, config: RunConfig, own_settings: dict[str, dict[str, Any]]) -> "list[SlideFile]":
     """The slides in some files: every scene of a file of several is one, unless the first is asked for."""
-    from asmil.extraction.slide_table import settings_of
+    from asmil.extraction import settings_of
     from asmil.slides import slide_files
 
     default = extract_settings(config)
@@ -135,11 +131,11 @@ def shard_of(slides: list[Path], shard: str | None) -> list[Path]:
 
 def _work(
     slides: "list[SlideFile]", folder: Path, *, config: RunConfig, own_settings: dict[str, dict[str, Any]], since: float
-) -> "Work":
-    from asmil.extraction.work import EncoderChoice, Work
+) -> "Extraction":
+    from asmil.extraction import EncoderChoice, Extraction
 
     remote = config.engine == "ray" and config.device.startswith("cuda")  # the GPUs are elsewhere
-    return Work(
+    return Extraction(
         slides=tuple(slides),
         folder=folder,
         encoders=tuple(
@@ -162,14 +158,14 @@ def _work(
 
 def _own_settings(config: RunConfig, files: list[Path], *, cohort: "Cohort | None") -> dict[str, dict[str, Any]]:
     """Settings by slide or file: the scale in the table of labels, and over it the table of settings."""
-    from asmil.bags.names import SlideNames
+    from asmil.bags import SlideNames
 
     slide_mpp = {} if cohort is None else slide_mpp_of(cohort)
     rows = SlideNames(slide_mpp)
     slide_mpp |= {file.stem: slide_mpp[row[0]] for file in files if (row := rows.find(file.stem))}
     own: dict[str, dict[str, Any]] = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
     if config.slide_settings:
-        from asmil.extraction.slide_table import read_slide_table
+        from asmil.extraction import read_slide_table
 
         for name, values in read_slide_table(config.slide_settings, slides=[file.stem for file in files]).items():
             own[name] = own.get(name, {}) | values
@@ -178,7 +174,7 @@ def _own_settings(config: RunConfig, files: list[Path], *, cohort: "Cohort | Non
 
 def _labelled(slides: "list[SlideFile]", cohort: "Cohort", outcome: Outcome) -> "list[SlideFile]":
     """The slides that have a row in the table of labels, or whose file has."""
-    from asmil.bags.names import SlideNames
+    from asmil.bags import SlideNames
 
     rows = SlideNames(cohort.slides)
     found = [slide for slide in slides if rows.find_or_file(slide.name)]

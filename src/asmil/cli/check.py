@@ -82,7 +82,7 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]
     from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
-        store = open_features(config.features)
+        store = open_features(config.features)  # type: ignore[arg-type]
         note_problems(store.check(deep=True), outcome)
         bad = {row.name for row in outcome.rows}
         sound = [name for name in store.slides if name not in bad]
@@ -97,11 +97,11 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]
 
 def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> dict[str, Known]:
     """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
-    from asmil.bags.names import SlideNames
+    from asmil.bags import SlideNames
     from asmil.cli._findings import of_slides
     from asmil.cli._progress import progress
     from asmil.cli._stages import slide_mpp_of
-    from asmil.extraction.duplicates import find_duplicates
+    from asmil.extraction import find_duplicates
     from asmil.slides import scan_slides, slide_files
 
     paths: list[Path] = []

@@ -20,9 +20,7 @@ def convert(
 
     With --labels only the slides in the table are converted, and its column mpp states the scale of each.
     """
-    from asmil.bags import open_features
-    from asmil.bags.export import LAYOUTS
-    from asmil.bags.export._tiles import read_slide
+    from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli._outcome import Outcome
     from asmil.cli._progress import progress
     from asmil.cli._stages import note_problems, read_tables, slide_mpp_of

@@ -15,7 +15,7 @@ def demo(
     """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
     from asmil.cli.run import run_pipeline
     from asmil.config import RunConfig
-    from asmil.slides.synthetic import make_slides
+    from asmil.slides import make_slides
 
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last

@@ -1,14 +1,9 @@
 """The parts by name: models, tasks, datasets, encoders, metrics, readers, formats, normalizers, tissue methods."""
 
-import ast
 import importlib
-import inspect
 from enum import StrEnum
-from pathlib import Path
 
 import typer
-
-from asmil.registry import FolderRegistry, FunctionRegistry
 
 
 class Kind(StrEnum):
@@ -78,6 +73,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.tokens if facts.architecture else "",
             facts.licence,
             "gated" if facts.gated else "",
+            facts.checked or "no",
         )
         for facts in map(card, list_encoders())
     )
@@ -94,30 +90,11 @@ def model_rows() -> tuple[tuple[str, str, str], ...]:
 OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
 HEADERS: dict[Kind, tuple[str, ...]] = {
     Kind.models: ("name", "what it is", "what a stabiliser aligns"),
-    Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", ""),
+    Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", "", "checked"),
 }
 
 
 def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...]:
     """Name and first docstring line of every part of a registry; a folder's parts are not imported."""
     registry = getattr(importlib.import_module(package), attribute)
-    if isinstance(registry, FolderRegistry):
-        return tuple((name, _file_summary(registry.package, name)) for name in registry.names())
-    return tuple((name, _function_summary(registry, name)) for name in registry.names())
-
-
-def _file_summary(package: str, name: str) -> str:
-    for folder in importlib.import_module(package).__path__:
-        file = Path(folder) / f"{name}.py"
-        file = file if file.is_file() else Path(folder) / name / "__init__.py"
-        if file.is_file():
-            return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
-    return ""
-
-
-def _function_summary(registry: FunctionRegistry, name: str) -> str:
-    return _first_line(inspect.getdoc(registry[name]))
-
-
-def _first_line(docstring: str | None) -> str:
-    return (docstring or "").partition("\n")[0]
+    return tuple((name, registry.summary(name)) for name in registry.names())

@@ -133,7 +133,7 @@ def _predict(
 
 def _print(out: Path, ensemble: "Ensemble", rows: list[dict[str, Any]]) -> None:
     """How many slides of each class, or the range of a value, and every warning with its slides."""
-    from asmil.bags.problem import listed
+    from asmil.bags import listed
 
     for name in ensemble.classes if ensemble.task is not None and rows else ():
         values = [row[name] for row in rows]

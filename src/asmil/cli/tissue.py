@@ -27,7 +27,7 @@ def tissue(**settings: Any) -> None:
     from asmil.cli._progress import progress
     from asmil.config import load_config
     from asmil.errors import ConfigError
-    from asmil.extraction.slide_table import read_slide_table, settings_of, write_slide_table
+    from asmil.extraction import read_slide_table, settings_of, write_slide_table
     from asmil.slides import scan_slides
 
     config = load_config(None, given(settings))
@@ -89,6 +89,6 @@ def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_gri
 
 
 def _row(slide: str, settings: "ExtractSettings", found: dict[str, Any], result: dict[str, str]) -> dict[str, Any]:
-    from asmil.extraction.slide_table import row_of
+    from asmil.extraction import row_of
 
     return row_of(slide, settings, **found, **result)

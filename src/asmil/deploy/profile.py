@@ -14,7 +14,7 @@ from asmil.bags import FeatureStore
 from asmil.deploy.drift import Alarms, Distance, distance, false_alarms
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.errors import RunError
-from asmil.extraction.duplicates import content_hash
+from asmil.extraction import content_hash
 from asmil.runs import Run
 from asmil.training import Standardized
 

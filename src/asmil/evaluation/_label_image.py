@@ -20,8 +20,8 @@ from PIL import Image
 
 from asmil.evaluation._drawing import Drawing
 from asmil.evaluation._errors import AnnotationError
-from asmil.slides.readers._tiff_metadata import tag_mpp
-from asmil.tiles.outline import mask_polygons
+from asmil.slides import tag_mpp
+from asmil.tiles import mask_polygons
 
 SUFFIXES = (".png", ".tif", ".tiff")
 FINE_PX = 8.0

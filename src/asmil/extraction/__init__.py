@@ -1,25 +1,32 @@
-"""Extraction: slides become feature files, in one stream of tiles."""
+"""Extraction: slides become feature files, in one stream of tiles. Names are loaded when used."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
 if TYPE_CHECKING:
-    from asmil.extraction.embedding import embed as embed
-    from asmil.extraction.feature_file import is_finished as is_finished
-    from asmil.extraction.feature_file import write_features as write_features
-    from asmil.extraction.pipeline import extract_slides as extract_slides
-    from asmil.extraction.result import SlideResult as SlideResult
-    from asmil.extraction.settings import ExtractSettings as ExtractSettings
-    from asmil.extraction.settings import store_name as store_name
-    from asmil.extraction.tissue import tissue_of as tissue_of
+    from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
+    from asmil.extraction.feature_file import is_finished, write_features
+    from asmil.extraction.job import UNSTAINED, SlideResult
+    from asmil.extraction.ledger import Record, content_hash, find_duplicates, note_duplicates, start_time
+    from asmil.extraction.pipeline import embed, extract_slides
+    from asmil.extraction.settings import ExtractSettings, store_name, tissue_of
+    from asmil.extraction.slide_table import read_slide_table, row_of, settings_of, write_slide_table
+    from asmil.extraction.workers import EncoderChoice, Extraction, extract_folder
 
 _HOMES = {
-    "ExtractSettings": "settings", "SlideResult": "result", "embed": "embedding", "extract_slides": "pipeline",
-    "is_finished": "feature_file", "store_name": "settings", "tissue_of": "tissue", "write_features": "feature_file",
-}  # fmt: skip
-__all__ = list(_HOMES)
+    "engines": ("WorkerDied", "exit_on_sigterm", "run_tasks"),
+    "feature_file": ("is_finished", "write_features"),
+    "job": ("UNSTAINED", "SlideResult"),
+    "ledger": ("Record", "content_hash", "find_duplicates", "note_duplicates", "start_time"),
+    "pipeline": ("embed", "extract_slides"),
+    "settings": ("ExtractSettings", "store_name", "tissue_of"),
+    "slide_table": ("read_slide_table", "row_of", "settings_of", "write_slide_table"),
+    "workers": ("EncoderChoice", "Extraction", "extract_folder"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    return load(__name__, _HOMES, name)
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

@@ -34,6 +34,16 @@ class Owner:
     token: str
     deaths: int = 0
 
+    @classmethod
+    def here(cls) -> "Owner":
+        """This process, with a new token."""
+        pid = os.getpid()
+        return cls(platform.node(), _machine(), pid, _started(pid), secrets.token_hex(6))
+
+    def text(self) -> str:
+        """What is written into a lock."""
+        return json.dumps(asdict(self))
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -54,14 +64,14 @@ class Claim:
     def release(self) -> None:
         """Let go; of a claim that somebody took over meanwhile nothing is removed."""
         self._on_release(self)
-        if _read(self.path) == self._owner:
+        if read_owner(self.path) == self._owner:
             with suppress(FileNotFoundError):
                 self.path.unlink()
 
     def beat(self) -> None:
         """Tell other machines that we live, by the time of the file."""
         with suppress(OSError):
-            if _read(self.path) == self._owner:
+            if read_owner(self.path) == self._owner:
                 os.utime(self.path)
 
 
@@ -90,7 +100,7 @@ class Claims:
         """Claim a slide that nobody claimed or whose owner is dead; None where one lives."""
         return self._take_over(self._path(slide))
 
-    def in_work(self) -> frozenset[str]:
+    def busy(self) -> frozenset[str]:
         """The slides, by the names of their files, that somebody alive has claimed.
 
         One listing of the folder, whatever the number of slides. Of each lock the owner is read and, where it is of
@@ -125,7 +135,7 @@ class Claims:
         path, seen = Path(lock.path), self._seen.get(lock.name.removesuffix(".lock"))
         if seen is not None and seen.inode == lock.inode() and time.monotonic() < seen.until:
             return None if _is_here(seen.owner) and _is_dead(seen.owner, path, now=now) else seen
-        owner = _read(path)
+        owner = read_owner(path)
         if owner is None or _is_dead(owner, path, now=now):
             return None
         return _Seen(lock.inode(), owner, time.monotonic() + HEARTBEAT_SECONDS)
@@ -134,7 +144,7 @@ class Claims:
         return self.folder / f"{safe_name(slide)}.lock"
 
     def _take(self, path: Path) -> Claim | None:
-        owner = _self()
+        owner = Owner.here()
         return self._hold(path, owner) if _create(path, owner) else None
 
     def _take_over(self, path: Path) -> Claim | None:
@@ -146,9 +156,9 @@ class Claims:
         if dead is None or right is None:
             return None
         try:
-            if _read(path) != dead:
+            if read_owner(path) != dead:
                 return None
-            owner = replace(_self(), deaths=dead.deaths + 1)
+            owner = replace(Owner.here(), deaths=dead.deaths + 1)
             _beside(path, owner).replace(path)
             return self._hold(path, owner)
         finally:
@@ -181,7 +191,7 @@ def _create(path: Path, owner: Owner) -> bool:
         except FileExistsError:
             return False
         with os.fdopen(handle, "w") as file:
-            file.write(_text(owner))
+            file.write(owner.text())
         return True
     finally:
         partial.unlink()
@@ -189,18 +199,14 @@ def _create(path: Path, owner: Owner) -> bool:
 
 def _beside(path: Path, owner: Owner) -> Path:
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    partial.write_text(_text(owner))
+    partial.write_text(owner.text())
     return partial
-
-
-def _text(owner: Owner) -> str:
-    return json.dumps(asdict(owner))
 
 
 _UNREADABLE = Owner(host="", machine="", pid=0, started="", token="unreadable")
 
 
-def _read(path: Path) -> Owner | None:
+def read_owner(path: Path) -> Owner | None:
     """Who holds it; None where nobody does."""
     try:
         return Owner(**json.loads(path.read_text()))
@@ -212,7 +218,7 @@ def _read(path: Path) -> Owner | None:
 
 def _dead(path: Path, *, now: Callable[[], float]) -> Owner | None:
     """The owner of a lock if it is dead, else None."""
-    owner = _read(path)
+    owner = read_owner(path)
     return owner if owner is not None and _is_dead(owner, path, now=now) else None
 
 
@@ -228,11 +234,6 @@ def _is_dead(owner: Owner, path: Path, *, now: Callable[[], float]) -> bool:
 
 def _is_here(owner: Owner) -> bool:
     return bool(owner.machine) and owner.machine == _machine()
-
-
-def _self() -> Owner:
-    pid = os.getpid()
-    return Owner(platform.node(), _machine(), pid, _started(pid), secrets.token_hex(6))
 
 
 @cache

@@ -10,39 +10,47 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
-from typing import Any, Literal, Protocol
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import ModuleType
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from asmil.errors import RunError
 
 STOP_SECONDS = 30.0
 Engine = Literal["local", "ray"]
 Kind = Literal["event", "done", "error", "died"]
-Function = Callable[[Any], Iterator[Any]]
+Happening = tuple[int, Kind, Any]
+"""Of which task, what kind, and the event or the exception."""
+
+Task = TypeVar("Task")
+Event = TypeVar("Event")
+Function = Callable[[Task], Iterator[Event]]
 """A task's work: a module-level generator function; what it yields is sent back as it comes."""
 
 
 class Pool(Protocol):
     """What an engine offers."""
 
-    def start(self, index: int, task: Any) -> None:
+    def start(self, index: int, task: object) -> None:
         """Begin a task."""
 
-    def wait(self) -> list[tuple[int, Kind, Any]]:
-        """What happened since: of which task, what kind, and the event or the exception."""
+    def wait(self) -> list[Happening]:
+        """What happened since."""
 
     def close(self) -> None:
         """Stop whatever is still at work."""
 
 
 def run_tasks(
-    function: Function,
-    tasks: Sequence[Any],
+    function: Callable[[Task], Iterator[Event]],
+    tasks: Sequence[Task],
     *,
     engine: Engine = "local",
     workers: int = 1,
     gpus: int = 0,
     tries: int = 2,
-) -> Iterator[tuple[int, Any]]:
+) -> Iterator[tuple[int, Event | BaseException]]:
     """Yield (index of the task, event) for everything that `function(task)` yields, as it comes.
 
     What a task raises is yielded as an exception and ends that task only. So does `WorkerDied`, of a task whose
@@ -80,9 +88,7 @@ def run_tasks(
 
 def _open(engine: Engine, function: Function, *, workers: int, gpus: int) -> Pool:
     if engine == "ray":
-        from asmil.extraction._ray import RayPool
-
-        return RayPool(function, workers=workers, gpus=gpus)
+        return _RayPool(function, workers=workers, gpus=gpus)
     if engine != "local":
         raise RunError(f"there is no engine {engine!r}", fix="use local or ray")
     return _LocalPool(function)
@@ -115,19 +121,19 @@ class _LocalPool:
     def __init__(self, function: Function):
         self._function = function
         self._context = get_context("spawn")  # forking after torch has started threads can dead-lock
-        self._processes: dict[Any, Any] = {}  # by their pipes
-        self._tasks: dict[Any, int] = {}  # pipes of those at work
+        self._processes: dict[Connection, SpawnProcess] = {}  # by their pipes
+        self._tasks: dict[Connection, int] = {}  # pipes of those at work
 
-    def start(self, index: int, task: Any) -> None:
+    def start(self, index: int, task: object) -> None:
         idle = [pipe for pipe in self._processes if pipe not in self._tasks]
         pipe = idle[0] if idle else self._new_process()
         self._tasks[pipe] = index
         with suppress(OSError):  # of a process that died meanwhile `wait` will tell
             pipe.send(task)
 
-    def wait(self) -> list[tuple[int, Kind, Any]]:
-        happened: list[tuple[int, Kind, Any]] = []
-        ready: list[Any] = connection.wait(list(self._tasks))
+    def wait(self) -> list[Happening]:
+        happened: list[Happening] = []
+        ready = cast(list[Connection], connection.wait(list(self._tasks)))
         for pipe in ready:
             index = self._tasks[pipe]
             try:
@@ -151,7 +157,7 @@ class _LocalPool:
             process.join(timeout=STOP_SECONDS)
             process.kill()
 
-    def _new_process(self) -> Any:
+    def _new_process(self) -> Connection:
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
         process.start()
@@ -160,7 +166,7 @@ class _LocalPool:
         return pipe
 
 
-def _serve(pipe: Any, function: Function) -> None:
+def _serve(pipe: Connection, function: Function) -> None:
     """Do the tasks that come through a pipe until it is closed."""
     _follow_parent()
     exit_on_sigterm()
@@ -194,3 +200,97 @@ def _follow_parent() -> None:
             os._exit(1)  # nobody is left to take the results
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+RAY_ATTEMPTS = 2
+"""Ray gives a node thirty seconds to start, which a busy machine can miss."""
+
+
+class _RayPool:
+    """Each task is a Ray task of one core (and one GPU, where workers reserve one) whose events are streamed.
+
+    Ray does not repeat them: a worker that died is seen here, and its task begun again, as with any engine.
+
+    Raises:
+        RunError: Ray is not installed or does not start, or the cluster has not the resources: Ray would wait for ever.
+    """
+
+    def __init__(self, function: Function, *, workers: int, gpus: int):
+        ray = _ray()
+        self._own = not ray.is_initialized()
+        if self._own:
+            _start_ray(ray, workers)
+        found = ray.cluster_resources()
+        if found.get("CPU", 0) < workers or found.get("GPU", 0) < workers * gpus:
+            self.close()
+            has = f"{found.get('CPU', 0):.0f} cores and {found.get('GPU', 0):.0f} GPUs"
+            raise RunError(
+                f"the Ray cluster is too small for {workers} workers",
+                found=has,
+                fix="start fewer workers, or join more nodes to the cluster",
+            )
+        self._ray = ray
+        self._remote = ray.remote(_stream).options(num_cpus=1, num_gpus=gpus, max_retries=0, num_returns="streaming")
+        self._function, self._tasks = function, dict[object, int]()
+
+    def start(self, index: int, task: object) -> None:
+        """Begin a task."""
+        self._tasks[self._remote.remote(self._function, task)] = index
+
+    def wait(self) -> list[Happening]:
+        """What happened since."""
+        happened: list[Happening] = []
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=1.0)
+        for stream in ready:
+            kind, value = self._next(stream)
+            index = self._tasks[stream] if kind == "event" else self._tasks.pop(stream)
+            happened.append((index, kind, value))
+        return happened
+
+    def close(self) -> None:
+        """Stop what is still at work, and the cluster if it is ours."""
+        for stream in getattr(self, "_tasks", {}):
+            self._ray.cancel(stream)
+        if self._own:
+            _ray().shutdown()
+
+    def _next(self, stream: Iterator[object]) -> tuple[Kind, Any]:
+        try:
+            return "event", self._ray.get(next(stream))
+        except StopIteration:
+            return "done", None
+        except self._ray.exceptions.RayTaskError as error:
+            return "error", error.cause
+        except self._ray.exceptions.RayError:  # of the worker or its node
+            return "died", None
+
+
+def _start_ray(ray: ModuleType, workers: int) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    options = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
+    for attempt in range(RAY_ATTEMPTS):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
+            return
+        except Exception as error:  # Ray raises errors of many kinds here, also a bare Exception
+            ray.shutdown()
+            if attempt + 1 == RAY_ATTEMPTS:
+                found = str(error).partition("\n")[0]
+                fix = "see whether RAY_ADDRESS is right; try again when the machine is less busy, or --engine local"
+                raise RunError("Ray cannot be started or joined", found=found, fix=fix) from error
+
+
+def _stream(function: Function, task: object) -> Iterator[object]:
+    yield from function(task)
+
+
+def _ray() -> ModuleType:
+    """The library, told to stay private: it reads these when it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_ADDRESS" not in os.environ:  # a cluster of ours alone; on a shared one both sides must agree
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    try:
+        import ray
+    except ImportError as error:
+        raise RunError("--engine ray needs Ray", found="it is not installed", fix="pip install 'asmil[ray]'") from error
+    return ray

@@ -2,22 +2,56 @@
 
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from asmil.encoders import Encoder
 from asmil.errors import FeatureError
-from asmil.extraction._work import Rows
 from asmil.files import written_beside
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 from asmil.units import mpp_of_objective, same_mpp, whole
 
 if TYPE_CHECKING:
     from asmil.slides import Slide
+
+
+IN_MEMORY = 64 * 2**20
+"""Bytes of features that are kept in memory for one slide and encoder; more go to a file without a name."""
+BLOCK_TILES = 4096
+
+
+class Rows:
+    """Features of a slide as they come, float16, in bounded memory however large the slide is."""
+
+    def __init__(self, dim: int, *, folder: Path | None = None):
+        self._dim, self._tiles = dim, 0
+        self._file = SpooledTemporaryFile(IN_MEMORY, dir=None if folder is None else str(folder))  # noqa: SIM115 - lives as long as the slide's work
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(tiles so far, dim)."""
+        return self._tiles, self._dim
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add the rows (tiles, dim) that come next."""
+        self._file.write(np.ascontiguousarray(rows, np.float16).tobytes())
+        self._tiles += len(rows)
+
+    def close(self) -> None:
+        """Forget the rows."""
+        self._file.close()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        self._file.seek(0)
+        for start in range(0, self._tiles, BLOCK_TILES):
+            count = min(BLOCK_TILES, self._tiles - start)
+            data = self._file.read(count * self._dim * 2)
+            yield np.frombuffer(data, np.float16).reshape(count, self._dim)
 
 
 def write_features(
@@ -28,7 +62,7 @@ def write_features(
     encoder: Encoder,
     slide: "Slide",
     quality: Mapping[str, np.ndarray] | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, object] | None = None,
 ) -> Path:
     """Write the features of a slide atomically.
 
@@ -67,7 +101,7 @@ def write_features(
     return path
 
 
-def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
+def is_finished(path: str | Path, *, settings: Mapping[str, object]) -> bool:
     """Whether a feature file is complete and was made with exactly these settings.
 
     A file that is absent, empty, truncated, foreign or of other settings is not finished; none of them
@@ -76,7 +110,7 @@ def is_finished(path: str | Path, *, settings: dict[str, Any]) -> bool:
     return finished_tiles(path, settings=settings) > 0
 
 
-def finished_tiles(path: str | Path, *, settings: dict[str, Any]) -> int:
+def finished_tiles(path: str | Path, *, settings: Mapping[str, object]) -> int:
     """The number of tiles in a feature file for which `is_finished` holds, else 0."""
     try:
         with h5py.File(path, "r") as file:
@@ -94,8 +128,8 @@ def finished_tiles(path: str | Path, *, settings: dict[str, Any]) -> int:
     return tiles if stored == json.loads(_json(settings)) else 0
 
 
-def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str, object]:
+    facts: dict[str, object] = {
         "format": "asmil",
         "asmil_version": importlib.metadata.version("asmil"),
         "name": slide.name,
@@ -118,9 +152,9 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
     return facts | ({"patch_level": 0} if same_mpp(grid.mpp, grid.slide_mpp) else {})
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return _json(value) if isinstance(value, dict | list | tuple) else "None" if value is None else value
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str)

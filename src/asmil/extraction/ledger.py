@@ -6,20 +6,21 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asmil.extraction.duplicates import content_hash, find_duplicates
 from asmil.files import file_system_time, safe_name, write_json, write_text
 
 if TYPE_CHECKING:
-    from asmil.extraction.result import SlideResult
+    from asmil.extraction.job import SlideResult
     from asmil.extraction.settings import ExtractSettings
     from asmil.slides import SlideFile
+
 
 FOLDER, TABLE, DUPLICATES = ".state", "state.csv", "duplicates.json"
 
@@ -85,12 +86,22 @@ class Ledger:
                 continue
             same = before is not None and before.key == key and before.content
             record = Record(
-                slide=slide.name, file=str(slide.path), result=result.result, stage=stage, reason=result.reason,
-                tiles=result.tiles, seconds=round(result.seconds, 3), waiting=round(result.waiting, 3),
-                reader=result.reader, flags=result.flags, store=store, host=platform.node(), key=key,
+                slide=slide.name,
+                file=str(slide.path),
+                result=result.result,
+                stage=stage,
+                reason=result.reason,
+                tiles=result.tiles,
+                seconds=round(result.seconds, 3),
+                waiting=round(result.waiting, 3),
+                reader=result.reader,
+                flags=result.flags,
+                store=store,
+                host=platform.node(),
+                key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
                 content=before.content if before is not None and same else _content(slide.path),
-            )  # fmt: skip
+            )
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)
@@ -103,7 +114,7 @@ class Ledger:
         tissue = self.folder / "tissue" / f"{safe_name(slide.name)}.geojson"
         try:
             state = slide.path.stat()
-            facts: Any = (state.st_size, state.st_mtime_ns)
+            facts: tuple[int, int] | None = (state.st_size, state.st_mtime_ns)
         except OSError:
             facts = None
         outlines = tissue.read_bytes() if tissue.exists() else b""
@@ -169,3 +180,77 @@ def _read(path: Path) -> Record | None:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # absent, or of another version of asmil
         return None
+
+
+CHUNK = 1 << 20
+SAMPLED = 3 * CHUNK
+"""Larger files are told apart by size, head, middle and tail; only those that agree in these are read wholly."""
+
+
+def content_hash(path: str | Path, *, whole: bool = False) -> str:
+    """A hash of a slide's content; of a large one (or of a folder) of its size and samples, unless `whole` is asked.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = blake2b(digest_size=16)
+    files = _files(Path(path))
+    for name, file in files:
+        digest.update(f"{name} {file.stat().st_size}\n".encode())
+    for _, file in files if whole else _sample(files):
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            if whole or size <= SAMPLED:
+                while chunk := stream.read(CHUNK):
+                    digest.update(chunk)
+                continue
+            for start in (0, (size - CHUNK) // 2, size - CHUNK):
+                stream.seek(start)
+                digest.update(stream.read(CHUNK))
+    return digest.hexdigest()
+
+
+def find_duplicates(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Slides of the same content, as groups of two or more, in the order of `paths`.
+
+    Only files of equal size are read, and wholly only where their samples agree too. What cannot be read has no
+    duplicates.
+    """
+    steps: tuple[Callable[[Path], Hashable | None], ...] = (
+        _size,
+        content_hash,
+        lambda path: content_hash(path, whole=True),
+    )
+    groups = [list(dict.fromkeys(paths))]
+    for key in steps:
+        groups = [part for group in groups for part in _parts(group, key)]
+    return [tuple(group) for group in groups]
+
+
+def _parts(group: list[Path], key: Callable[[Path], Hashable | None]) -> list[list[Path]]:
+    parts: dict[Hashable, list[Path]] = {}
+    for path in group:
+        try:
+            value = key(path)
+        except OSError:
+            continue  # its extraction will say why
+        if value is not None:
+            parts.setdefault(value, []).append(path)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _sample(files: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """The first, the middle and the last."""
+    return [files[i] for i in sorted({0, len(files) // 2, len(files) - 1})] if files else []
+
+
+def _size(path: Path) -> Hashable | None:
+    sizes = tuple((name, file.stat().st_size) for name, file in _files(path))
+    return sizes if any(size for _, size in sizes) else None  # empty files are no slides
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """The file itself, or the files of a folder by their place in it."""
+    if path.is_dir():
+        return [(str(file.relative_to(path)), file) for file in sorted(path.rglob("*")) if file.is_file()]
+    return [("", path)]

@@ -1,23 +1,21 @@
 """Slides to a folder of feature files in one stream of tiles: while one is encoded the next is opened and read."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from asmil.encoders import Encoder
 from asmil.errors import AsmilError
-from asmil.extraction._channel import Ahead, Channel, Closed
-from asmil.extraction._job import Job
-from asmil.extraction.result import SlideResult as SlideResult
+from asmil.extraction.channel import Ahead, Channel, Closed
+from asmil.extraction.encoding import Encoding, encode_jobs
+from asmil.extraction.job import FeatureJob, SlideJob, SlideResult
 from asmil.extraction.settings import ExtractSettings
-from asmil.slides import SlideFile
-
-if TYPE_CHECKING:
-    from asmil.encoders import Encoder
-    from asmil.extraction._encoding import Encoding
-    from asmil.extraction._work import Work
+from asmil.slides import Slide, SlideFile
+from asmil.tiles import TileGrid
 
 IN_FLIGHT = 3
 """Slides under way at most: one being encoded, one being read, one being opened."""
@@ -27,12 +25,12 @@ def extract_slides(
     slides: Iterable[Path | SlideFile],
     folder: Path,
     *,
-    encoders: "Sequence[Encoder]",
+    encoders: Sequence[Encoder],
     settings: ExtractSettings,
     settings_of: Callable[[SlideFile], ExtractSettings] | None = None,
     batch_size: int = 256,
     progress: Callable[[int, float], None] | None = None,
-) -> Iterator[SlideResult]:
+) -> Generator[SlideResult]:
     """Write `features/<store>/<slide>.h5` for every encoder, `tissue/<slide>.geojson` and `thumbnails/` in `folder`.
 
     Pixels are read once for all encoders; a slide that has finished files of some is encoded by the others only. Small
@@ -53,8 +51,6 @@ def extract_slides(
     Raises:
         EncoderError: no encoder, encoders on several devices, or a batch without tiles.
     """
-    from asmil.extraction._encoding import Encoding
-
     pipeline = _Pipeline(slides, folder, encoding=Encoding(encoders), settings=settings, settings_of=settings_of)
     return pipeline.run(batch_size, progress or (lambda tiles, waiting: None))
 
@@ -67,29 +63,27 @@ class _Pipeline:
         slides: Iterable[Path | SlideFile],
         folder: Path,
         *,
-        encoding: "Encoding",
+        encoding: Encoding,
         settings: ExtractSettings,
         settings_of: Callable[[SlideFile], ExtractSettings] | None,
     ):
         self._slides, self._folder, self._encoding = iter(slides), Path(folder), encoding
         self._settings, self._settings_of = settings, settings_of or (lambda slide: settings)
-        self._under_way: deque[Job] = deque()
+        self._under_way: deque[FeatureJob] = deque()
         self._slots: Channel[None] = Channel(IN_FLIGHT, [None] * IN_FLIGHT)
         self._out_of_slots = False
         self._names: dict[str, SlideFile] = {}
         self._writer, self._writes = ThreadPoolExecutor(1, "asmil-write"), deque[Future[None]]()
 
-    def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Iterator[SlideResult]:
+    def run(self, batch_size: int, progress: Callable[[int, float], None]) -> Generator[SlideResult]:
         """Encode in this thread, while others prepare, read and write."""
-        from asmil.extraction._stream import encode_works
-
         jobs = Ahead(self._jobs(), size=1, name="prepare")
 
         def stop() -> None:
             self._slots.close()
             jobs.close()
 
-        batches = encode_works(self._to_read(jobs), self._encoding, batch_size=batch_size, stop=stop)
+        batches = encode_jobs(self._to_read(jobs), self._encoding, batch_size=batch_size, stop=stop)
         try:
             for batch in batches:
                 if batch is None:
@@ -108,7 +102,7 @@ class _Pipeline:
                 job.end_of_reading()
                 job.close()
 
-    def _jobs(self) -> Iterator[Job | None]:
+    def _jobs(self) -> Iterator[FeatureJob | None]:
         """In a thread of its own: the slides to be read, prepared; None before it waits for one to be done."""
         while True:
             if not len(self._slots):
@@ -120,7 +114,7 @@ class _Pipeline:
             if slide is None:
                 return
             source = slide if isinstance(slide, SlideFile) else SlideFile(Path(slide))
-            job = Job(source, self._folder, encoders=self._encoding.encoders, store=self._settings)
+            job = FeatureJob(source, self._folder, encoders=self._encoding.encoders, store=self._settings)
             self._under_way.append(job)
             try:
                 self._check_name(source)
@@ -132,12 +126,13 @@ class _Pipeline:
             else:
                 job.end_of_reading()
 
-    def _to_read(self, jobs: Iterable[Job | None]) -> "Iterator[Work | None]":
+    def _to_read(self, jobs: Iterable[FeatureJob | None]) -> Iterator[SlideJob | None]:
         """Without the None of a wait that is over: batches are filled as long as slides come."""
         return (job for job in jobs if job is not None or self._out_of_slots)
 
-    def _write(self, ended: "Iterable[Work]") -> None:
-        self._writes += [self._writer.submit(job.write) for job in ended if isinstance(job, Job) and not job.error]
+    def _write(self, ended: Iterable[SlideJob]) -> None:
+        whole = [job for job in ended if isinstance(job, FeatureJob) and not job.error]
+        self._writes += [self._writer.submit(job.write) for job in whole]
 
     def _check_name(self, slide: SlideFile) -> None:
         first = self._names.setdefault(slide.name, slide)
@@ -154,3 +149,31 @@ class _Pipeline:
             yield result
             with suppress(Closed):  # no more slides come
                 self._slots.put(None)
+
+
+def embed(
+    slide: Slide,
+    grid: TileGrid,
+    encoder: Encoder,
+    *,
+    batch_size: int = 256,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Encode the tiles of a grid, float16 (tiles, dim), in the order of the grid.
+
+    A thread reads ahead while the encoder jobs; a few batches are in memory. Values beyond the range of float16 are
+    clamped to it. `progress` is told the number of tiles of each batch that is done.
+
+    Raises:
+        EncoderError: the encoder returns another shape than its card says, or values that are not finite.
+        SlideError: the slide cannot be read there.
+    """
+    job = SlideJob()
+    job.start(slide, grid, dims={0: encoder.card.dim})
+    with closing(job):
+        for batch in encode_jobs([job], Encoding([encoder]), batch_size=batch_size):
+            if batch is not None and progress is not None and job.error is None:
+                progress(batch.size)
+        if job.error is not None:
+            raise job.error
+        return np.concatenate([np.empty((0, encoder.card.dim), np.float16), *job.features[0]])

@@ -3,10 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asmil.files import safe_name
-from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM
+from PIL import Image
+
+from asmil.files import safe_name, write_json, written_beside
+from asmil.slides import Slide
+from asmil.tiles import EDITED, MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM, Tissue, find_tissue
 
 if TYPE_CHECKING:
     from asmil.encoders import Encoder
@@ -39,9 +43,12 @@ class ExtractSettings:
     def tissue(self) -> dict[str, Any]:
         """The options of `find_tissue`."""
         return {
-            "method": self.tissue_method, "threshold": self.tissue_threshold, "min_area_um2": self.min_area_um2,
-            "max_hole_um2": self.max_hole_um2, "smoothing_um": self.tissue_smoothing_um,
-        }  # fmt: skip
+            "method": self.tissue_method,
+            "threshold": self.tissue_threshold,
+            "min_area_um2": self.min_area_um2,
+            "max_hole_um2": self.max_hole_um2,
+            "smoothing_um": self.tissue_smoothing_um,
+        }
 
 
 def encoder_identity(encoder: "Encoder") -> dict[str, str]:
@@ -49,7 +56,7 @@ def encoder_identity(encoder: "Encoder") -> dict[str, str]:
     return {"encoder": encoder.card.name, "weight_hash": encoder.weight_hash, "precision": encoder.precision}
 
 
-def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, Any]:
+def store_identity(settings: ExtractSettings, encoder: "Encoder") -> dict[str, object]:
     """What a store is: the encoder and all settings of the call.
 
     So other settings never touch its files. What a slide has of its own (a row of a table, an edited tissue) is kept in
@@ -66,3 +73,26 @@ def store_name(settings: ExtractSettings, encoder: "Encoder") -> str:
     identity = json.dumps(store_identity(settings, encoder), sort_keys=True)
     digits = hashlib.sha256(identity.encode()).hexdigest()[:6]
     return safe_name(f"{encoder.card.name}_{settings.tile_px}px_{settings.mpp:g}mpp_{digits}")
+
+
+def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissue:
+    """The tissue of a slide: read from `folder/tissue` where it is, else found and saved there, with a thumbnail.
+
+    A file edited or drawn elsewhere is used as it is; one as asmil found it is found again where the settings differ.
+
+    Raises:
+        TissueError: a tissue file that is not readable.
+    """
+    name = safe_name(slide.name)
+    path = folder / "tissue" / f"{name}.geojson"
+    if path.exists():
+        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+        if tissue.settings in (settings.tissue, EDITED):
+            return tissue
+    thumbnail = folder / "thumbnails" / f"{name}.jpg"
+    with written_beside(thumbnail) as partial:
+        Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
+    write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})
+    tissue = find_tissue(slide, **settings.tissue)
+    tissue.save(path)
+    return tissue

@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from asmil.errors import ConfigError, UnknownPartError
 from asmil.extraction.settings import ExtractSettings
 from asmil.files import write_text
 from asmil.registry import FolderRegistry, FunctionRegistry
-from asmil.slides import SLIDE_READERS
-from asmil.slides.scenes import file_name
+from asmil.slides import SLIDE_READERS, file_name
 from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
+
+Overrides: TypeAlias = dict[str, Any]
+"""Fields of ExtractSettings with their values."""
 
 POSITIVE = ("slide_mpp", "objective")
 NOT_NEGATIVE = ("tissue_threshold", "min_area_um2", "max_hole_um2", "tissue_smoothing_um")
@@ -30,7 +32,7 @@ OUTCOME = ("found_mpp", "found_tissue_mm2", "found_polygons", "result", "reason"
 COLUMNS = ("slide", *SETTINGS, *OUTCOME)
 
 
-def write_slide_table(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_slide_table(path: str | Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a row per slide, atomically; keys are of COLUMNS, what is None or absent is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -39,12 +41,12 @@ def write_slide_table(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> No
     write_text(path, text.getvalue())
 
 
-def row_of(slide: str, settings: ExtractSettings, **outcome: Any) -> dict[str, Any]:
+def row_of(slide: str, settings: ExtractSettings, **outcome: object) -> dict[str, object]:
     """The row of a slide: its settings and, by the names of OUTCOME, what was found."""
     return {"slide": slide} | {name: getattr(settings, name) for name in SETTINGS} | outcome
 
 
-def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -> dict[str, Overrides]:
     """What a table says about each slide: name -> fields of ExtractSettings with their values.
 
     An empty cell is the default, "none" in the column exclude excludes nothing. Separators may be commas, semicolons
@@ -60,7 +62,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
     rows = _rows(Path(path))
     header, problems = _header(rows[0])
     known = None if slides is None else set(slides)
-    table: dict[str, dict[str, Any]] = {}
+    table: dict[str, Overrides] = {}
     first_row: dict[str, int] = {}
     for number, cells in enumerate(rows[1:], start=2):
         if not any(cells):
@@ -84,7 +86,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
     return table
 
 
-def settings_of(slide: str, *, default: ExtractSettings, table: Mapping[str, Mapping[str, Any]]) -> ExtractSettings:
+def settings_of(slide: str, *, default: ExtractSettings, table: Mapping[str, Overrides]) -> ExtractSettings:
     """The settings of a slide: its row's over its file's, where that holds several slides, over the `default`."""
     return replace(default, **{**table.get(file_name(slide), {}), **table.get(slide, {})})
 
@@ -112,8 +114,8 @@ def _header(cells: list[str]) -> tuple[list[str], list[str]]:
     return cells, problems
 
 
-def _overrides(cells: Mapping[str, str], problems: list[str], *, row: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _overrides(cells: Mapping[str, str], problems: list[str], *, row: int) -> Overrides:
+    values: Overrides = {}
     for column, cell in cells.items():
         if cell and column in SETTINGS:
             try:
@@ -127,7 +129,7 @@ def _overrides(cells: Mapping[str, str], problems: list[str], *, row: int) -> di
     return values
 
 
-def _value(column: str, cell: str) -> Any:
+def _value(column: str, cell: str) -> str | float | tuple[str, ...]:
     if column == "exclude":
         names = [] if cell.lower() == "none" else re.split(r"[\s,;|+]+", cell.lower())
         for name in names:
@@ -157,7 +159,7 @@ def _near(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, tuple):

@@ -1,26 +1,60 @@
-"""Numbers to pictures: heatmaps, curves, and their export; the only room that uses matplotlib."""
+"""Numbers to pictures: heatmaps, curves, and their export; the only room that uses matplotlib. Loaded when used."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from asmil._lazy import load
 
+if TYPE_CHECKING:
+    from asmil.figures.curves import (
+        Curve,
+        calibration_figure,
+        confusion_figure,
+        cost_figure,
+        dynamics_figure,
+        epochs_figure,
+        precision_recall_figure,
+        roc_figure,
+        score_histogram_figure,
+        weights_figure,
+    )
+    from asmil.figures.decisions import decision_figure, froc_figure, reliability_figure, two_runs_figure
+    from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_figure, write_png
+    from asmil.figures.heatmap import colour_stops, draw_outlines, enlarge, percentiles, raw_limits, times_uniform
+    from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
+    from asmil.figures.paper import attention_by_epoch_figure, embeddings_figure, sharpness_figure, tsne
+    from asmil.figures.study import (
+        Difference,
+        critical_difference_figure,
+        forest_figure,
+        learning_figure,
+        stability_figure,
+    )
+    from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
+
 _HOMES = {
-    "heatmap": (
-        "colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform",
-    ),
-    "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
     "curves": (
-        "Curve", "calibration_figure", "confusion_figure", "dynamics_figure", "epochs_figure",
-        "precision_recall_figure", "roc_figure", "score_histogram_figure", "weights_figure",
+        "Curve",
+        "calibration_figure",
+        "confusion_figure",
+        "cost_figure",
+        "dynamics_figure",
+        "epochs_figure",
+        "precision_recall_figure",
+        "roc_figure",
+        "score_histogram_figure",
+        "weights_figure",
     ),
-    "costs": ("cost_figure",),
     "decisions": ("decision_figure", "froc_figure", "reliability_figure", "two_runs_figure"),
     "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
+    "heatmap": ("colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform"),
+    "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
     "paper": ("attention_by_epoch_figure", "embeddings_figure", "sharpness_figure", "tsne"),
-}  # fmt: skip
+    "study": ("Difference", "critical_difference_figure", "forest_figure", "learning_figure", "stability_figure"),
+    "survival": ("agreement_figure", "kaplan_meier_figure", "predicted_survival_figure"),
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOME_OF, name)

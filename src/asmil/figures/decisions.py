@@ -71,8 +71,16 @@ def froc_figure(false_positives: np.ndarray, sensitivity: np.ndarray, *, at: Map
     axes.plot(np.clip(np.append(x, right), left, right), np.append(y, y[-1]), color=SERIES[0], linewidth=1.6)
     axes.scatter(list(at), list(at.values()), s=26, color=SERIES[0], linewidths=0, zorder=3, clip_on=False)
     for place, value in at.items():
-        axes.annotate(f"{value:.2f}", (place, value), (0, 6), textcoords="offset points", ha="center", va="bottom",
-                      color=INK, size=SMALL_PT)  # fmt: skip
+        axes.annotate(
+            f"{value:.2f}",
+            (place, value),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color=INK,
+            size=SMALL_PT,
+        )
     axes.set(xscale="log", xlim=(left, right * 1.15), ylim=(0, 1.08))
     axes.set(xlabel="false findings per slide", ylabel="lesions found")
     axes.set_xticks(sorted(at))
@@ -93,8 +101,18 @@ def two_runs_figure(
     figure, (axes,) = new_figure(width_in=3.4, height_in=3.3)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
     for (name, rows), colour, marker in zip(groups.items(), (SERIES[1], SERIES[0]), ("s", "o"), strict=False):
-        axes.scatter(x[rows], y[rows], s=14, color=colour, marker=marker, alpha=0.7, linewidths=0, label=name,
-                     clip_on=False, rasterized=len(x) > MAX_VECTOR_POINTS)  # fmt: skip
+        axes.scatter(
+            x[rows],
+            y[rows],
+            s=14,
+            color=colour,
+            marker=marker,
+            alpha=0.7,
+            linewidths=0,
+            label=name,
+            clip_on=False,
+            rasterized=len(x) > MAX_VECTOR_POINTS,
+        )
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set_xlabel(xlabel, parse_math=False)
     axes.set_ylabel(ylabel, parse_math=False)

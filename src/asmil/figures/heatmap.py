@@ -81,9 +81,16 @@ def heatmap(
     level0_xy, values = _checked(level0_xy, values, scale=scale)
     base = enlarge(thumbnail)
     picture = colour_tiles(
-        base, level0_xy, values, tile_level0_px=tile_level0_px, slide_size=slide_size, scale=scale, limits=limits,
-        cmap=cmap, alpha=alpha,
-    )  # fmt: skip
+        base,
+        level0_xy,
+        values,
+        tile_level0_px=tile_level0_px,
+        slide_size=slide_size,
+        scale=scale,
+        limits=limits,
+        cmap=cmap,
+        alpha=alpha,
+    )
     return draw_outlines(picture, slide_size=slide_size, outlines=outlines, points=points)
 
 

@@ -57,9 +57,14 @@ def embeddings_figure(
         row[0].set_ylabel(name)
     handles, names = panels[0, 0].get_legend_handles_labels()
     legend = figure.legend(
-        handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=SMALL_PT,
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=min(len(names), 6),
+        frameon=False,
+        fontsize=SMALL_PT,
         labelcolor=INK,
-    )  # fmt: skip
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure

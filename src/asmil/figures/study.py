@@ -85,8 +85,9 @@ def forest_figure(differences: Sequence[Difference], *, xlabel: str, order: Sequ
     without interval is a mark alone; one that is not finite is not drawn. `order` are all stabilisers of the page, so
     that a colour means the same in all its figures. All panels share their x axis.
     """
-    panels, rows, series = (list(dict.fromkeys(getattr(d, name) for d in differences))
-                            for name in ("panel", "row", "series"))  # fmt: skip
+    panels, rows, series = (
+        list(dict.fromkeys(getattr(d, name) for d in differences)) for name in ("panel", "row", "series")
+    )
     colours = dict(zip(dict.fromkeys([*order, *series]), cycle(SERIES), strict=False))
     lines = -(-len(panels) // MAX_COLUMNS)
     columns = -(-len(panels) // lines)
@@ -206,8 +207,14 @@ def _share_labels(figure: Figure, used: Sequence[Axes], *, columns: int, xlabel:
 def _legend_below(figure: Figure, colours: Mapping[str, str]) -> None:
     handles = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
     legend = figure.legend(
-        handles, list(colours), loc="outside lower center", ncols=min(len(colours), 6), frameon=False,
-        fontsize=SMALL_PT, labelcolor=INK, handlelength=1.4,
-    )  # fmt: skip
+        handles,
+        list(colours),
+        loc="outside lower center",
+        ncols=min(len(colours), 6),
+        frameon=False,
+        fontsize=SMALL_PT,
+        labelcolor=INK,
+        handlelength=1.4,
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)

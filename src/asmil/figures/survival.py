@@ -1,7 +1,7 @@
 """Survival by risk group, and survival as predicted and as observed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +9,11 @@ from matplotlib.figure import Figure
 
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, TEXT_PT, add_legend, new_figure
 
+Group: TypeAlias = Mapping[str, Any]
+"""A curve with its band and its counts by name, as `asmil.evaluation` makes it."""
 
-def kaplan_meier_figure(groups: Sequence[Mapping[str, Any]], *, xlabel: str = "time") -> Figure:
+
+def kaplan_meier_figure(groups: Sequence[Group], *, xlabel: str = "time") -> Figure:
     """Kaplan-Meier curves with their 95 % bands, small marks where patients were censored, and who is left at risk.
 
     Each group is what `evaluation.survival.kaplan_meier` returns and a `name`: lists `times`, `survival`, `low`, `high`
@@ -34,7 +37,7 @@ def kaplan_meier_figure(groups: Sequence[Mapping[str, Any]], *, xlabel: str = "t
     return figure
 
 
-def _risk_table(axes: Axes, groups: Sequence[Mapping[str, Any]]) -> None:
+def _risk_table(axes: Axes, groups: Sequence[Group]) -> None:
     ticks = max((group["at_risk"] for group in groups), key=len)
     for row, group in enumerate(groups):
         for tick, count in group["at_risk"]:
@@ -48,7 +51,7 @@ def _risk_table(axes: Axes, groups: Sequence[Mapping[str, Any]]) -> None:
 
 
 def predicted_survival_figure(
-    times: np.ndarray, predicted: np.ndarray, *, observed: Mapping[str, Any], xlabel: str = "time"
+    times: np.ndarray, predicted: np.ndarray, *, observed: Group, xlabel: str = "time"
 ) -> Figure:
     """Mean predicted survival at `times` (n,) over the Kaplan-Meier curve of the same patients."""
     figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from asmil.errors import ScaleError, SlideError
 from asmil.registry import FolderRegistry
-from asmil.slides.reader import DamagedSlideError, Reader, Scene
-from asmil.slides.scenes import scene_name
+from asmil.slides.reader import DamagedSlideError, Reader, Scene, scene_name
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 

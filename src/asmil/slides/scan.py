@@ -9,8 +9,8 @@ from typing import Literal
 
 from asmil.errors import AsmilError, SlideError
 from asmil.slides.opening import list_scenes, open_slide
+from asmil.slides.reader import file_name, scene_name, scene_number
 from asmil.slides.readers.ome_zarr import is_ome_zarr
-from asmil.slides.scenes import file_name, scene_name, scene_number
 from asmil.slides.slide import Slide
 
 SUFFIXES = {

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from asmil.errors import ScaleError, SlideError
-from asmil.slides._threads import each
-from asmil.slides.reader import Reader, Scene
+from asmil.slides.reader import Reader, Scene, scene_name
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
-from asmil.slides.scenes import scene_name
+from asmil.slides.threads import each
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:
-    from asmil.tiles.grid import TileGrid
+    from asmil.tiles import TileGrid
 
 BLOCK_PX = 1024
 MAX_READ_PX = 4096 * 4096

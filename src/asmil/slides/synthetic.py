@@ -12,7 +12,7 @@ from PIL import Image
 
 from asmil.errors import SlideError
 from asmil.files import write_json, write_text, written_beside
-from asmil.slides._drawing import EOSIN, HAEMATOXYLIN, Canvas
+from asmil.slides.drawing import EOSIN, HAEMATOXYLIN, Canvas
 
 SITES = ("north", "south", "west")
 TIFF_TILE_PX = 256
@@ -62,7 +62,7 @@ def make_slides(
         rng = np.random.default_rng([seed, patient])
         label = ("normal", "tumour")[patient % 2]
         site = SITES[patient // 2 % len(SITES)]
-        stain = _stain(np.random.default_rng([seed, 1000 + SITES.index(site)]), rng)
+        stain = draw_stain(np.random.default_rng([seed, 1000 + SITES.index(site)]), rng)
         for number in range(int(rng.integers(slides_per_patient[0], slides_per_patient[1] + 1))):
             name = f"P{patient + 1:02}_{number + 1}"
             drawing = draw_slide(rng, tumour=label == "tumour", size_px=size_px, stain=stain)
@@ -77,7 +77,7 @@ def make_slides(
     return folder
 
 
-def _stain(site: np.random.Generator, patient: np.random.Generator) -> np.ndarray:
+def draw_stain(site: np.random.Generator, patient: np.random.Generator) -> np.ndarray:
     """Colours (2, 3) and strengths of a patient's stains: the laboratory's, a little different each day."""
     stain = np.stack([HAEMATOXYLIN, EOSIN])
     for rng, colour, strength in ((site, 0.05, 0.14), (patient, 0.02, 0.07)):
@@ -200,10 +200,10 @@ def _write_awkward(folder: Path, *, seed: int, size_px: tuple[int, int], mpp: fl
     blank = np.full((size_px[1], size_px[0], 3), 246, np.uint8)
     blank -= rng.integers(0, 4, blank.shape, dtype=np.uint8)
     write_slide(folder / "awkward_blank.tif", blank, mpp=mpp)
-    drawing = draw_slide(rng, tumour=True, size_px=size_px, stain=_stain(rng, rng))
+    drawing = draw_slide(rng, tumour=True, size_px=size_px, stain=draw_stain(rng, rng))
     whole = write_slide(folder / "awkward_truncated.tif", drawing.pixels, mpp=mpp).read_bytes()
     (folder / "awkward_truncated.tif").write_bytes(whole[: len(whole) * 2 // 5])
-    drawing = draw_slide(rng, tumour=False, size_px=size_px, stain=_stain(rng, rng))
+    drawing = draw_slide(rng, tumour=False, size_px=size_px, stain=draw_stain(rng, rng))
     write_slide(folder / "awkward_no_mpp.tif", drawing.pixels, mpp=None)
     labels = {"awkward_blank": "normal", "awkward_truncated": "tumour", "awkward_no_mpp": "normal"}
     return [(name, f"X{i}", label, SITES[0]) for i, (name, label) in enumerate(labels.items(), start=1)]

@@ -9,11 +9,14 @@ from asmil._lazy import load
 
 _HOME = {
     "Arm": "arms",
+    "CellPlan": "ledger",
+    "CellRecord": "ledger",
     "StudyConfig": "config",
     "StudyResult": "runner",
     "list_arms": "arms",
     "load_study": "config",
     "run_study": "runner",
+    "train_cells": "cells",
     "write_study_report": "page",
 }
 __all__ = sorted(_HOME)

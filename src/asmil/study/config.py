@@ -19,7 +19,7 @@ from asmil._yaml import KEY, MarkedYaml, Problem
 from asmil.config import Device, PositiveInt
 from asmil.errors import ConfigError
 from asmil.study.parts import Part, check_label, dataset_part, model_part, stabilizer_options
-from asmil.training.optim import TrainSettings
+from asmil.training import TrainSettings
 
 
 def _seeds(value: Any) -> Any:

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asmil.bags import Bag, Splits, make_splits
-from asmil.bags.datasets import Dataset, load_dataset
-from asmil.bags.problem import listed
-from asmil.bags.splits import PARTS
+from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
 from asmil.errors import SplitError
 from asmil.evaluation import MetricError, find_annotation, read_annotations, require_classes, tile_truth
 from asmil.study.config import StudyConfig

@@ -7,13 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.figures.study import (
-    Difference,
-    critical_difference_figure,
-    forest_figure,
-    learning_figure,
-    stability_figure,
-)
+from asmil.figures import Difference, critical_difference_figure, forest_figure, learning_figure, stability_figure
 from asmil.report.blocks import Figure, Section, figure
 from asmil.report.pages import write_page
 from asmil.report.words import plural

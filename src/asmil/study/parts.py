@@ -28,7 +28,7 @@ class Part(BaseModel):
 
 def dataset_part(value: Any) -> Part:
     """A dataset from its name, or from {name, label, options...}; for pydantic."""
-    from asmil.bags.datasets import DATASETS
+    from asmil.bags import DATASETS
 
     part = _part(value)
     try:

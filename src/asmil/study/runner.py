@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError
-from asmil.extraction.engines import run_tasks
+from asmil.extraction import run_tasks
 from asmil.files import write_json, write_text
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
 from asmil.study.cells_table import Rows, add_rows, finished_cells, rows_of, write_results

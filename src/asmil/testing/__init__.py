@@ -1,18 +1,27 @@
-"""Contracts that anyone may run on their own model, encoder, slide reader or task."""
+"""Contracts that anyone may run on their own model, encoder, slide reader or task. Loaded when used."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from asmil._lazy import load
 
 if TYPE_CHECKING:
-    from asmil.testing.encoder import check_encoder as check_encoder
-    from asmil.testing.model import check_model as check_model
-    from asmil.testing.reader import check_reader as check_reader
-    from asmil.testing.task import check_task as check_task
+    from asmil.testing.encoder import check_encoder
+    from asmil.testing.model import check_model
+    from asmil.testing.reader import check_reader
+    from asmil.testing.report import CheckReport, CheckResult, ContractError
+    from asmil.testing.task import check_task
 
-__all__ = ["check_encoder", "check_model", "check_reader", "check_task"]
+_HOME_OF = {
+    "CheckReport": "report",
+    "CheckResult": "report",
+    "ContractError": "report",
+    "check_encoder": "encoder",
+    "check_model": "model",
+    "check_reader": "reader",
+    "check_task": "task",
+}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module(f"asmil.testing.{name.removeprefix('check_')}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

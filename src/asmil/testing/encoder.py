@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asmil.encoders import create_encoder
-from asmil.encoders._protocol import FP16_MAX, PRECISIONS, Encoder
-from asmil.testing._report import CheckReport, ContractError, run_checks
+from asmil.encoders import FP16_MAX, PRECISIONS, Encoder, create_encoder
+from asmil.testing.report import CheckReport, ContractError, run_checks
 
 ANY_SIZE_PX = (16, 33, 50, 224)
 """Tile sides tried on an encoder whose card takes any size; an odd one and the smallest among them."""

@@ -3,15 +3,15 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput, create_model
-from asmil.testing._report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, ContractError, run_checks
 
 ModelFactory = Callable[[int, int], nn.Module]
 
@@ -25,7 +25,7 @@ def check_model(
     n_classes: int = 3,
     seed: int = 0,
     expected_failures: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: object,
 ) -> CheckReport:
     """Examine a model by name (with its `options`) or by a factory `(in_dim, n_classes) -> nn.Module`.
 
@@ -47,7 +47,7 @@ def check_model(
         return run_checks(part, checks.all(), expected_failures=expected_failures)
 
 
-def _by_name(name: str, options: dict[str, Any]) -> ModelFactory:
+def _by_name(name: str, options: dict[str, object]) -> ModelFactory:
     return lambda in_dim, n_classes: create_model(name, in_dim=in_dim, n_classes=n_classes, **options)
 
 

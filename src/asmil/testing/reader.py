@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from asmil.errors import SlideError
+from asmil.slides import Reader
 
 
-def check_reader(reader: type[Any], path: str | Path) -> None:
+def check_reader(reader: type[Reader], path: str | Path) -> None:
     """Check that a reader class keeps the contract of `asmil.slides.Reader` on a file that it should open.
 
     Args:

@@ -1,15 +1,14 @@
 """The contract of a task, checked on any task: ours by name, or a foreign object."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from asmil.bags.tables import read_table
+from asmil.bags import read_table
 from asmil.tasks import Task, create_task
-from asmil.testing._report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, ContractError, run_checks
 
 
 def check_task(
@@ -18,7 +17,7 @@ def check_task(
     *,
     seed: int = 0,
     expected_failures: Mapping[str, str] | None = None,
-    **options: Any,
+    **options: object,
 ) -> CheckReport:
     """Examine a task, by name with its options or as an object, on a table of labels that it can read.
 

@@ -1,20 +1,32 @@
-"""Tiles: which squares of a slide to look at."""
+"""Tiles: which squares of a slide to look at. Names are loaded when used."""
 
-from asmil.tiles.grid import TileGrid
-from asmil.tiles.masks import TISSUE_METHODS
-from asmil.tiles.picture import tissue_picture, write_tissue_picture
-from asmil.tiles.quality import QUALITY_FLAGS, flag_tiles
-from asmil.tiles.tiling import tile
-from asmil.tiles.tissue import Tissue, find_tissue
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "QUALITY_FLAGS",
-    "TISSUE_METHODS",
-    "TileGrid",
-    "Tissue",
-    "find_tissue",
-    "flag_tiles",
-    "tile",
-    "tissue_picture",
-    "write_tissue_picture",
-]
+from asmil._lazy import load
+
+if TYPE_CHECKING:
+    from asmil.tiles.geojson import EDITED
+    from asmil.tiles.grid import TileGrid
+    from asmil.tiles.masks import TISSUE_METHODS, Thumbnail
+    from asmil.tiles.outline import mask_polygons
+    from asmil.tiles.picture import tissue_picture, write_tissue_picture
+    from asmil.tiles.quality import QUALITY_FLAGS, flag_tiles
+    from asmil.tiles.tiling import tile
+    from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM, Tissue, find_tissue
+
+_HOMES = {
+    "geojson": ("EDITED",),
+    "grid": ("TileGrid",),
+    "masks": ("TISSUE_METHODS", "Thumbnail"),
+    "outline": ("mask_polygons",),
+    "picture": ("tissue_picture", "write_tissue_picture"),
+    "quality": ("QUALITY_FLAGS", "flag_tiles"),
+    "tiling": ("tile",),
+    "tissue": ("MAX_HOLE_UM2", "MIN_AREA_UM2", "SMOOTHING_UM", "Tissue", "find_tissue"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

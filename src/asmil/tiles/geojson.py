@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -73,7 +73,7 @@ def read_tissue(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: flo
     return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings)
 
 
-def _features(data: Any, path: str | Path) -> list[dict]:
+def _features(data: object, path: str | Path) -> list[dict]:
     """The features of a FeatureCollection, a plain list (older QuPath), or a single feature or geometry."""
     if isinstance(data, dict) and data.get("type") == "FeatureCollection":
         data = data.get("features")

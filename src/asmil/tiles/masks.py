@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from asmil.registry import FunctionRegistry
-from asmil.tiles.ink import black_ink, coloured_ink
+from asmil.tiles.quality import black_ink, coloured_ink
 
 TISSUE_METHODS = FunctionRegistry("tissue method")
 

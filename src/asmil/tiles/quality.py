@@ -6,7 +6,6 @@ import numpy as np
 
 from asmil.errors import TissueError
 from asmil.registry import FunctionRegistry
-from asmil.tiles.ink import black_ink, coloured_ink
 
 QUALITY_FLAGS = FunctionRegistry("quality flag")
 
@@ -112,3 +111,25 @@ def fold(tiles: np.ndarray, *, mpp: float) -> np.ndarray:
     brightest = means.max(axis=0)
     saturation = (brightest - means.min(axis=0)) / np.maximum(brightest, 1)
     return (saturation - brightest / 255 > FOLD_LIMIT).mean(axis=(1, 2)) >= FOLD_SHARE
+
+
+BLACK, GREY = 80, 25
+"""Black ink (and borders): every channel below the first, and no further apart than the second."""
+
+
+def coloured_ink(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:
+    """Where blue, green or red pen is; arrays of one shape, 0-255, signed or float. Returns boolean.
+
+    Haematoxylin, eosin, DAB and blood keep more red than green (Ruifrok and Johnston 2001), so more green than red is
+    blue or green pen. Red pen takes green and blue away alike and leaves red nearly whole; eosin leaves more blue, and
+    blood, its nearest kin, more of both.
+    """
+    cold = ((green - red > 30) & (np.maximum(green, blue) - red > 60)) | ((green - red > 6) & (blue - red > 75))
+    warm = (red > 165) & (np.maximum(green, blue) < 95) & (blue - green < 45)
+    return cold | warm
+
+
+def black_ink(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:
+    """Where black pen, carbon or a black border is; as `coloured_ink`."""
+    brightest = np.maximum(np.maximum(red, green), blue)
+    return (brightest < BLACK) & (brightest - np.minimum(np.minimum(red, green), blue) < GREY)

@@ -1,8 +1,8 @@
 """Where the tissue of a slide is: found on a thumbnail, kept as polygons that QuPath opens and edits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -33,7 +33,7 @@ class Tissue:
     polygons: shapely.MultiPolygon
     slide_size: tuple[int, int]
     slide_mpp: float
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def area_um2(self) -> float:
@@ -103,9 +103,12 @@ def find_tissue(
     mask = _large(mask, min_area_um2 / px_um2)
     mask = ~_large(~mask, max_hole_um2 / px_um2) & scanned
     settings = {
-        "method": method, "threshold": threshold, "min_area_um2": min_area_um2,
-        "max_hole_um2": max_hole_um2, "smoothing_um": smoothing_um,
-    }  # fmt: skip
+        "method": method,
+        "threshold": threshold,
+        "min_area_um2": min_area_um2,
+        "max_hole_um2": max_hole_um2,
+        "smoothing_um": smoothing_um,
+    }
     return Tissue(mask_polygons(mask, px_size=px_size), slide.size, slide.mpp, settings)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 
 
 @dataclass

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import make_splits
-from asmil.bags.datasets import DATASETS, DatasetError, list_datasets, load_dataset
+from asmil.bags import DATASETS, DatasetError, list_datasets, load_dataset, make_splits
 from asmil.errors import ConfigError, UnknownPartError
 
 CLASSIC = ["elephant", "fox", "musk1", "musk2", "tiger"]

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from asmil.bags.datasets import DatasetError, _official, load_dataset
+from asmil.bags import DatasetError, load_dataset, slide_sets
 from asmil.errors import SplitError
 
 C16_TRAIN = [f"normal_{i:03d}" for i in range(1, 161) if i != 86] + [f"tumor_{i:03d}" for i in range(1, 112)]
@@ -16,7 +16,7 @@ C16_TEST = [f"test_{i:03d}" for i in range(1, 131) if i != 49]
 @pytest.fixture(autouse=True)
 def _tables_only(monkeypatch):
     """What is in the bags is tested with BRACS, whose official loader is the same; here it would be thousands."""
-    monkeypatch.setattr(_official, "load_bags", lambda store, cohort: [])
+    monkeypatch.setattr(slide_sets, "load_bags", lambda store, cohort: [])
 
 
 def sizes(dataset, number=0):

@@ -10,10 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from asmil.bags.datasets import DATASETS, DatasetError, load_dataset
-from asmil.bags.datasets._classic import content_sha256
-from asmil.bags.datasets._classic_files import Table, read_classic
-from asmil.bags.datasets._files import fetch
+from asmil.bags import DATASETS, DatasetError, load_dataset
+from asmil.bags.dataset_files import Table, content_sha256, fetch, read_classic
 
 ROWS = np.array([[1.0, 0, -2.5], [0, 0, 3], [4, 5, 0], [0, 7, 8], [-0.0, 1, 1]])
 BAG = np.array([0, 0, 1, 2, 2])

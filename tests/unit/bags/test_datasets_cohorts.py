@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from asmil.bags.datasets import DatasetError, load_dataset
+from asmil.bags import DatasetError, load_dataset
 from asmil.bags.datasets import tcga as tcga_module
 from asmil.errors import CohortError, ConfigError, SplitError
 

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.bags import open_features
-from asmil.bags.export import LAYOUTS
-from asmil.bags.export._tiles import read_slide
+from asmil.bags import LAYOUTS, open_features, read_slide
 from asmil.errors import FeatureError
 
 TILES, DIM = 70, 12

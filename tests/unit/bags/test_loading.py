@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import Bag, BagBatch, StreamedBag, load_bags, open_features, read_cohort
-from asmil.bags.memory import _of_groups, available_memory
+from asmil.bags import Bag, BagBatch, StreamedBag, available_memory, load_bags, open_features, read_cohort
+from asmil.bags.loading import memory_of_groups
 from asmil.errors import FeatureError
 
 DIM, TILES = 16, (40, 7, 23)
@@ -123,6 +123,6 @@ def test_a_control_group_with_less_memory_than_the_machine_decides(tmp_path):
         (group / f"memory.{names[0]}").write_text(limit)
         (group / f"memory.{names[1]}").write_text(used)
         (group / "memory.stat").write_text(f"other 5\n{names[2]} {cached}\n")
-    assert sorted(_of_groups(own, tmp_path)) == [75, 400]
-    assert list(_of_groups(tmp_path / "absent", tmp_path)) == []
+    assert sorted(memory_of_groups(own, tmp_path)) == [75, 400]
+    assert list(memory_of_groups(tmp_path / "absent", tmp_path)) == []
     assert available_memory() > 0

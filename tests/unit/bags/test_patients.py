@@ -5,9 +5,19 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import BagBatch, Cohort, StreamedBag, load_bags, open_features
-from asmil.bags.bag import Bag
-from asmil.bags.patients import GAP, by_slide, patient_bags, require_one_answer, tiles_by_patient
+from asmil.bags import (
+    Bag,
+    BagBatch,
+    Cohort,
+    StreamedBag,
+    by_slide,
+    load_bags,
+    open_features,
+    patient_bags,
+    require_one_answer,
+    tiles_by_patient,
+)
+from asmil.bags.patients import GAP
 from asmil.errors import CohortError
 from asmil.models.parts.neighbours import neighbours
 
@@ -31,8 +41,12 @@ def slide(name, tiles, *, case, side=100.0, seed=0, reads=None, coordinates=True
 
 
 def patient(**options):
-    slides = [slide("p1", 7, case="p", **options), slide("q", 5, case="q"), slide("p2", 9, case="p", side=50.0),
-              slide("p3", 1, case="p", **options)]  # fmt: skip
+    slides = [
+        slide("p1", 7, case="p", **options),
+        slide("q", 5, case="q"),
+        slide("p2", 9, case="p", side=50.0),
+        slide("p3", 1, case="p", **options),
+    ]
     return slides, patient_bags(slides)
 
 

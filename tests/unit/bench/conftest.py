@@ -2,8 +2,7 @@
 
 import pytest
 
-from asmil.bench import Scale
-from asmil.bench.machine import Machine
+from asmil.bench import Machine, Scale
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from asmil.bench import Row, compare, keep_ratios, run_parts, write_rows
-from asmil.bench.guard import best_of
-from asmil.bench.runner import check_against
+from asmil.bench import Row, best_of, check_against, compare, keep_ratios, run_parts, write_rows
 from asmil.errors import ConfigError, UnknownPartError
 
 CPU = {"kind": "cpu", "threads": 1}

@@ -7,10 +7,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from asmil.bench import PARTS, Row, print_changes, print_rows, write_curve
-from asmil.bench.guard import Change
+from asmil.bench import PARTS, Change, Row, print_changes, print_rows, run_parts, write_curve
 from asmil.bench.parts.models import grid_batch
-from asmil.bench.runner import run_parts
 
 
 @pytest.mark.parametrize("name", PARTS.names())
@@ -60,7 +58,7 @@ def test_a_model_that_fails_costs_its_own_rows(monkeypatch, tiny):
     monkeypatch.setattr(models, "create_model", create)
     failed, *others = PARTS["models"](tiny)
     assert (failed.value, failed.note) == (None, "failed: not enough memory")
-    assert len(others) == 4
+    assert len(others) == 5
 
 
 def test_tiles_of_a_generated_bag_fill_a_grid():

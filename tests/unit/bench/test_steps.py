@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from asmil.bench import steps
-from asmil.bench.steps import AS_TEXTBOOK, least_flops, limit_step, our_step, plain_abmil_step, textbook_step
+from asmil.bench.steps import AS_TEXTBOOK, least_flops, limit_step, our_step, textbook_step
 from asmil.bench.timing import first_call, flops_of
 
 
@@ -27,7 +27,7 @@ def test_every_call_is_a_step_of_training(monkeypatch, features):
     losses = []
     real = steps.cross_entropy
     monkeypatch.setattr("asmil.bench.steps.cross_entropy", lambda *a: losses.append(real(*a)) or losses[-1])
-    for make in (our_step, textbook_step, plain_abmil_step):
+    for make in (our_step, textbook_step):
         losses.clear()
         step = make(features, 64)
         for _ in range(30):
@@ -36,7 +36,7 @@ def test_every_call_is_a_step_of_training(monkeypatch, features):
 
 
 def test_half_precision_as_stored_is_taken(features):
-    for make in (our_step, textbook_step, plain_abmil_step, limit_step):
+    for make in (our_step, textbook_step, limit_step):
         make(features[:50].half(), 64)()
 
 

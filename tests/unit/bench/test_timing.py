@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from asmil.bench.machine import Machine, free_bytes, measure_machine
+from asmil.bench import Machine, measure_machine
+from asmil.bench.machine import free_bytes
 from asmil.bench.timing import best_seconds, first_call, flops_of, seconds_of
 
 MIB = 2**20

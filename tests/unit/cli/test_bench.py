@@ -5,8 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from asmil.bench import Row, Scale
-from asmil.bench.machine import Machine
+from asmil.bench import Machine, Row, Scale
 from asmil.cli import app
 
 

@@ -11,7 +11,7 @@ import pytest
 from asmil.cli._outcome import Outcome
 from asmil.cli.check import check_inputs
 from asmil.config import RunConfig
-from asmil.slides.synthetic import make_slides
+from asmil.slides import make_slides
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from asmil.cli._extraction import shard_of
 from asmil.cli._outcome import Outcome
 from asmil.config import load_config
 from asmil.errors import ConfigError
-from asmil.extraction.work import EncoderChoice
+from asmil.extraction import EncoderChoice
 from asmil.slides import SlideFile
 
 SLIDES = [Path(f"{i:02}.svs") for i in range(10)]
@@ -71,7 +71,7 @@ def job(monkeypatch, tmp_path):
             cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "label", "mpp"]))
         seen = {}
         monkeypatch.setattr(
-            "asmil.extraction.work.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
+            "asmil.extraction.workers.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
         )
         config = load_config(None, {"slides": tmp_path, "device": "cpu", **settings})
         slides = [tmp_path / path for path in SLIDES]

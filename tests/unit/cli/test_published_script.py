@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.bags import BagBatch
-from asmil.bags.synthetic import make_bags
+from asmil.bags import BagBatch, make_bags
 from asmil.cli._options import given
 from asmil.cli._stages import begin, identity_of, recipe_of
 from asmil.config import RunConfig, load_config

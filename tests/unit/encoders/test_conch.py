@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from asmil.encoders import card
-from asmil.encoders._conch import HEADS, ConchVision, PoolerWithBiases, PoolerWithoutBiases
-from asmil.encoders._weights import fitted
+from asmil.encoders.families.conch import HEADS, ConchVision, PoolerWithBiases, PoolerWithoutBiases
+from asmil.encoders.weights import fitted
 from asmil.errors import EncoderError
 
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2}
@@ -59,8 +59,14 @@ def test_pooling_of_v1_written_out():
 def test_text_and_captions_of_the_published_file_are_left_out():
     facts, tower = _tower("conch", PoolerWithBiases)
     state = {f"visual.{name}": value for name, value in tower.state_dict().items()}
-    others = ("text.token_embedding.weight", "text_decoder.ln.weight", "logit_scale", "visual.proj_contrast",
-              "visual.attn_pool_caption.query", "visual.ln_caption.weight")  # fmt: skip
+    others = (
+        "text.token_embedding.weight",
+        "text_decoder.ln.weight",
+        "logit_scale",
+        "visual.proj_contrast",
+        "visual.attn_pool_caption.query",
+        "visual.ln_caption.weight",
+    )
     found = fitted(state | {name: torch.zeros(1) for name in others}, tower, card=facts, file="conch")
     assert found.keys() == tower.state_dict().keys()
 

@@ -83,8 +83,9 @@ def test_a_pooler_that_is_not_there_changes_nothing(transformers, saved):
 def test_a_clip_gives_its_projected_image(transformers, saved, tiles):
     config = transformers.CLIPConfig(
         vision_config=SMALL | {"image_size": 32, "patch_size": 8},
-        text_config=SMALL | {"vocab_size": 50}, projection_dim=24,
-    )  # fmt: skip
+        text_config=SMALL | {"vocab_size": 50},
+        projection_dim=24,
+    )
     model = transformers.CLIPModel(config)
     encoder = create_encoder(f"hf:{saved(model, side=32)}")
     assert encoder.card.dim == 24

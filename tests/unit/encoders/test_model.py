@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from asmil.encoders import card
-from asmil.encoders._model import ModelEncoder, half_type, pooled
-from asmil.encoders._protocol import PRECISIONS
+from asmil.encoders import PRECISIONS, ModelEncoder, card
+from asmil.encoders.model import half_type, pooled
 from asmil.errors import EncoderError
 from asmil.extraction import ExtractSettings, store_name
 
@@ -36,7 +35,7 @@ def test_precision_is_the_cards_as_far_as_the_gpu_has_it(facts, asked, capabilit
 
 @pytest.mark.parametrize(("capability", "wanted"), [(HOPPER, "bf16"), (TURING, "fp16"), (None, "fp32")])
 def test_an_encoder_says_what_it_computes_in_and_a_store_is_of_one_precision(monkeypatch, capability, wanted):
-    monkeypatch.setattr("asmil.encoders._model.weight_hash", lambda state: "0")
+    monkeypatch.setattr("asmil.encoders.model.weight_hash", lambda state: "0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     device = "cpu" if capability is None else "cuda"
     with FakeTensorMode():

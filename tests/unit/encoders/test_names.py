@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from asmil._torchvision import prepare_torchvision
-from asmil.encoders import card
-from asmil.encoders._model import load_model, pooled
-from asmil.encoders._timm import build_timm
+from asmil.encoders import build_model, card
+from asmil.encoders.model import load_model, pooled
 
 SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 4}
 OURS = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -33,7 +32,7 @@ def _saved(model, folder):
 def _features(name, file, **options):
     facts = card(name)
     facts = replace(facts, options={**facts.options, **SMALL, **options})
-    model = load_model(facts, build_timm, weights=file, device="cpu", precision=None).model
+    model = load_model(facts, build_model, weights=file, device="cpu", precision=None).model
     return lambda pixels: pooled(model(pixels), card=facts)
 
 
@@ -74,8 +73,9 @@ def test_plip_is_transformers_clip(transformers, pixels, tmp_path):
     small = OURS | {"intermediate_size": 192}
     config = transformers.CLIPConfig(
         vision_config=small | {"image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu"},
-        text_config=small | {"vocab_size": 100}, projection_dim=512,
-    )  # fmt: skip
+        text_config=small | {"vocab_size": 100},
+        projection_dim=512,
+    )
     theirs = transformers.CLIPModel(config)
     ours = _features("plip", _saved(theirs, tmp_path))
     vision = theirs.vision_model(pixel_values=pixels).pooler_output
@@ -88,7 +88,7 @@ def test_ctranspath_takes_the_names_of_old_timm(pixels, tmp_path):
     small = {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8)}
     facts = replace(facts, dim=192, options={**facts.options, **small})
     torch.manual_seed(0)
-    today = build_timm(facts).eval()
+    today = build_model(facts).eval()
     old = {"head.weight": torch.zeros(7, 192), "head.bias": torch.zeros(7)}
     for name, value in today.state_dict().items():
         for stage in (1, 2, 3):  # once the downsampling was the end of a stage
@@ -98,5 +98,5 @@ def test_ctranspath_takes_the_names_of_old_timm(pixels, tmp_path):
     old["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
     old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49)
     torch.save({"model": old}, tmp_path / "ctranspath.pth")
-    ours = load_model(facts, build_timm, weights=tmp_path / "ctranspath.pth", device="cpu", precision=None)
+    ours = load_model(facts, build_model, weights=tmp_path / "ctranspath.pth", device="cpu", precision=None)
     torch.testing.assert_close(ours.model(pixels), today(pixels))

@@ -85,14 +85,14 @@ def test_a_target_image_is_the_reference(tiles, plain, method, tmp_path):
 def test_the_reference_of_reinhard_is_that_of_its_source(data_dir):
     from torchstain.torch.utils.rgb2lab import rgb2lab
 
-    from asmil.encoders._stain import REINHARD_MEAN, REINHARD_STD, _stained
+    from asmil.encoders.stain import REINHARD_MEAN, REINHARD_STD, stained_pixels
 
     pixels = []
     for path in sorted((data_dir / "colon/slides").glob("*.tif")):
         with open_slide(path) as slide:
             pixels.append(slide.read((0, 0), 500, mpp=slide.mpp).reshape(-1, 3)[::40])
     stained = torch.as_tensor(np.concatenate(pixels))
-    stained = stained[_stained(stained)]
+    stained = stained[stained_pixels(stained)]
     lab = rgb2lab(stained.T[:, :, None].float() / 255)[:, :, 0] - torch.tensor([[0.0], [128.0], [128.0]])
     lab[0] /= 2.55
     assert lab.mean(dim=1).numpy() == pytest.approx(REINHARD_MEAN, abs=0.3)

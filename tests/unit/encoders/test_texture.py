@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from asmil.encoders import _texture as texture
 from asmil.encoders import create_encoder
+from asmil.encoders.families import colour_texture as texture
 from asmil.errors import EncoderError
 
 
@@ -31,24 +31,24 @@ def _blobs(radius, *, side=64, step=16):
 
 
 def _planes(tiles):
-    return texture._planes(torch.from_numpy(tiles).permute(0, 3, 1, 2).float())
+    return texture.stain_planes(torch.from_numpy(tiles).permute(0, 3, 1, 2).float())
 
 
 def test_stains_are_pure():
     """A pixel of pure haematoxylin density has none of the other stains."""
-    for stain, vector in enumerate((texture._HAEMATOXYLIN, texture._EOSIN)):
+    for stain, vector in enumerate((texture.HAEMATOXYLIN, texture.EOSIN)):
         density = 0.6 * np.array(vector) / np.linalg.norm(vector)
         pixel = (256 * 10**-density - 1)[None, :, None, None].repeat(16, 2).repeat(16, 3)
         wanted = np.zeros(3)
         wanted[stain] = 0.6
-        planes = texture._planes(torch.from_numpy(pixel).float())
+        planes = texture.stain_planes(torch.from_numpy(pixel).float())
         np.testing.assert_allclose(planes[0, :3, 0, 0], wanted, atol=1e-4)
 
 
 def test_dilation_is_that_of_scipy(noise):
     x = _planes(noise)[:, :2]
     wanted = ndimage.maximum_filter(x.numpy(), size=(1, 1, 3, 3), mode="nearest")
-    np.testing.assert_array_equal(texture._dilate(x), wanted)
+    np.testing.assert_array_equal(texture.dilate(x), wanted)
 
 
 def test_blur_is_that_of_scipy(noise):
@@ -56,13 +56,13 @@ def test_blur_is_that_of_scipy(noise):
     wanted = x.numpy()
     for axis in (2, 3):
         wanted = ndimage.convolve1d(wanted, np.array([1, 4, 6, 4, 1]) / 16, axis=axis, mode="nearest")
-    np.testing.assert_allclose(texture._blur(x), wanted, atol=1e-5)
+    np.testing.assert_allclose(texture.blur(x), wanted, atol=1e-5)
 
 
 def test_grain_is_that_of_the_definition(noise):
     """Ojala 2002, riu2: the number of denser neighbours if the ring changes at most twice, else 9."""
     plane = _planes(noise)[:, :1, :12, :14]
-    ours = texture._grain(plane).square().numpy()
+    ours = texture.grain(plane).square().numpy()
     for (grey,), shares in zip(plane.numpy(), ours, strict=True):
         wanted = np.zeros(10)
         for y in range(1, grey.shape[0] - 1):
@@ -78,8 +78,8 @@ def test_grain_is_that_of_the_definition(noise):
 @settings(max_examples=15, deadline=None)
 def test_plain_tiles_have_no_texture(value, side):
     level = _planes(np.full((1, side, side, 3), value, np.uint8))[:, [0, 3]]
-    assert texture._structure(level).abs().max() < 1e-2
-    assert texture._granulometry(level).abs().max() < 1e-4
+    assert texture.structure(level).abs().max() < 1e-2
+    assert texture.granulometry(level).abs().max() < 1e-4
 
 
 def test_rotation_hardly_matters(encoder):
@@ -89,7 +89,7 @@ def test_rotation_hardly_matters(encoder):
 
 
 def test_granulometry_tells_small_from_large_nuclei():
-    small, large = (texture._granulometry(_planes(_blobs(r))[:, [0, 3]])[0] for r in (2, 6))
+    small, large = (texture.granulometry(_planes(_blobs(r))[:, [0, 3]])[0] for r in (2, 6))
     assert small[:4].sum() > 0
     assert small[0:4:2].sum() / small[:8].sum() > large[0:4:2].sum() / large[:8].sum()
 
@@ -97,7 +97,7 @@ def test_granulometry_tells_small_from_large_nuclei():
 def test_nuclear_share_is_about_the_area():
     """About: the smoothing that steadies the threshold widens a dense disc by about half a pixel."""
     for radius in (4, 6):
-        share = texture._nuclei(_planes(_blobs(radius)))[0, 0]
+        share = texture.nuclei(_planes(_blobs(radius)))[0, 0]
         assert np.pi * radius**2 / 256 < share < np.pi * (radius + 1) ** 2 / 256
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from asmil._torchvision import prepare_torchvision
 from asmil.encoders import card, create_encoder
-from asmil.encoders._weights import read_weights, weight_hash
+from asmil.encoders.weights import read_weights, weight_hash
 from asmil.errors import EncoderError, UnknownPartError
 from asmil.testing import check_encoder
 

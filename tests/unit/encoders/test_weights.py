@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from asmil.encoders import card, create_encoder
-from asmil.encoders._weights import find_weights, fitted, read_weights
+from asmil.encoders.weights import find_weights, fitted, read_weights
 from asmil.errors import EncoderError
 
 UNI = card("uni")

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from asmil.extraction import claims as module
-from asmil.extraction.claims import Claims
+from asmil.extraction.claims import Claims, Owner
 
 HOLD = """
 import sys, time
@@ -60,33 +60,33 @@ def test_one_look_tells_who_is_at_work_and_reads_each_lock_once(claims, tmp_path
             others.take(slide)
         die_holding(tmp_path, "d")
         reads = []
-        read = module._read
-        monkeypatch.setattr(module, "_read", lambda path: reads.append(path.name) or read(path))
-        assert claims.in_work() == {"a", "b", "c"}
-        assert claims.in_work() == {"a", "b", "c"}
+        read = module.read_owner
+        monkeypatch.setattr(module, "read_owner", lambda path: reads.append(path.name) or read(path))
+        assert claims.busy() == {"a", "b", "c"}
+        assert claims.busy() == {"a", "b", "c"}
         assert sorted(set(reads)) == ["a.lock", "b.lock", "c.lock", "d.lock"]
         assert [reads.count(f"{slide}.lock") for slide in "abc"] == [1, 1, 1]
-    assert claims.in_work() == set()
+    assert claims.busy() == set()
 
 
 def test_a_process_that_dies_here_is_seen_at_the_next_look(claims, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path, "a"], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
-    assert claims.in_work() == {"a"}
+    assert claims.busy() == {"a"}
     process.kill()
     process.wait()
-    assert claims.in_work() == set()
+    assert claims.busy() == set()
 
 
 def test_a_machine_that_falls_silent_is_seen_when_its_claim_is_looked_at_again(claims, tmp_path, monkeypatch):
     lock = tmp_path / ".claims" / "a.lock"
-    lock.write_text(module._text(replace(module._self(), machine="elsewhere")))
-    assert claims.in_work() == {"a"}
+    lock.write_text(replace(Owner.here(), machine="elsewhere").text())
+    assert claims.busy() == {"a"}
     os.utime(lock, (1, 1))
-    assert claims.in_work() == {"a"}  # it was heard of a moment ago
+    assert claims.busy() == {"a"}  # it was heard of a moment ago
     later = time.monotonic() + module.HEARTBEAT_SECONDS
     monkeypatch.setattr(module.time, "monotonic", lambda: later)
-    assert claims.in_work() == set()
+    assert claims.busy() == set()
 
 
 def test_the_dead_are_replaced_and_counted(claims, tmp_path):
@@ -102,16 +102,16 @@ def test_the_dead_are_replaced_and_counted(claims, tmp_path):
 
 
 def test_a_number_that_was_given_again_is_another_process(claims, monkeypatch):
-    stranger = replace(module._self(), started="1", token="other")  # our number, another start
-    (claims.folder / "a.lock").write_text(module._text(stranger))
+    stranger = replace(Owner.here(), started="1", token="other")  # our number, another start
+    (claims.folder / "a.lock").write_text(stranger.text())
     assert claims.take_over("a") is not None
 
 
 @pytest.mark.parametrize("content", ["", "no json", None])
 def test_a_silent_machine_is_dead_after_a_while_and_not_before(claims, content):
-    elsewhere = replace(module._self(), machine="another", token="other")
+    elsewhere = replace(Owner.here(), machine="another", token="other")
     lock = claims.folder / "a.lock"
-    lock.write_text(module._text(elsewhere) if content is None else content)
+    lock.write_text(elsewhere.text() if content is None else content)
     assert claims.take_over("a") is None
     before = time.time() - module.STALE_SECONDS
     os.utime(lock, (before + 30, before + 30))
@@ -140,12 +140,12 @@ def test_of_many_that_want_it_at_once_one_gets_it(tmp_path, monkeypatch, links):
 
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    dead = replace(module._self(), started="1")
+    dead = replace(Owner.here(), started="1")
     many = [Claims(tmp_path) for _ in range(8)]
     for number in range(25):
         slide, gate = f"s{number}", threading.Barrier(len(many))
         if number % 2:
-            (many[0].folder / f"{slide}.lock").write_text(module._text(replace(dead, token=f"dead{number}")))
+            (many[0].folder / f"{slide}.lock").write_text(replace(dead, token=f"dead{number}").text())
 
         def want(own, slide=slide, gate=gate):
             gate.wait()
@@ -161,9 +161,9 @@ def test_of_many_that_want_it_at_once_one_gets_it(tmp_path, monkeypatch, links):
 
 
 def test_who_dies_while_taking_over_is_taken_over(claims):
-    dead = replace(module._self(), started="1", token="first")
-    (claims.folder / "a.lock").write_text(module._text(dead))
-    (claims.folder / "a.lock.first").write_text(module._text(replace(dead, token="second")))
+    dead = replace(Owner.here(), started="1", token="first")
+    (claims.folder / "a.lock").write_text(dead.text())
+    (claims.folder / "a.lock.first").write_text(replace(dead, token="second").text())
     own = claims.take_over("a")
     assert own is not None
     own.release()
@@ -172,7 +172,7 @@ def test_who_dies_while_taking_over_is_taken_over(claims):
 
 def test_a_claim_that_was_taken_over_is_not_released_by_its_first_owner(claims):
     own = claims.take("a")
-    own.path.write_text(module._text(replace(module._self(), token="other")))
+    own.path.write_text(replace(Owner.here(), token="other").text())
     own.release()
     assert own.path.exists()
     own.path.unlink()

@@ -9,9 +9,9 @@ import torch
 from asmil.encoders import EncoderCard, create_encoder
 from asmil.errors import EncoderError
 from asmil.extraction import embed
-from asmil.extraction._reading import BUFFERS
+from asmil.extraction.batches import BUFFERS
 from asmil.slides import open_slide
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 
 @pytest.fixture(scope="module")

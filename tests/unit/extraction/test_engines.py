@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from asmil.errors import RunError
-from asmil.extraction.engines import WorkerDied, run_tasks, sendable
+from asmil.extraction import WorkerDied, run_tasks
+from asmil.extraction.engines import sendable
 
 ENGINES = [
     "local",
@@ -27,7 +28,7 @@ def tasks(monkeypatch):
     """The module of tasks, where other processes find it too."""
     folder = str(Path(__file__).parent)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONPATH", folder)
+    monkeypatch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
     return importlib.import_module("engine_tasks")
 
 

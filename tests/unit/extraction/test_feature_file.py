@@ -10,7 +10,7 @@ import pytest
 from asmil.encoders import create_encoder
 from asmil.errors import FeatureError
 from asmil.extraction import is_finished, write_features
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 SETTINGS = {"mpp": 0.5, "tile_px": 32, "min_tissue": 0.5}
 SLIDE = SimpleNamespace(name="a slide", objective=None)
@@ -100,7 +100,7 @@ def test_features_that_do_not_fit_are_refused(tmp_path, features):
 
 
 def test_our_own_reader_understands_it(tmp_path):
-    from asmil.bags.store import open_features
+    from asmil.bags import open_features
 
     path, features = _write(tmp_path / "a.h5")
     bag = open_features(path).load("a")

@@ -6,10 +6,8 @@ import os
 
 import pytest
 
-from asmil.extraction.duplicates import CHUNK, content_hash, find_duplicates
-from asmil.extraction.ledger import Ledger, note_duplicates, read_records, start_time, write_table
-from asmil.extraction.result import SlideResult
-from asmil.extraction.settings import ExtractSettings
+from asmil.extraction import ExtractSettings, SlideResult, content_hash, find_duplicates, note_duplicates, start_time
+from asmil.extraction.ledger import CHUNK, Ledger, read_records, write_table
 from asmil.slides import SlideFile
 
 SETTINGS = ExtractSettings(mpp=0.5, tile_px=64)

@@ -9,10 +9,10 @@ import torch
 
 from asmil.errors import EncoderError
 from asmil.extraction import embed, extract_slides
-from asmil.extraction._encoding import Encoding
-from asmil.extraction._work import Rows
+from asmil.extraction.encoding import Encoding
+from asmil.extraction.feature_file import Rows
 from asmil.slides import open_slide
-from asmil.tiles.grid import TileGrid
+from asmil.tiles import TileGrid
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -70,7 +70,7 @@ def test_tiles_with_a_flag_are_left_out_before_encoding(pieces, settings, colour
     import h5py
     from PIL import Image
 
-    from asmil.tiles.quality import QUALITY_FLAGS
+    from asmil.tiles import QUALITY_FLAGS
 
     pixels = np.array(Image.open(pieces[4]))
     pixels[:64] = (30, 60, 200)  # blue ink over two of the ten rows
@@ -121,7 +121,7 @@ def test_tiles_whose_stain_was_left_are_counted_slide_by_slide(pieces, settings,
 
 
 def test_rows_beyond_memory_go_to_a_file_without_a_name(tmp_path, monkeypatch):
-    monkeypatch.setattr("asmil.extraction._work.IN_MEMORY", 1000)
+    monkeypatch.setattr("asmil.extraction.feature_file.IN_MEMORY", 1000)
     rows, blocks = Rows(5, folder=tmp_path), [np.random.default_rng(n).normal(size=(n, 5)) for n in (3, 0, 9000, 1)]
     for block in blocks:
         rows.append(block)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from asmil.errors import ConfigError
-from asmil.extraction import ExtractSettings
-from asmil.extraction.slide_table import COLUMNS, read_slide_table, row_of, settings_of, write_slide_table
+from asmil.extraction import ExtractSettings, read_slide_table, row_of, settings_of, write_slide_table
+from asmil.extraction.slide_table import COLUMNS
 
 DEFAULT = ExtractSettings(mpp=0.5, tile_px=224)
 
@@ -19,9 +19,16 @@ def table(tmp_path, text, *, encoding="utf-8", slides=None):
 
 def test_what_is_written_is_read_back(tmp_path):
     own = replace(
-        DEFAULT, tissue_method="entropy", tissue_threshold=1.25, min_area_um2=0.0, max_hole_um2=1e5,
-        tissue_smoothing_um=2.5, slide_mpp=0.2528, reader="openslide", exclude=("blur", "pen"),
-    )  # fmt: skip
+        DEFAULT,
+        tissue_method="entropy",
+        tissue_threshold=1.25,
+        min_area_um2=0.0,
+        max_hole_um2=1e5,
+        tissue_smoothing_um=2.5,
+        slide_mpp=0.2528,
+        reader="openslide",
+        exclude=("blur", "pen"),
+    )
     rows = [row_of("a, b", own, found_mpp=0.25, result="ok"), row_of("c", DEFAULT, reason='no "tissue"\nat all')]
     write_slide_table(tmp_path / "slides.csv", rows)
     assert (tmp_path / "slides.csv").read_text().splitlines()[0] == ",".join(COLUMNS)

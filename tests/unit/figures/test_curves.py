@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asmil.figures.curves import (
+from asmil.figures import (
     Curve,
     calibration_figure,
     confusion_figure,

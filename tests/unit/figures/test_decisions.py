@@ -2,13 +2,17 @@
 
 import numpy as np
 
-from asmil.figures import decision_figure, froc_figure, reliability_figure, two_runs_figure
-from asmil.figures.curves import Curve
+from asmil.figures import Curve, decision_figure, froc_figure, reliability_figure, two_runs_figure
 
 
 def test_reliability_shows_each_series_with_its_legend():
-    bins = {"predicted": np.array([0.2, 0.8]), "observed": np.array([0.1, 0.9]), "low": np.array([0.0, 0.7]),
-            "high": np.array([0.3, 1.0]), "counts": np.array([4, 6])}  # fmt: skip
+    bins = {
+        "predicted": np.array([0.2, 0.8]),
+        "observed": np.array([0.1, 0.9]),
+        "low": np.array([0.0, 0.7]),
+        "high": np.array([0.3, 1.0]),
+        "counts": np.array([4, 6]),
+    }
     (axes,) = reliability_figure({"before": bins, "after": bins}).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["before", "after"]
     assert len(axes.collections) == 4, "two series of dots, two of error bars"

@@ -13,8 +13,15 @@ from PIL import Image
 from shapely.geometry import shape
 
 from asmil.errors import AsmilError
-from asmil.figures.curves import Curve, confusion_figure, roc_figure
-from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_png
+from asmil.figures import (
+    Curve,
+    confusion_figure,
+    figure_svg,
+    image_data_uri,
+    roc_figure,
+    tile_scores_geojson,
+    write_png,
+)
 
 
 def _roc(end=1.0):
@@ -85,8 +92,10 @@ def test_qupath_tiles_have_place_and_measurements(tmp_path):
     assert shape(features[1]["geometry"]).bounds == (448, 896, 896.5, 1344.5)
     assert features[1]["properties"]["objectType"] == "tile"
     assert features[1]["properties"]["measurements"] == {
-        "attention": 0.5, "attention_percentile": 100.0, "attention_times_uniform": 1.5,
-    }  # fmt: skip
+        "attention": 0.5,
+        "attention_percentile": 100.0,
+        "attention_times_uniform": 1.5,
+    }
     assert [p.name for p in path.parent.iterdir()] == ["a.geojson"]
 
 

@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 from shapely.geometry import box
 
 from asmil.errors import AsmilError
-from asmil.figures.heatmap import (
-    draw_outlines,
-    enlarge,
-    heatmap,
-    percentiles,
-    raw_limits,
-    times_uniform,
-)
+from asmil.figures import draw_outlines, enlarge, percentiles, raw_limits, times_uniform
+from asmil.figures.heatmap import heatmap
 
 WHITE = np.full((600, 800, 3), 255, dtype=np.uint8)
 SLIDE = (8000, 6000)  # ten level-0 pixels per thumbnail pixel

@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
-from asmil.figures.panels import (
-    MARGIN_PX,
-    PANEL_PX,
-    heatmap_panels,
-    length_text,
-    range_text,
-    scale_bar_um,
-    slide_maps,
-    tile_strip,
-)
+from asmil.figures import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
+from asmil.figures.panels import MARGIN_PX, PANEL_PX
 
 WHITE = np.full((150, 200, 3), 255, dtype=np.uint8)
 PLACE = {"tile_level0_px": 1000, "slide_size": (8000, 6000)}

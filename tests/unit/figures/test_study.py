@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from asmil.figures.export import figure_svg
-from asmil.figures.study import (
+from asmil.figures import (
     Difference,
     critical_difference_figure,
+    figure_svg,
     forest_figure,
     learning_figure,
     stability_figure,
@@ -22,8 +22,10 @@ def test_critical_difference_is_drawn_to_the_scale_of_the_ranks():
     lines = [np.asarray(line.get_xdata()) for line in figure.axes[0].lines]
     assert any(np.ptp(x) == pytest.approx(1.3) and x.min() == 1 for x in lines)
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() > 3]
-    assert [bar.get_xdata()[0] < ranks[first] and bar.get_xdata()[1] > ranks[last]
-            for bar, (first, last) in zip(bars, [(0, 1), (1, 2), (2, 3)], strict=True)] == [True] * 3  # fmt: skip
+    assert [
+        bar.get_xdata()[0] < ranks[first] and bar.get_xdata()[1] > ranks[last]
+        for bar, (first, last) in zip(bars, [(0, 1), (1, 2), (2, 3)], strict=True)
+    ] == [True] * 3
     assert "$best  1.20" in figure_svg(figure)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from asmil.evaluation.survival import kaplan_meier
-from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
+from asmil.figures import agreement_figure, kaplan_meier_figure, predicted_survival_figure
 
 TARGETS = np.array([[2.0, 1], [4, 0], [5, 1], [9, 1], [12, 0]])
 

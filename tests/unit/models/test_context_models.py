@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.errors import ConfigError
 from asmil.models import create_model
 from asmil.models.parts.neighbours import STEPS, neighbours

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import asmil.models as room
-from asmil.bags.bag import Bag, BagBatch
+from asmil.bags import Bag, BagBatch
 from asmil.errors import AsmilError, ConfigError, FeatureError, UnknownPartError
 from asmil.models import create_model, list_models, model_info, model_options
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from asmil.errors import SlideError
-from asmil.slides import list_scenes, open_slide, reader_order, scan_slides
-from asmil.slides.synthetic import write_slide
+from asmil.slides import list_scenes, open_slide, reader_order, scan_slides, write_slide
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (300, 410, 3), np.uint8)
 

@@ -13,7 +13,7 @@ import pytest
 from shapely.geometry import shape
 
 from asmil.errors import SlideError
-from asmil.slides.synthetic import make_slides, write_slide
+from asmil.slides import make_slides, write_slide
 
 SIZE = (900, 700)
 

@@ -9,10 +9,9 @@ import tifffile
 from PIL import Image
 
 from asmil.errors import SlideError
-from asmil.slides import DamagedSlideError, list_scenes, open_slide
+from asmil.slides import DamagedSlideError, list_scenes, open_slide, write_slide, write_sparse_slide
 from asmil.slides.readers.openslide import OpenSlideReader
 from asmil.slides.readers.tiff import TiffReader
-from asmil.slides.synthetic import write_slide, write_sparse_slide
 from asmil.tiles import TileGrid
 
 imagecodecs = pytest.importorskip("imagecodecs")

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asmil.study import load_study
+from asmil.study import cells, load_study
 from asmil.study.ledger import CellRecord
-from asmil.study import cells
 
 DIGITS = "{name: digits, bags: 24, tiles_per_bag: 6, positive_share: .3}"
 STUDY = f"""\

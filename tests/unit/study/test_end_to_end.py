@@ -24,7 +24,7 @@ MAIN = "from asmil.cli import main; main()"
 def folder(tmp_path_factory):
     """A folder with the small study's file."""
     folder = tmp_path_factory.mktemp("study")
-    (folder / "study.yaml").write_text("group: 2\n" + STUDY, encoding="utf-8")
+    (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
     return folder
 
 

@@ -13,7 +13,6 @@ from asmil.errors import ConfigError, RunError
 from asmil.evaluation import METRICS
 from asmil.study import list_arms, run_study
 from asmil.study import runner as runner_module
-from asmil.study.arms import cells_at_once
 from asmil.study.cells_table import auroc_by_epoch
 from asmil.study.data import load_data
 
@@ -133,30 +132,25 @@ def test_a_changed_setting_is_refused_and_named(study, training):
 
 
 def test_what_was_stopped_between_two_tables_is_trained_again(study, training, tmp_path):
-    whole = pd.read_csv(run_study(study("group: 2\n" + STUDY)).table)
+    whole = pd.read_csv(run_study(study("resplit: false\n" + STUDY)).table)
     folder = tmp_path / "out" / "arms" / ARMS[1]
     history = (folder / "history.csv").read_text()
     cells = pd.read_csv(folder / "cells.csv", dtype=str, keep_default_na=False)
     cells[cells.seed == "0"].to_csv(folder / "cells.csv", index=False)
     training.calls.clear()
-    again = pd.read_csv(run_study(study("group: 2\n" + STUDY)).table)
-    assert training.calls == [("abmil", (1, 1))]
+    again = pd.read_csv(run_study(study("resplit: false\n" + STUDY)).table)
+    assert training.calls == [("abmil", (1,)), ("abmil", (1,))]
     pd.testing.assert_frame_equal(again, whole)
     assert (folder / "history.csv").read_text() == history
 
 
-def test_groups_hold_whole_seeds(study, training):
-    run_study(study("group: 3\n" + STUDY), only="mean")
-    assert training.calls == [("mean", (0, 0)), ("mean", (1, 1))]
-
-
-@pytest.mark.parametrize(
-    ("dim", "batch_size", "expected"), [(64, 8, 100), (20_000, 8, 74), (200_000, 8, 7), (64, 1_000_000, 1)]
-)
-def test_fewer_cells_of_large_models_and_batches_at_once(study, dim, batch_size, expected):
-    text = STUDY.replace("[mean, abmil]", f"[{{name: mean, dim: {dim}}}]").replace("size: 8", f"size: {batch_size}")
-    config = study(text)
-    assert cells_at_once(list_arms(config)[0], load_data(config.datasets[0], config)) == expected
+def test_the_seeds_of_a_fold_are_trained_side_by_side_where_they_have_one(study, training):
+    """With folds of its own for each seed there is nothing that two of them have in common."""
+    run_study(study("resplit: false\n" + STUDY), only="mean")
+    assert training.calls == [("mean", (0, 1)), ("mean", (0, 1))]
+    training.calls.clear()
+    run_study(study(STUDY), only="abmil--none")
+    assert training.calls == [("abmil", (0,)), ("abmil", (0,)), ("abmil", (1,)), ("abmil", (1,))]
 
 
 def test_an_arm_that_fails_is_named_and_the_others_go_on(study, training, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asmil.bags.tables import read_table
+from asmil.bags import read_table
 from asmil.errors import CohortError, ConfigError, UnknownPartError
 from asmil.tasks import create_task, list_tasks, task_options
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from asmil.errors import ConfigError, UnknownPartError
 from asmil.models import MILOutput, create_model
-from asmil.testing import check_model
-from asmil.testing._report import ContractError
+from asmil.testing import ContractError, check_model
 
 
 class Broken(nn.Module):

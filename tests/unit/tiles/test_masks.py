@@ -129,8 +129,12 @@ def test_parameters_change_the_outcome_and_are_kept(marked):
         strict = find_tissue(slide, threshold=60, min_area_um2=0, max_hole_um2=0, smoothing_um=2)
         assert strict.area_um2 < 0.9 * plain.area_um2
         assert strict.settings == {
-            "method": "otsu", "threshold": 60, "min_area_um2": 0, "max_hole_um2": 0, "smoothing_um": 2,
-        }  # fmt: skip
+            "method": "otsu",
+            "threshold": 60,
+            "min_area_um2": 0,
+            "max_hole_um2": 0,
+            "smoothing_um": 2,
+        }
         for wrong in ({"threshold": -1}, {"threshold": float("nan")}, {"smoothing_um": -1}, {"max_hole_um2": -1}):
             with pytest.raises(TissueError, match="not negative"):
                 find_tissue(slide, **wrong)

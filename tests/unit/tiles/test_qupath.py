@@ -9,8 +9,7 @@ from shapely.geometry import box, mapping
 
 from asmil.errors import TissueError
 from asmil.slides import open_slide
-from asmil.tiles import Tissue, find_tissue
-from asmil.tiles.geojson import EDITED
+from asmil.tiles import EDITED, Tissue, find_tissue
 
 SIZE, MPP = (1000, 800), 0.5
 

@@ -51,7 +51,9 @@ class Folder:
         for part, module in (("model", result.model), ("anchor", result.anchor)):
             if module is not None:
                 save_file({k: v.contiguous() for k, v in module.state_dict().items()}, own / f"{part}.safetensors")
-        rows = [{"part": p, "slide": x.slide, "p": x.probabilities[1]} for p, s in result.predictions.items() for x in s]
+        rows = [
+            {"part": p, "slide": x.slide, "p": x.probabilities[1]} for p, s in result.predictions.items() for x in s
+        ]
         pd.DataFrame(rows).to_csv(own / "predictions.csv", index=False)
         pd.DataFrame(result.history).to_csv(own / "log.csv", index=False)
         np.savez(own / "attention.npz", **{x.slide: x.attention for x in result.predictions["test"]})

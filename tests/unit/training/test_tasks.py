@@ -12,10 +12,9 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch, make_splits, open_features, read_cohort
 from asmil.errors import AsmilError, CohortError, ConfigError
 from asmil.models import create_model, list_models
+from asmil.study import train_cells
 from asmil.tasks import create_task
-from asmil.training import Recipe, TrainSettings, crossval, fit, predict, train_cells
-from asmil.training.fit import _step
-from asmil.training.optim import make_optimizer
+from asmil.training import Recipe, Stack, TrainSettings, crossval, fit, predict
 
 NEED_CLASSES = ("dsmil", "dtfd", "hdmil")
 OPTIONS = {
@@ -111,11 +110,9 @@ def test_no_value_leaves_the_device_in_a_step_of_a_task(name):
         empty = [Bag(torch.randn(5, 6), target=bag.target) for bag in bags[:1]]
         batch = BagBatch.from_bags(empty)
         batch = replace(batch, targets=torch.randn(1, len(bags[0].target)))
-        losses, _ = _step(
-            model, batch, optimizer=make_optimizer(model, chosen), stabilizer=None, settings=chosen, task=task,
-            measure=False,
-        )  # fmt: skip
-        assert losses.shape == (3,)
+        stack = Stack([model], [None], keys=[("seed", 0)], settings=chosen, task=task)
+        stack.train()
+        assert stack.step(batch, [1e-3], at=(0, 0), measure=True)["task"].shape == (1,)
 
 
 def test_what_does_not_fit_the_task_is_refused():

@@ -6,7 +6,7 @@ import pytest
 
 from asmil.attention import diagnostics
 from asmil.errors import FeatureError, RunError
-from asmil.figures.heatmap import percentiles
+from asmil.figures import percentiles
 from asmil.files import safe_name
 from asmil.runs import Run
 from asmil.viewer import RunView

@@ -1,4 +1,4 @@
-"""Public datasets by name, one per file: bags with labels and patients, official splits, truth about tiles."""
+"""Public datasets by name, a file or a row of `bags/classic.py` each: bags, patients, official splits, true tiles."""
 
 import inspect
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asmil.bags.classic import CLASSIC
 from asmil.errors import AsmilError, ConfigError
 from asmil.registry import FolderRegistry
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from asmil.bags.cohort import Cohort
     from asmil.bags.splits import Splits
 
-DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET")
+DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET", rows=CLASSIC)
 """Each part is a function (root, *, options) -> Dataset."""
 
 
@@ -50,7 +51,7 @@ def list_datasets() -> list[str]:
     return DATASETS.names()
 
 
-def load_dataset(name: str, *, root: str | Path | None = None, **options: Any) -> Dataset:
+def load_dataset(name: str, *, root: str | Path | None = None, **options: object) -> Dataset:
     """Load a dataset.
 
     `root` is the file or folder of its data (default: looked for in the folder that the environment variable

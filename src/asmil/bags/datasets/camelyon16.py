@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.bags.datasets import Dataset, DatasetError
-from asmil.bags.datasets._official import Choices, Official, find_table, load_official
-from asmil.bags.problem import listed
+from asmil.bags.slide_sets import Choices, Official, find_table, load_official
+from asmil.bags.tables import listed
 
 CLASSES = ("normal", "tumor")
 # normal_086 was found to be tumorous after publication and became tumor_111.

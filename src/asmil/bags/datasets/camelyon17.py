@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.bags.datasets import Dataset, DatasetError
-from asmil.bags.datasets._official import Choices, Official, find_table, load_official
-from asmil.bags.problem import listed
-from asmil.bags.tables import read_table
+from asmil.bags.slide_sets import Choices, Official, find_table, load_official
+from asmil.bags.tables import listed, read_table
 
 CLASSES = ("negative", "itc", "micro", "macro")
 _NODE = re.compile(r"(patient_(\d{3}))_node_\d")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from asmil.bags.datasets import Dataset
-from asmil.bags.datasets._slides import load_slides
+from asmil.bags.slide_sets import load_slides
 
 
 def load_colon(root: Path | None = None, *, features: str | Path | None = None) -> Dataset:

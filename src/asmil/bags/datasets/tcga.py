@@ -6,12 +6,12 @@ from pathlib import Path
 
 from asmil.bags.cohort import read_cohort
 from asmil.bags.datasets import Dataset, DatasetError
-from asmil.bags.datasets._slides import open_made_features
 from asmil.bags.loading import load_bags
 from asmil.bags.names import tcga_case, tcga_site
-from asmil.bags.problem import listed
+from asmil.bags.slide_sets import open_made_features
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import make_splits
+from asmil.bags.tables import listed
 from asmil.errors import CohortError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, appendable, new_hdf5
+from asmil.bags.reading.slide_tiles import SlideTiles, appendable, new_hdf5
 from asmil.files import safe_name, written_beside
 from asmil.units import whole
 

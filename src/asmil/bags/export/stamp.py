@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.export._tiles import SlideTiles, half, new_hdf5
+from asmil.bags.reading.slide_tiles import SlideTiles, half, new_hdf5
 from asmil.files import safe_name
 
 _LAYOUT = "2.3.0"

@@ -2,9 +2,9 @@
 
 import h5py
 
-from asmil.bags.formats import _patches, trident
-from asmil.bags.formats._entry import Array, Entry, attributes, number
+from asmil.bags.formats import trident
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import Array, Entry, attributes, number, patches_beside
 
 
 class _Clam:
@@ -21,7 +21,7 @@ class _Clam:
         coords = source.get("coords")
         facts = attributes(source, source["features"], coords)
         side = number(facts, "patch_size_level0")
-        if side is None and (beside := _patches.beside(source.filename)) is not None:
+        if side is None and (beside := patches_beside(source.filename)) is not None:
             coords, side = beside if coords is None else (coords, beside[1])
         return Entry(
             features=source["features"],

@@ -3,9 +3,9 @@
 from functools import lru_cache
 from pathlib import Path
 
-from asmil.bags.formats._entry import Array, Entry
-from asmil.bags.formats._torch_file import load_array
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import Array, Entry
+from asmil.bags.reading.source import load_array
 
 
 class _Eva:

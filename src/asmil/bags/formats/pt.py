@@ -4,10 +4,10 @@ from pathlib import Path
 
 import h5py
 
-from asmil.bags.formats import _patches, eva, slideflow
-from asmil.bags.formats._entry import Array, Entry
-from asmil.bags.formats._torch_file import load_array
+from asmil.bags.formats import eva, slideflow
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import Array, Entry, patches_beside
+from asmil.bags.reading.source import load_array
 
 
 class _Pt:
@@ -25,7 +25,7 @@ class _Pt:
         if h5.is_file():
             with h5py.File(h5, "r", locking="best-effort") as file:
                 coords = file["coords"][()] if "coords" in file else None
-        if (beside := _patches.beside(source)) is not None:
+        if (beside := patches_beside(source)) is not None:
             coords, side = (beside[0] if coords is None else coords), beside[1]
         return Entry(features, coords=coords, tile_level0_px=side)
 

@@ -2,7 +2,7 @@
 
 import h5py
 
-from asmil.bags.formats._entry import Array, Entry, attributes
+from asmil.bags.reading.entry import Array, Entry, attributes
 
 
 class _SingleFile:

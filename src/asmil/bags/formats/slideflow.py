@@ -1,14 +1,12 @@
 """slideflow: a tensor per slide, the centres of its tiles in `<slide>.index.npz`, `bags_config.json` for all."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from asmil.bags.formats._beside import facts_in, plain_array
-from asmil.bags.formats._entry import STRIDE_NOTE, Array, Entry, modal_stride, number
-from asmil.bags.formats._torch_file import load_array
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import STRIDE_NOTE, Array, Entry, Facts, modal_stride, number
+from asmil.bags.reading.source import facts_in, load_array, plain_array
 from asmil.errors import FeatureError
 
 
@@ -59,7 +57,7 @@ def _corners(source: Path) -> tuple[np.ndarray | None, float | None, tuple[str, 
     return centres - int(side // 2), side, notes
 
 
-def _encoder(config: dict[str, Any]) -> str | None:
+def _encoder(config: Facts) -> str | None:
     name = (config.get("extractor") or {}).get("class")
     return name.rsplit(".", 1)[-1] if isinstance(name, str) else None
 

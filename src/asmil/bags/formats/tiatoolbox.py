@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from asmil.bags.formats._beside import FACTS_FILE, stated_facts
-from asmil.bags.formats._entry import Array, Entry, number
-from asmil.bags.formats._source import ZarrSource
-from asmil.bags.formats._zarr import is_array, member, whole
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import Array, Entry, number
+from asmil.bags.reading.source import FACTS_FILE, ZarrSource, is_array, member, stated_facts, whole
 from asmil.errors import FeatureError
 
 

@@ -2,9 +2,8 @@
 
 import h5py
 
-from asmil.bags.formats import _patches
-from asmil.bags.formats._entry import Array, Entry, attributes, number
 from asmil.bags.names import slide_name
+from asmil.bags.reading.entry import Array, Entry, attributes, number, patches_beside
 
 
 class _Trident:
@@ -23,7 +22,7 @@ class _Trident:
         coords = source.get("coords")
         facts = attributes(coords, source["features"])
         side = number(facts, "patch_size_level0")
-        beside = _patches.beside(source.filename) if coords is None else None
+        beside = patches_beside(source.filename) if coords is None else None
         if beside is not None:
             coords, side = beside
         return Entry(

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +25,8 @@ def measure(scale: Scale) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="asmil-bench-") as folder:
         cohort = _write_cohort(Path(folder), scale)
 
-        def load(**options: Any) -> list[Bag]:
-            return load_bags(open_features(folder), cohort, device=scale.device, **options)
+        def load(budget: int | None = None) -> list[Bag]:
+            return load_bags(open_features(folder), cohort, device=scale.device, budget=budget)
 
         loaded, streamed, waited = load(), load(budget=0), []
         ways = (

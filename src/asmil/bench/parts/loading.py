@@ -7,9 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags import open_features
-from asmil.bags.export import LAYOUTS
-from asmil.bags.export._tiles import read_slide
+from asmil.bags import LAYOUTS, open_features, read_slide
 from asmil.bench.rows import HIGHER, Row
 from asmil.bench.scale import Scale
 from asmil.bench.timing import Step, best_seconds

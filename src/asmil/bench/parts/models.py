@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from asmil.bags import Bag, BagBatch
@@ -20,12 +21,13 @@ IN_DIM, DIM, TILE_PX = 1024, 512, 256
 
 @dataclass(frozen=True)
 class Speed:
-    """What a model takes on a bag: seconds of a forward and of a step (forward, backward), its peak memory in bytes.
+    """What a model takes on a bag: its parameters, seconds of a forward and of a step, peak memory in bytes of a step.
 
     `projection_seconds` and `projection_bytes` are those of a step of what hardly any model does without: a linear
     layer with ReLU over all tiles, and their mean.
     """
 
+    parameters: int
     forward_seconds: float
     step_seconds: float
     step_bytes: int
@@ -34,7 +36,7 @@ class Speed:
 
 
 def measure(scale: Scale) -> Iterator[Row]:
-    """Four rows per model; a model that fails is a row that says why."""
+    """Five rows per model; a model that fails is a row that says why."""
     batch = grid_batch(scale.model_tiles, device=scale.device)
     for name in scale.models or list_models():
         case = f"{name}, {scale.model_tiles} tiles"
@@ -43,6 +45,7 @@ def measure(scale: Scale) -> Iterator[Row]:
         except (AsmilError, RuntimeError) as error:  # a model too large for this machine costs its own rows only
             yield Row(PART, case, "step", None, note=f"failed: {str(error).splitlines()[0]}")
             continue
+        yield Row(PART, case, "parameters", speed.parameters / 1e6, "M")
         yield Row(PART, case, "forward", 1 / speed.forward_seconds, "bags/s", HIGHER)
         yield Row(PART, case, "step", 1 / speed.step_seconds, "bags/s", HIGHER)
         yield Row(PART, case, "time / projection", speed.step_seconds / speed.projection_seconds, "x", tolerance=0.35)
@@ -52,6 +55,7 @@ def measure(scale: Scale) -> Iterator[Row]:
 def model_speed(name: str, batch: BagBatch, *, seconds: float) -> Speed:
     """Measure a registered model on a labelled batch, for about `seconds` each."""
     torch.manual_seed(0)
+    labels = cast(Tensor, batch.labels)
     device = str(batch.features.device)
     model = create_model(name, in_dim=batch.features.shape[1], n_classes=2).to(device)
     plain = _Projection(batch.features.shape[1]).to(device)
@@ -60,18 +64,18 @@ def model_speed(name: str, batch: BagBatch, *, seconds: float) -> Speed:
         model.zero_grad()
         output = model(batch)
         extra = sum(loss.mean() for loss in output.losses.values())
-        (cross_entropy(output.logits, batch.labels) + extra).backward()
+        (cross_entropy(output.logits, labels) + extra).backward()
 
     def projection() -> None:
         plain.zero_grad()
-        cross_entropy(plain(batch.features), batch.labels).backward()
+        cross_entropy(plain(batch.features), labels).backward()
 
     plain_first, plain_bytes = first_call(projection, device=device)
     step_first, step_bytes = first_call(step, device=device)
     first = [step_first, plain_first]
     step_s, plain_s = best_seconds([step, projection], seconds=seconds, device=device, first=first)
     (forward_s,) = best_seconds([_forward(model, batch)], seconds=seconds, device=device)
-    return Speed(forward_s, step_s, step_bytes, plain_s, plain_bytes)
+    return Speed(sum(p.numel() for p in model.parameters()), forward_s, step_s, step_bytes, plain_s, plain_bytes)
 
 
 def grid_batch(tiles: int, *, device: str = "cpu") -> BagBatch:

@@ -5,14 +5,16 @@ import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides._native import NativeReader
-from asmil.slides.readers._positional import PositionalFile
-from asmil.slides.readers._tiff_codecs import decode_jpeg, decode_jpeg2000
+from asmil.slides.codecs import decode_jpeg, decode_jpeg2000
+from asmil.slides.native import NativeReader, PositionalFile
+
+Header: TypeAlias = Any
+"""A `pydicom.Dataset`: pydicom is optional."""
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _JPEG = ("1.2.840.10008.1.2.4.50",)
@@ -26,7 +28,7 @@ class Instance:
     """One file of a series, one level: its header, and the place (offset, bytes) of each frame by (row, column)."""
 
     path: Path
-    header: Any
+    header: Header
     frames: dict[tuple[int, int], tuple[int, int]]
 
     @property
@@ -93,7 +95,7 @@ class DicomReader(NativeReader):
             file.close()
 
 
-def _header(path: Path) -> Any:
+def _header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             file.seek(128)
@@ -116,7 +118,7 @@ def _header(path: Path) -> Any:
         raise SlideError("its DICOM header cannot be read", found=str(error)) from error
 
 
-def _series(path: Path, first: Any) -> list[Path]:
+def _series(path: Path, first: Header) -> list[Path]:
     """The files of the folder that are levels of the same series."""
     files = [path]
     for other in sorted(path.parent.glob("*.dcm")):
@@ -160,7 +162,7 @@ def _instance(path: Path) -> Instance:
     return Instance(path, header, dict(zip(cells, places, strict=True)))
 
 
-def _places(path: Path, header: Any, count: int) -> list[tuple[int, int]]:
+def _places(path: Path, header: Header, count: int) -> list[tuple[int, int]]:
     """Offset and length in bytes of each frame."""
     from pydicom import dcmread
 
@@ -186,7 +188,7 @@ def _places(path: Path, header: Any, count: int) -> list[tuple[int, int]]:
     return places[1:]
 
 
-def _decode(data: bytes, header: Any) -> np.ndarray:
+def _decode(data: bytes, header: Header) -> np.ndarray:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax in _PLAIN:
         shape = (int(header.Rows), int(header.Columns), int(header.SamplesPerPixel))
@@ -199,7 +201,7 @@ def _decode(data: bytes, header: Any) -> np.ndarray:
     return decode_jpeg(data, colours="RGB" if rgb else "YCBCR")
 
 
-def _mpp(header: Any) -> tuple[float, float] | None:
+def _mpp(header: Header) -> tuple[float, float] | None:
     try:
         spacing = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing  # mm: rows, columns
         return 1000 * float(spacing[1]), 1000 * float(spacing[0])
@@ -207,7 +209,7 @@ def _mpp(header: Any) -> tuple[float, float] | None:
         return None
 
 
-def _objective(header: Any) -> float | None:
+def _objective(header: Header) -> float | None:
     try:
         return float(header.OpticalPathSequence[0].ObjectiveLensPower)
     except (AttributeError, IndexError, TypeError, ValueError):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
-from asmil.slides.readers._tiff_metadata import resolution_mpp
+from asmil.slides.tiff_tags import resolution_mpp
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""

@@ -2,15 +2,19 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides._native import NativeReader
+from asmil.slides.native import NativeReader
 from asmil.slides.reader import Scene
-from asmil.slides.readers._tiff_metadata import UM_PER_UNIT
+from asmil.slides.tiff_tags import UM_PER_UNIT
+
+Group: TypeAlias = Any
+"""A `zarr.Group`: zarr is optional."""
 
 MAX_CHUNK_PX = 1 << 26
 _METADATA = (".zattrs", "zarr.json")
@@ -81,7 +85,7 @@ class OmeZarrReader(NativeReader):
 class _Pyramid:
     """The arrays of one multiscale image, and where x, y and colour are among their axes."""
 
-    def __init__(self, group: Any):
+    def __init__(self, group: Group):
         found = dict(group.attrs)
         image = found.get("ome", found)["multiscales"][0]
         axes = [axis if isinstance(axis, dict) else {"name": axis} for axis in image["axes"]]
@@ -127,7 +131,7 @@ class _Pyramid:
         """Width and height of its chunks."""
         return self._xy(self.arrays[level].chunks)
 
-    def _xy(self, values: Any) -> tuple[int, int]:
+    def _xy(self, values: Sequence[int]) -> tuple[int, int]:
         return int(values[self.names.index("x")]), int(values[self.names.index("y")])
 
     def read(self, level: int, x: slice, y: slice) -> np.ndarray:
@@ -143,7 +147,7 @@ class _Pyramid:
         return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _ngff(path: Path) -> dict[str, Any]:
+def _ngff(path: Path) -> dict:
     """The OME attributes of a Zarr group, empty where it has none; read as text, so that zarr is not needed."""
     for name in _METADATA:
         try:

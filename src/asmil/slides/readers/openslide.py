@@ -7,7 +7,7 @@ import numpy as np
 import openslide
 
 from asmil.errors import SlideError
-from asmil.slides.readers._tiff_tables import check_tables
+from asmil.slides.tiff_tags import check_tables
 
 CACHE_BYTES = 256 << 20
 """Decoded tiles kept: rows across a wide slide, so that row-major reading decodes each tile once."""

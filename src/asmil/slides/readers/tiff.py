@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides._native import NativeReader
+from asmil.slides.native import NativeReader, PositionalFile
 from asmil.slides.reader import DamagedSlideError, Scene
-from asmil.slides.readers._positional import PositionalFile
-from asmil.slides.readers._tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
-from asmil.slides.readers._tiff_tables import check_tables
+from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
+from asmil.slides.tiff_tags import check_tables
 
 VENDORS = ("aperio", "generic-tiff")
 """What OpenSlide calls the TIFF whose tiles are a plain grid; other vendors' overlap, or lie elsewhere."""

@@ -1,0 +1,93 @@
+"""The classic bags of multiple-instance learning, a row each: the same bags from whichever of its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asmil.bags.datasets import Dataset
+
+ANDREWS = "http://www.cs.columbia.edu/~andrews/mil/data/MIL-Data-2002-Musk-Corel-Trec9.tgz"
+MCILBOOST = "https://raw.githubusercontent.com/junyanz/MCILBoost/3527c580f3aab87d8a79bdd8a52f087567efc2cc/data/"
+UCI = "Dietterich, Lathrop and Lozano-Perez 1997, UCI Machine Learning Repository, doi:10.24432/"
+
+
+@dataclass(frozen=True)
+class ClassicSet:
+    """One of the sets: called with a path, it is loaded.
+
+    `files` are the names it is looked for under, `urls` its homes, tried in turn; `member` its file in Andrews's
+    archive. `content` is the SHA-256 of what the files say (`content_sha256`), whatever their form.
+    """
+
+    name: str
+    about: str
+    files: tuple[str, ...]
+    urls: tuple[str, ...]
+    content: str
+    source: str
+    licence: str
+    member: str = ""
+
+    def __call__(self, root: Path | None = None) -> "Dataset":
+        """Load from `root` (a file, or a folder to look in), else from `ASMIL_DATA`, else from its home.
+
+        Raises:
+            DatasetError: nothing found, not downloadable, or the content is not that of the set.
+        """
+        from asmil.bags.dataset_files import load_classic  # needs torch, which the table does not
+
+        return load_classic(self, root)
+
+
+def _corel(name: str, *, about: str, content: str) -> ClassicSet:
+    """A set of Andrews's Corel photographs, whose files all have one pattern of names."""
+    text = f"{name.capitalize()}/data_100x100.svm"
+    return ClassicSet(
+        name=name,
+        about=about,
+        files=(f"{name}.npz", f"{name}.data", text, f"{name}_original", ANDREWS.rsplit("/", 1)[1]),
+        urls=(ANDREWS, f"{MCILBOOST}{name}.data"),
+        content=content,
+        source="Andrews, Tsochantaridis and Hofmann 2002, from the Corel image collection",
+        licence="none stated; research use",
+        member=f"MilData/{text}",
+    )
+
+
+_SETS = (
+    ClassicSet(
+        name="musk1",
+        about="MUSK1: 92 molecules as bags of 476 shapes of 166 distances, 47 are musks.",
+        files=("musk1.npz", "clean1.data", "musk1_unscaled"),
+        urls=("https://archive.ics.uci.edu/static/public/74/data.csv",),
+        content="c4037b2868ae90c85796b6ddfaaaa575f9cfc683d9a1eafaa02acbb612d38909",
+        source=f"{UCI}C5ZK5B",
+        licence="CC BY 4.0",
+    ),
+    ClassicSet(
+        name="musk2",
+        about="MUSK2: 102 molecules as bags of 6598 shapes of 166 distances, 39 are musks.",
+        files=("musk2.npz", "clean2.data", "musk2_original"),
+        urls=("https://archive.ics.uci.edu/static/public/75/data.csv",),
+        content="d38ae5b671ffbca3ed89956436850e4d2f3586775c5640585a69a02bf0452b67",
+        source=f"{UCI}C51608",
+        licence="CC BY 4.0",
+    ),
+    _corel(
+        "elephant",
+        about="ELEPHANT: 200 Corel photographs as bags of 1391 segments of 230 values, 100 show elephants.",
+        content="b9d302f970d4281baaddf097aa778f54f21f407ab825b566d1ed36f980d7fa9c",
+    ),
+    _corel(
+        "fox",
+        about="FOX: 200 Corel photographs as bags of 1320 segments of 230 values, 100 show foxes.",
+        content="82e62c2e523b75a72f39b513f4dbf3b2c9efef809d421ada8634a17aca29afc7",
+    ),
+    _corel(
+        "tiger",
+        about="TIGER: 200 Corel photographs as bags of 1220 segments of 230 values, 100 show tigers.",
+        content="4e56afd977644b6344996c1a062f1a35b47808747b322c5ba70bc4099f7f1285",
+    ),
+)
+CLASSIC = {one.name: one for one in _SETS}

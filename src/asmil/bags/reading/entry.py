@@ -1,0 +1,238 @@
+"""What a feature file says about one slide, and the reading that all formats share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import h5py
+import numpy as np
+
+from asmil.errors import FeatureError
+
+Array: TypeAlias = h5py.Dataset | np.ndarray | Any
+"""Any stands for a `zarr.Array`: zarr is optional."""
+
+Facts: TypeAlias = dict[str, Any]
+"""What a file says beside its arrays: attributes of HDF5 or zarr, or JSON."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One slide in an open feature file, as its format describes it: where the arrays are and what they mean.
+
+    `features` are (tiles, dim) or (1, tiles, dim). `coords` (tiles, 2) are top-left corners (x, y), in
+    level-0 pixels, or in units of `um_per_unit` micrometres where that is set. `keep` are the rows to use,
+    None for all. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
+    flags stored for each tile. `provenance` reads everything else the file says, which takes longer than reading
+    some tiles does and is therefore left until it is asked for.
+    """
+
+    features: Array
+    coords: Array | None = None
+    um_per_unit: float | None = None
+    tile_level0_px: float | None = None
+    tile_um: float | None = None
+    mpp: float | None = None
+    slide_mpp: float | None = None
+    encoder: str | None = None
+    keep: np.ndarray | None = None
+    quality: tuple[str, ...] = ()
+    provenance: Callable[[], Facts] = dict
+    notes: tuple[str, ...] = ()
+
+
+class FeatureFormat(Protocol):
+    """One layout of feature files; `source` is what `opened` gives: `h5py.File`, `ZarrSource`, or a `Path`."""
+
+    suffixes: tuple[str, ...]
+
+    def sniff(self, source) -> bool:
+        """Whether the source is of this format; at most one format may say so."""
+
+    def slides(self, source) -> dict[str, Array | None]:
+        """Feature arrays by key, unread; None where only reading tells the shape.
+
+        The part of a key after its last slash is the slide's file name; before it may stand a table's name.
+        """
+
+    def entry(self, source, key: str) -> Entry:
+        """All that the source says about one of its `slides`."""
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What is known about a slide's features without reading them.
+
+    `coordinates` is "level0", "um" (micrometres, slide scale unknown) or None. `tile_level0_px` and `tile_um`
+    are the side of a tile; `mpp` the scale of the tiles, `slide_mpp` that of level 0; None where unknown.
+    `quality` names the flags stored per tile, `notes` say what was inferred.
+    """
+
+    slide: str
+    path: Path
+    format: str
+    tiles: int
+    dim: int
+    dtype: str
+    coordinates: str | None
+    tile_level0_px: float | None
+    tile_um: float | None
+    mpp: float | None
+    slide_mpp: float | None
+    encoder: str | None
+    quality: tuple[str, ...]
+    provenance: Facts
+    notes: tuple[str, ...]
+
+
+def feature_shape(array: Array, path: Path) -> tuple[int, int]:
+    """Number of tiles and dimension of a feature array.
+
+    Raises:
+        FeatureError: one vector for the whole slide, no tiles, or not a matrix of floats.
+    """
+    shape = array.shape[1:] if array.ndim == 3 and array.shape[0] == 1 else array.shape
+    if 0 in shape:
+        raise FeatureError(f"{path.name} holds no tiles", found=f"shape {array.shape}", fix="extract the slide again")
+    if len(shape) == 1:
+        raise slide_level(path, f"shape {array.shape}")
+    if len(shape) != 2 or array.dtype.kind != "f":
+        found = f"shape {array.shape} of {array.dtype}"
+        raise FeatureError(f"features in {path.name} are not a (tiles, dim) matrix of floats", found=found)
+    return shape[0], shape[1]
+
+
+def slide_level(path: Path, found: str) -> FeatureError:
+    """The error for a file that holds one vector per slide or patient."""
+    fix = "point at the folder of tile features (TRIDENT: features_<encoder>, not slide_features_<encoder>)"
+    return FeatureError(f"{path.name} holds one vector for the whole slide, not tiles", found=found, fix=fix)
+
+
+def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple[str, ...]]:
+    """Tiles, dimension and tile side in level-0 pixels, and notes, the side taken from the coordinates if unsaid.
+
+    Raises:
+        FeatureError: features and coordinates contradict each other.
+    """
+    tiles, dim = feature_shape(entry.features, path)
+    side, notes = entry.tile_level0_px, entry.notes
+    if entry.coords is not None:
+        rows = entry.coords.shape[-2] if entry.coords.ndim > 1 else 0
+        if rows != tiles or entry.coords.shape[-1] != 2:
+            found = f"features {entry.features.shape}, coordinates {entry.coords.shape}"
+            raise FeatureError(f"{path.name}: features and coordinates differ in their tiles", found=found)
+        if side is None and entry.um_per_unit is None:
+            side = modal_stride(read_rows(entry.coords))
+            if side is not None:
+                notes = (*notes, STRIDE_NOTE.format(side))
+    return tiles, dim, side, notes
+
+
+STRIDE_NOTE = "tile side {:g} px is the usual distance of neighbours: too small if tiles overlap"
+
+
+def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo:
+    """The facts of an entry, its consistency checked and a missing tile side taken from the coordinates."""
+    tiles, dim, side, notes = geometry_of(entry, path)
+    where = None if entry.coords is None else "level0" if entry.um_per_unit is None else "um"
+    tile_um = entry.tile_um
+    if tile_um is None and side is not None and entry.slide_mpp is not None:
+        tile_um = side * entry.slide_mpp
+    return FeatureInfo(
+        slide=slide,
+        path=path,
+        format=format,
+        tiles=tiles if entry.keep is None else len(entry.keep),
+        dim=dim,
+        dtype=str(entry.features.dtype),
+        coordinates=where,
+        tile_level0_px=side,
+        tile_um=tile_um,
+        mpp=entry.mpp,
+        slide_mpp=entry.slide_mpp,
+        encoder=entry.encoder,
+        quality=entry.quality,
+        provenance=entry.provenance(),
+        notes=notes,
+    )
+
+
+def read_rows(array: Array, rows: np.ndarray | None = None) -> np.ndarray:
+    """Rows of a (tiles, n) or (1, tiles, n) array in the asked order, all if None; dtype as stored."""
+    single = array.ndim == 3
+    if rows is None:
+        whole = np.asarray(array[0] if single else array[()])
+        return whole if whole.flags.writeable else whole.copy()  # a mapped file is read here
+    if isinstance(array, np.ndarray):
+        return array[0][rows] if single else array[rows]
+    if not isinstance(array, h5py.Dataset):  # zarr decodes whole chunks anyway
+        return read_rows(array)[rows] if single else array.get_orthogonal_selection((rows, slice(None)))
+    if array.chunks is None and array.id.get_offset() is not None:
+        # Mapping a contiguous data set reads 512 of 15,000 rows in a tenth of the time of an HDF5 selection.
+        mapped = np.memmap(array.file.filename, array.dtype, "r", offset=array.id.get_offset(), shape=array.shape)
+        return np.array(mapped[0][rows] if single else mapped[rows])
+    unique, inverse = np.unique(rows, return_inverse=True)
+    if 40 * len(unique) > array.shape[-2]:  # a row in an HDF5 selection costs as much as some 40 in a plain read
+        return read_rows(array)[rows]
+    return (array[0, unique] if single else array[unique])[inverse]
+
+
+def modal_stride(xy: np.ndarray) -> float | None:
+    """Most frequent distance of neighbours within a row or column, or None where no two tiles share one.
+
+    Looking within rows and columns keeps grids apart that start anew in each tissue contour (CLAM).
+    """
+    steps = []
+    for along, across in ((0, 1), (1, 0)):
+        ordered = xy[np.lexsort((xy[:, along], xy[:, across]))]
+        same = np.diff(ordered[:, across]) == 0
+        steps.append(np.diff(ordered[:, along])[same])
+    values, counts = np.unique(np.rint(np.concatenate(steps)), return_counts=True)
+    values, counts = values[values > 0], counts[values > 0]
+    return float(values[counts.argmax()]) if len(values) else None
+
+
+def attributes(*holders) -> Facts:
+    """HDF5 attributes as plain Python values; the first holder wins; the string "None" counts as absent."""
+    found: Facts = {}
+    for holder in holders:
+        for name, value in holder.attrs.items() if holder is not None else ():
+            value = value.decode() if isinstance(value, bytes) else value
+            value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+            if value is not None and value != "None":
+                found.setdefault(name, value)
+    return found
+
+
+def number(attributes, *names: str) -> float | None:
+    """The first of the named attributes that is a positive number, or None."""
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, list | tuple | np.ndarray):
+            value = value[0] if len(value) else None
+        if isinstance(value, int | float | np.number) and value > 0:
+            return float(value)
+    return None
+
+
+def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] | None:
+    """Of the coordinate file in `patches/` of a folder above: corners in level-0 pixels (tiles, 2), and the tile side.
+
+    None where there is no such file. TRIDENT stores the side. CLAM stores it in pixels of `patch_level`, so it is
+    multiplied by that level's downsample, and by `custom_downsample` in its older files.
+    """
+    own = Path(feature_file)
+    names = (f"{own.stem}_patches.h5", f"{own.stem}.h5")
+    places = (folder / "patches" / name for folder in own.parents[:3] for name in names)
+    path = next((place for place in places if place.is_file() and place != own), None)
+    if path is None:
+        return None
+    with h5py.File(path, "r", locking="best-effort") as file:
+        facts = attributes(file["coords"])
+        side = number(facts, "patch_size_level0")
+        if side is None and (patch_px := number(facts, "patch_size")) is not None:
+            level = int(number(facts, "patch_level") or 0)
+            if level == 0 or "downsample" in facts:
+                side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
+        return file["coords"][()], side

@@ -1,0 +1,215 @@
+"""Finding and opening feature files: HDF5 files, zarr folders and zipped ones, and files with one plain array."""
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import h5py
+import numpy as np
+
+from asmil.bags.reading.entry import Array, Facts
+from asmil.errors import FeatureError
+
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = (*HDF5, ".pt", ".npy", ".csv", ".zarr", ".zarr.zip")
+_AGAIN = "the file is damaged or was never finished: extract the slide again"
+
+
+Group: TypeAlias = Any
+"""A `zarr.Group` or `zarr.Array`: zarr is optional."""
+
+
+@dataclass(frozen=True)
+class ZarrSource:
+    """An open zarr group of a slide (version 2 or 3), and where it lies."""
+
+    path: Path
+    group: Group
+
+    @property
+    def file_name(self) -> str:
+        """The name of the folder, also where it is zipped."""
+        return self.path.name.removesuffix(".zip")
+
+
+Source: TypeAlias = h5py.File | ZarrSource | Path
+
+
+def feature_files(path: Path) -> Iterator[Path]:
+    """Files of a known suffix, sorted within their folders; a `.zarr` folder is one file and never looked into.
+
+    A leading dot marks what is still being written.
+    """
+    if path.is_file() or path.suffix == ".zarr":
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        stores = [name for name in folders if name.endswith(".zarr")]
+        folders[:] = [name for name in folders if not name.endswith(".zarr")]
+        for name in sorted(stores + files):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """An open HDF5 file or zarr group, or the path itself for other suffixes.
+
+    Raises:
+        FeatureError: the file is empty, damaged, gone, or needs a package that is not installed.
+    """
+    if path.suffix in HDF5:
+        try:
+            with h5py.File(path, "r", locking="best-effort") as file:
+                yield file
+        except OSError as error:
+            size = f"{path.stat().st_size} bytes, {error}" if path.exists() else "no file"
+            raise FeatureError(f"{path.name} cannot be read", found=size, fix=_AGAIN) from error
+    elif path.suffix in (".zarr", ".zip"):
+        with _opened_zarr(path) as source:
+            yield source
+    elif not path.exists() or path.stat().st_size == 0:
+        what = f"{path.name} is empty (0 bytes)" if path.exists() else f"{path.name} is not there"
+        raise FeatureError(what, fix="extract the slide again")
+    else:
+        yield path
+
+
+@contextmanager
+def _opened_zarr(path: Path) -> Iterator[ZarrSource]:
+    try:
+        import zarr
+    except ImportError as error:
+        fix = "pip install 'asmil[zarr]'"
+        raise FeatureError(f"{path.name} is read with zarr, which is not installed", fix=fix) from error
+    try:
+        if path.suffix != ".zip":
+            yield ZarrSource(path, zarr.open_group(path, mode="r"))
+            return
+        folder = _folder_in(path)
+        with zarr.storage.ZipStore(path, mode="r") as store:
+            yield ZarrSource(path, zarr.open_group(store, path=folder, mode="r"))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise FeatureError(f"{path.name} cannot be read", found=error, fix=_AGAIN) from error
+
+
+def _folder_in(path: Path) -> str:
+    """The folder a zip holds the group in: none where the group itself was zipped."""
+    with zipfile.ZipFile(path) as file:
+        heads = {name.split("/")[0] for name in file.namelist()}
+    return heads.pop() if len(heads) == 1 else ""
+
+
+def member(group: Group, *path: str) -> Group | Array | None:
+    """The array or group at a path below a group, or None; a plain file among the members is passed over."""
+    for name in path:
+        group = group.get(name) if hasattr(group, "get") else None
+        if group is None:
+            return None
+    return group
+
+
+def is_array(item: object) -> bool:
+    """Whether a member is an array."""
+    return item is not None and hasattr(item, "nchunks_initialized")
+
+
+def whole(array: Group, source: ZarrSource) -> Array:
+    """The array, if all of its chunks are there: zarr would read those a killed run left out as zeros.
+
+    Raises:
+        FeatureError: chunks are missing.
+    """
+    if array.nchunks_initialized < array.nchunks:
+        found = f"{array.nchunks_initialized} of {array.nchunks} chunks of {array.path}"
+        raise FeatureError(f"{source.path.name} was never finished", found=found, fix="extract the slide again")
+    return array
+
+
+def load_array(path: Path) -> np.ndarray:
+    """The (tiles, dim) array in a torch file: a tensor, a NumPy array, or a list with a tensor per tile.
+
+    Raises:
+        FeatureError: the file is damaged, asks to run code, or holds something else.
+    """
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            value = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        # Torch's own message recommends loading the file unsafely; only its reason is passed on.
+        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), "a damaged pickle")
+        fix = "save the features as one tensor; files that run code when opened are never loaded"
+        found = reason.split(" was not")[0].strip()
+        raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise FeatureError(f"{path.name} cannot be read", found=error, fix="extract the slide again") from error
+    if isinstance(value, list) and value and all(isinstance(row, torch.Tensor) for row in value):
+        shapes = {tuple(row.shape) for row in value}
+        if len(shapes) > 1:
+            raise FeatureError(f"the tiles of {path.name} have different dimensions", found=sorted(shapes))
+        value = torch.stack(value)
+    if isinstance(value, torch.Tensor):
+        return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
+    if isinstance(value, np.ndarray):
+        return value
+    raise FeatureError(f"{path.name} does not hold one array of features", found=type(value).__name__)
+
+
+def _numpy_globals() -> list:
+    """What a pickled NumPy array names, under old and new module paths: only constructors of data."""
+    rebuild = np.zeros(1).__reduce__()[0]
+    dtypes = [type(np.dtype(name)) for name in ("float16", "float32", "float64")]
+    old_and_new = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return [np.ndarray, np.dtype, *dtypes, *old_and_new]
+
+
+FACTS_FILE = "features.json"
+"""Facts that a layout cannot hold, stated by the user for all files of a folder: mpp, tile_level0_px, encoder."""
+
+
+def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
+    """The array of a .npy file, or the first of a .npz file; `mapped` leaves a .npy on disk.
+
+    Raises:
+        FeatureError: the file is damaged, or a pickle, which is never loaded.
+    """
+    try:
+        value = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if isinstance(value, np.ndarray):
+            return value
+        with value:
+            return value[value.files[0]]
+    except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        fix = "extract the slide again, or save the array without pickle"
+        raise FeatureError(f"{path.name} cannot be read", found=error, fix=fix) from error
+
+
+def facts_in(path: Path) -> Facts:
+    """The object in a JSON file; empty where there is no file.
+
+    Raises:
+        FeatureError: the file is not a JSON object.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise FeatureError(f"{path.name} is not JSON", found=error) from error
+    if not isinstance(facts, dict):
+        raise FeatureError(f"{path.name} is not a JSON object", found=type(facts).__name__)
+    return facts
+
+
+def stated_facts(path: Path) -> Facts:
+    """What the user stated of a feature file in `features.json` of its folder or of one of the two above."""
+    return next((facts for folder in path.parents[:3] if (facts := facts_in(folder / FACTS_FILE))), {})

@@ -1,0 +1,1 @@
+"""Encoders of your own: a file each with its CARD, and `build` or `load` where timm does not build it."""

@@ -1,0 +1,201 @@
+"""Weights: found in a file, a folder, a map of names or on the hub, read without running code, fitted to a model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from asmil.encoders.cards import EncoderCard
+from asmil.encoders.weight_names import timm_names
+from asmil.errors import EncoderError
+
+SUFFIXES = (".safetensors", ".pth", ".bin", ".pt")
+WRAPPERS = ("teacher", "model_ema", "ema", "state_dict", "model_state_dict", "model")
+"""Keys under which training programs keep the weights; of a teacher and a student the teacher is the encoder."""
+
+
+def find_weights(card: EncoderCard, weights: str | Path | None) -> Path:
+    """The weights file of an encoder: `weights` itself, what a folder or map says, or the hub's, downloaded once.
+
+    A folder holds `NAME.safetensors` (`.pth`, `.bin`, `.pt`) or the hub's own files in `NAME/`; a map is a json of
+    names and paths, relative to where it lies.
+
+    Raises:
+        EncoderError: there is none, or the hub does not give it.
+    """
+    if weights is None:
+        return _of_hub(card)
+    path = Path(weights)
+    if path.is_dir():
+        return _in_folder(card, path)
+    if path.suffix == ".json":
+        return _in_map(card, path)
+    if not path.is_file():
+        raise EncoderError("the weights file does not exist", found=path, fix="give a .safetensors or .pth file")
+    return path
+
+
+def cached_weights(card: EncoderCard) -> Path | None:
+    """The weights file in the hub's cache on this machine, if it was downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in card.files if card.repository else ():
+        found = try_to_load_from_cache(cast(str, card.repository), file)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from `.safetensors`, or from a pickle that holds tensors only.
+
+    Raises:
+        EncoderError: no such file, or it holds something else.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise EncoderError("the weights file does not exist", found=path) from error
+    except Exception as error:
+        raise EncoderError(
+            f"{path.name} is not a readable weights file",
+            found=f"{type(error).__name__}: {error}"[:300],
+            fix="save its state dict as .safetensors; pickles that run code are refused",
+        ) from error
+    while isinstance(state, dict) and (inner := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)):
+        state = state[inner]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise EncoderError(f"{path.name} holds no state dict", found=type(state).__name__)
+    return state
+
+
+def fitted(state: Mapping[str, Tensor], model: nn.Module, *, card: EncoderCard, file: str) -> dict[str, Tensor]:
+    """The weights under the names of the model: prefixes, classifiers and what the card ignores are taken off.
+
+    Raises:
+        EncoderError: names or shapes are left over or missing; it says which.
+    """
+    wanted = model.state_dict()
+    state = timm_names(state, wanted)
+    prefix = _prefix(state, wanted)
+    state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    adapt = getattr(model, "adapt", None)  # what only this model knows of its files
+    state = adapt(state) if adapt else state
+    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    heads = tuple(f"{name}." for name in ([classifier] if isinstance(classifier, str) else classifier))
+    dropped = (*heads, *card.ignored)
+    state = {name: value for name, value in state.items() if name in wanted or not name.startswith(dropped)}
+    faults = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in state and state[name].shape != value.shape
+        ],
+    }
+    if any(faults.values()):
+        found = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in faults.items() if names)
+        raise EncoderError(
+            f"{file} does not fit {card.name}",
+            found=found,
+            fix="give the weights of this architecture, or name the encoder they belong to",
+        )
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def weight_hash(state: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits of the SHA-256 over names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """What stands before the model's names in the file (`module.`, `teacher.backbone.`): where most of them are."""
+    probes = sorted(wanted, key=len)[-3:]
+    prefixes = {name[: -len(p)] for p in probes for name in state if name == p or name.endswith("." + p)} | {""}
+
+    def fit(prefix: str) -> tuple[int, bool, int]:
+        return sum(prefix + name in state for name in wanted), "teacher" in prefix, -len(prefix)
+
+    return max(sorted(prefixes), key=fit)
+
+
+def _short(card: EncoderCard) -> str:
+    return card.name.rpartition(":")[2].rpartition("/")[2]
+
+
+def _in_folder(card: EncoderCard, folder: Path) -> Path:
+    names = dict.fromkeys((_short(card), _short(card).replace("-", "_")))
+    for name in names:
+        for path in (*(folder / (name + suffix) for suffix in SUFFIXES), *(folder / name / f for f in card.files)):
+            if path.is_file():
+                return path
+    raise EncoderError(
+        f"no weights of {card.name} in the folder",
+        found=folder,
+        fix=f"put {_short(card)}.safetensors (.pth, .bin, .pt) or {_short(card)}/{card.files[0]} into it",
+    )
+
+
+def _in_map(card: EncoderCard, file: Path) -> Path:
+    try:
+        paths = json.loads(file.read_text(encoding="utf-8"))
+        known = {name.replace("_", "-"): file.parent / path for name, path in paths.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EncoderError(
+            f"{file.name} is no map of weights", found=error, fix='write {"uni": "path/of/uni.safetensors", ...}'
+        ) from error
+    path = known.get(card.name.replace("_", "-"))
+    if path is None:
+        raise EncoderError(f"{file.name} has no entry for {card.name}", found=", ".join(sorted(known)) or "nothing")
+    if not path.is_file():
+        raise EncoderError(f"the weights file of {card.name} in {file.name} does not exist", found=path)
+    return path
+
+
+def _of_hub(card: EncoderCard) -> Path:
+    if card.repository is None:
+        raise EncoderError(f"the card of {card.name} names no weights", fix="give their file: --weights FILE")
+    cached = cached_weights(card)
+    if cached is not None:
+        return cached
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    failure: Exception | None = None
+    for file in card.files:
+        try:
+            return Path(hf_hub_download(card.repository, file))
+        except LocalEntryNotFoundError as error:  # no network: the next name would wait for it as long
+            raise _not_given(card, error) from error
+        except EntryNotFoundError as error:
+            failure = error
+        except Exception as error:
+            raise _not_given(card, error) from error
+    raise _not_given(card, failure)
+
+
+def _not_given(card: EncoderCard, failure: Exception | None) -> EncoderError:
+    found = f"{type(failure).__name__}: {failure}"[:300]
+    return EncoderError(f"the weights of {card.name} cannot be downloaded", found=found, fix=how_to_get(card))
+
+
+def how_to_get(card: EncoderCard) -> str:
+    """How a user comes by the weights of an encoder, in one sentence."""
+    gated = f"accept the licence at https://huggingface.co/{card.repository} and log in (`hf auth login`, or HF_TOKEN)"
+    offline = f"without network give {' or '.join(card.files)} of {card.repository}: --weights FILE or FOLDER"
+    return f"{gated}; {offline}" if card.gated else offline

@@ -1,0 +1,150 @@
+"""What the texts and tags of a TIFF say about its scale: Aperio's description, OME-XML, the resolution."""
+
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+from xml.etree import ElementTree
+
+from asmil.errors import SlideError
+
+Page: TypeAlias = Any
+"""A page or frame of tifffile, whose fields depend on the file."""
+
+UM_PER_UNIT = {
+    **{"m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "µm": 1.0, "um": 1.0, "nm": 1e-3, "pm": 1e-6, "in": 25_400.0},
+    **{"meter": 1e6, "decimeter": 1e5, "centimeter": 1e4, "millimeter": 1e3, "micrometer": 1.0, "nanometer": 1e-3},
+    **{"picometer": 1e-6, "inch": 25_400.0, "Å": 1e-4, "angstrom": 1e-4, "micron": 1.0, "μm": 1.0},
+}
+"""Micrometres in the units of OME-XML and of OME-Zarr (both signs for micro are in use)."""
+
+_UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
+_PRINT_MPP = 20.0  # 1270 dpi: coarser than this a resolution tag speaks of paper or a screen
+
+
+def resolution_mpp(x: float, y: float, unit: int) -> tuple[float, float] | None:
+    """Scale (x, y) from a TIFF's resolution; None where it has none, or only that of a print."""
+    if x <= 0 or y <= 0 or unit not in _UM_PER_RESOLUTION_UNIT:
+        return None
+    mpp = _UM_PER_RESOLUTION_UNIT[unit] / x, _UM_PER_RESOLUTION_UNIT[unit] / y
+    return mpp if max(mpp) <= _PRINT_MPP else None
+
+
+def tag_mpp(page: Page) -> tuple[float, float] | None:
+    """Scale (x, y) from the resolution tags of a page of tifffile."""
+    tags = page.tags
+    if "XResolution" not in tags or "YResolution" not in tags:
+        return None
+    x, y = (_ratio(tags[name].value) for name in ("XResolution", "YResolution"))
+    return resolution_mpp(x, y, int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2)
+
+
+def _ratio(value: tuple[float, float] | float) -> float:
+    above, below = value if isinstance(value, tuple) else (value, 1)
+    return above / below if below else 0.0
+
+
+def aperio_number(description: str, name: str) -> float | None:
+    """A number of Aperio's `|name = value|` description."""
+    found = re.search(rf"\|\s*{name}\s*=\s*([\d.,eE+-]+)", description)
+    return _number(found.group(1)) if found else None
+
+
+@dataclass(frozen=True)
+class OmeImage:
+    """What OME-XML says of one image: its name, scale (x, y) and objective."""
+
+    name: str
+    mpp: tuple[float, float] | None
+    objective: float | None
+
+
+def ome_images(text: str) -> list[OmeImage]:
+    """The images of OME-XML, in the order of the file's series; none where it is no XML."""
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return []
+    powers = {
+        node.get("ID"): _number(node.get("NominalMagnification"))
+        for node in root.iter()
+        if _local(node.tag) == "Objective"
+    }
+    images = []
+    for image in (node for node in root.iter() if _local(node.tag) == "Image"):
+        parts = {_local(node.tag): node for node in image}
+        pixels, lens = parts.get("Pixels"), parts.get("ObjectiveSettings")
+        mpp = [None if pixels is None else _length(pixels, f"PhysicalSize{axis}") for axis in "XY"]
+        scale = (mpp[0], mpp[1]) if mpp[0] is not None and mpp[1] is not None else None
+        images.append(OmeImage(image.get("Name") or "", scale, None if lens is None else powers.get(lens.get("ID"))))
+    return images
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _length(node: ElementTree.Element, name: str) -> float | None:
+    value, factor = _number(node.get(name)), UM_PER_UNIT.get(node.get(f"{name}Unit", "µm"))
+    return None if value is None or factor is None else value * factor
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float((text or "").replace(",", "."))
+    except ValueError:
+        return None
+
+
+_BYTES_PER_VALUE = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
+_NDPI_FORMAT = 65420  # Hamamatsu: offsets of further tables are stored in a way of its own
+_TILE_SIDES, _WIDE = (322, 323), (4, 16)  # TileWidth and TileLength; as 32 or 64 bits
+_MAX_TABLES = 4096
+MAX_TILE_PX = 1 << 16
+
+
+def check_tables(path: Path) -> None:
+    """Check that no table of a TIFF claims more bytes than the file has; other files pass.
+
+    Raises:
+        SlideError: one does.
+    """
+    try:
+        with path.open("rb") as file:
+            _walk(file, path.stat().st_size)
+    except OSError as error:
+        raise SlideError("it cannot be read", found=str(error)) from error
+
+
+def _walk(file: BinaryIO, size: int) -> None:
+    head = file.read(16).ljust(16, b"\0")
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None:
+        return
+    magic = struct.unpack(order + "H", head[2:4])[0]
+    if magic not in (42, 43):
+        return
+    # BigTIFF has wider counts and offsets
+    count_format, entry_format, link_format = ("Q", "HHQQ", "Q") if magic == 43 else ("H", "HHII", "I")
+    count_bytes, entry_bytes, link_bytes = (
+        struct.calcsize(order + f) for f in (count_format, entry_format, link_format)
+    )
+    (offset,) = struct.unpack(order + link_format, head[8:16] if magic == 43 else head[4:8])
+    seen: set[int] = set()
+    while 0 < offset < size - count_bytes and offset not in seen and len(seen) < _MAX_TABLES:
+        seen.add(offset)
+        file.seek(offset)
+        (entries,) = struct.unpack(order + count_format, file.read(count_bytes))
+        table = file.read(entries * entry_bytes) if entries * entry_bytes <= size - offset else b""
+        if len(table) < entries * entry_bytes:
+            raise SlideError("its TIFF tables are damaged", found=f"a table of {entries} entries at byte {offset}")
+        for tag, kind, count, value in struct.iter_unpack(order + entry_format, table):
+            if count * _BYTES_PER_VALUE.get(kind, 1) > size:
+                raise SlideError("its TIFF tables are damaged", found=f"tag {tag} with {count} values")
+            if tag in _TILE_SIDES and kind in _WIDE and value > MAX_TILE_PX:
+                raise SlideError("its TIFF tables are damaged", found=f"tiles of {value} px")
+            if tag == _NDPI_FORMAT:
+                return
+        link = file.read(link_bytes)
+        offset = struct.unpack(order + link_format, link)[0] if len(link) == link_bytes else 0
