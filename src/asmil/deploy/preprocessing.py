@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asmil.bags import FeatureInfo
-from asmil.bags.problem import listed
+from asmil.bags import FeatureInfo, listed
 from asmil.errors import FeatureError
 from asmil.units import same_mpp
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from asmil.bags.problem import Problem
+from asmil.bags import Problem
 from asmil.errors import AsmilError
 from asmil.evaluation._errors import MetricError
 from asmil.evaluation.annotations import (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from asmil.figures.export import figure_svg
+from asmil.figures import figure_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asmil.figures.heatmap import colour_stops
+from asmil.figures import colour_stops
 from asmil.report import claims, clinical, sections
 from asmil.report.blocks import Section, TaskPart
 from asmil.report.maps import slide_views

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation.survival import kaplan_meier
-from asmil.figures.curves import confusion_figure
-from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
+from asmil.evaluation import kaplan_meier
+from asmil.figures import agreement_figure, confusion_figure, kaplan_meier_figure, predicted_survival_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, TaskPart, entries, figure
 from asmil.report.words import number, paragraphs, sentence, span
 from asmil.runs import Run

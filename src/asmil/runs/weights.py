@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from asmil.bags.problem import listed
+from asmil.bags import listed
 from asmil.errors import AsmilError, RunError
 from asmil.files import written_beside
 from asmil.models import create_model

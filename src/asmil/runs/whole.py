@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.bags.problem import listed
+from asmil.bags import listed
 from asmil.errors import RunError
 from asmil.files import write_json
 from asmil.runs.layout import NEEDED, PREDICTIONS, SEAL

@@ -69,9 +69,8 @@ def crossval(
         failures = _in_processes(groups, job, workers=workers, keep=keep, progress=progress or _quiet)
     else:
         bags = job.bags(tell) if groups else {}
-        failures = [
-            pair for group in groups for pair in train_group(group, job, bags, keep=keep, progress=progress or _quiet)
-        ]
+        hear = progress or _quiet
+        failures = [p for group in groups for p in train_group(group, job, bags, keep=keep, progress=hear)]
     if failures:
         first, error = failures[0]
         raise AsmilError(

@@ -18,8 +18,7 @@ from starlette.routing import Route
 
 from asmil._cores import cores
 from asmil.errors import AsmilError, RunError
-from asmil.figures.export import tile_scores_geojson
-from asmil.figures.heatmap import colour_stops
+from asmil.figures import colour_stops, tile_scores_geojson
 from asmil.viewer import listing
 from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.guard import Guard
