@@ -11,8 +11,7 @@ import numpy as np
 from scipy.special import entr
 from torch import nn
 
-from asmil.bags import Bag, FeatureStore, open_features
-from asmil.bags.names import SlideNames
+from asmil.bags import Bag, FeatureStore, SlideNames, open_features
 from asmil.deploy.drift import Distance, distance
 from asmil.deploy.members import Member, load_members
 from asmil.deploy.preprocessing import Preprocessing

@@ -28,7 +28,7 @@ _RULES = (
 )
 
 
-def tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = None) -> Callable[[str], SlideTiles]:
+def _tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = None) -> Callable[[str], SlideTiles]:
     """A function from a slide's name to its tiles, in the features that a run learned from.
 
     `slide_mpp` is for slides whose features and cohort do not say it.
@@ -76,7 +76,8 @@ def localise(
     cells: Sequence[Cell],
     slides: pd.DataFrame,
     wanted: Wanted,
-    places_of: Callable[[str], SlideTiles],
+    store: FeatureStore,
+    slide_mpp: float | None = None,
     bootstrap: int,
     froc: bool,
 ) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def localise(
         MetricError: no annotation can be used, or no slide has a positive tile.
         AnnotationError: no annotation has the positive classes.
     """
-    attention = test_maps(run, cells)
+    attention, places_of = test_maps(run, cells), _tiles_by_name(run, store, slide_mpp=slide_mpp)
     truth = read_truth(folder, slides.slide, wanted=wanted, places_of=places_of)
     for slide, labels in truth.tiles.items():
         scores = tile_scores(attention[slide], labels)

@@ -18,7 +18,7 @@ from asmil.evaluation.by_patient import (
     patient_summary,
     test_maps,
 )
-from asmil.evaluation.place import localise, tiles_by_name
+from asmil.evaluation.place import localise
 from asmil.evaluation.summary import evaluate_predictions
 from asmil.evaluation.task_summary import evaluate_task
 from asmil.evaluation.truth import Wanted
@@ -71,27 +71,19 @@ def evaluate(
     if annotations is not None and positive:
         wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
         store = open_features(features or run.settings.features or run.features)
-        places_of = tiles_by_name(run, store, slide_mpp=slide_mpp)
         place = localise(
             run,
             annotations,
             cells=cells,
             slides=slides,
             wanted=wanted,
-            places_of=places_of,
+            store=store,
+            slide_mpp=slide_mpp,
             bootstrap=bootstrap,
             froc=froc,
         )
-    metrics = {
-        "task": run.task_name,
-        **_said_of_a_part(sentence, used=len(cells), finished=len(run.cells())),
-        "protocol": _protocol(run, cells, table),
-        "folds": sorted({c.fold for c in cells}),
-        "seeds": sorted({c.seed for c in cells}),
-        **summary,
-        "attention": dynamics | _map_statistics(slides) | place,
-        "seconds": run.seconds,
-    }
+    attention = dynamics | _map_statistics(slides) | place
+    metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
 
@@ -166,12 +158,19 @@ def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
 
 
-def _said_of_a_part(sentence: str, *, used: int, finished: int) -> dict[str, str]:
-    """What metrics.json says of an unfinished run, and of numbers that not all of its finished models are in."""
-    if not sentence:
-        return {}
-    note = f"Numbers are of {used} of them, which have the same seeds in every fold."
-    return {"partial": sentence} | ({"partial_note": note} if used < finished else {})
+def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str) -> dict[str, Any]:
+    """What the numbers are of; of an unfinished run it is said, and whether all of its finished models are in them."""
+    note = f"Numbers are of {len(cells)} of them, which have the same seeds in every fold."
+    said = {"partial": partial, "partial_note": note} if partial else {}
+    if len(cells) == len(run.cells()):
+        said.pop("partial_note", None)
+    return {
+        "task": run.task_name,
+        **said,
+        "protocol": _protocol(run, cells, table),
+        "folds": sorted({cell.fold for cell in cells}),
+        "seeds": sorted({cell.seed for cell in cells}),
+    }
 
 
 def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> dict[str, Any]:

@@ -1,17 +1,34 @@
 """One self-contained HTML page of a run or of two runs compared, on paper too, and heatmaps of slides."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asmil._lazy import load
 
-_HOME_OF = {
-    "write_report": "report",
-    "write_heatmaps": "maps",
-    "write_comparison": "comparison",
-    "write_pdf": "pages",
-    "draw_heatmap": "maps",
-    "write_paper_figure": "paper",
+if TYPE_CHECKING:
+    from asmil.report.blocks import Entry as Entry
+    from asmil.report.blocks import Figure as Figure
+    from asmil.report.blocks import Section as Section
+    from asmil.report.blocks import Table as Table
+    from asmil.report.blocks import figure as figure
+    from asmil.report.comparison import write_comparison as write_comparison
+    from asmil.report.maps import draw_heatmap as draw_heatmap
+    from asmil.report.maps import write_heatmaps as write_heatmaps
+    from asmil.report.pages import write_page as write_page
+    from asmil.report.pages import write_pdf as write_pdf
+    from asmil.report.paper import write_paper_figure as write_paper_figure
+    from asmil.report.report import write_report as write_report
+    from asmil.report.words import plural as plural
+
+_HOMES = {
+    "blocks": ("Entry", "Figure", "Section", "Table", "figure"),
+    "comparison": ("write_comparison",),
+    "maps": ("draw_heatmap", "write_heatmaps"),
+    "pages": ("write_page", "write_pdf"),
+    "paper": ("write_paper_figure",),
+    "report": ("write_report",),
+    "words": ("plural",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
 

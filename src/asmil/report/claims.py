@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation.calibration import Calibration
-from asmil.evaluation.decision import DecisionCurve
-from asmil.evaluation.subgroups import FEW_PATIENTS, Subgroup
+from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup
 from asmil.report.blocks import Section, TaskPart
 from asmil.report.clinical import useful_ranges
 from asmil.report.words import number, paragraphs, plain, sentence, span

@@ -9,9 +9,17 @@ import pandas as pd
 
 from asmil.bags import read_cohort
 from asmil.errors import RunError
-from asmil.evaluation.calibration import Calibration, calibrate
-from asmil.evaluation.decision import DecisionCurve, decision_curve, net_benefit
-from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
+from asmil.evaluation import (
+    FEW_PATIENTS,
+    Calibration,
+    DecisionCurve,
+    Share,
+    Subgroup,
+    by_subgroup,
+    calibrate,
+    decision_curve,
+    net_benefit,
+)
 from asmil.figures import Curve, decision_figure, reliability_figure
 from asmil.report.blocks import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span

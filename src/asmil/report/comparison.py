@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.evaluation.compare import compare_predictions
-from asmil.evaluation.intervals import Interval, percentile_interval, resample_counts
-from asmil.evaluation.metrics import METRICS
-from asmil.evaluation.paired import CorrectedMean, corrected_mean
-from asmil.figures.curves import roc_figure
-from asmil.figures.decisions import two_runs_figure
+from asmil.evaluation import (
+    METRICS,
+    CorrectedMean,
+    Interval,
+    compare_predictions,
+    corrected_mean,
+    percentile_interval,
+    resample_counts,
+)
+from asmil.figures import roc_figure, two_runs_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import shown_classes
 from asmil.report.pages import write_page

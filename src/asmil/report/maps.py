@@ -13,11 +13,20 @@ import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import RunError, SlideError
-from asmil.evaluation import AnnotationError
-from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
-from asmil.figures.export import image_data_uri, tile_scores_geojson, write_png
-from asmil.figures.heatmap import raw_limits, times_uniform
-from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
+from asmil.evaluation import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
+from asmil.figures import (
+    heatmap_panels,
+    image_data_uri,
+    length_text,
+    range_text,
+    raw_limits,
+    scale_bar_um,
+    slide_maps,
+    tile_scores_geojson,
+    tile_strip,
+    times_uniform,
+    write_png,
+)
 from asmil.report.slides import telling_slides
 from asmil.report.words import number
 from asmil.runs import Run, SlideTiles, picture_of

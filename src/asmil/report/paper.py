@@ -21,9 +21,7 @@ FEWEST = 5
 Runs = Mapping[str, Run]
 
 
-def write_paper_figure(
-    name: str, runs: Sequence[Run], out: Path | None = None, *, partial: bool = False
-) -> tuple[Path, Path]:
+def write_paper_figure(name: str, runs: Sequence[Run], out: Path | None = None, *, partial: bool = False) -> list[Path]:
     """Write fig1, fig3 or fig5 of the paper as PNG and SVG, into the first run's figures unless `out` names a file.
 
     With `partial`, runs that are not finished are drawn by what there is.

@@ -6,9 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.figures import curves
-from asmil.figures.curves import Curve
-from asmil.figures.decisions import froc_figure
+from asmil.figures import (
+    Curve,
+    confusion_figure,
+    dynamics_figure,
+    epochs_figure,
+    froc_figure,
+    precision_recall_figure,
+    roc_figure,
+    score_histogram_figure,
+    weights_figure,
+)
 from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import known, shown_classes
 from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
@@ -113,8 +121,8 @@ def prediction_figures(run: Run) -> tuple[Figure, ...]:
     drawn = []
     scored = shown_classes(run)
     for kind, draw, title in (
-        ("roc", curves.roc_figure, "ROC curve"),
-        ("pr", curves.precision_recall_figure, "Precision-recall curve"),
+        ("roc", roc_figure, "ROC curve"),
+        ("pr", precision_recall_figure, "Precision-recall curve"),
     ):
         lines = [
             rate_curve(
@@ -132,7 +140,7 @@ def prediction_figures(run: Run) -> tuple[Figure, ...]:
             drawn.append(figure(draw(lines, **chance), title, caption=sentence("sections", kind)))
     drawn.append(_histogram(run, label, probability))
     if run.metrics.get("confusion"):
-        counts = curves.confusion_figure(np.array(run.metrics["confusion"]), run.classes)
+        counts = confusion_figure(np.array(run.metrics["confusion"]), run.classes)
         drawn.append(figure(counts, "Confusion matrix", caption=sentence("sections", "confusion")))
     return tuple(drawn)
 
@@ -144,7 +152,7 @@ def _histogram(run: Run, label: np.ndarray, probability: np.ndarray) -> Figure:
     else:
         right, sure = label == np.array(run.classes)[probability.argmax(axis=1)], probability.max(axis=1)
         groups, xlabel = {"right": sure[right], "wrong": sure[~right]}, "probability of the predicted class"
-    drawing = curves.score_histogram_figure(groups, xlabel=xlabel)
+    drawing = score_histogram_figure(groups, xlabel=xlabel)
     return figure(drawing, "Predicted probabilities by true class", caption=sentence("sections", "histogram"))
 
 
@@ -176,21 +184,21 @@ def _attention_figures(run: Run) -> tuple[Figure, ...]:
     jsd, train, val = (_logged(run, column) for column in ("jsd", "train_loss", "val_loss"))
     title, caption = "Attention change and loss by epoch", sentence("sections", "by epoch", jsd=jsd)
     if jsd:
-        drawing = curves.dynamics_figure(jsd, train_loss=train, val_loss=val)
+        drawing = dynamics_figure(jsd, train_loss=train, val_loss=val)
         drawn.append(figure(drawing, title, caption=caption, wide=True))
     elif train or val:
         losses = {name: runs for name, runs in (("validation", val), ("training", train)) if runs}
-        drawn.append(figure(curves.epochs_figure(losses, ylabel="loss"), title, caption=caption, wide=True))
+        drawn.append(figure(epochs_figure(losses, ylabel="loss"), title, caption=caption, wide=True))
     samples = _weight_samples(run)
     if samples:
         names = {"softmax": "online softmax", "nsf": "anchor NSF"}
-        drawing = curves.weights_figure({names[k]: v for k, v in samples.items()})
+        drawing = weights_figure({names[k]: v for k, v in samples.items()})
         caption = sentence("sections", "weights")
         drawn.append(figure(drawing, "Weights of softmax and of the anchor's NSF", caption=caption, wide=True))
     for column, ylabel in (("effective_tiles", "effective tiles"), ("entropy", "entropy of attention")):
         runs = _logged(run, column)
         if runs:
-            drawing = curves.epochs_figure({ylabel: runs}, ylabel=ylabel)
+            drawing = epochs_figure({ylabel: runs}, ylabel=ylabel)
             title = f"{ylabel[0].upper()}{ylabel[1:]} by epoch"
             drawn.append(figure(drawing, title, caption=sentence("sections", column)))
     return tuple(drawn)
@@ -281,7 +289,7 @@ def _tile_figures(run: Run) -> list[Figure]:
     by_slide = pd.to_numeric(run.predictions["tile_auroc"], errors="coerce").dropna().to_numpy()
     if not len(by_slide):
         return []
-    drawing = curves.score_histogram_figure({"slides with annotation": by_slide}, xlabel="tile AUROC within the slide")
+    drawing = score_histogram_figure({"slides with annotation": by_slide}, xlabel="tile AUROC within the slide")
     return [figure(drawing, "Tile AUROC by slide", caption=sentence("sections", "tiles"))]
 
 

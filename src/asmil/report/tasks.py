@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation.survival import kaplan_meier
+from asmil.evaluation import kaplan_meier
 from asmil.figures import agreement_figure, confusion_figure, kaplan_meier_figure, predicted_survival_figure
 from asmil.report.blocks import Entry, Figure, Section, Table, TaskPart, entries, figure
 from asmil.report.words import number, paragraphs, sentence, span

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.figures import Difference, critical_difference_figure, forest_figure, learning_figure, stability_figure
-from asmil.report.blocks import Figure, Section, figure
-from asmil.report.pages import write_page
-from asmil.report.words import plural
+from asmil.report import Figure, Section, figure, plural, write_page
 from asmil.study.analysis import METRIC_NAMES, Analysis
 from asmil.study.results import ARM, read_history
 from asmil.study.tables import TextTable, text_tables, write_tables

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.files import write_text, written_beside
-from asmil.report.blocks import Entry, Table
+from asmil.report import Entry, Table
 from asmil.study.analysis import METRIC_NAMES, Analysis, analyse
 from asmil.study.results import read_results
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asmil.report.words import plural
+from asmil.report import plural
 from asmil.study.analysis import METRIC_NAMES, Analysis
 from asmil.study.tables import number
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.attention import diagnostics
-from asmil.evaluation.annotations import Annotations
+from asmil.evaluation import Annotations
 from asmil.runs import Cell
 from asmil.viewer.session import RunView
 

@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from asmil.runs import picture_of
-from asmil.slides import open_slide
-from asmil.slides.slide import Slide
+from asmil.slides import Slide, open_slide
 from asmil.viewer._errors import NotOfferedError
 
 TILE_PX = 512

@@ -9,8 +9,7 @@ import numpy as np
 
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
-from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations
-from asmil.evaluation.localization import tile_truth
+from asmil.evaluation import Annotations, MaskLabels, find_annotation, read_annotations, tile_truth
 from asmil.runs import Run, spacing, stated_size
 from asmil.slides import scan_slides, slide_named
 from asmil.viewer._errors import NotOfferedError

@@ -165,6 +165,6 @@ def test_the_anchor_takes_the_features_of_the_model(study, tmp_path):
 
 def test_trainings_that_diverge_are_named_and_the_others_kept(study, tmp_path):
     settings = TrainSettings(epochs=2, learning_rate=1e30, warmup_epochs=0, clip_norm=1e30)
-    with pytest.raises(AsmilError, match="2 of 3|3 of 3") as caught:
+    with pytest.raises(AsmilError, match=r"[23] of 3") as caught:
         run(study, tmp_path, model="mean", settings=settings)
     assert "fold 0 seed 0" in str(caught.value.found)
