@@ -12,7 +12,8 @@ from asmil.cli import command_summaries
 HEAVY = ("torch", "matplotlib", "sklearn", "timm")
 LIGHT_MODULES = (
     "asmil",
-    "asmil.config",
+    "asmil.progress",
+    "asmil.runs",
     "asmil.slides",
     "asmil.tiles",
     "asmil.encoders",

@@ -9,6 +9,7 @@ from asmil._lazy import load
 
 _HOME = {
     "Bag": "bag",
+    "BagContent": "content",
     "BagBatch": "bag",
     "Cohort": "cohort",
     "FEATURE_FORMATS": "formats",
@@ -16,8 +17,10 @@ _HOME = {
     "FeatureStore": "store",
     "Fold": "splits",
     "Problem": "problem",
+    "SlideNames": "names",
     "Splits": "splits",
     "StreamedBag": "streamed",
+    "listed": "problem",
     "load_bags": "loading",
     "make_bags": "synthetic",
     "make_splits": "splits",

@@ -5,10 +5,11 @@ from typing import Any
 
 import typer
 
-from asmil.cli._options import INPUT, given, with_settings
+from asmil.cli._options import typed, with_settings
+from asmil.runs.settings import Group
 
 
-@with_settings("out", *INPUT, "slide_mpp")
+@with_settings(Group.OUT, Group.TABLES, "slide_mpp")
 def convert(
     source: Path = typer.Argument(..., help="Folder (or file) of feature files in any known format."),
     to: str = typer.Option(..., "--to", help="Layout to write: asmil (quickest to read), clam, trident or stamp."),
@@ -20,25 +21,26 @@ def convert(
 
     With --labels only the slides in the table are converted, and its column mpp states the scale of each.
     """
+    from asmil import runs
     from asmil.bags import open_features
     from asmil.bags.export import LAYOUTS
     from asmil.bags.export._tiles import read_slide
-    from asmil.cli._outcome import Outcome
-    from asmil.cli._progress import progress
-    from asmil.cli._stages import note_problems, read_tables, slide_mpp_of
-    from asmil.config import load_config
+    from asmil.cli import exit_with
+    from asmil.progress import Outcome, Screen
 
-    write = LAYOUTS[to]
-    config, outcome = load_config(None, given(settings)), Outcome()
+    write, hear, outcome = LAYOUTS[to], Screen(), Outcome()
+    config = runs.load_settings(None, typed(settings))
+    runs.require_writable(config.out)
     store = open_features(source, encoder=encoder)
     for problem in store.problems:
-        outcome.failed(problem.slide, stage="read", reason=problem.what)
+        outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
     slides, mpps = store.slides, {}
     if config.labels is not None:
-        cohort = read_tables(config).match(store.slides)
-        note_problems(cohort.problems, outcome)
-        slides, mpps = list(cohort.slides), slide_mpp_of(cohort)
-    with progress("convert", total=len(slides)) as advance:
+        labelled = runs.read_tables(config)
+        cohort = labelled.match(store.slides)
+        runs.note_tables(outcome, labelled=labelled, matched=cohort, store=store)
+        slides, mpps = list(cohort.slides), runs.slide_mpp_of(cohort)
+    with hear.stage("convert", total=len(slides)) as advance:
         for slide in slides:
             with outcome.attempt(slide, stage="convert"):
                 mpp = mpps.get(slide, config.slide_mpp)
@@ -46,5 +48,5 @@ def convert(
                 outcome.ok(slide)
             advance(1)
     outcome.write(config.out / "failures.csv")
-    outcome.print_table()
-    raise typer.Exit(outcome.exit_code)
+    hear.closing(outcome)
+    exit_with(outcome)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from asmil.training import Run
+    from asmil.runs import Run
 
 PANELS = 4
 """Epochs shown of the embeddings, evenly spread over those recorded."""
@@ -25,7 +25,7 @@ def figure(
     """Draw fig1, fig3 or fig5 of the paper from what a run recorded while it was trained."""
     from asmil.errors import ConfigError
     from asmil.figures import write_figure
-    from asmil.training import Run
+    from asmil.runs import Run
 
     if name not in FIGURES:
         raise ConfigError("no figure of that name", found=name, fix=f"one of {', '.join(FIGURES)}")

@@ -7,13 +7,19 @@ from asmil._lazy import load
 _HOME = {
     "Ensemble": "ensemble",
     "EnsemblePrediction": "ensemble",
+    "Exported": "use",
     "Member": "members",
+    "Predictions": "use",
     "Preprocessing": "preprocessing",
     "Profile": "profile",
     "export_onnx": "onnx_file",
+    "export_run": "use",
     "load_ensemble": "ensemble",
     "model_card": "card",
+    "predict_new": "use",
     "predict_slides": "slides",
+    "prepare": "use",
+    "settings_for_new": "use",
     "write_card": "card",
 }
 __all__ = sorted(_HOME)

@@ -13,12 +13,12 @@ from torch import nn
 
 from asmil.bags import Bag, FeatureStore, Splits, open_features
 from asmil.bags.names import SlideNames
-from asmil.config import RunConfig, load_config
 from asmil.deploy.drift import Distance, distance
 from asmil.deploy.members import Member, load_members
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.deploy.profile import Profile, file_digest, measure
 from asmil.errors import FeatureError, RunError
+from asmil.runs import Settings, load_settings
 from asmil.slides import scan_slides
 from asmil.training import Run, Standardized, predict
 
@@ -62,7 +62,7 @@ class EnsemblePrediction:
 class Ensemble:
     """The models of a run, and what is needed to use them on new slides. See `load_ensemble`."""
 
-    def __init__(self, run: Run, *, config: RunConfig, classes: Sequence[str], members: Sequence[Member]):
+    def __init__(self, run: Run, *, config: Settings, classes: Sequence[str], members: Sequence[Member]):
         self.run, self.config, self.classes, self.members = run, config, tuple(classes), tuple(members)
         self.task = run.task  # None: classification
         self.digest = hashlib.sha256("".join(member.digest for member in self.members).encode()).hexdigest()
@@ -211,7 +211,7 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu") -> Ensemble:
     path = run.folder / "config.yaml"
     if not path.exists():
         raise RunError(f"{run.folder} has no settings", found="no config.yaml", fix="copy the whole run folder")
-    config = load_config(path)
+    config = load_settings(path, saved=True)
     if config.bag == "patient":
         raise RunError(
             f"{run.folder} predicts patients, and slides cannot be put together to patients here yet",

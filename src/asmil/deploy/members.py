@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from asmil.config import RunConfig
 from asmil.errors import RunError
+from asmil.runs import Settings
 from asmil.tasks import Task
 from asmil.training import Run
 from asmil.training.runs import Cell
@@ -32,7 +32,7 @@ class Member:
         return f"fold {self.fold} seed {self.seed}"
 
 
-def load_members(run: Run, *, config: RunConfig, classes: int, device: str = "cpu") -> tuple[Member, ...]:
+def load_members(run: Run, *, config: Settings, classes: int, device: str = "cpu") -> tuple[Member, ...]:
     """The models of all finished cells.
 
     Raises:
@@ -44,7 +44,7 @@ def load_members(run: Run, *, config: RunConfig, classes: int, device: str = "cp
     return tuple(_member(cell, config, classes=classes, device=device) for cell in cells)
 
 
-def _member(cell: Cell, config: RunConfig, *, classes: int, device: str) -> Member:
+def _member(cell: Cell, config: Settings, *, classes: int, device: str) -> Member:
     model = load_model(
         cell, name=config.model, options=config.model_options, classes=classes,
         standardize=config.standardize, device=device,

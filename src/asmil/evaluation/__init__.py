@@ -4,7 +4,7 @@ from typing import Any
 
 from asmil._lazy import load
 from asmil.evaluation._errors import AnnotationError, MetricError
-from asmil.evaluation.annotations import Annotations, find_annotation, read_annotations, require_classes
+from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations, require_classes
 from asmil.evaluation.calibration import calibrate, fit_temperature
 from asmil.evaluation.compare import compare_predictions
 from asmil.evaluation.decision import decision_curve, net_benefit
@@ -31,6 +31,7 @@ __all__ = [
     "Findings",
     "Interval",
     "Lesions",
+    "MaskLabels",
     "MetricError",
     "best_dice_threshold",
     "best_threshold",

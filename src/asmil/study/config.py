@@ -15,9 +15,9 @@ from pydantic import (
     WrapValidator,
 )
 
-from asmil._yaml import KEY, MarkedYaml, Problem
-from asmil.config import Device, PositiveInt
 from asmil.errors import ConfigError
+from asmil.marked_yaml import KEY, MarkedYaml, Problem
+from asmil.runs import Device, PositiveInt
 from asmil.study.parts import Part, check_label, dataset_part, model_part, stabilizer_options
 from asmil.training.optim import TrainSettings
 

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from asmil.cli._outcome import Outcome
 from asmil.cli.check import check_inputs
-from asmil.config import RunConfig
+from asmil.progress import Outcome, Screen
+from asmil.runs import Settings
 from asmil.slides.synthetic import make_slides
 
 
@@ -40,7 +40,7 @@ def _check(folder: Path, **settings) -> Outcome:
         "folds": 2,
         "val_fraction": 0.3,
     }
-    return check_inputs(RunConfig(**{**given, **settings}))
+    return check_inputs(Settings(**{**given, **settings}), Screen())
 
 
 def _found(outcome: Outcome) -> dict[str, tuple[str, str]]:

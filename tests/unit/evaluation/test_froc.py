@@ -10,13 +10,13 @@ from shapely.geometry import MultiPolygon, Polygon, box
 from typer.testing import CliRunner
 
 from asmil.cli import app
-from asmil.config import dump_config, load_config
 from asmil.evaluation import find_lesions, froc_curve, read_annotations
 from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.froc import Findings, _extent, score_findings
 from asmil.evaluation.intervals import resample_counts
 from asmil.evaluation.run_metrics import evaluate
 from asmil.files import write_json
+from asmil.runs import dump_settings, load_settings
 from asmil.training.runs import Run, write_attention
 
 PX = 32  # level-0 pixels of a pixel of the plain evaluation, which works on level 5 as the challenge did
@@ -149,7 +149,7 @@ def make_run(folder, attention, labels, **identity):
         pd.DataFrame({"epoch": [0], "jsd": [0.1]}).to_csv(cell / "log.csv", index=False)
         write_attention(cell / "attention.h5", attention)
     write_json(run / "identity.json", identity)
-    dump_config(load_config(None, {"features": folder / "features"}), run / "config.yaml")
+    dump_settings(load_settings(None, {"features": folder / "features"}), run / "config.yaml")
     table[["slide", "case", "label"]].to_csv(run / "cohort.csv", index=False)
     return Run.open(run)
 

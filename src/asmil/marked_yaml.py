@@ -8,6 +8,9 @@ import yaml
 
 from asmil.errors import ConfigError
 
+MOST_VALUES = 20_000
+"""Values in a file of settings: aliases of aliases make millions of a few hundred bytes."""
+
 Location = tuple[str | int, ...]
 """Keys and list positions from the top of a file to a value."""
 
@@ -79,13 +82,15 @@ class MarkedYaml:
             raise ConfigError("the configuration file does not exist", found=path, fix="check the path") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}", found=error, fix="give a YAML file in UTF-8") from error
-        self._loader = _Loader(self.text)
+        self._walked = 0
         try:
+            self._loader = _Loader(self.text)
             self._read(self._loader.get_single_node())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             self.problems.append(Problem(f"this is not YAML: {error.problem or error.context}", mark))
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            # the last three: what PyYAML makes of `!!int ""`, `!!timestamp x` and thousands of brackets
             raise ConfigError(f"{path} is not YAML", found=error, fix="give a YAML file of settings") from error
 
     def _read(self, node: yaml.Node | None) -> None:
@@ -98,6 +103,9 @@ class MarkedYaml:
         if id(node) in parents:
             raise yaml.MarkedYAMLError(problem="this value contains itself", problem_mark=node.start_mark)
         parents = (*parents, id(node))
+        self._walked += 1
+        if self._walked > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES} values", problem_mark=node.start_mark)
         self.marks.setdefault(location, node.start_mark)
         if isinstance(node, yaml.SequenceNode):
             return [self._walk(item, (*location, i), parents=parents) for i, item in enumerate(node.value)]

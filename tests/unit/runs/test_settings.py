@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asmil.config import RunConfig, dump_config, load_config
 from asmil.errors import ConfigError
+from asmil.runs import Settings, dump_settings, load_settings
 
 
 def _yaml(folder: Path, text: str) -> Path:
@@ -20,46 +20,46 @@ def _yaml(folder: Path, text: str) -> Path:
 
 def _message(folder: Path, text: str, **flags) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_config(_yaml(folder, text), flags)
+        load_settings(_yaml(folder, text), flags)
     return str(caught.value).replace(f"{folder}/", "")
 
 
 def test_nothing_given_is_all_defaults():
-    assert load_config() == RunConfig()
+    assert load_settings() == Settings()
 
 
 def test_an_empty_file_is_all_defaults(tmp_path):
-    assert load_config(_yaml(tmp_path, "# nothing yet\n")) == RunConfig()
+    assert load_settings(_yaml(tmp_path, "# nothing yet\n")) == Settings()
 
 
 def test_flags_win_over_the_file_and_none_is_not_given(tmp_path):
-    config = load_config(_yaml(tmp_path, "folds: 4\nepochs: 7\n"), {"folds": 3, "epochs": None})
+    config = load_settings(_yaml(tmp_path, "folds: 4\nepochs: 7\n"), {"folds": 3, "epochs": None})
     assert (config.folds, config.epochs) == (3, 7)
 
 
 def test_a_flag_replaces_a_wrong_value_of_the_file(tmp_path):
-    assert load_config(_yaml(tmp_path, "folds: many\n"), {"folds": 3}).folds == 3
+    assert load_settings(_yaml(tmp_path, "folds: many\n"), {"folds": 3}).folds == 3
 
 
 def test_numbers_without_a_dot_are_numbers_and_no_is_text(tmp_path):
-    config = load_config(_yaml(tmp_path, "learning_rate: 2e-4\nlabel: no\npositive: [off, 1, 2026-01-01]\n"))
+    config = load_settings(_yaml(tmp_path, "learning_rate: 2e-4\nlabel: no\npositive: [off, 1, 2026-01-01]\n"))
     assert config.learning_rate == 2e-4
     assert config.label == "no"
     assert config.positive == ["off", "1", "2026-01-01"]
 
 
 def test_off_and_no_are_false_where_a_switch_is_meant(tmp_path):
-    config = load_config(_yaml(tmp_path, "stabilize: off\nby_site: yes\n"))
+    config = load_settings(_yaml(tmp_path, "stabilize: off\nby_site: yes\n"))
     assert (config.stabilize, config.by_site) == (False, True)
 
 
 def test_one_positive_class_needs_no_list(tmp_path):
-    assert load_config(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
+    assert load_settings(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 9]", [4, 9])])
 def test_seeds_are_a_count_or_a_list(tmp_path, seeds, expected):
-    assert load_config(_yaml(tmp_path, f"seeds: {seeds}\n")).seed_list == expected
+    assert load_settings(_yaml(tmp_path, f"seeds: {seeds}\n")).seed_list == expected
 
 
 def test_every_problem_is_shown_at_once_in_the_order_of_the_file(tmp_path):
@@ -104,17 +104,17 @@ def test_a_file_that_is_not_settings_says_where(tmp_path, text, expected):
 
 def test_settings_that_contradict_each_other():
     with pytest.raises(ConfigError, match="overlap_px \\(224\\) must be less than tile_px"):
-        load_config(None, {"overlap_px": 224})
+        load_settings(None, {"overlap_px": 224})
     with pytest.raises(ConfigError, match="slide_mpp or objective, not both"):
-        load_config(None, {"slide_mpp": 0.5, "objective": 20})
+        load_settings(None, {"slide_mpp": 0.5, "objective": 20})
 
 
 def test_a_missing_file_and_a_binary_file(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
-        load_config(tmp_path / "none.yaml")
+        load_settings(tmp_path / "none.yaml")
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ConfigError, match="cannot read"):
-        load_config(tmp_path / "run.yaml")
+        load_settings(tmp_path / "run.yaml")
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -135,7 +135,7 @@ JSON = st.recursive(
     seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63), min_size=1, max_size=4),
 )
 def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, label, learning_rate, seeds):
-    config = RunConfig(
+    config = Settings(
         slides=Path("a b/ü"),
         model_options=options,
         positive=positive,
@@ -144,12 +144,12 @@ def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, la
         seeds=seeds,
     )
     path = tmp_path_factory.mktemp("dump") / "config.yaml"
-    dump_config(config, path)
-    assert load_config(path) == config
+    dump_settings(config, path)
+    assert load_settings(path) == config
 
 
 def test_importing_the_settings_imports_no_torch():
-    code = "import asmil.config, sys; sys.exit('torch' in sys.modules)"
+    code = "from asmil.runs import Settings; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -159,7 +159,7 @@ def test_training_defaults_are_those_of_the_training_room():
 
     from asmil.training import TrainSettings
 
-    config = RunConfig()
+    config = Settings()
     for field in dataclasses.fields(TrainSettings):
-        if field.name in RunConfig.model_fields:
+        if field.name in Settings.model_fields:
             assert getattr(config, field.name) == field.default, field.name
