@@ -1,5 +1,8 @@
 """The settings of a run: defaults, YAML with places, flags over files, and the way back to YAML."""
 
+import dataclasses
+import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asmil.attention import AttentionStabilizer
 from asmil.errors import ConfigError
-from asmil.runs import Settings, dump_settings, load_settings
+from asmil.extraction import ExtractSettings
+from asmil.runs import ABOUT, Group, Settings, changed, described, dump_settings, load_settings
+from asmil.training import TrainSettings
 
 
 def _yaml(folder: Path, text: str) -> Path:
@@ -153,13 +159,103 @@ def test_importing_the_settings_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_training_defaults_are_those_of_the_training_room():
+def test_defaults_are_those_of_the_parts_that_take_them():
     """The command line and the API must not train differently by default."""
-    import dataclasses
+    for part, except_ in ((TrainSettings, ()), (ExtractSettings, ("mpp", "tile_px", "min_tissue"))):
+        given = Settings().fields_of(part)
+        for field in dataclasses.fields(part):
+            if field.name in given and field.name not in except_:
+                value = given[field.name]
+                assert (tuple(value) if isinstance(value, list) else value) == field.default, field.name
+    options = {p.name: p.default for p in inspect.signature(AttentionStabilizer).parameters.values()}
+    for name, value in Settings().of(Group.STABILISER).items():
+        assert value == options[name], name
 
-    from asmil.training import TrainSettings
 
-    config = Settings()
-    for field in dataclasses.fields(TrainSettings):
-        if field.name in Settings.model_fields:
-            assert getattr(config, field.name) == field.default, field.name
+def test_every_setting_says_what_it_is():
+    for about in ABOUT.values():
+        assert about.sentence.endswith("."), about.name
+        assert about.sentence[0] == about.sentence[0].upper() or about.sentence.split(" ")[0].strip(",") in OWN_WORDS
+        assert isinstance(about.group, Group)
+    assert {about.decides for about in ABOUT.values()} == {"features", "training", "content", "evaluation", "nothing"}
+    assert set(Group) == {about.group for about in ABOUT.values()}
+
+
+OWN_WORDS = {"auto", "fp32", "ema", "copy", "sum"}
+"""Values with which a sentence may begin."""
+
+
+def test_a_setting_is_an_option_of_the_run_by_its_name_and_its_sentence():
+    from asmil.cli import _load
+
+    options = {option.name: option for option in _load("run").params if option.param_type_name == "option"}
+    assert options.keys() == ABOUT.keys() - {"shard"}
+    for name, option in options.items():
+        assert option.help.startswith(ABOUT[name].sentence)
+        assert option.opts[0] in (f"--{name.replace('_', '-')}", f"--{name.replace('_', '-')[:-1]}")
+        if ABOUT[name].default not in (None, [], {}):
+            assert option.help.endswith(f"[{str(ABOUT[name].default).lower()}]".replace("runs/run", "runs/run")), name
+
+
+def test_the_table_of_settings_in_the_docs_is_written_from_them():
+    spec = importlib.util.spec_from_file_location("hooks", Path(__file__).parents[3] / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = hooks.settings_page()
+    assert [line.split("`")[1] for line in page.splitlines()[2:]] == list(ABOUT)
+    assert "| `tile_px` | Side of a tile in pixels at --mpp. | 224 px | features |" in page
+    assert "<!-- settings -->" in (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+
+
+def test_described_is_what_a_page_shows():
+    rows = {row.name: row for row in described(Settings(features="a/b", tile_px=96))}
+    assert list(rows) == list(ABOUT)
+    assert rows["features"].value == "a/b"
+    assert (rows["tile_px"].value, rows["tile_px"].unit, rows["tile_px"].is_default) == (96, "px", False)
+    assert (rows["mpp"].value, rows["mpp"].unit, rows["mpp"].is_default) == (0.5, "um/px", True)
+
+
+def test_settings_are_shown_by_what_is_not_the_default():
+    assert repr(Settings()) == "Settings()"
+    assert repr(Settings(features="a/b", folds=3)) == str(Settings(features="a/b", folds=3))
+    assert repr(Settings(features="a/b", folds=3)) == "Settings(features='a/b', folds=3)"
+
+
+def test_a_setting_that_has_ended_is_refused_and_passed_over_in_a_saved_run(tmp_path):
+    text = "folds: 3\ntogether: off\n"
+    assert "run.yaml:2:1: 'together' has ended: the seeds of a fold always train" in _message(tmp_path, text)
+    assert load_settings(_yaml(tmp_path, text), saved=True) == Settings(folds=3)
+    with pytest.raises(ConfigError, match="--together: 'together' has ended"):
+        load_settings(None, {"together": "on"})
+
+
+def test_changed_settings_are_checked_again_and_keep_what_was_given():
+    settings = changed(Settings(features="a", folds=3), {"folds": 4, "epochs": None})
+    assert settings == Settings(features="a", folds=4)
+    assert settings.model_fields_set == {"features", "folds"}
+    with pytest.raises(ConfigError, match="overlap_px"):
+        changed(settings, {"overlap_px": 300})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tile_px: !!int ''\n",
+        "tile_px: !!timestamp x\n",
+        "slides: a\x01b\n",
+        f"positive: {'[' * 3000}\n",
+        "a: &a [1, 2, 3, 4, 5, 6, 7, 8]\n"
+        + "".join(
+            f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+    ],
+    ids=["int", "timestamp", "control", "deep", "aliases"],
+)
+def test_what_breaks_the_parser_is_an_error_of_the_file(tmp_path, text):
+    assert "run.yaml" in _message(tmp_path, text)
+
+
+def test_thousands_of_unknown_keys_are_counted_and_the_first_are_shown(tmp_path):
+    message = _message(tmp_path, "".join(f"key_{i}: 1\n" for i in range(3000)))
+    assert message.count("unknown key") == 20
+    assert "3000 problems" in message
