@@ -16,6 +16,7 @@ _HOME = {
     "FeatureInfo": "formats._entry",
     "FeatureStore": "store",
     "Fold": "splits",
+    "LAYOUTS": "export",
     "Problem": "problem",
     "SlideNames": "names",
     "Splits": "splits",
@@ -26,6 +27,7 @@ _HOME = {
     "make_splits": "splits",
     "open_features": "store",
     "read_cohort": "cohort",
+    "read_slide": "export._tiles",
     "read_splits": "split_files",
 }
 __all__ = sorted(_HOME)

@@ -213,6 +213,7 @@ def _asmil(
 
 
 def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who asks again will not be waited with
     raise Terminated
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from asmil.bags.problem import listed
+from asmil.bags import listed
 
 if TYPE_CHECKING:
     from asmil.bags import FeatureInfo

@@ -1,13 +1,13 @@
 """Command-line options from the settings: a command names groups of them, everything else is said where they are."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from asmil.runs.settings import ABOUT, Group, Settings, split_names
+from asmil.runs import ABOUT, Group, Settings
 
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
 
@@ -59,11 +59,10 @@ def _is_pairs(name: str) -> bool:
 
 def _type(name: str) -> Any:
     """What typer reads: lists by repeating the flag or, where the setting takes them, with commas; seeds as a count."""
-    field = Settings.model_fields[name]
-    with_commas = any(getattr(part, "func", None) is split_names for part in field.metadata)
-    if (_is_pairs(name) or get_origin(field.annotation) is list) and not with_commas:
+    annotation, commas = Settings.model_fields[name].annotation, ABOUT[name].commas
+    if (_is_pairs(name) or get_origin(annotation) is list) and not commas:
         return list[str] | None
-    kinds = [] if with_commas else _flat(field.annotation)
+    kinds = [] if commas else _flat(annotation)
     return next((kind | None for kind in (bool, int, float, Path) if kind in kinds), str | None)
 
 
@@ -73,7 +72,7 @@ def _flat(annotation: Any) -> list[Any]:
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
-def typed(settings: dict[str, Any]) -> dict[str, Any]:
+def typed(settings: Mapping[str, Any]) -> dict[str, object]:
     """What was typed, ready for `load_settings`: None left out, `name=value` options read as YAML values."""
     from asmil.errors import ConfigError
     from asmil.marked_yaml import read_value

@@ -1,12 +1,12 @@
 """Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
@@ -22,7 +22,7 @@ Known = tuple[tuple[int, int] | None, float | None]
 @with_settings(Group.SOURCE, Group.TABLES, Group.TASK, Group.SCALE, "mpp", Group.TRUTH, Group.SPLITS)
 def check(
     config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Look at everything a run would read; exit code 1 if anything in it would fail."""
     from asmil.cli import exit_with
@@ -69,7 +69,7 @@ def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
     """The slides whose feature files are sound, and what these say of them."""
     from asmil.bags import open_features
     from asmil.cli._findings import of_features
-    from asmil.evaluation.truth import stated_size
+    from asmil.evaluation import stated_size
 
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features)
@@ -134,7 +134,7 @@ def _probe(file: "SlideFile", *, mpp: float | None, config: "Settings") -> "Slid
 
 
 def _check_annotations(config: "Settings", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
-    from asmil.evaluation.annotations import MaskLabels, find_annotation, read_annotations, require_classes
+    from asmil.evaluation import MaskLabels, find_annotation, read_annotations, require_classes
 
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []

@@ -1,12 +1,11 @@
 """Feature files of any known tool into the layout of another: asmil, CLAM, TRIDENT or STAMP."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 
 @with_settings(Group.OUT, Group.TABLES, "slide_mpp")
@@ -15,16 +14,14 @@ def convert(
     to: str = typer.Option(..., "--to", help="Layout to write: asmil (quickest to read), clam, trident or stamp."),
     encoder: str | None = typer.Option(None, help="Which folder or table to read, where slides have several."),
     tile_px: int | None = typer.Option(None, help="Side of a tile as the encoder saw it, where files do not say it."),
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Convert slide by slide, in the memory of one; what is wrong with one file never stops the others.
 
     With --labels only the slides in the table are converted, and its column mpp states the scale of each.
     """
     from asmil import runs
-    from asmil.bags import open_features
-    from asmil.bags.export import LAYOUTS
-    from asmil.bags.export._tiles import read_slide
+    from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
     from asmil.progress import Outcome, Screen
 

@@ -1,17 +1,15 @@
 """Features and labels to trained folds: cross-validation without extraction, evaluation and report."""
 
-from typing import Any
-
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
 
 
 @with_settings(*DATA, Group.MODEL, Group.STABILISER, Group.TRAINING, Group.MACHINE)
-def crossval(**settings: Any) -> None:
+def crossval(**settings: object) -> None:
     """Train every fold and seed into --out; `asmil evaluate` and `asmil report` go on from there."""
     from asmil import runs
     from asmil.cli import exit_with

@@ -1,15 +1,13 @@
 """Slides to feature files: tissue, tiles and features of every slide of a folder."""
 
-from typing import Any
-
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 
 @with_settings("slides", "device", Group.OUT, Group.SCALE, Group.TILES, Group.ENCODER, Group.EXTRACTION)
-def embed(**settings: Any) -> None:
+def embed(**settings: object) -> None:
     """Write features/<store>/<slide>.h5 (with tissue/, thumbnails/, state.csv); finished slides are kept.
 
     A store holds the features of one encoder and one kind of tile. Any number of these commands, on any number of

@@ -1,19 +1,18 @@
 """A trained run to numbers: metrics with intervals, attention statistics, localisation."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from asmil.cli._options import PARTIAL, typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 
 @with_settings(Group.TRUTH, Group.RESULTS, "slide_mpp", without=["heatmaps"])
 def evaluate(
     run: Path = typer.Argument(help="Run folder."),
     partial: bool = PARTIAL,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
     from asmil import runs

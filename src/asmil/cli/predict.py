@@ -1,12 +1,12 @@
 """New slides to predictions by all models of a run, prepared as the run's own were."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from asmil.cli._options import PARTIAL, typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 if TYPE_CHECKING:
     from asmil.deploy import Predictions
@@ -22,7 +22,7 @@ def predict(
     heatmaps: bool = typer.Option(False, "--heatmaps", help="Write figures/<slide>.png and .geojson."),
     accept: list[str] = typer.Option([], help="Setting in which features may differ from the run's; repeat."),
     partial: bool = PARTIAL,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Write predictions.csv and attention.h5; tiles and encoder are the run's, and cannot be chosen.
 

@@ -1,7 +1,6 @@
 """An evaluated run to one HTML page (and a PDF, or a comparison with another run), and its heatmaps to files."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -15,7 +14,7 @@ def report(
     subgroup: list[str] = typer.Option([], help="Column of the table of labels to compare groups by; repeatable."),
     pdf: bool = typer.Option(False, "--pdf", help="Print the page to PDF too, with a Chromium of this machine."),
     partial: bool = PARTIAL,
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Write report.html (self-contained) and figures/ from what the run folder holds."""
     from asmil import runs

@@ -1,18 +1,17 @@
 """Slides (or features) and labels to a report: the whole line in one go, resumable at any point."""
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 
 @with_settings(*Group, without=["shard"])
 def run(
     config: Path | None = typer.Argument(None, help="YAML file with the same settings as the flags; flags win."),
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Extract, cross-validate, evaluate and report; run it again to go on where it was stopped."""
     from asmil import runs

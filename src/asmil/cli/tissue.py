@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from asmil.cli._options import typed, with_settings
-from asmil.runs.settings import Group
+from asmil.runs import Group
 
 if TYPE_CHECKING:
     from asmil.extraction import ExtractSettings
@@ -16,7 +16,7 @@ GRID = ("mpp", "tile_px", "overlap_px", "min_tissue")
 
 
 @with_settings("slides", Group.OUT, Group.SCALE, Group.TILES)
-def tissue(**settings: Any) -> None:
+def tissue(**settings: object) -> None:
     """Write tissue/<slide>.geojson with a picture beside it (.jpg), thumbnails/<slide>.jpg and slides.csv.
 
     The pictures show the tiles too where any of --mpp, --tile-px, --overlap-px, --min-tissue is given. `embed` and

@@ -33,9 +33,7 @@ def view(
 
     from asmil.cli import ExitCode
     from asmil.runs import Run
-    from asmil.viewer import RunView, make_app, serve
-    from asmil.viewer.pyramid import Pyramid
-    from asmil.viewer.serving import listen
+    from asmil.viewer import Pyramid, RunView, listen, make_app, serve
 
     runs = [Run.open(folder) for folder in (run, against) if folder is not None]
     for one in runs:

@@ -56,6 +56,7 @@ __all__ = [
     "require_classes",
     "scaled",
     "score_findings",
+    "stated_size",
     "tile_metrics",
     "tile_scores",
     "tile_truth",
@@ -64,7 +65,7 @@ __all__ = [
 
 
 # "evaluate" reads runs, whose room imports torch; "evaluate_task" needs scipy.stats: loaded when used.
-_HOMES = {"evaluate": "run_metrics", "evaluate_task": "task_summary"}
+_HOMES = {"evaluate": "run_metrics", "evaluate_task": "task_summary", "stated_size": "truth"}
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from asmil.deploy import Exported, Predictions
 
 
-def run(settings: Settings | None = None, *, listener: Listener | None = None, **given: Any) -> Run:
+def run(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Run:
     """Extract (or take features), cross-validate, evaluate and report, into the folder `out`; the same call goes on.
 
     Example: `asmil.run(features="features/", labels="labels.csv", folds=4, out="runs/first")`.
@@ -74,7 +74,7 @@ class Extracted:
     outcome: Outcome
 
 
-def extract(settings: Settings | None = None, *, listener: Listener | None = None, **given: Any) -> Extracted:
+def extract(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Extracted:
     """Slides to `out/features/<store>/<slide>.h5`; slides that are finished are kept. For arguments see `run`.
 
     Raises:
@@ -91,7 +91,7 @@ def extract(settings: Settings | None = None, *, listener: Listener | None = Non
     return Extracted(stores[0], tuple(stores[1:]), outcome)
 
 
-def train(settings: Settings | None = None, *, listener: Listener | None = None, **given: Any) -> Run:
+def train(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Run:
     """Features and labels to trained folds: cross-validation without extraction, evaluation and report. See `run`."""
     settings, hear = _settled(settings, given), listener or default_listener()
     if settings.features is None:
@@ -109,7 +109,7 @@ def evaluate(
     *,
     partial: bool = False,
     listener: Listener | None = None,
-    **given: Any,
+    **given: object,
 ) -> dict[str, Any]:
     """Write metrics.json and predictions.csv of a run from what it predicted, and return the metrics.
 
@@ -143,7 +143,7 @@ def write_report(
     against: Run | str | Path | None = None,
     partial: bool = False,
     listener: Listener | None = None,
-    **given: Any,
+    **given: object,
 ) -> Path:
     """Write report.html of an evaluated run, and figures/ with the heatmaps of all test slides; returns the page.
 
@@ -202,7 +202,7 @@ def predict(
     run_features: str | Path | None = None,
     partial: bool = False,
     listener: Listener | None = None,
-    **given: Any,
+    **given: object,
 ) -> "Predictions":
     """New slides (or `features` of them) by all models of a run, prepared as its own were; the same call goes on.
 
@@ -277,7 +277,7 @@ def export(
     return exported
 
 
-def _settled(settings: Settings | None, given: dict[str, Any]) -> Settings:
+def _settled(settings: Settings | None, given: dict[str, object]) -> Settings:
     return load_settings(None, given, flags=False) if settings is None else changed(settings, given)
 
 

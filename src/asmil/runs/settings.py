@@ -136,7 +136,7 @@ class Settings(BaseModel):
         called="columns",
     )
     levels: Names = in_task([], "Levels of an ordinal task from low to high, with commas between.")
-    task_options: dict[str, Any] = in_task({}, "Option of the task as name=value; repeat for several.")
+    task_options: dict[str, object] = in_task({}, "Option of the task as name=value; repeat for several.")
 
     annotations: Path | None = in_truth(
         None, "Folder of annotations: <slide>.geojson (QuPath), <slide>.xml (ASAP) or <slide>_mask.tif or .png."
@@ -201,7 +201,7 @@ class Settings(BaseModel):
     tile_batch: PositiveInt = in_encoder(256, "Tiles encoded at once.", unit="tiles", decides="nothing")
 
     model: str = in_model("asmil", "MIL model; `asmil list models`.")
-    model_options: dict[str, Any] = in_model({}, "Option of the model as name=value; repeat for several.")
+    model_options: dict[str, object] = in_model({}, "Option of the model as name=value; repeat for several.")
     stabilize: bool = in_model(True, "Align the attention with an anchor (ASMIL).")
 
     beta: NonNegative = in_stabiliser(0.1, "Weight of the alignment with the anchor.")
@@ -319,12 +319,14 @@ class About(NamedTuple):
     """What there is to know of a setting beside its value."""
 
     name: str
-    default: Any
+    default: object
     sentence: str
     unit: str
     group: Group
     decides: Decides
     called: str
+    commas: bool
+    """Whether it may be typed as one text with commas."""
 
     def is_default(self, value: object) -> bool:
         """Whether a value is the default's."""
@@ -334,7 +336,9 @@ class About(NamedTuple):
 def _about(name: str) -> About:
     field = Settings.model_fields[name]
     facts: Any = field.json_schema_extra
-    return About(name, field.default, field.description or "", **facts | {"called": facts["called"] or name})
+    commas = any(getattr(part, "func", None) is split_names for part in field.metadata)
+    named = {"called": facts["called"] or name, "commas": commas}
+    return About(name, field.default, field.description or "", **facts | named)
 
 
 ABOUT: dict[str, About] = {name: _about(name) for name in Settings.model_fields}
@@ -345,7 +349,7 @@ class Described(NamedTuple):
     """A setting of a run as a page shows it."""
 
     name: str
-    value: Any
+    value: object
     unit: str
     sentence: str
     group: Group

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,7 +21,11 @@ SHOWN = 20
 
 
 def load_settings(
-    path: str | Path | None = None, given: Mapping[str, Any] | None = None, *, saved: bool = False, flags: bool = True
+    path: str | Path | None = None,
+    given: Mapping[str, object] | None = None,
+    *,
+    saved: bool = False,
+    flags: bool = True,
 ) -> Settings:
     """Settings from a YAML file and, over them, what was given by name; what is None was not given.
 
@@ -54,7 +57,7 @@ def load_settings(
     raise ConfigError("\n".join([*shown, f"{count} in the settings; `asmil run --help` lists them all."]))
 
 
-def changed(settings: Settings, given: Mapping[str, Any], *, flags: bool = False) -> Settings:
+def changed(settings: Settings, given: Mapping[str, object], *, flags: bool = False) -> Settings:
     """The settings with some of them replaced, all checked again; `flags` as for `load_settings`.
 
     Raises:
@@ -110,7 +113,7 @@ def _in_file_order(problems: list[Problem], source: MarkedYaml | None) -> list[P
     return sorted(problems, key=line)
 
 
-def _shown(problem: Problem, source: MarkedYaml | None, *, typed: Mapping[str, Any], flags: bool) -> str:
+def _shown(problem: Problem, source: MarkedYaml | None, *, typed: Mapping[str, object], flags: bool) -> str:
     name = next((part for part in problem.location if part != KEY), None)
     if name in typed:
         text = problem.text.removeprefix(f"{name}: ")
