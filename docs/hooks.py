@@ -8,7 +8,7 @@ from typing import Any
 
 ROOMS = (
     *("slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training", "evaluation"),
-    *("runs", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
+    *("settings", "runs", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
 )
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 
@@ -55,7 +55,7 @@ def commands_page() -> str:
 
 def settings_page() -> str:
     """Every setting with its default, its unit and what it decides, as a Markdown table."""
-    from asmil.runs import ABOUT
+    from asmil.settings import ABOUT
 
     rows = [
         f"| `{name}` | {_cell(about.sentence)} | {_value(about.default, about.unit)} | {about.decides} |"

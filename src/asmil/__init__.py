@@ -41,7 +41,7 @@ _ROOM_OF = {
     "fit": "training",
     "predict": "training",
     "Run": "runs",
-    "Settings": "runs",
+    "Settings": "settings",
     "evaluate": "runs",
     "extract": "runs",
     "run": "runs",

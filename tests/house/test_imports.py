@@ -13,6 +13,7 @@ HEAVY = ("torch", "matplotlib", "sklearn", "timm")
 LIGHT_MODULES = (
     "asmil",
     "asmil.progress",
+    "asmil.settings",
     "asmil.runs",
     "asmil.slides",
     "asmil.tiles",

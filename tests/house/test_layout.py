@@ -14,7 +14,7 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.
 ROOMS = (
-    {"errors", "registry", "units", "files", "_cores", "_lazy", "_torchvision", "marked_yaml"},
+    {"errors", "registry", "units", "files", "_cores", "_lazy", "_torchvision"},
     {"progress"},
     {"slides"},
     {"tiles"},
@@ -25,6 +25,7 @@ ROOMS = (
     {"attention"},
     {"models"},
     {"training"},
+    {"settings"},
     {"runs"},
     {"evaluation"},
     {"figures"},

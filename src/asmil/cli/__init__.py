@@ -134,7 +134,7 @@ def _explain(error: Exception) -> ExitCode:
 
 def _say_ended(option: str) -> bool:
     """Print why there is no such option any more; False where there never was."""
-    from asmil.runs import ended
+    from asmil.settings import ended
 
     text = ended(option.lstrip("-").replace("-", "_").removeprefix("no_"))
     if text:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from asmil.runs import ABOUT, Group, Settings
+from asmil.settings import ABOUT, Group, Settings
 
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
 
@@ -72,10 +72,21 @@ def _flat(annotation: Any) -> list[Any]:
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
+def settings_from(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+    """The settings of a YAML file, if there is one, and over them what was typed.
+
+    Raises:
+        ConfigError: every mistake at once.
+    """
+    from asmil.settings import load_settings
+
+    return load_settings(config, typed(flags))
+
+
 def typed(settings: Mapping[str, Any]) -> dict[str, object]:
     """What was typed, ready for `load_settings`: None left out, `name=value` options read as YAML values."""
     from asmil.errors import ConfigError
-    from asmil.marked_yaml import read_value
+    from asmil.settings import read_value
 
     values = {k: v for k, v in settings.items() if v is not None and v != []}
     for setting in filter(_is_pairs, values):

@@ -57,7 +57,7 @@ def bench(
 def _device(wanted: str) -> str:
     """The device to measure: CUDA or the CPU."""
     from asmil.errors import ConfigError
-    from asmil.runs import device_of, load_settings
+    from asmil.settings import device_of, load_settings
 
     device = device_of(load_settings(None, {"device": wanted}).device)
     if device == "mps" and wanted == "auto":

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
     from asmil.progress import Listener, Outcome
-    from asmil.runs import Settings
+    from asmil.settings import Settings
     from asmil.slides import Slide, SlideFile
 
 PROBE_PX = 256
@@ -27,10 +27,9 @@ def check(
     """Look at everything a run would read; exit code 1 if anything in it would fail."""
     from asmil.cli import exit_with
     from asmil.progress import Screen
-    from asmil.runs import load_settings
 
     hear = Screen()
-    outcome = check_inputs(load_settings(config, typed(settings)), hear)
+    outcome = check_inputs(settings_from(settings, config), hear)
     hear.closing(outcome)
     exit_with(outcome)
 
@@ -41,7 +40,7 @@ def check_inputs(config: "Settings", hear: "Listener") -> "Outcome":
     What the labels decide is not checked where they cannot be read.
     """
     from asmil.progress import Outcome
-    from asmil.runs import note_tables, read_tables, splits_of
+    from asmil.settings import note_tables, read_tables, splits_of
 
     outcome = Outcome()
     cohort = None
@@ -93,7 +92,7 @@ def _check_slides(
     from asmil.bags import SlideNames
     from asmil.cli._findings import of_slides
     from asmil.extraction import find_duplicates
-    from asmil.runs import slide_mpp_of
+    from asmil.settings import slide_mpp_of
     from asmil.slides import scan_slides, slide_files
 
     paths: list[Path] = []

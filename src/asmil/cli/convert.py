@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 
 @with_settings(Group.OUT, Group.TABLES, "slide_mpp")
@@ -20,23 +20,23 @@ def convert(
 
     With --labels only the slides in the table are converted, and its column mpp states the scale of each.
     """
-    from asmil import runs
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
     from asmil.progress import Outcome, Screen
+    from asmil.settings import note_tables, read_tables, require_writable, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], Screen(), Outcome()
-    config = runs.load_settings(None, typed(settings))
-    runs.require_writable(config.out)
+    config = settings_from(settings)
+    require_writable(config.out)
     store = open_features(source, encoder=encoder)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
     slides, mpps = store.slides, {}
     if config.labels is not None:
-        labelled = runs.read_tables(config)
+        labelled = read_tables(config)
         cohort = labelled.match(store.slides)
-        runs.note_tables(outcome, labelled=labelled, matched=cohort, store=store)
-        slides, mpps = list(cohort.slides), runs.slide_mpp_of(cohort)
+        note_tables(outcome, labelled=labelled, matched=cohort, store=store)
+        slides, mpps = list(cohort.slides), slide_mpp_of(cohort)
     with hear.stage("convert", total=len(slides)) as advance:
         for slide in slides:
             with outcome.attempt(slide, stage="convert"):

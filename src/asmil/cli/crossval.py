@@ -2,8 +2,8 @@
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
 
@@ -15,6 +15,6 @@ def crossval(**settings: object) -> None:
     from asmil.cli import exit_with
     from asmil.progress import Screen
 
-    made = runs.train(runs.load_settings(None, typed(settings)), listener=Screen())
+    made = runs.train(settings_from(settings), listener=Screen())
     typer.echo(f"next: asmil evaluate {made.folder}")
     exit_with(made.outcome)

@@ -15,13 +15,14 @@ def demo(
     """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
     from asmil import runs
     from asmil.progress import Screen
+    from asmil.settings import Settings
     from asmil.slides.synthetic import make_slides
 
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
         make_slides(cohort, patients=patients, seed=seed, size_px=SIZE_PX)
-    config = runs.Settings(
+    config = Settings(
         slides=cohort / "slides",
         labels=cohort / "labels.csv",
         annotations=cohort / "annotations",

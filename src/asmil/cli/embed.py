@@ -2,8 +2,8 @@
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 
 @with_settings("slides", "device", Group.OUT, Group.SCALE, Group.TILES, Group.ENCODER, Group.EXTRACTION)
@@ -17,7 +17,7 @@ def embed(**settings: object) -> None:
     from asmil.cli import exit_with
     from asmil.progress import Screen
 
-    made = runs.extract(runs.load_settings(None, typed(settings)), listener=Screen())
+    made = runs.extract(settings_from(settings), listener=Screen())
     for store in (made.features, *made.also):
         typer.echo(f"features: {store}")
     exit_with(made.outcome)

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli._options import PARTIAL, typed, with_settings
-from asmil.runs import Group
+from asmil.settings import Group
 
 
 @with_settings(Group.TRUTH, Group.RESULTS, "slide_mpp", without=["heatmaps"])
@@ -18,9 +18,10 @@ def evaluate(
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen
+    from asmil.settings import changed
 
     made = runs.Run.open(run)
-    config = runs.changed(made.settings, typed(settings), flags=True)
+    config = changed(made.settings, typed(settings), flags=True)
     metrics = runs.evaluate(made, config, partial=partial, listener=Screen())
     for name, score in metrics["test"].items():
         low, high = score["ci95"]

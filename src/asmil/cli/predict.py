@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import PARTIAL, typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import PARTIAL, settings_from, with_settings
+from asmil.settings import Group
 
 if TYPE_CHECKING:
     from asmil.deploy import Predictions
@@ -34,7 +34,7 @@ def predict(
 
     found = runs.predict(
         run,
-        settings=runs.load_settings(None, typed(settings)),
+        settings=settings_from(settings),
         out=out,
         heatmaps=heatmaps,
         accept=accept,

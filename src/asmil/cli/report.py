@@ -20,9 +20,10 @@ def report(
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen
+    from asmil.settings import changed
 
     made = runs.Run.open(run)
-    config = runs.changed(made.settings, typed(settings), flags=True)
+    config = changed(made.settings, typed(settings), flags=True)
     page = runs.write_report(made, config, subgroups=subgroup, against=against, partial=partial, listener=Screen())
     typer.echo(f"report: {page}")
     if pdf:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 
 @with_settings(*Group, without=["shard"])
@@ -18,6 +18,6 @@ def run(
     from asmil.cli import exit_with
     from asmil.progress import Screen
 
-    made = runs.run(runs.load_settings(config, typed(settings)), listener=Screen())
+    made = runs.run(settings_from(settings, config), listener=Screen())
     typer.echo(f"report: {made.folder / 'report.html'}")
     exit_with(made.outcome)

@@ -23,7 +23,7 @@ def study(
     """Train what is not trained yet, and write results.csv and report.html; run it again to go on or to add arms."""
     from asmil.cli import exit_with
     from asmil.progress import Outcome, Screen
-    from asmil.runs import device_of
+    from asmil.settings import device_of
     from asmil.study import load_study, run_study, write_study_report
 
     settings = load_study(config, {"out": out, "workers": workers, "engine": engine})

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import typed, with_settings
-from asmil.runs import Group
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 if TYPE_CHECKING:
     from asmil.extraction import ExtractSettings
@@ -23,23 +23,23 @@ def tissue(**settings: object) -> None:
     `run` use outlines that you edited as they are, and a slides.csv that you edited with --slide-settings; so does
     this command, to try the edits out.
     """
-    from asmil import runs
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
     from asmil.extraction import read_slide_table, settings_of, write_slide_table
     from asmil.progress import Outcome, Screen
+    from asmil.settings import extract_settings, require_writable, slide_files_of, slides_in
 
-    config = runs.load_settings(None, typed(settings))
-    runs.require_writable(config.out)
-    paths, outcome, hear = runs.slide_files_of(config), Outcome(), Screen()
+    config = settings_from(settings)
+    require_writable(config.out)
+    paths, outcome, hear = slide_files_of(config), Outcome(), Screen()
     table = config.out / "slides.csv"
     if table.exists() and config.slide_settings is None:
         fix = f"--slide-settings {table} to use it, or move it away"
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
     names = [path.stem for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
-    slides = runs.slides_in(paths, settings=config, own_settings=own)
-    default = runs.extract_settings(config)
+    slides = slides_in(paths, settings=config, own_settings=own)
+    default = extract_settings(config)
     with_grid, rows = any(settings[name] is not None for name in GRID), []
     with hear.stage("tissue", total=len(slides)) as advance:
         for slide in slides:

@@ -18,7 +18,7 @@ from asmil.deploy.members import Member, load_members
 from asmil.deploy.preprocessing import Preprocessing
 from asmil.deploy.profile import Profile, file_digest, measure
 from asmil.errors import FeatureError, RunError
-from asmil.runs import Settings, load_settings
+from asmil.settings import Settings, load_settings
 from asmil.slides import scan_slides
 from asmil.training import Run, Standardized, predict
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from asmil.errors import RunError
-from asmil.runs import Settings
+from asmil.settings import Settings
 from asmil.tasks import Task
 from asmil.training import Run
 from asmil.training.runs import Cell

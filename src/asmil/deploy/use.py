@@ -16,7 +16,7 @@ from asmil.deploy.slides import Predicted, predict_slides
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import ConfigError
 from asmil.progress import Listener, Outcome
-from asmil.runs import ABOUT, Group, Settings, device_of, extract_folder, load_settings
+from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings
 from asmil.slides import scan_slides
 
 

@@ -11,22 +11,26 @@ from typing import TYPE_CHECKING, Any
 from asmil.errors import ConfigError, RunError
 from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
 from asmil.runs import Run
-from asmil.runs.extraction import extract_folder
-from asmil.runs.identity import data_identity, go_on, require_shapes, settings_identity
-from asmil.runs.inputs import (
+from asmil.settings import (
     Inputs,
+    Settings,
+    changed,
     check_extraction,
+    data_identity,
     device_of,
+    extract_folder,
+    go_on,
+    load_settings,
     note_tables,
     open_inputs,
     recipe_of,
+    require_shapes,
     require_writable,
+    settings_identity,
     slide_files_of,
     splits_of,
     workers_of,
 )
-from asmil.runs.settings import Settings
-from asmil.runs.settings_file import changed, load_settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
@@ -95,8 +99,7 @@ def train(settings: Settings | None = None, *, listener: Listener | None = None,
     """Features and labels to trained folds: cross-validation without extraction, evaluation and report. See `run`."""
     settings, hear = _settled(settings, given), listener or default_listener()
     if settings.features is None:
-        fix = "give --features FOLDER, or use `asmil run` with --slides"
-        raise ConfigError("there are no features", fix=fix)
+        raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
     if inputs.store is not None:
         _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
@@ -384,6 +387,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome) -> dict[str,
         froc=settings.froc is not None,
         bootstrap=settings.bootstrap,
     )
+    outcome.ok(*made.predictions().query("part == 'test'")["slide"])
     for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
         outcome.skipped(f"annotation of {slide}", stage="annotations", reason=text)
     return metrics

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from asmil.errors import RunError
 from asmil.files import write_json
 from asmil.progress import Outcome
-from asmil.runs.settings import Settings
-from asmil.runs.settings_file import dump_settings, load_settings
+from asmil.settings import Settings, dump_settings, load_settings
 from asmil.training.runs import Run as Folder
 from asmil.training.runs import environment
 

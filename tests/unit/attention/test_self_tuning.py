@@ -34,8 +34,8 @@ def test_a_largest_ratio_needs_the_loss_of_the_task():
 def test_training_keeps_the_ratio():
     """From the flag to every epoch's log."""
     from asmil.bags import make_bags
-    from asmil.runs import Settings
-    from asmil.runs.inputs import recipe_of
+    from asmil.settings import Settings
+    from asmil.settings.inputs import recipe_of
     from asmil.training import fit
 
     bags = make_bags(12)[0]

@@ -10,7 +10,7 @@ import pytest
 
 from asmil.cli.check import check_inputs
 from asmil.progress import Outcome, Screen
-from asmil.runs import Settings
+from asmil.settings import Settings
 from asmil.slides.synthetic import make_slides
 
 

@@ -2,6 +2,8 @@
 
 import io
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -54,9 +56,9 @@ def draw(folder: Path) -> dict:
     return {"features": "features", "labels": "labels.csv", "out": "run", **SMALL}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def blank():
-    """Figures are blank: drawing them takes most of the time, and has tests of its own."""
+@contextmanager
+def blank_figures() -> Iterator[pytest.MonkeyPatch]:
+    """Drawing takes most of the time, and has tests of its own."""
 
     def save(_figure, file, **_options):
         text = '<svg viewBox="0 0 1 1"></svg>'
@@ -67,6 +69,12 @@ def blank():
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("matplotlib.figure.Figure.savefig", save)
+        yield patched
+
+
+@pytest.fixture(autouse=True)
+def _blank():
+    with blank_figures():
         yield
 
 
@@ -81,7 +89,7 @@ def small(tmp_path, monkeypatch) -> dict:
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """A folder in which a run was made, and its settings; nobody writes into it."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patched:
+    with blank_figures() as patched:
         patched.chdir(folder)
         settings = draw(folder)
         run(**settings, listener=Deaf())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from asmil.errors import ConfigError
 from asmil.progress import Listener, Outcome
-from asmil.runs.inputs import device_of, extract_settings, slide_mpp_of
-from asmil.runs.settings import Settings
+from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
+from asmil.settings.settings import Settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asmil.errors import RunError
 from asmil.progress import Listener
-from asmil.runs.settings import ABOUT, Settings
+from asmil.settings.settings import ABOUT, Settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
-    from asmil.runs import Run
+    from asmil.runs import Run  # which is a room above, and only named here
 
 Identity = dict[str, Any]
 """Settings by name; `data` (cohort, splits, features), once there is something to learn from; and `code`, the version
@@ -107,7 +107,8 @@ def go_on(run: "Run", now: Identity, hear: Listener) -> None:
     if run.begun and lacks_data(before) and "data" in now:
         hear.note("this run is of an older asmil: that its features are those it was trained on is not known")
     kept = {name: before[name] for name in ("code", "data") if name in before}
-    run.write_identity({"code": run.code} | kept | now)
+    written = {"code": run.code} | kept | now
+    run.write_identity({name: written[name] for name in (*ABOUT, "data", "code") if name in written})
 
 
 def require_same(folder: Path, changes: Sequence[Change], *, features: Path | None) -> None:
@@ -163,7 +164,8 @@ def _changed_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterab
     other = [slide for slide in sorted(before.keys() & now.keys()) if before[slide] != now[slide]]
     if other:
         first = other[0]
-        yield f"{_of_slides('other patient, label or site:', other)} ({first}: {before[first]}, is {now[first]})"
+        was, now_is = ", ".join(before[first]), ", ".join(now[first])
+        yield f"{_of_slides('other patient, label, site or targets:', other)} ({first} was {was}; is {now_is})"
 
 
 def _changed_features(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asmil.attention import AttentionStabilizer
 from asmil.errors import ConfigError
 from asmil.extraction import ExtractSettings
-from asmil.runs import ABOUT, Group, Settings, changed, described, dump_settings, load_settings
+from asmil.settings import ABOUT, Group, Settings, changed, described, dump_settings, load_settings
 from asmil.training import TrainSettings
 
 
@@ -155,7 +155,7 @@ def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, la
 
 
 def test_importing_the_settings_imports_no_torch():
-    code = "from asmil.runs import Settings; import sys; sys.exit('torch' in sys.modules)"
+    code = "from asmil.settings import Settings; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,8 +9,8 @@ from asmil.bags import read_cohort
 from asmil.errors import ConfigError
 from asmil.extraction import EncoderChoice
 from asmil.progress import Outcome, Screen
-from asmil.runs import extract_folder, load_settings
-from asmil.runs.extraction import shard_of
+from asmil.settings import extract_folder, load_settings
+from asmil.settings.extraction import shard_of
 from asmil.slides import SlideFile
 
 SLIDES = [Path(f"{i:02}.svs") for i in range(10)]

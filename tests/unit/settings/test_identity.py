@@ -1,15 +1,20 @@
 """Who a run is: what is compared, what is not, and in which words it is told."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.errors import RunError
-from asmil.runs import Settings
-from asmil.runs.identity import compare, data_identity, lacks_data, require_same, settings_identity
+from asmil.settings import Settings
+from asmil.settings.identity import compare, data_identity, lacks_data, require_same, settings_identity
 
-from .conftest import write_bag
+
+def write_bag(path: Path, *, seed: int, tiles: int = 20) -> None:
+    """An array of features whose values are decided by `seed`."""
+    np.save(path, np.random.default_rng(seed).normal(size=(tiles, 6)).astype(np.float32))
 
 
 def _texts(before: dict, now: dict) -> list[tuple[str, str]]:
@@ -53,7 +58,7 @@ def test_with_given_features_those_of_extraction_decide_nothing():
 def data(tmp_path):
     """A function that returns the identity of what is in a folder of nine slides, and the folder."""
     for number in range(9):
-        write_bag(tmp_path / f"s{number}.h5", seed=number)
+        write_bag(tmp_path / f"s{number}.npy", seed=number)
 
     def of(labels: str = "ababababb", slides: int = 9, seed: int = 0):
         rows = [f"s{i},P{i},{labels[i]},{'xy'[i % 2]}" for i in range(slides)]
@@ -84,10 +89,13 @@ def test_what_changed_of_slides_labels_folds_and_features_is_told(data):
     assert gone == [("cohort", "gone: 1 slide: s8")]
     assert _texts(of(slides=8), before) == [("cohort", "new: 1 slide: s8")]
     (first, *_) = _texts(before, of(labels="bababaabb"))
-    assert first[1].startswith("other patient, label or site: 6 slides: s0, s1, s2, s3, s4 and 1 more (s0: ['P0', 'a',")
-    write_bag(folder / "s1.h5", seed=70)
-    write_bag(folder / "s4.h5", seed=4, tiles=19)
-    write_bag(folder / "s6.h5", seed=6)  # the same features in a new file
+    head = (
+        "other patient, label, site or targets: 6 slides: s0, s1, s2, s3, s4 and 1 more (s0 was P0, a, x; is P0, b, x)"
+    )
+    assert first[1] == head
+    write_bag(folder / "s1.npy", seed=70)
+    write_bag(folder / "s4.npy", seed=4, tiles=19)
+    write_bag(folder / "s6.npy", seed=6)  # the same features in a new file
     assert _texts(before, of()) == [("features", "the features of 2 slides changed after training: s1, s4")]
 
 

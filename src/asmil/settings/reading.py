@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from asmil.errors import ConfigError
 from asmil.files import write_text
-from asmil.marked_yaml import KEY, Location, MarkedYaml, Problem, dump_yaml
-from asmil.runs.settings import Settings
+from asmil.settings.marked_yaml import KEY, Location, MarkedYaml, Mistake, dump_yaml
+from asmil.settings.settings import Settings
 
 ENDED = {
     "together": "the seeds of a fold always train together, and workers take folds: no number depends on it any more",
@@ -46,7 +46,7 @@ def load_settings(
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        problems += _problems(error)
+        problems += _mistakes(error)
     except TypeError as error:  # a keyword that is no text
         raise ConfigError("settings are given by name", found=error) from error
     if not problems:
@@ -78,7 +78,7 @@ def ended(name: str) -> str | None:
     return None if why is None else f"{name!r} has ended: {why}; leave it out"
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _mistakes(error: ValidationError) -> list[Mistake]:
     """One problem per place; the alternatives of a union are joined."""
     texts: dict[Location, list[str]] = {}
     for one in error.errors():
@@ -91,7 +91,7 @@ def _problems(error: ValidationError) -> list[Problem]:
         place = tuple(part for i, part in enumerate(location) if i == 0 or isinstance(part, int))
         text = one["msg"].removeprefix("Value error, ")
         texts.setdefault(place, []).append(f"{name}: {text}, found {one['input']!r}" if name else text)
-    return [Problem(_joined(alternatives), location=place) for place, alternatives in texts.items()]
+    return [Mistake(_joined(alternatives), location=place) for place, alternatives in texts.items()]
 
 
 def _unknown(name: str, *, hint: bool) -> str:
@@ -105,15 +105,15 @@ def _joined(texts: list[str]) -> str:
     return head + "".join(f" or {other}" for other in others if other) + found + tail
 
 
-def _in_file_order(problems: list[Problem], source: MarkedYaml | None) -> list[Problem]:
-    def line(problem: Problem) -> tuple[float, int]:
+def _in_file_order(problems: list[Mistake], source: MarkedYaml | None) -> list[Mistake]:
+    def line(problem: Mistake) -> tuple[float, int]:
         mark = source.mark(problem) if source else None
         return (mark.line, mark.column) if mark else (float("inf"), 0)
 
     return sorted(problems, key=line)
 
 
-def _shown(problem: Problem, source: MarkedYaml | None, *, typed: Mapping[str, object], flags: bool) -> str:
+def _shown(problem: Mistake, source: MarkedYaml | None, *, typed: Mapping[str, object], flags: bool) -> str:
     name = next((part for part in problem.location if part != KEY), None)
     if name in typed:
         text = problem.text.removeprefix(f"{name}: ")

@@ -9,8 +9,8 @@ import torch
 from asmil.bags import BagBatch
 from asmil.bags.synthetic import make_bags
 from asmil.cli._options import typed
-from asmil.runs import load_settings
-from asmil.runs.inputs import recipe_of
+from asmil.settings import load_settings
+from asmil.settings.inputs import recipe_of
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "published_script.yaml"
 

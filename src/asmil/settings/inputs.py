@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from asmil._cores import cores
 from asmil.errors import CohortError, ConfigError, EncoderError
-from asmil.runs.settings import Group, Settings
+from asmil.settings.settings import Group, Settings
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
