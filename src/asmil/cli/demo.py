@@ -34,4 +34,4 @@ def demo(
         epochs=30,
     )
     made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
-    typer.echo(f"report: {made.folder / 'report.html'}")
+    typer.echo(f"report: {made.report_file}")

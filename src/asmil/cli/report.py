@@ -23,7 +23,7 @@ def report(
     from asmil.settings import changed
 
     made = runs.Run.open(run)
-    config = changed(made.settings, typed(settings), flags=True)
+    config = None if against else changed(made.settings, typed(settings), flags=True)
     page = runs.write_report(made, config, subgroups=subgroup, against=against, partial=partial, listener=Screen())
     typer.echo(f"report: {page}")
     if pdf:

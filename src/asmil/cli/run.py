@@ -19,5 +19,5 @@ def run(
     from asmil.progress import Screen
 
     made = runs.run(settings_from(settings, config), listener=Screen())
-    typer.echo(f"report: {made.folder / 'report.html'}")
+    typer.echo(f"report: {made.report_file}")
     exit_with(made.outcome)

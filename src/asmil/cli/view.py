@@ -35,9 +35,8 @@ def view(
     from asmil.runs import Run
     from asmil.viewer import Pyramid, RunView, listen, make_app, serve
 
-    runs = [Run.open(folder) for folder in (run, against) if folder is not None]
-    for one in runs:
-        one.require_whole(partial=partial)
+    both = [Run.open(folder) for folder in (run, against) if folder is not None]
+    lacking = [one.require_whole(partial=partial) for one in both]
     pyramid = Pyramid()
     views = [RunView(run, slides=slides, pyramid=pyramid)]
     if against is not None:
@@ -52,7 +51,7 @@ def view(
             webbrowser.open(address)
 
     serve(make_app(views, pyramid=pyramid, hosts=[host]), bound, started=opened)
-    raise typer.Exit(ExitCode.SET_ASIDE if any(one.unfinished() for one in runs) else ExitCode.WHOLE)
+    raise typer.Exit(ExitCode.SET_ASIDE if any(lacking) else ExitCode.WHOLE)
 
 
 def _only_here(host: str) -> bool:

@@ -36,14 +36,16 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
     from asmil.deploy import Exported, Predictions
 
+Given = Settings | str | Path | None
 
-def run(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Run:
+
+def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
     """Extract (or take features), cross-validate, evaluate and report, into the folder `out`; the same call goes on.
 
     Example: `asmil.run(features="features/", labels="labels.csv", folds=4, out="runs/first")`.
 
     Args:
-        settings: all of them; None: the defaults.
+        settings: all of them, or a YAML file of them; None: the defaults.
         listener: hears how far it is; None: a bar in a terminal or a notebook.
         **given: settings by name (`asmil.Settings`, or `asmil run --help`), over the others.
 
@@ -78,7 +80,7 @@ class Extracted:
     outcome: Outcome
 
 
-def extract(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Extracted:
+def extract(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Extracted:
     """Slides to `out/features/<store>/<slide>.h5`; slides that are finished are kept. For arguments see `run`.
 
     Raises:
@@ -95,7 +97,7 @@ def extract(settings: Settings | None = None, *, listener: Listener | None = Non
     return Extracted(stores[0], tuple(stores[1:]), outcome)
 
 
-def train(settings: Settings | None = None, *, listener: Listener | None = None, **given: object) -> Run:
+def train(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
     """Features and labels to trained folds: cross-validation without extraction, evaluation and report. See `run`."""
     settings, hear = _settled(settings, given), listener or default_listener()
     if settings.features is None:
@@ -157,7 +159,6 @@ def write_report(
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
     """
     made, outcome = _opened(run), Outcome()
-    settings = changed(settings or made.settings, given)
     _look_at(made, partial, outcome)
     if against is not None:
         from asmil.report import write_comparison
@@ -166,6 +167,7 @@ def write_report(
         _look_at(other, partial, outcome)
         page = write_comparison(made.folder, other.folder)
     else:
+        settings = changed(settings or made.settings, given)
         require_shapes(made, settings)
         page = _report_into(made, settings, subgroups=subgroups)
     _closed(made, outcome, listener or default_listener(), always=False)
@@ -229,7 +231,7 @@ def predict(
 
     made, hear, outcome = _opened(run), listener or default_listener(), Outcome()
     own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
-    typed = {"slides": slides} | own | given | {"out": out or made.folder / "predictions"}
+    typed = {"slides": slides} | own | given | {"out": out or made.predicted}
     settings = settings_for_new(made.settings, typed)
     require_writable(settings.out)
     _look_at(made, partial, outcome)
@@ -267,7 +269,7 @@ def export(
     from asmil.deploy import export_run, load_ensemble, prepare
 
     made, hear, outcome = _opened(run), listener or default_listener(), Outcome()
-    path = Path(out) if out else made.folder / ("card.md" if card else "model.onnx")
+    path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
     if not card and path.suffix != ".onnx":
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
@@ -280,8 +282,8 @@ def export(
     return exported
 
 
-def _settled(settings: Settings | None, given: dict[str, object]) -> Settings:
-    return load_settings(None, given, flags=False) if settings is None else changed(settings, given)
+def _settled(settings: Given, given: dict[str, object]) -> Settings:
+    return changed(settings, given) if isinstance(settings, Settings) else load_settings(settings, given, flags=False)
 
 
 def _opened(run: Run | str | Path) -> Run:
@@ -316,11 +318,9 @@ def _check_truth(settings: Settings) -> None:
 
 def _look_at(made: Run, partial: bool, outcome: Outcome) -> None:
     """Raise a `RunError` where a run is not finished; with `partial` it is noted what is missing instead."""
-    made.require_whole(partial=partial)
-    left = made.unfinished()
-    if left:
-        reason = f"a partial look: {len(made.cells())} of {len(made.cells()) + len(left)} models are finished"
-        outcome.skipped(made.folder.name, stage="train", reason=reason)
+    sentence = made.require_whole(partial=partial)
+    if sentence:
+        outcome.skipped(made.folder.name, stage="train", reason=f"a partial look: {sentence}")
 
 
 def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
@@ -333,7 +333,7 @@ def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Out
         stores = extract_folder(
             inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
         )
-    outcome.write(made.folder / "failures.csv")
+    outcome.write(made.failures_file)
     _require_some(stores, outcome, hear)
     made.set_features(stores[0])
     return open_features(made.features)
@@ -348,13 +348,11 @@ def _train_into(
     splits = splits_of(settings, cohort)
     go_on(made, settings_identity(settings) | {"data": data_identity(cohort, splits, store)}, hear)
     made.write_settings(settings)
-    made.write_environment()
-    cohort.save(made.folder / "cohort.csv")
-    splits.save(made.folder / "splits.csv")
+    made.set_data(cohort, splits)
     with made.timed("train"):
         _crossval(made, settings, cohort=cohort, store=store, splits=splits, hear=hear)
     outcome.ok(*cohort.slides)
-    outcome.write(made.folder / "failures.csv")
+    outcome.write(made.failures_file)
 
 
 def _crossval(

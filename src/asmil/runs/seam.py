@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from asmil.errors import RunError
 from asmil.files import write_json
 from asmil.progress import Outcome
@@ -11,6 +13,7 @@ from asmil.training.runs import Run as Folder
 from asmil.training.runs import environment
 
 if TYPE_CHECKING:
+    from asmil.bags import Cohort, Splits
     from asmil.deploy import Exported, Predictions
 
 
@@ -32,6 +35,7 @@ class Run(Folder):
 
     def write_identity(self, identity: dict[str, Any]) -> None:
         write_json(self.folder / "identity.json", identity)
+        write_json(self.folder / "environment.json", environment())
 
     @property
     def settings(self) -> Settings:
@@ -43,11 +47,45 @@ class Run(Folder):
     def write_settings(self, settings: Settings) -> None:
         dump_settings(settings, self.folder / "config.yaml")
 
-    def write_environment(self) -> None:
-        write_json(self.folder / "environment.json", environment())
+    def set_data(self, cohort: "Cohort", splits: "Splits") -> None:
+        cohort.save(self.folder / "cohort.csv")
+        splits.save(self.folder / "splits.csv")
+
+    @property
+    def failures_file(self) -> Path:
+        return self.folder / "failures.csv"
+
+    @property
+    def report_file(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def card_file(self) -> Path:
+        return self.folder / "card.md"
+
+    @property
+    def predicted(self) -> Path:
+        return self.folder / "predictions"
+
+    def require_whole(self, *, partial: bool = False) -> str:
+        if not ((self.folder / "splits.csv").exists() and (self.folder / "config.yaml").exists()):
+            return ""
+        splits = pd.read_csv(self.folder / "splits.csv")
+        total = splits["fold"].nunique() * len(self.settings.seed_list)
+        finished = len(self.cells())
+        if finished == total:
+            return ""
+        sentence = f"{finished} of {total} models are finished"
+        if not partial:
+            fix = "run the command that made it again, and it goes on; or see what there is with --partial"
+            raise RunError(f"{self.folder} is not finished", found=sentence, fix=fix)
+        return sentence
+
+    # At merge: into folder.Run as they are, but for the names of files.
 
     @property
     def code(self) -> dict[str, Any]:
+        """The version of asmil and the commit that it runs from, for identity.json."""
         found = environment()
         return {"asmil": found["packages"]["asmil"], "commit": found["commit"]}
 
@@ -60,26 +98,6 @@ class Run(Folder):
     def extracted(self) -> bool:
         """Whether it holds features of its own."""
         return (self.folder / "features").is_dir()
-
-    def unfinished(self) -> list[tuple[int, int]]:
-        from asmil.bags import Splits
-
-        if not (self.folder / "splits.csv").exists():
-            return []
-        folds = Splits.load(self.folder / "splits.csv").folds
-        return [(f, s) for f in folds for s in self.settings.seed_list if not self.cell(f, s).finished]
-
-    def require_whole(self, *, partial: bool = False) -> None:
-        left = self.unfinished()
-        if left and not partial:
-            total = len(left) + len(self.cells())
-            raise RunError(
-                f"{self.folder} is not finished",
-                found=f"{len(self.cells())} of {total} models",
-                fix="run the command that made it again, or take a partial look (--partial)",
-            )
-
-    # At merge: into folder.Run as they are.
 
     def evaluate(self, **options: Any) -> dict[str, Any]:
         """Metrics with intervals, also into metrics.json: see `asmil.evaluate`."""

@@ -5,7 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from asmil.errors import RunError
+from asmil.errors import FeatureError, RunError
 from asmil.progress import Listener
 from asmil.settings.settings import ABOUT, Settings
 
@@ -81,10 +81,13 @@ def require_shapes(run: "Run", settings: Settings) -> None:
     """
     from asmil.bags import open_features
 
-    path, bags = settings.features or run.features, run.identity.get("data", {}).get("features", {})
-    if not bags or not path.exists():
+    bags = run.identity.get("data", {}).get("features", {})
+    if not bags:
         return
-    store = open_features(path)
+    try:
+        store = open_features(settings.features or run.features)
+    except FeatureError:  # they are not at hand, or no more
+        return
     found = {slide: store.shape(slide) for slide in bags if slide in store}
     other = [slide for slide, shape in found.items() if shape is not None and list(shape) != list(bags[slide][1:3])]
     if other:

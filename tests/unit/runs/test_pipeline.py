@@ -161,6 +161,12 @@ def test_features_of_another_size_are_seen_when_a_run_is_looked_at(again):
             look("run")
 
 
+def test_a_run_is_looked_at_without_its_features(again):
+    for path in Path("features").iterdir():
+        path.unlink()
+    assert evaluate("run", bootstrap=5)["test"]
+
+
 def test_features_may_lie_elsewhere_and_be_written_anew(again):
     before = _trained()
     Path("features").rename("moved")
@@ -295,6 +301,13 @@ def test_a_run_is_put_to_use_from_python(again):
     assert card[0] == Path("run/card.md")
     with pytest.raises(ConfigError, match="slides or features"):
         made.predict()
+
+
+def test_settings_may_be_a_file_and_names_go_over_it(small):
+    lines = [f"{name}: {value}" for name, value in small.items() if name != "model_options"]
+    Path("run.yaml").write_text("\n".join(lines) + "\n")
+    made = train("run.yaml", out="other", model_options={"dim": 4}, listener=Deaf())
+    assert (made.folder, made.settings.model_options, made.settings.folds) == (Path("other"), {"dim": 4}, 2)
 
 
 def test_settings_given_by_name_are_checked_like_those_of_a_file(small):
