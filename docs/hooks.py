@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 ROOMS = (
-    *("slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training", "evaluation"),
-    *("settings", "runs", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
+    *("progress", "slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training"),
+    *("settings", "runs", "evaluation", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
 )
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 

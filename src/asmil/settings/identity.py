@@ -56,6 +56,9 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
 
     A setting that an old run does not name is younger than it, and had its default then.
     """
+    extracts, extracted = (any(_kind(n) == "extraction" for n in one if n in ABOUT) for one in (now, before))
+    if extracts and not extracted:
+        return [Change("extraction", "its features were given, and are to be extracted from slides now")]
     changes = [Change(_kind(name), text) for name, text in _changed_settings(before, now)]
     old, new = before.get("data", {}), now.get("data", {})
     if "cohort" in old and "cohort" in new:
@@ -102,10 +105,10 @@ def go_on(run: "Run", now: Identity, hear: Listener) -> None:
     Raises:
         RunError: it was; what changed is named, and what to do.
     """
-    before = run.identity
+    before = run.identity  # empty: features of `asmil embed`, perhaps, which are kept or passed over by their store
     holds = {"extraction"} if run.extracted or run.begun else set()
     holds |= {"training", "cohort", "features"} if run.begun else set()
-    changes = [change for change in compare(before, now) if change.kind in holds]
+    changes = [change for change in compare(before, now) if change.kind in holds] if before else []
     require_same(run.folder, changes, features=run.features if run.extracted else None)
     if run.begun and lacks_data(before) and "data" in now:
         hear.note("this run is of an older asmil: that its features are those it was trained on is not known")

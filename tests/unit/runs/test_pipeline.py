@@ -233,8 +233,12 @@ def slides(tmp_path_factory) -> Path:
 def test_from_slides_what_is_set_aside_is_warned_of_and_features_are_never_lost(slides, small):
     own = small | {"features": None, "slides": slides / "slides", "labels": slides / "labels.csv"}
     own |= {"tile_px": 32, "min_tissue": 0.05, "mpp": 1.0}
+    extraction = ("slides", "out", "tile_px", "min_tissue", "mpp", "device")
+    extracted = extract(**{name: own[name] for name in extraction}, listener=Deaf())
+    written = {path: path.stat().st_mtime_ns for path in extracted.features.glob("*.h5")}
     with pytest.warns(SetAside, match=r"1 set aside: torn \(extract"):
         made = run(**own)
+    assert {path: path.stat().st_mtime_ns for path in made.features.glob("*.h5")} == written
     assert [row.name for row in made.outcome.set_aside] == ["torn"]
     assert "torn,failed,extract" in (made.folder / "failures.csv").read_text()
     before = _trained()

@@ -36,7 +36,7 @@ def test_a_changed_setting_is_told_by_name_and_kind():
 
 
 def test_a_setting_younger_than_a_run_had_its_default_then():
-    before = {"epochs": 40, "tile_px": 224}
+    before = {"epochs": 40, "tile_px": 224, "mpp": 0.5}
     assert _texts(before, settings_identity(Settings())) == []
     assert _texts(before, settings_identity(Settings(reduction="mean"))) == [
         ("training", "reduction was 'sum', is 'mean'")
@@ -52,6 +52,12 @@ def test_with_given_features_those_of_extraction_decide_nothing():
     before = settings_identity(Settings(features="a", tile_px=64))
     assert "tile_px" not in before
     assert _texts({"tile_px": 64}, settings_identity(Settings(features="a"))) == []
+
+
+def test_a_run_of_given_features_is_not_continued_from_slides():
+    before = settings_identity(Settings(features="a"))
+    ((kind, text),) = _texts(before, settings_identity(Settings(slides="b", tile_px=64)))
+    assert (kind, text) == ("extraction", "its features were given, and are to be extracted from slides now")
 
 
 @pytest.fixture
