@@ -7,15 +7,19 @@ import re
 from typing import Any
 
 ROOMS = (
-    *("slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training", "evaluation"),
-    *("figures", "report", "study", "viewer", "deploy", "testing", "bench"),
+    *("progress", "slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training"),
+    *("settings", "runs", "evaluation", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
 )
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the references where the pages ask for them."""
-    for mark, write in (("<!-- commands -->", commands_page), ("<!-- api -->", api_page)):
+    for mark, write in (
+        ("<!-- commands -->", commands_page),
+        ("<!-- settings -->", settings_page),
+        ("<!-- api -->", api_page),
+    ):
         if mark in markdown:
             markdown = markdown.replace(mark, write())
     return markdown
@@ -47,6 +51,24 @@ def commands_page() -> str:
         parts += [f"## asmil {name}", f"`asmil {name}{words}`" if words else "", summary, _cell(command.help)]
         parts.append("\n".join(["| option | |", "|---|---|", *rows]) if rows else "")
     return "\n\n".join(parts)
+
+
+def settings_page() -> str:
+    """Every setting with its default, its unit and what it decides, as a Markdown table."""
+    from asmil.settings import ABOUT
+
+    rows = [
+        f"| `{name}` | {_cell(about.sentence)} | {_value(about.default, about.unit)} | {about.decides} |"
+        for name, about in ABOUT.items()
+    ]
+    return "\n".join(["| setting | | default | decides |", "|---|---|---|---|", *rows])
+
+
+def _value(default: Any, unit: str) -> str:
+    if default in (None, [], {}):
+        return ""
+    text = str(default).lower() if isinstance(default, bool) else str(default)
+    return f"{text} {unit}".rstrip()
 
 
 def _flags(option: Any) -> str:

@@ -41,7 +41,8 @@ def make_run():
 @pytest.fixture(scope="session")
 def begin_run():
     """A function that begins a run of a cohort and its splits, with settings by name, or goes on with it."""
-    from asmil.runs import Run, Settings
+    from asmil.runs import Run
+    from asmil.settings import Settings
 
     def begin(folder, cohort, splits, **settings):
         run = Run.create(folder)

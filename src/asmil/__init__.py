@@ -1,7 +1,8 @@
 """Attention-stabilised multiple-instance learning on whole-slide images.
 
-The line: open_slide -> find_tissue -> tile -> embed -> open_features + read_cohort -> make_splits -> crossval ->
-evaluate -> write_report. Names are loaded when used: importing asmil imports no torch.
+All in one: `run(slides=... or features=..., labels=..., out=...)`; stage by stage: extract, train, evaluate,
+write_report; part by part: open_slide -> find_tissue -> tile -> embed -> open_features + read_cohort -> make_splits ->
+crossval. Names are loaded when used: importing asmil imports no torch.
 """
 
 from typing import Any
@@ -35,14 +36,18 @@ _ROOM_OF = {
     "MILOutput": "models",
     "create_model": "models",
     "list_models": "models",
-    "Run": "runs",
     "TrainSettings": "training",
     "crossval": "training",
     "fit": "training",
     "predict": "training",
+    "Run": "runs",
+    "Settings": "settings",
+    "evaluate": "runs",
+    "extract": "runs",
+    "run": "runs",
+    "train": "runs",
+    "write_report": "runs",
     "bootstrap_ci": "evaluation",
-    "evaluate": "evaluation",
-    "write_report": "report",
 }
 
 __all__ = sorted(_ROOM_OF)

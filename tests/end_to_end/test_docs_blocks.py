@@ -135,7 +135,7 @@ def asmil(place: str, arguments: list[str]) -> None:
         if arguments[0] != "figure":
             patched.setattr("matplotlib.figure.Figure.savefig", _blank)  # half of the time; drawing has its own tests
         if arguments[0] == "run" and arguments != FIRST:  # `asmil report` stands on pages of its own
-            patched.setattr("asmil.cli.report.report_run", lambda run, *_, **__: run.folder / "report.html")
+            patched.setattr("asmil.runs.pipeline._report_into", lambda run, *_, **__: run.folder / "report.html")
         done = CliRunner().invoke(app, [*arguments, *(text for pair in cheap.items() for text in pair)])
     assert done.exit_code == 0, f"{place}: asmil {' '.join(arguments)}: exit {done.exit_code}\n{done.output}"
 

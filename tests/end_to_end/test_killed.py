@@ -16,12 +16,12 @@ from .conftest import feature_files, flags, store_of
 
 EVERY_EPOCH = """
 from dataclasses import replace
-import asmil.cli._stages as stages
-ours = stages.recipe_of
-def recipe_of(config):
-    recipe = ours(config)
+import asmil.runs.pipeline as pipeline
+ours = pipeline.recipe_of
+def recipe_of(settings):
+    recipe = ours(settings)
     return replace(recipe, settings=replace(recipe.settings, checkpoint_seconds=0))
-stages.recipe_of = recipe_of
+pipeline.recipe_of = recipe_of
 """
 """A checkpoint after every epoch instead of every ten seconds, so that a short training can be caught in the middle."""
 

@@ -12,7 +12,9 @@ from asmil.cli import command_summaries
 HEAVY = ("torch", "matplotlib", "sklearn", "timm")
 LIGHT_MODULES = (
     "asmil",
-    "asmil.config",
+    "asmil.progress",
+    "asmil.settings",
+    "asmil.runs",
     "asmil.slides",
     "asmil.tiles",
     "asmil.encoders",

@@ -14,7 +14,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.
 ROOMS = (
-    {"errors", "registry", "units", "files", "_cores", "_lazy", "_torchvision", "_yaml", "config", "shown"},
+    {"errors", "registry", "units", "files", "draws", "_cores", "_lazy", "_torchvision", "shown"},
+    {"progress"},
     {"slides"},
     {"tiles"},
     {"encoders"},
@@ -24,6 +25,7 @@ ROOMS = (
     {"attention"},
     {"models"},
     {"training"},
+    {"settings"},
     {"runs"},
     {"evaluation"},
     {"figures"},
@@ -36,6 +38,7 @@ ROOMS = (
     {"cli"},
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
+ROOF = SOURCE / "runs" / "pipeline.py"  # the whole line: it alone calls the rooms above it, inside its functions
 ATTENTION_MAY_IMPORT = {"attention", "errors", "registry"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
@@ -153,6 +156,9 @@ def test_imports_go_upward_only(file):
     unknown = [(line, other) for line, other in _rooms_imported(file) if other not in RANK]
     assert not unknown, "import from the room, not from asmil itself"
     down = [(line, other) for line, other in _rooms_imported(file) if RANK[other] > RANK[room]]
+    if file == ROOF:
+        at_start = {node.lineno for node in _tree(file).body}
+        down = [(line, other) for line, other in down if line in at_start]
     assert not down
 
 

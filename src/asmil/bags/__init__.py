@@ -10,6 +10,7 @@ from asmil._lazy import load
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags
     from asmil.bags.cohort import Cohort, read_cohort, targets_of
+    from asmil.bags.content import BagContent
     from asmil.bags.datasets import DATASETS, Dataset, DatasetError, list_datasets, load_dataset
     from asmil.bags.export import LAYOUTS
     from asmil.bags.formats import FEATURE_FORMATS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bag": ("Bag", "BagBatch", "StreamedBag", "make_bags"),
     "cohort": ("Cohort", "read_cohort", "targets_of"),
+    "content": ("BagContent",),
     "datasets": ("DATASETS", "Dataset", "DatasetError", "list_datasets", "load_dataset"),
     "export": ("LAYOUTS",),
     "formats": ("FEATURE_FORMATS",),

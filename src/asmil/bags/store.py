@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.bags.bag import Bag, StreamedBag
+from asmil.bags.content import BagContent, content_of
 from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.reading.entry import FeatureInfo, info_of, read_rows
 from asmil.bags.reading.places import scan
@@ -120,6 +121,18 @@ class FeatureStore(Shown):
             FeatureError: no such slide, or a damaged file.
         """
         self._files[self._find(slide)].repack(folder)
+
+    def content(self, slide: str) -> BagContent:
+        """What a slide's features are: file, tiles, width, and a digest that reads a megabyte of them at most.
+
+        Raises:
+            FeatureError: no such slide, or its file is damaged.
+        """
+        return content_of(self._places[self._find(slide)])
+
+    def shape(self, slide: str) -> tuple[int, int] | None:
+        """Tiles and width as the file says them unread; None where only reading tells."""
+        return self._places[self._find(slide)].shape
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""

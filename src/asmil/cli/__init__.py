@@ -2,17 +2,56 @@
 
 import ast
 import importlib
+import os
+import shlex
+import signal
 import sys
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from asmil.errors import AsmilError
+from asmil.errors import AsmilError, ConfigError
 
-EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 2, 130
-"""Some slides failed; the command could not do its work; ctrl-C."""
+if TYPE_CHECKING:
+    from asmil.progress import Outcome
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for schedulers and scripts; docs/cli.md has the same table."""
+
+    WHOLE = 0
+    SET_ASIDE = 1
+    WRONG = 2
+    FAULT = 3
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
+
+
+MEANING = {
+    ExitCode.WHOLE: "all was done",
+    ExitCode.SET_ASIDE: "done, but something was set aside: slides or annotations that cannot be used, or models that "
+    "are missing in a partial look; of `check` and `bench`: something was found",
+    ExitCode.WRONG: "not done: a wrong flag, setting, file or folder, a machine without what it needs, or a training "
+    "that diverged",
+    ExitCode.FAULT: "not done: a fault of asmil, please report it",
+    ExitCode.INTERRUPTED: "interrupted by ctrl-C",
+    ExitCode.TERMINATED: "ended by SIGTERM, as schedulers do",
+}
+
+GO_ON = ("crossval", "demo", "embed", "predict", "run", "study")
+"""Commands that take up what they had finished when they are given again; the others begin anew."""
+
+
+class Terminated(BaseException):
+    """SIGTERM came: what is in work is left in order, as with ctrl-C."""
+
+
+def exit_with(outcome: "Outcome | None") -> NoReturn:
+    """End a command by what became of its slides."""
+    raise typer.Exit(ExitCode.WHOLE if outcome is None or outcome.whole else ExitCode.SET_ASIDE)
 
 
 def command_summaries() -> dict[str, str]:
@@ -54,12 +93,53 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except AsmilError as error:
-            print_error(error)
-            raise typer.Exit(EXIT_ERROR) from error
-        except KeyboardInterrupt:
-            typer.echo("\ninterrupted: finished files are kept, the same command goes on from them", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except (KeyboardInterrupt, Terminated) as stop:
+            code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+            typer.echo(f"\n{code.name.lower()}: {_how_to_go_on(ctx.invoked_subcommand or '')}", err=True)
+            raise typer.Exit(code) from None
+        except Exception as error:
+            raise typer.Exit(_explain(error)) from error
+
+
+def _how_to_go_on(command: str) -> str:
+    kept = "what is finished is kept, and the same command goes on from there"
+    anew = "nothing half-written is left, and the same command begins anew"
+    return f"{kept if command in GO_ON else anew}:\n  {shlex.join(['asmil', *sys.argv[1:]])}"
+
+
+def _explain(error: Exception) -> ExitCode:
+    """Say what went wrong; whatever is no error of the user's, the files' or the machine's is a fault of ours.
+
+    Raises:
+        Exception: it is the parser's, or means the end of the command, as it is.
+    """
+    if type(error).__module__.partition(".")[0] in ("typer", "click") or isinstance(error, BrokenPipeError):
+        option = getattr(error, "option_name", None)
+        if not (option and _say_ended(option)):
+            raise error
+    elif isinstance(error, AsmilError):
+        print_error(error)
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        fix = "fewer --workers, a smaller --batch-size or --tile-batch, or --tiles-per-bag"
+        print_error(AsmilError("out of memory", found=error, fix=fix))
+    elif isinstance(error, OSError):
+        print_error(AsmilError("a file or folder cannot be used", found=error, fix="check the disk, and who may write"))
+    else:
+        _print_fault(error)
+        return ExitCode.FAULT
+    if os.environ.get("ASMIL_TRACEBACK"):
+        _print_traceback(error)
+    return ExitCode.WRONG
+
+
+def _say_ended(option: str) -> bool:
+    """Print why there is no such option any more; False where there never was."""
+    from asmil.settings import ended
+
+    text = ended(option.lstrip("-").replace("-", "_").removeprefix("no_"))
+    if text:
+        print_error(ConfigError(f"{option}: {text}"))
+    return bool(text)
 
 
 def print_error(error: AsmilError) -> None:
@@ -70,6 +150,30 @@ def print_error(error: AsmilError) -> None:
         typer.echo(f"found: {error.found}", err=True)
     if error.fix:
         typer.echo(f"fix:   {error.fix}", err=True)
+
+
+def _print_fault(error: Exception) -> None:
+    """A short message, and the traceback in a file; on the screen with --traceback."""
+    import tempfile
+    import traceback
+
+    if os.environ.get("ASMIL_TRACEBACK"):
+        _print_traceback(error)
+        where = "the traceback above"
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="asmil-fault-", suffix=".txt", delete=False) as file:
+            file.write(f"{shlex.join(['asmil', *sys.argv[1:]])}\n\n")
+            traceback.print_exception(error, file=file)
+        where = f"{file.name} (it names files of yours)"
+    typer.secho("fault: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
+    typer.echo(f"asmil did not expect this: {type(error).__name__}: {error}", err=True)
+    typer.echo(f"fix:   report it, with {where} and what `asmil doctor` says", err=True)
+
+
+def _print_traceback(error: Exception) -> None:
+    import traceback
+
+    traceback.print_exception(error, file=sys.stderr)
 
 
 app = typer.Typer(
@@ -90,9 +194,17 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _set_traceback(wanted: bool) -> None:
+    if wanted:
+        os.environ["ASMIL_TRACEBACK"] = "1"
+
+
 @app.callback()
 def _asmil(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    traceback: bool = typer.Option(
+        False, "--traceback", callback=_set_traceback, help="Show where in the code an error arose (ASMIL_TRACEBACK=1)."
+    ),
 ) -> None:
     """Attention-stabilised multiple-instance learning on whole-slide images.
 
@@ -100,13 +212,16 @@ def _asmil(
     """
 
 
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who asks again will not be waited with
+    raise Terminated
+
+
 def main() -> None:
     """Entry point of the `asmil` script."""
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a slide name outside the terminal's code page must not end a run
+    for stream in (sys.stdout, sys.stderr):  # a slide name outside the terminal's code page must not end a run
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
     app()

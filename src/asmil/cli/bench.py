@@ -28,7 +28,7 @@ def bench(
     from rich.console import Console
 
     from asmil import bench as room
-    from asmil.cli import EXIT_FAILED
+    from asmil.cli import ExitCode
 
     if against:
         room.read_rows(against)  # a wrong file is told before the minutes, not after
@@ -50,16 +50,16 @@ def bench(
         room.write_curve(out.with_suffix(""), everything)
     if baseline:
         room.keep_ratios(baseline, everything, machine=facts)
-    raise typer.Exit(EXIT_FAILED if any(change.verdict in ("worse", "failed") for change in changes) else 0)
+    worse = any(change.verdict in ("worse", "failed") for change in changes)
+    raise typer.Exit(ExitCode.SET_ASIDE if worse else ExitCode.WHOLE)
 
 
 def _device(wanted: str) -> str:
     """The device to measure: CUDA or the CPU."""
-    from asmil.cli._stages import device_of
-    from asmil.config import load_config
     from asmil.errors import ConfigError
+    from asmil.settings import device_of, load_settings
 
-    device = device_of(load_config(overrides={"device": wanted}))
+    device = device_of(load_settings(None, {"device": wanted}).device)
     if device == "mps" and wanted == "auto":
         return "cpu"
     if device == "mps":

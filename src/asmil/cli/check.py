@@ -1,56 +1,46 @@
 """Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import INPUT, MARKS, SCALE, TASK, given, with_settings
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort
-    from asmil.cli._outcome import Outcome
-    from asmil.config import RunConfig
+    from asmil.progress import Listener, Outcome
+    from asmil.settings import Settings
     from asmil.slides import Slide, SlideFile
 
 PROBE_PX = 256
 Known = tuple[tuple[int, int] | None, float | None]
 """Width and height of a slide in level-0 pixels, and its um per pixel, as far as they are known."""
-SETTINGS = (
-    "slides",
-    "features",
-    *INPUT,
-    *TASK,
-    *SCALE,
-    "mpp",
-    *MARKS,
-    "folds",
-    "val_fraction",
-    "by_site",
-    "splits",
-)
 
 
-@with_settings(*SETTINGS)
+@with_settings(Group.SOURCE, Group.TABLES, Group.TASK, Group.SCALE, "mpp", Group.TRUTH, Group.SPLITS)
 def check(
     config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
-    **settings: Any,
+    **settings: object,
 ) -> None:
     """Look at everything a run would read; exit code 1 if anything in it would fail."""
-    from asmil.config import load_config
+    from asmil.cli import exit_with
+    from asmil.progress import Screen
 
-    outcome = check_inputs(load_config(config, given(settings)))
-    outcome.print_table()
-    raise typer.Exit(outcome.exit_code)
+    hear = Screen()
+    outcome = check_inputs(settings_from(settings, config), hear)
+    hear.closing(outcome)
+    exit_with(outcome)
 
 
-def check_inputs(config: "RunConfig") -> "Outcome":
+def check_inputs(config: "Settings", hear: "Listener") -> "Outcome":
     """Every problem of the inputs: labels first, then the files they name, annotations, and the splits.
 
     What the labels decide is not checked where they cannot be read.
     """
-    from asmil.cli._outcome import Outcome
-    from asmil.cli._stages import note_problems, read_tables, splits_of
+    from asmil.progress import Outcome
+    from asmil.settings import note_tables, read_tables, splits_of
 
     outcome = Outcome()
     cohort = None
@@ -60,7 +50,7 @@ def check_inputs(config: "RunConfig") -> "Outcome":
     if config.features:
         usable = _check_features(config, outcome)
     elif config.slides:
-        usable = _check_slides(config, cohort, outcome=outcome)
+        usable = _check_slides(config, cohort, outcome=outcome, hear=hear)
     else:
         outcome.failed("slides", stage="open", reason="neither --slides nor --features is given")
     if cohort is None:
@@ -69,21 +59,21 @@ def check_inputs(config: "RunConfig") -> "Outcome":
         _check_annotations(config, cohort, known=usable, outcome=outcome)
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
-        note_problems(matched.problems, outcome)
+        note_tables(outcome, labelled=cohort, matched=matched)
         splits_of(config, matched)
     return outcome
 
 
-def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]:
+def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
     """The slides whose feature files are sound, and what these say of them."""
     from asmil.bags import open_features
     from asmil.cli._findings import of_features
-    from asmil.cli._stages import note_problems
     from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
-        store = open_features(config.features)  # type: ignore[arg-type]
-        note_problems(store.check(deep=True), outcome)
+        store = open_features(config.features)
+        for problem in store.check(deep=True):
+            outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
         bad = {row.name for row in outcome.rows}
         sound = [name for name in store.slides if name not in bad]
         for name in sound:
@@ -95,13 +85,14 @@ def _check_features(config: "RunConfig", outcome: "Outcome") -> dict[str, Known]
     return {}
 
 
-def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Outcome") -> dict[str, Known]:
+def _check_slides(
+    config: "Settings", cohort: "Cohort | None", *, outcome: "Outcome", hear: "Listener"
+) -> dict[str, Known]:
     """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
     from asmil.bags import SlideNames
     from asmil.cli._findings import of_slides
-    from asmil.cli._progress import progress
-    from asmil.cli._stages import slide_mpp_of
     from asmil.extraction import find_duplicates
+    from asmil.settings import slide_mpp_of
     from asmil.slides import scan_slides, slide_files
 
     paths: list[Path] = []
@@ -114,7 +105,7 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
     usable, opened = dict[str, Known](), []
-    with progress("check", total=len(slides)) as advance:
+    with hear.stage("check", total=len(slides)) as advance:
         for slide in slides:
             row = (labelled.find_or_file(slide.name) or [""])[0]
             with outcome.attempt(slide.name, stage="open"):
@@ -123,14 +114,14 @@ def _check_slides(config: "RunConfig", cohort: "Cohort | None", *, outcome: "Out
                     outcome.ok(slide.name)
                     usable[slide.name] = opened[-1].size, opened[-1].mpp
                 else:
-                    outcome.skipped(slide.name, stage="labels", reason="no row in the table of labels")
+                    outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
     for line in of_slides(opened):
         typer.echo(line)
     return usable
 
 
-def _probe(file: "SlideFile", *, mpp: float | None, config: "RunConfig") -> "Slide":
+def _probe(file: "SlideFile", *, mpp: float | None, config: "Settings") -> "Slide":
     """The slide, closed, which opened and could be read."""
     with file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
         if "mpp" in config.model_fields_set:
@@ -141,8 +132,8 @@ def _probe(file: "SlideFile", *, mpp: float | None, config: "RunConfig") -> "Sli
     return slide
 
 
-def _check_annotations(config: "RunConfig", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
-    from asmil.evaluation.annotations import MaskLabels, find_annotation, read_annotations, require_classes
+def _check_annotations(config: "Settings", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
+    from asmil.evaluation import MaskLabels, find_annotation, read_annotations, require_classes
 
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []

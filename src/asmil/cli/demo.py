@@ -13,15 +13,16 @@ def demo(
     seed: int = typer.Option(0, help="Seed of the drawing."),
 ) -> None:
     """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
-    from asmil.cli.run import run_pipeline
-    from asmil.config import RunConfig
-    from asmil.slides import make_slides
+    from asmil import runs
+    from asmil.progress import Screen
+    from asmil.settings import Settings
+    from asmil.slides.synthetic import make_slides
 
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
         make_slides(cohort, patients=patients, seed=seed, size_px=SIZE_PX)
-    config = RunConfig(
+    config = Settings(
         slides=cohort / "slides",
         labels=cohort / "labels.csv",
         annotations=cohort / "annotations",
@@ -32,4 +33,5 @@ def demo(
         seeds=1,
         epochs=30,
     )
-    run_pipeline(config)  # its exit code is that of the awkward slides, which are meant to fail
+    made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
+    typer.echo(f"report: {made.report_file}")

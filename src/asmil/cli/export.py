@@ -1,12 +1,10 @@
 """A run's models as an ONNX file for any number of tiles, and a card that says what they are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from asmil.deploy import Ensemble
+from asmil.cli._options import PARTIAL
 
 
 def export(
@@ -16,62 +14,25 @@ def export(
     seed: int = typer.Option(None, help="Only the models of this seed."),
     card: bool = typer.Option(False, "--card", help="Only the card: card.md and card.json, in the run unless --out."),
     run_features: Path = typer.Option(None, help="Features that the run was trained on, where they were moved."),
+    partial: bool = PARTIAL,
 ) -> None:
     """Write an ONNX file (Standardise included, no anchor) that agrees with torch, or none; and the model's card."""
-    from asmil.cli._progress import progress
-    from asmil.deploy import load_ensemble, write_card
+    from asmil import runs
+    from asmil.cli import exit_with
     from asmil.errors import ConfigError
+    from asmil.progress import Screen
 
-    if not card and (out is None or out.suffix != ".onnx"):
-        raise ConfigError(
-            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
-        )
-    ensemble = load_ensemble(run)
-    if ensemble.task is not None:
-        raise ConfigError(
-            "only classifiers are exported", found=f"a run of {ensemble.task.name}", fix="asmil predict takes such runs"
-        )
-    if ensemble.profile is None:
-        with progress("measure the run's slides", total=len(ensemble.slides)) as advance:
-            ensemble.prepare(run_features, progress=advance)
-    if not card:
-        _export(ensemble, out, fold=fold, seed=seed)
-        out = out.with_name(f"{out.stem}_card.md")
-    for path in write_card(ensemble, out or ensemble.run.card_file):
+    if not card and out is None:
+        raise ConfigError("export needs a file to write", fix="--out model.onnx, or --card for the card alone")
+    made, hear = runs.Run.open(run), Screen()
+    found = runs.export(
+        made, out, fold=fold, seed=seed, card=card, run_features=run_features, partial=partial, listener=hear
+    )
+    if found.onnx:
+        worst = max(found.differences, key=lambda tiles: found.differences[tiles])
+        difference, compared = f"{found.differences[worst]:.1e}", ", ".join(map(str, found.differences))
+        head = f"{found.onnx}: {found.members} models; largest difference from torch {difference}"
+        typer.echo(f"{head}, on {worst} tiles (compared on {compared})")
+    for path in found.card:
         typer.echo(f"card: {path}")
-
-
-def _export(ensemble: "Ensemble", out: Path, *, fold: int | None, seed: int | None) -> None:
-    from asmil.deploy import export_onnx
-    from asmil.errors import ConfigError
-
-    members = [m for m in ensemble.members if fold in (None, m.fold) and seed in (None, m.seed)]
-    if not members:
-        known = ", ".join(member.name for member in ensemble.members)
-        raise ConfigError("the run has no such model", found=f"fold {fold}, seed {seed}", fix=f"one of {known}")
-    made = export_onnx(
-        [member.model for member in members],
-        out,
-        in_dim=ensemble.preprocessing.values["dim"][0],
-        name=ensemble.run.settings.model,
-        facts=_facts(ensemble) | {"members": [member.name for member in members]},
-    )
-    worst = max(made.differences, key=lambda tiles: made.differences[tiles])
-    typer.echo(
-        f"{out}: {len(members)} models; largest difference from torch {made.differences[worst]:.1e}, on {worst} tiles "
-        f"(compared on {', '.join(map(str, made.differences))})"
-    )
-
-
-def _facts(ensemble: "Ensemble") -> dict[str, Any]:
-    """What a program that uses the file has to know."""
-    from importlib.metadata import version
-
-    return {
-        "asmil_version": version("asmil"),
-        "model": ensemble.run.settings.model,
-        "classes": list(ensemble.classes),
-        "features": ensemble.preprocessing.values,
-        "attention": "mean over the members and their attention rows; sums to 1 over the tiles",
-        "digest_of_all_members": ensemble.digest,
-    }
+    exit_with(made.outcome)

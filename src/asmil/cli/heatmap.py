@@ -4,14 +4,20 @@ from pathlib import Path
 
 import typer
 
+from asmil.cli._options import PARTIAL
+
 
 def heatmap(
     run: Path = typer.Argument(help="Run folder."),
-    slide: list[str] = typer.Option(None, help="Slide to draw; repeat for several; all if not given."),
+    slide: list[str] = typer.Option([], help="Slide to draw; repeat for several; all if not given."),
+    partial: bool = PARTIAL,
 ) -> None:
     """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
-    from asmil.report import write_heatmaps
-    from asmil.runs import Run
+    from asmil import runs
+    from asmil.cli import exit_with
+    from asmil.progress import Screen
 
-    for path in write_heatmaps(Run.open(run), slides=slide or None):
+    made = runs.Run.open(run)
+    for path in runs.heatmap(made, slide, partial=partial, listener=Screen()):
         typer.echo(path)
+    exit_with(made.outcome)

@@ -21,12 +21,13 @@ def study(
     only: str | None = typer.Option(None, help="Only arms of this name: musk1--abmil--none, a part of it, or *."),
 ) -> None:
     """Train what is not trained yet, and write results.csv and report.html; run it again to go on or to add arms."""
-    from asmil.cli._outcome import Outcome
-    from asmil.cli._stages import device_of
+    from asmil.cli import exit_with
+    from asmil.progress import Outcome, Screen
+    from asmil.settings import device_of
     from asmil.study import load_study, run_study, write_study_report
 
     settings = load_study(config, {"out": out, "workers": workers, "engine": engine})
-    settings = settings.model_copy(update={"device": device_of(settings)})
+    settings = settings.model_copy(update={"device": device_of(settings.device)})
     with _progress() as show:
         result = run_study(settings, only=only, progress=show)
     outcome = Outcome()
@@ -34,11 +35,11 @@ def study(
         outcome.ok(arm)
     for failure in result.failures:
         outcome.failed(failure.arm, stage="train", reason=f"{failure.error}: {failure.reason}")
-    outcome.print_table()
+    Screen().closing(outcome)
     if result.cells:
         typer.echo(f"table:  {result.table}")
         typer.echo(f"report: {write_study_report(result.folder)}")
-    raise typer.Exit(outcome.exit_code)
+    exit_with(outcome)
 
 
 @contextmanager

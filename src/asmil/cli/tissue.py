@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from asmil.cli._options import SCALE, TILES, given, with_settings
+from asmil.cli._options import settings_from, with_settings
+from asmil.settings import Group
 
 if TYPE_CHECKING:
     from asmil.extraction import ExtractSettings
@@ -14,36 +15,33 @@ if TYPE_CHECKING:
 GRID = ("mpp", "tile_px", "overlap_px", "min_tissue")
 
 
-@with_settings("slides", "out", *SCALE, "tissue_method", *TILES)
-def tissue(**settings: Any) -> None:
+@with_settings("slides", Group.OUT, Group.SCALE, Group.TILES)
+def tissue(**settings: object) -> None:
     """Write tissue/<slide>.geojson with a picture beside it (.jpg), thumbnails/<slide>.jpg and slides.csv.
 
     The pictures show the tiles too where any of --mpp, --tile-px, --overlap-px, --min-tissue is given. `embed` and
     `run` use outlines that you edited as they are, and a slides.csv that you edited with --slide-settings; so does
     this command, to try the edits out.
     """
-    from asmil.cli._extraction import extract_settings, slides_in
-    from asmil.cli._outcome import Outcome
-    from asmil.cli._progress import progress
-    from asmil.config import load_config
+    from asmil.cli import exit_with
     from asmil.errors import ConfigError
     from asmil.extraction import read_slide_table, settings_of, write_slide_table
-    from asmil.slides import scan_slides
+    from asmil.progress import Outcome, Screen
+    from asmil.settings import extract_settings, require_writable, slide_files_of, slides_in
 
-    config = load_config(None, given(settings))
-    if config.slides is None:
-        raise ConfigError("there are no slides", fix="give --slides FOLDER")
-    paths, outcome = scan_slides(config.slides), Outcome()
+    config = settings_from(settings)
+    require_writable(config.out)
+    paths, outcome, hear = slide_files_of(config), Outcome(), Screen()
     table = config.out / "slides.csv"
     if table.exists() and config.slide_settings is None:
         fix = f"--slide-settings {table} to use it, or move it away"
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
     names = [path.stem for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
-    slides = slides_in(paths, config=config, own_settings=own)
+    slides = slides_in(paths, settings=config, own_settings=own)
     default = extract_settings(config)
     with_grid, rows = any(settings[name] is not None for name in GRID), []
-    with progress("tissue", total=len(slides), unit="slides") as advance:
+    with hear.stage("tissue", total=len(slides)) as advance:
         for slide in slides:
             one = settings_of(slide.name, default=default, table=own)
             found: dict[str, Any] = {}
@@ -55,9 +53,9 @@ def tissue(**settings: Any) -> None:
     problems = {row.name: {"result": row.result, "reason": row.reason} for row in outcome.rows}
     write_slide_table(table, [_row(*row, problems.get(row[0], {"result": "ok"})) for row in rows])
     outcome.write(config.out / "failures.csv")
-    outcome.print_table()
+    hear.closing(outcome)
     typer.echo(f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}")
-    raise typer.Exit(outcome.exit_code)
+    exit_with(outcome)
 
 
 def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from asmil.cli._options import PARTIAL
+
 
 def view(
     run: Path = typer.Argument(help="Run folder."),
@@ -16,6 +18,7 @@ def view(
     port: int = typer.Option(None, min=0, max=65535, help="Port. [the first free one from 8765 on]"),
     host: str = typer.Option("127.0.0.1", help="Address to listen at; by default only this machine can connect."),
     browser: bool = typer.Option(True, "--browser/--no-browser", help="Open the browser."),
+    partial: bool = PARTIAL,
 ) -> None:
     """Look at a run: its slides, where each model looked, how the attention settled, where the seeds disagree."""
     from asmil.errors import RunError
@@ -28,10 +31,12 @@ def view(
     if slides is not None and not slides.is_dir():
         raise RunError("there is no such folder of slides", found=slides)
 
-    from asmil.viewer import RunView, make_app, serve
-    from asmil.viewer.pyramid import Pyramid
-    from asmil.viewer.serving import listen
+    from asmil.cli import ExitCode
+    from asmil.runs import Run
+    from asmil.viewer import Pyramid, RunView, listen, make_app, serve
 
+    both = [Run.open(folder) for folder in (run, against) if folder is not None]
+    lacking = [one.require_whole(partial=partial) for one in both]
     pyramid = Pyramid()
     views = [RunView(run, slides=slides, pyramid=pyramid)]
     if against is not None:
@@ -46,6 +51,7 @@ def view(
             webbrowser.open(address)
 
     serve(make_app(views, pyramid=pyramid, hosts=[host]), bound, started=opened)
+    raise typer.Exit(ExitCode.SET_ASIDE if any(lacking) else ExitCode.WHOLE)
 
 
 def _only_here(host: str) -> bool:

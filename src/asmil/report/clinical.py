@@ -186,8 +186,8 @@ def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
             found=f"{path or 'no table named in the settings'}; the cohort has {columns}",
             fix="give the table with --labels FILE",
         )
-    table = read_cohort(path, slide_table=settings.slide_table, label=settings.label, site_column=name)
-    table = table.match(run.predictions["slide"]).table.set_index("slide")
+    cohort = read_cohort(path, slide_table=settings.slide_table, label=settings.label, site_column=name)
+    table = cohort.match(run.predictions["slide"]).table.set_index("slide")
     own = run.predictions.set_index("slide")["label"].reindex(table.index)
     if (own != table["label"]).any():
         wrong = list(own.index[own != table["label"]])

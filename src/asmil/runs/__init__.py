@@ -1,4 +1,4 @@
-"""Runs: the one owner of a run folder. `Run` and its `Cell`s read and write every file in it."""
+"""Runs: the one owner of a run folder (`Run` and its `Cell`s), and the stages that make a run and put it to use."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from asmil.runs.layout import ATTENTION as ATTENTION
     from asmil.runs.layout import PREDICTIONS as PREDICTIONS
     from asmil.runs.layout import figure_file as figure_file
-    from asmil.runs.records import Settings as Settings
+    from asmil.runs.pipeline import Extracted as Extracted
+    from asmil.runs.pipeline import evaluate as evaluate
+    from asmil.runs.pipeline import export as export
+    from asmil.runs.pipeline import extract as extract
+    from asmil.runs.pipeline import heatmap as heatmap
+    from asmil.runs.pipeline import predict as predict
+    from asmil.runs.pipeline import run as run
+    from asmil.runs.pipeline import train as train
+    from asmil.runs.pipeline import write_report as write_report
     from asmil.runs.records import environment as environment
     from asmil.runs.slide import RunSlide as RunSlide
     from asmil.runs.slide import SlideTiles as SlideTiles
@@ -21,13 +29,13 @@ if TYPE_CHECKING:
     from asmil.runs.whole import Standing as Standing
     from asmil.runs.whole import even as even
 
-_HOMES = {
+_STAGES = ("Extracted", "evaluate", "export", "extract", "heatmap", "predict", "run", "train", "write_report")
+_HOME = {
     "ATTENTION": "layout",
     "Cell": "cell",
     "PREDICTIONS": "layout",
     "Run": "folder",
     "RunSlide": "slide",
-    "Settings": "records",
     "SlideTiles": "slide",
     "Standing": "whole",
     "environment": "records",
@@ -37,9 +45,10 @@ _HOMES = {
     "spacing": "slide",
     "stated_size": "slide",
     "tiles_of": "slide",
+    **dict.fromkeys(_STAGES, "pipeline"),
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    return load(__name__, _HOMES, name)
+    return load(__name__, _HOME, name)

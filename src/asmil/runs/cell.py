@@ -21,7 +21,7 @@ from asmil.runs.whole import State, digest, seal, state_of, unseal
 if TYPE_CHECKING:
     from torch import nn
 
-    from asmil.runs import Settings
+    from asmil.settings import Settings
     from asmil.tasks import Task
     from asmil.training import CellResult
 

@@ -22,6 +22,8 @@ from asmil.runs.whole import Standing
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
+    from asmil.deploy import Exported, Predictions
+    from asmil.progress import Outcome
     from asmil.training import CellResult
 
 
@@ -29,8 +31,10 @@ class Run(Records, Shown):
     """A run folder with its models and results; every name in it is of `layout`.
 
     What was read is kept until something is written through this object, or `refresh` is called. Whatever is missing or
-    damaged is a `RunError` that names the file.
+    damaged is a `RunError` that names the file. `outcome` is what became of the slides in the call that returned it.
     """
+
+    outcome: "Outcome | None" = None
 
     @classmethod
     def open(cls, folder: "str | Path | Run") -> "Run":
@@ -83,6 +87,38 @@ class Run(Records, Shown):
         except AsmilError as error:
             said["but"] = error.what
         return said
+
+    # What can be done with it: see `asmil.runs.pipeline` for the keywords.
+
+    def evaluate(self, **options: Any) -> dict[str, Any]:
+        """Metrics with intervals, also into metrics.json: see `asmil.evaluate`."""
+        from asmil.runs import pipeline
+
+        return pipeline.evaluate(self, **options)
+
+    def report(self, **options: Any) -> Path:
+        """The page of the run, report.html: see `asmil.write_report`."""
+        from asmil.runs import pipeline
+
+        return pipeline.write_report(self, **options)
+
+    def predict(self, slides: str | Path | None = None, **options: Any) -> "Predictions":
+        """New slides, or features of them, by the models of the run: see `asmil.runs.predict`."""
+        from asmil.runs import pipeline
+
+        return pipeline.predict(self, slides, **options)
+
+    def export(self, out: str | Path | None = None, **options: Any) -> "Exported":
+        """An ONNX file with what describes it, and a model card: see `asmil.runs.export`."""
+        from asmil.runs import pipeline
+
+        return pipeline.export(self, out, **options)
+
+    def heatmap(self, *slides: str, **options: Any) -> list[Path]:
+        """Pictures and GeoJSON of where the models looked, of all slides where none is named."""
+        from asmil.runs import pipeline
+
+        return pipeline.heatmap(self, slides, **options)
 
     # What it predicts.
 

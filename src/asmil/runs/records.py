@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from asmil.config import RunConfig as Settings
-from asmil.config import dump_config as dump_settings
-from asmil.config import load_config as load_settings
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.files import safe_name, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
+from asmil.settings import Settings, dump_settings, load_settings
 from asmil.slides import scan_slides
 from asmil.tasks import Task, create_task
 
@@ -69,7 +67,7 @@ class Records:
             raise RunError(f"{self.folder} has no settings", found=f"no {layout.CONFIG}", fix=COPY)
         with reading(path, fix=COPY):
             try:
-                return load_settings(path)
+                return load_settings(path, {"out": self.folder}, saved=True)
             except ConfigError as error:
                 raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
 
@@ -238,6 +236,24 @@ class Records:
         path = self.folder / layout.SECONDS
         said = read_json(path, fix="delete it: it only tells the time") if path.exists() else {}
         return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """The version of asmil and the commit that it runs from, for identity.json."""
+        found = environment()
+        return {"asmil": found["packages"]["asmil"], "commit": found["commit"]}
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was trained in it: a model is there, or half of one."""
+        return any(any(folder.iterdir()) for folder, _ in layout.cell_folders(self.folder)) or any(
+            self.checkpoints.glob("*")
+        )
+
+    @property
+    def extracted(self) -> bool:
+        """Whether it holds features of its own."""
+        return (self.folder / layout.FEATURES).is_dir()
 
     # Places of what others write.
 

@@ -15,9 +15,8 @@ from pydantic import (
     WrapValidator,
 )
 
-from asmil._yaml import KEY, MarkedYaml, Problem
-from asmil.config import Device, PositiveInt
 from asmil.errors import ConfigError
+from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
 from asmil.study.parts import Part, check_label, dataset_part, model_part, stabilizer_options
 from asmil.training import TrainSettings
 
@@ -95,7 +94,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     try:
         config = StudyConfig(**(source.values | flags))
     except ValidationError as error:
-        problems += [_problem(one, source) for one in error.errors()]
+        problems += [_mistake(one, source) for one in error.errors()]
     if not problems:
         return config
     marks = [source.mark(problem) for problem in problems]
@@ -107,7 +106,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     raise ConfigError("\n".join([*shown, f"{count} in the settings of the study."]))
 
 
-def _problem(error: Any, source: MarkedYaml) -> Problem:
+def _mistake(error: Any, source: MarkedYaml) -> Mistake:
     location, text = error["loc"], error["msg"].removeprefix("Value error, ")
     name = ".".join(str(part) for part in location)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -116,10 +115,10 @@ def _problem(error: Any, source: MarkedYaml) -> Problem:
         )
         near = difflib.get_close_matches(str(location[-1]).replace("-", "_"), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-        return Problem(f"unknown key {name!r}{hint}", location=(KEY, *location))
+        return Mistake(f"unknown key {name!r}{hint}", location=(KEY, *location))
     if error["type"] == "part":
         key = (KEY, *location, error["ctx"]["at"])
-        return Problem(text, location=key if key in source.marks else location)
+        return Mistake(text, location=key if key in source.marks else location)
     if error["type"] == "missing":
-        return Problem(f"{name} must be given: a list of names")
-    return Problem(f"{name}: {text}, found {error['input']!r}", location=location)
+        return Mistake(f"{name} must be given: a list of names")
+    return Mistake(f"{name}: {text}, found {error['input']!r}", location=location)

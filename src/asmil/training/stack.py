@@ -8,7 +8,7 @@ model has its own draws, gradient, optimiser state and anchor: company changes n
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -182,8 +182,9 @@ class Stack:
 
     def _task_loss(self, logits: Float[Tensor, "models bags outputs"], batch: BagBatch) -> Float[Tensor, " models"]:
         if self.task is not None:
-            return torch.stack([self.task.loss(own, batch.targets).mean() for own in logits])
-        labels = batch.labels.expand(len(logits), -1)
+            targets = cast(Tensor, batch.targets)
+            return torch.stack([self.task.loss(own, targets).mean() for own in logits])
+        labels = cast(Tensor, batch.labels).expand(len(logits), -1)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape).mean(1)
 
     def _in_one_pass(

@@ -4,7 +4,13 @@ from typing import Any
 
 from asmil._lazy import load
 
-_HOME_OF = {"RunView": "session", "make_app": "app", "serve": "serving"}
+_HOME_OF = {
+    "Pyramid": "pyramid",
+    "RunView": "session",
+    "listen": "serving",
+    "make_app": "app",
+    "serve": "serving",
+}
 __all__ = sorted(_HOME_OF)
 
 

@@ -90,7 +90,7 @@ def _row_weights(run: Run, cell: Cell, bag: Bag) -> np.ndarray:
         output = model(batch)
         if output.scores is None:
             raise RunError(f"{run.settings.model} has no attention by token or head")
-        order, offsets = output.segments(batch.offsets)
+        order, layout = output.segments(batch.layout)
         weights = torch.empty_like(output.scores, dtype=torch.float32)
-        weights[order] = normalizer(output.scores[order].float(), offsets=offsets) / (len(offsets) - 1)
+        weights[order] = normalizer(output.scores[order].float(), layout) / len(layout)
     return weights.numpy()

@@ -34,12 +34,12 @@ def test_a_largest_ratio_needs_the_loss_of_the_task():
 def test_training_keeps_the_ratio():
     """From the flag to every epoch's log."""
     from asmil.bags import make_bags
-    from asmil.cli._stages import recipe_of
-    from asmil.config import RunConfig
+    from asmil.settings import Settings
+    from asmil.settings.inputs import recipe_of
     from asmil.training import fit
 
     bags = make_bags(12)[0]
-    recipe = recipe_of(RunConfig(model="abmil", beta=50.0, max_gradient_ratio=0.2, epochs=4, device="cpu"))
+    recipe = recipe_of(Settings(model="abmil", beta=50.0, max_gradient_ratio=0.2, epochs=4, device="cpu"))
     model = recipe.build(in_dim=bags[0].features.shape[1], n_classes=2, train=bags, seed=0)
     stabilizer = recipe.stabilize(model, bags[0])
     result = fit(model, bags[:8], bags[8:], settings=recipe.settings, stabilizer=stabilizer)

@@ -1,14 +1,17 @@
 """The command line as a user meets it: discovery, laziness, messages and exit codes."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import asmil.cli
-from asmil.cli import app, command_summaries
-from asmil.errors import SlideError
+from asmil.cli import MEANING, ExitCode, Terminated, app, command_summaries, exit_with
+from asmil.errors import ConfigError, SlideError
+from asmil.progress import Outcome
 
 
 @pytest.fixture
@@ -69,21 +72,114 @@ def test_an_asmil_error_is_three_lines_and_exit_code_2(run):
     ]
 
 
-def test_ctrl_c_is_exit_code_130(run):
+def _outcome(**results: str) -> Outcome:
+    outcome = Outcome()
+    for name, result in results.items():
+        getattr(outcome, result)(name, **({} if result == "ok" else {"stage": "x", "reason": "y"}))
+    return outcome
+
+
+ENDS = [
+    (lambda: None, ExitCode.WHOLE),
+    (lambda: exit_with(None), ExitCode.WHOLE),
+    (lambda: exit_with(_outcome(a="ok", b="noted")), ExitCode.WHOLE),
+    (lambda: exit_with(_outcome(a="ok", b="skipped")), ExitCode.SET_ASIDE),
+    (lambda: exit_with(_outcome(a="failed")), ExitCode.SET_ASIDE),
+    (ConfigError("wrong"), ExitCode.WRONG),
+    (PermissionError(13, "may not write"), ExitCode.WRONG),
+    (MemoryError(), ExitCode.WRONG),
+    (ZeroDivisionError("of ours"), ExitCode.FAULT),
+    (AssertionError(), ExitCode.FAULT),
+    (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+    (Terminated(), ExitCode.TERMINATED),
+]
+
+
+@pytest.mark.parametrize(("end", "code"), ENDS)
+def test_every_end_has_its_exit_code(run, end, code, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
     def doctor():
-        raise KeyboardInterrupt
+        if isinstance(end, BaseException):
+            raise end
+        end()
 
     result = run("doctor", function=doctor)
-    assert result.exit_code == 130
-    assert "interrupted" in result.output
+    assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
+    if code not in (ExitCode.WHOLE, ExitCode.SET_ASIDE):
+        assert result.output.strip()
 
 
-def test_a_bug_keeps_its_traceback(run):
+def test_the_codes_are_those_of_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"(?m)^\| (\d+) \| (.+) \|$", page))
+    assert table == {str(int(code)): MEANING[code] for code in ExitCode}
+
+
+@pytest.mark.parametrize(
+    ("command", "stop", "said"),
+    [
+        ("run", KeyboardInterrupt, "interrupted: what is finished is kept, and the same command goes on"),
+        ("embed", Terminated, "terminated: what is finished is kept, and the same command goes on"),
+        ("doctor", KeyboardInterrupt, "the same command begins anew"),
+    ],
+)
+def test_a_stopped_command_says_how_to_go_on(run, monkeypatch, command, stop, said):
+    def stopped():
+        raise stop
+
+    monkeypatch.setattr("sys.argv", ["asmil", command, "--out", "a b"])
+    shown = run(command, function=stopped).output
+    assert said in shown
+    assert shown.endswith(f"  asmil {command} --out 'a b'\n")
+
+
+def test_sigterm_ends_a_command_in_order():
+    code = (
+        "import os, signal, sys\nimport typer\nimport asmil.cli as cli\n"
+        "def doctor():\n"
+        "    try: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally: print('in order', flush=True)\n"
+        "single = typer.Typer(add_completion=False)\nsingle.command(name='doctor')(doctor)\n"
+        "cli._load = lambda name: typer.main.get_command(single)\n"
+        "sys.argv = ['asmil', 'doctor']\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (143, "in order\n")
+    assert done.stderr.strip().endswith("asmil doctor")
+
+
+def test_a_fault_of_ours_is_a_short_message_and_a_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
     def doctor():
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of ours")
 
-    assert isinstance(run("doctor", function=doctor).exception, ZeroDivisionError)
+    shown = run("doctor", function=doctor).output
+    (file,) = tmp_path.glob("asmil-fault-*.txt")
+    assert str(file) in shown
+    assert "ZeroDivisionError: of ours" in shown
+    assert "asmil doctor" in shown
+    assert 'raise ZeroDivisionError("of ours")' in file.read_text()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("of ours"), ConfigError("wrong")])
+def test_the_traceback_is_shown_when_asked_for(run, monkeypatch, error):
+    def doctor():
+        raise error
+
+    monkeypatch.setenv("ASMIL_TRACEBACK", "")  # set by the flag, and put back after the test
+    shown = run("--traceback", "doctor", function=doctor).output
+    assert "Traceback (most recent call last)" in shown
+
+
+def test_a_flag_that_has_ended_says_why(run):
+    result = run("crossval", "--together", "off")
+    assert result.exit_code == 2
+    assert "'together' has ended: the seeds of a fold always train together" in result.output
 
 
 def test_the_script_prints_its_version():

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from asmil.cli import app
 from asmil.figures import embeddings_figure, tsne
-from asmil.runs import Run, Settings
+from asmil.runs import Run
+from asmil.settings import Settings
 from asmil.training import EMBEDDINGS, AttentionRecorder, Prediction
 
 EPOCHS, SLIDES = 12, 12

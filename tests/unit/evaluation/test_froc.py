@@ -16,7 +16,8 @@ from asmil.evaluation.froc import Findings, _extent, score_findings
 from asmil.evaluation.intervals import resample_counts
 from asmil.evaluation.run_metrics import evaluate
 from asmil.files import write_json
-from asmil.runs import Run, Settings
+from asmil.runs import Run
+from asmil.settings import Settings
 
 PX = 32  # level-0 pixels of a pixel of the plain evaluation, which works on level 5 as the challenge did
 
@@ -248,9 +249,9 @@ def test_the_command_prints_it_and_says_what_was_set_aside(tmp_path):
     Image.fromarray(mask[:, :99]).save(folder / "c_mask.png")
     flags = ["--positive", "tumor", "--mask-class", "255=tumor", "--froc", "camelyon16", "--bootstrap", "10"]
     done = CliRunner().invoke(app, ["evaluate", str(run.folder), "--annotations", str(folder), *flags])
-    assert done.exit_code == 0, done.output
-    assert "set aside: c" in done.output
-    assert "another shape than its slide" in done.output
+    assert done.exit_code == 1, done.output
+    assert "annotation of c  skipped" in done.output
+    assert "has another shape than its slide" in " ".join(done.output.split())
     froc = run.metrics["attention"]["froc"]
     assert (froc["score"], froc["n_slides"], froc["n_lesions"]) == (1, 3, 1)
     assert "at false per slide   0.25: 1" in done.output

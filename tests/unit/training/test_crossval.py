@@ -143,9 +143,12 @@ def test_a_run_that_was_killed_goes_on_and_ends_bit_equal(study, tmp_path):
 
 def test_progress_is_told_of_every_model_and_ends_at_the_end(study, tmp_path):
     for workers in (1, 2):
-        told = []
-        run(study, tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=lambda *event: told.append(event))
-        last = {event[:2]: event[2:] for event in told}
+        last = {}
+
+        def hear(fold, seed, *epochs, last=last):
+            last[fold, seed] = epochs
+
+        run(study, tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=hear)
         assert set(last) == {(fold, seed) for fold in range(3) for seed in (0, 1)}
         assert all(done == total == 8 for done, total in last.values())
 

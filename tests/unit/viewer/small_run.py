@@ -11,7 +11,8 @@ from shapely.geometry import box, mapping
 
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.evaluation import evaluate
-from asmil.runs import Run, Settings
+from asmil.runs import Run
+from asmil.settings import Settings
 from asmil.slides.synthetic import write_slide
 from asmil.training import Recipe, TrainSettings, crossval
 

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
-from asmil.cli._outcome import Outcome
 from asmil.errors import SlideError, TissueError
+from asmil.progress import Outcome, Screen
 
 
 def test_one_bad_slide_is_noted_and_the_next_goes_on():
@@ -26,7 +26,7 @@ def test_one_bad_slide_is_noted_and_the_next_goes_on():
         ("d", "failed", "open"),
         ("c", "skipped", "open"),
     ]
-    assert outcome.exit_code == 1
+    assert not outcome.whole
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
@@ -48,16 +48,21 @@ def test_a_name_counts_once_by_its_worst_result():
     assert outcome.counts == {"ok": 0, "skipped": 0, "failed": 1}
 
 
-def test_skipped_slides_alone_are_no_failure():
+def test_a_remark_leaves_it_whole_and_a_blank_slide_does_not():
     outcome = Outcome()
+    outcome.ok("a", "b")
+    outcome.noted("b", stage="data", reason="is in the table more than once")
+    assert outcome.whole
+    assert outcome.counts == {"ok": 2, "skipped": 0, "failed": 0}
     outcome.skipped("a", stage="tissue", reason="blank")
-    assert outcome.exit_code == 0
+    assert [row.name for row in outcome.set_aside] == ["a"]
+    assert str(outcome) == "1 ok, 1 skipped, 0 failed"
 
 
 def test_the_table_shows_names_as_they_are(capsys):
     outcome = Outcome()
     outcome.failed("slide [bold]1[/]", stage="open", reason="cut short [/nothing]")
-    outcome.print_table()
+    Screen().closing(outcome)
     shown = capsys.readouterr().err
     assert "slide [bold]1[/]" in shown
     assert "cut short [/nothing]" in shown

@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 
 from asmil.bags import read_cohort
-from asmil.cli import _extraction
-from asmil.cli._extraction import shard_of
-from asmil.cli._outcome import Outcome
-from asmil.config import load_config
 from asmil.errors import ConfigError
 from asmil.extraction import EncoderChoice
+from asmil.progress import Outcome, Screen
+from asmil.settings import extract_folder, load_settings
+from asmil.settings.extraction import shard_of
 from asmil.slides import SlideFile
 
 SLIDES = [Path(f"{i:02}.svs") for i in range(10)]
@@ -57,7 +56,7 @@ def test_an_array_with_gaps_and_no_array_are_refused(array):
 @pytest.mark.parametrize("shard", ["0/4", "5/4", "1/0", "1", "a/b", "-1/4"])
 def test_a_shard_that_is_none_is_refused(shard):
     with pytest.raises(ConfigError, match="shard"):
-        load_config(None, {"shard": shard})
+        load_settings(None, {"shard": shard})
 
 
 @pytest.fixture
@@ -71,11 +70,12 @@ def job(monkeypatch, tmp_path):
             cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "label", "mpp"]))
         seen = {}
         monkeypatch.setattr(
-            "asmil.extraction.workers.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
+            "asmil.extraction.work.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
         )
-        config = load_config(None, {"slides": tmp_path, "device": "cpu", **settings})
+        config = load_settings(None, {"slides": tmp_path, "device": "cpu", **settings})
         slides = [tmp_path / path for path in SLIDES]
-        stores = _extraction.extract(slides, tmp_path / "out", config=config, outcome=Outcome(), cohort=cohort)
+        told = {"settings": config, "outcome": Outcome(), "hear": Screen()}
+        stores = extract_folder(slides, tmp_path / "out", **told, cohort=cohort)
         assert stores == []
         return seen
 

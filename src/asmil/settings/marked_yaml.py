@@ -8,6 +8,9 @@ import yaml
 
 from asmil.errors import ConfigError
 
+MOST_VALUES = 20_000
+"""Values in a file of settings: aliases of aliases make millions of a few hundred bytes."""
+
 Location = tuple[str | int, ...]
 """Keys and list positions from the top of a file to a value."""
 
@@ -37,7 +40,7 @@ for _tag, _pattern, _first in _PLAIN_SCALARS:
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
-class Problem(NamedTuple):
+class Mistake(NamedTuple):
     """What is wrong, and where: at a place of the file, or with a setting."""
 
     text: str
@@ -71,7 +74,7 @@ class MarkedYaml:
     def __init__(self, path: Path):
         self.path = path
         self.values: dict[str, Any] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[Mistake] = []
         self.marks: dict[Location, yaml.Mark] = {}
         try:
             self.text = path.read_text(encoding="utf-8-sig")
@@ -79,25 +82,30 @@ class MarkedYaml:
             raise ConfigError("the configuration file does not exist", found=path, fix="check the path") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}", found=error, fix="give a YAML file in UTF-8") from error
-        self._loader = _Loader(self.text)
+        self._walked = 0
         try:
+            self._loader = _Loader(self.text)
             self._read(self._loader.get_single_node())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            self.problems.append(Problem(f"this is not YAML: {error.problem or error.context}", mark))
-        except (yaml.YAMLError, ValueError) as error:
+            self.problems.append(Mistake(f"this is not YAML: {error.problem or error.context}", mark))
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            # the last three: what PyYAML makes of `!!int ""`, `!!timestamp x` and thousands of brackets
             raise ConfigError(f"{path} is not YAML", found=error, fix="give a YAML file of settings") from error
 
     def _read(self, node: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):
             self.values = self._walk(node, (), parents=())
         elif node is not None and node.tag != "tag:yaml.org,2002:null":
-            self.problems.append(Problem("a configuration is a list of `key: value` lines", node.start_mark))
+            self.problems.append(Mistake("a configuration is a list of `key: value` lines", node.start_mark))
 
     def _walk(self, node: yaml.Node, location: Location, *, parents: tuple[int, ...]) -> Any:
         if id(node) in parents:
             raise yaml.MarkedYAMLError(problem="this value contains itself", problem_mark=node.start_mark)
         parents = (*parents, id(node))
+        self._walked += 1
+        if self._walked > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES} values", problem_mark=node.start_mark)
         self.marks.setdefault(location, node.start_mark)
         if isinstance(node, yaml.SequenceNode):
             return [self._walk(item, (*location, i), parents=parents) for i, item in enumerate(node.value)]
@@ -108,13 +116,13 @@ class MarkedYaml:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None or key in values:
                 text = "a key must be a word" if key is None else f"{key!r} is given twice"
-                self.problems.append(Problem(text, key_node.start_mark))
+                self.problems.append(Mistake(text, key_node.start_mark))
                 continue
             self.marks[(KEY, *location, key)] = key_node.start_mark
             values[key] = self._walk(value_node, (*location, key), parents=parents)
         return values
 
-    def mark(self, problem: Problem) -> yaml.Mark | None:
+    def mark(self, problem: Mistake) -> yaml.Mark | None:
         """The place of a problem: its mark, or that of the deepest known part of its location."""
         if problem.mark:
             return problem.mark
@@ -123,7 +131,7 @@ class MarkedYaml:
             location = location[:-1]
         return self.marks.get(location) if location else None
 
-    def show(self, problem: Problem) -> str:
+    def show(self, problem: Mistake) -> str:
         """`file:line:column: text`, the line, and a caret under the place."""
         mark = self.mark(problem)
         if mark is None:

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from asmil.cli import _progress
-from asmil.cli._progress import progress, rate_text
+from asmil.progress import Bars, Listener, Outcome, Screen, SetAside, listeners, rate_text
 
 
 class Clock:
@@ -21,12 +20,12 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(_progress, "time", clock)
+    monkeypatch.setattr(listeners, "time", clock)
     return clock
 
 
 def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
-    with progress("embedding", total=40) as advance:
+    with Bars().stage("embedding", total=40) as advance:
         for _ in range(40):
             clock.now += 2
             advance(1)
@@ -37,14 +36,14 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
 
 
 def test_a_short_job_is_one_line(clock, capsys):
-    with progress("embedding", total=2, unit="tiles") as advance:
+    with Bars().stage("embedding", total=2, unit="tiles") as advance:
         clock.now += 0.5
         advance(2)
     assert capsys.readouterr().err.splitlines() == ["embedding: 2/2 tiles, 4.0 tiles/s"]
 
 
 def test_the_rate_is_of_the_parts_where_they_are_counted(clock, capsys):
-    with progress("extract", total=4, parts="tiles") as advance:
+    with Bars().stage("extract", total=4, parts="tiles") as advance:
         for _ in range(4):
             clock.now += 20
             advance(0, parts=400)
@@ -55,18 +54,18 @@ def test_the_rate_is_of_the_parts_where_they_are_counted(clock, capsys):
 
 
 def test_the_share_of_waiting_is_told(clock, capsys):
-    with progress("extract", total=2, parts="tiles") as advance:
+    with Bars().stage("extract", total=2, parts="tiles") as advance:
         for waiting in (9.0, 1.0):
             clock.now += 20
             advance(1, parts=400, waiting=waiting)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "extract: 1/2 slides, 20 tiles/s, 45% waiting for pixels, 0:00:20 left"
+    assert lines[0] == "extract: 1/2 slides, 20 tiles/s, 45% waiting for pixels"
     assert lines[-1] == "extract: 2/2 slides, 20 tiles/s, 25% waiting for pixels"
 
 
 def test_an_error_still_says_how_far_it_came(clock, capsys):
     def work():
-        with progress("embedding", total=9) as advance:
+        with Bars().stage("embedding", total=9) as advance:
             clock.now += 1
             advance(4)
             raise RuntimeError
@@ -77,7 +76,7 @@ def test_an_error_still_says_how_far_it_came(clock, capsys):
 
 
 def test_a_job_of_nothing_says_nothing(capsys):
-    with progress("embedding", total=0):
+    with Bars().stage("embedding", total=0):
         pass
     assert capsys.readouterr().err == ""
 
@@ -85,7 +84,7 @@ def test_a_job_of_nothing_says_nothing(capsys):
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-    with progress("embedding", total=5) as advance:
+    with Bars().stage("embedding", total=5) as advance:
         advance(5)
     assert re.search(r"embedding.*5/5.*slides", capsys.readouterr().err)
 
@@ -96,3 +95,47 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
 )
 def test_rates_are_in_units_a_person_compares(done, seconds, expected):
     assert rate_text(done, seconds, "tiles") == expected
+
+
+def test_the_time_left_is_that_of_the_pace_now_not_of_a_slow_beginning(clock, capsys):
+    with Bars().stage("embedding", total=100) as advance:
+        clock.now += 600  # weights are loaded
+        for _ in range(41):
+            advance(1)
+            clock.now += 1
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "embedding: 1/100 slides, 0.1 slides/min"
+    assert others[0].endswith(", 0:01:24 left")
+
+
+def test_who_does_not_listen_hears_of_what_was_set_aside_only(capsys):
+    outcome, nobody = Outcome(), Listener()
+    with nobody.stage("extract", total=3) as advance:
+        advance(1, parts=5, waiting=0.1)
+    nobody.note("a level is damaged")
+    nobody.closing(outcome)
+    outcome.failed("a", stage="open", reason="not a slide")
+    with pytest.warns(SetAside, match=r"1 set aside: a \(open: not a slide\)") as caught:
+        nobody.closing(outcome)
+    assert caught[0].filename == __file__
+    assert capsys.readouterr().err == ""
+
+
+def test_a_command_shows_notes_warnings_and_a_closing_table(capsys):
+    outcome, screen = Outcome(), Screen()
+    outcome.ok("a")
+    outcome.failed("b", stage="open", reason="not a slide")
+    screen.note("a level is damaged")
+    screen.warn("two are equal", fix="keep one")
+    screen.closing(outcome)
+    shown = capsys.readouterr().err
+    for text in ("note: a level is damaged", "warning: two are equal\nfix:     keep one", "not a slide"):
+        assert text in shown
+    assert shown.splitlines()[-1] == "1 ok, 0 skipped, 1 failed"
+
+
+def test_a_notebook_without_widgets_gets_lines(monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    for found, drawn in ((None, False), ("there", True)):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=found: found)
+        assert listeners.can_draw() is drawn

@@ -1,4 +1,4 @@
-"""The settings of the authors' published script: their loss, written out, and what they mean for older runs."""
+"""The settings of the authors' published script: their loss, written out."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from asmil.bags import BagBatch, make_bags
-from asmil.cli._options import given
-from asmil.cli._stages import begin, identity_of, recipe_of
-from asmil.config import RunConfig, load_config
+from asmil.cli._options import typed
+from asmil.settings import load_settings
+from asmil.settings.inputs import recipe_of
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "published_script.yaml"
 
@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "published_script.y
 @pytest.fixture(scope="module")
 def trained():
     """Model and stabiliser of the example after three steps, with the last loss, its batch and the online scores."""
-    recipe = recipe_of(load_config(EXAMPLE, {"device": "cpu"}))
+    recipe = recipe_of(load_settings(EXAMPLE, {"device": "cpu"}))
     bags, _ = make_bags(4, tiles=(12, 30), dim=10)
     model = recipe.build(in_dim=10, n_classes=2, train=bags, seed=0)
     stabilizer = recipe.stabilize(model, bags[0], seed=0)
@@ -69,16 +69,7 @@ def test_the_anchor_has_weights_of_its_own_and_keeps_them(trained):
 def test_flags_say_the_same_as_the_file():
     flags = {"anchor": "frozen", "anchor_init": "independent", "reduction": "mean", "model": "asmil"}
     options = ["variant=per_token", "token_std=1e-6"]
-    config = load_config(None, given(flags | {"model_options": options}))
-    stabilizer, wanted = recipe_of(config).stabilizer, recipe_of(load_config(EXAMPLE)).stabilizer
+    config = load_settings(None, typed(flags | {"model_options": options}))
+    stabilizer, wanted = recipe_of(config).stabilizer, recipe_of(load_settings(EXAMPLE)).stabilizer
     assert stabilizer | {"beta": 1.0} == wanted
     assert config.model_options == {"variant": "per_token", "token_std": 1e-6}
-
-
-def test_a_run_from_before_these_settings_can_be_continued(tmp_path):
-    identity = identity_of(RunConfig())
-    assert not {"anchor_init", "reduction"} & set(identity)
-    assert begin(RunConfig(out=tmp_path)).identity == identity
-    begin(RunConfig(out=tmp_path))
-    with pytest.raises(Exception, match="reduction was None, is 'mean'"):
-        begin(RunConfig(out=tmp_path, reduction="mean"))

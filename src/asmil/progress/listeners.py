@@ -1,0 +1,214 @@
+"""Who hears how far a stage is: nobody, a bar in a terminal or notebook, or plain lines in a log."""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from asmil.progress.outcome import Outcome, SetAside
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LOG_EVERY_SECONDS = 15.0
+
+Advance = Callable[..., None]
+"""Called as advance(n, parts=m, waiting=s): n more units are done, m more of their parts, s seconds were waited for."""
+
+
+class Listener:
+    """What a stage tells while it works. This one shows nothing, and warns of what was set aside; others override.
+
+    Methods are called in the process and thread that called the stage.
+    """
+
+    @contextmanager
+    def stage(self, what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+        """A stage of `total` units begins, and ends with the block; what it yields is called as they are done.
+
+        The parts of a unit (a slide's tiles), where they are counted, tell the pace: a slide is not like another.
+        """
+        yield lambda n=1, *, parts=0, waiting=0.0: None
+
+    def note(self, text: str) -> None:
+        """Something to know; nothing to do about it."""
+
+    def warn(self, text: str, *, fix: str = "") -> None:
+        """Something that may be wrong, and what to do."""
+        warnings.warn(f"{text}{f'; to fix: {fix}' if fix else ''}", UserWarning, stacklevel=_outside())
+
+    def closing(self, outcome: Outcome) -> None:
+        """All is done that could be done: what became of the slides."""
+        lost = outcome.set_aside
+        if lost:
+            named = "; ".join(f"{row.name} ({row.stage}: {row.reason})" for row in lost[:5])
+            more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+            text = f"{len(lost)} set aside: {named}{more}"
+            warnings.warn(text, SetAside, stacklevel=_outside())
+
+
+class Bars(Listener):
+    """A bar for each stage, in a terminal or a notebook; elsewhere a line now and then on stderr."""
+
+    @contextmanager
+    def stage(self, what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+        """See `Listener.stage`; shown are the pace and, as soon as it can be told, the time left."""
+        pace = _Pace(unit, parts)
+        with _bar(what, total, pace) if can_draw() else _lines(what, total, pace) as advance:
+            yield advance
+
+
+class Screen(Bars):
+    """What a command shows, all on stderr: progress, notes, warnings, and a closing table of what was set aside."""
+
+    def note(self, text: str) -> None:
+        """One line."""
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def warn(self, text: str, *, fix: str = "") -> None:
+        """One line, and one for what to do."""
+        print(f"warning: {text}{f'{chr(10)}fix:     {fix}' if fix else ''}", file=sys.stderr, flush=True)
+
+    def closing(self, outcome: Outcome) -> None:
+        """The table of what did not go through and of remarks, and the counts."""
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console(stderr=True, width=None if sys.stderr.isatty() else 160, highlight=False)
+        if outcome.rows:
+            table = Table("name", "result", "stage", "reason", box=None, pad_edge=False, header_style="bold")
+            for row in outcome.rows:  # a slide name may hold what rich would read as markup
+                table.add_row(*(Text(text) for text in (row.name, row.result, row.stage, row.reason)))
+            console.print(table)
+        console.print(str(outcome))
+
+
+def default_listener() -> Listener:
+    """Bars where somebody looks: in a terminal or a notebook; else nothing."""
+    return Bars() if can_draw() else Listener()
+
+
+def can_draw() -> bool:
+    """Whether a bar can be drawn: in a terminal, or in a notebook that has what rich needs for it."""
+    from importlib.util import find_spec
+
+    from rich.console import Console
+
+    if Console(stderr=True).is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return sys.stderr.isatty()
+
+
+def _outside() -> int:
+    """The stack level of the first caller outside asmil: a warning names the user's line."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(("asmil.", "contextlib")):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def steps_of_cells(advance: Callable[[int], None]) -> Callable[[int, int, int, int], None]:
+    """Turn "this fold and seed is at that epoch" into steps of one bar; one that stops early jumps to its end."""
+    at: dict[tuple[int, int], int] = {}
+
+    def tell(fold: int, seed: int, done: int, total: int) -> None:
+        advance(done - at.get((fold, seed), 0))
+        at[fold, seed] = done
+
+    return tell
+
+
+@dataclass
+class _Pace:
+    """How much is done, and how fast: in parts where they are counted."""
+
+    unit: str
+    parts_unit: str | None
+    done: int = 0
+    parts: int = 0
+    waiting: float = 0.0
+    start: float = field(default_factory=lambda: time.monotonic())
+
+    def add(self, n: int, parts: int, waiting: float) -> None:
+        """Add to all."""
+        self.done += n
+        self.parts += parts
+        self.waiting += waiting
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self.start
+        if self.parts_unit and self.parts:
+            share = f", {min(1.0, self.waiting / seconds):.0%} waiting for pixels" if self.waiting and seconds else ""
+            return rate_text(self.parts, seconds, self.parts_unit) + share
+        return rate_text(self.done, seconds, self.unit)
+
+
+@contextmanager
+def _bar(what: str, total: int, pace: _Pace) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(pace.unit),
+        TextColumn("{task.fields[pace]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _advance(bars, bars.add_task(what, total=total, pace=""), pace)
+
+
+def _advance(bars: "Progress", task: "TaskID", pace: _Pace) -> Advance:
+    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
+        pace.add(n, parts, waiting)
+        bars.update(task, completed=pace.done, pace=str(pace))
+
+    return advance
+
+
+@contextmanager
+def _lines(what: str, total: int, pace: _Pace) -> Iterator[Advance]:
+    from rich.progress import Progress
+
+    # never drawn: it estimates the time left from the last half minute, not from a slow beginning
+    bars = Progress(disable=True, get_time=lambda: time.monotonic())
+    task = bars.add_task(what, total=total, pace="")
+    step, last, printed = _advance(bars, task, pace), pace.start, 0
+
+    def show() -> None:
+        nonlocal last, printed
+        last, printed = time.monotonic(), pace.done
+        left = bars.tasks[0].time_remaining if pace.done < total else None
+        rest = "" if left is None else f", {_clock(left)} left"
+        print(f"{what}: {pace.done}/{total} {pace.unit}, {pace}{rest}", file=sys.stderr, flush=True)
+
+    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
+        step(n, parts=parts, waiting=waiting)
+        if time.monotonic() - last >= LOG_EVERY_SECONDS:
+            show()
+
+    try:
+        yield advance
+    finally:
+        if pace.done and printed != pace.done:
+            show()
+
+
+def rate_text(done: int, seconds: float, unit: str) -> str:
+    """The rate in units a person can compare: per second, or per minute where that is below one."""
+    per_second = done / seconds if seconds > 0 else 0.0
+    if per_second >= 1:
+        return f"{per_second:.0f} {unit}/s" if per_second >= 10 else f"{per_second:.1f} {unit}/s"
+    return f"{per_second * 60:.1f} {unit}/min"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

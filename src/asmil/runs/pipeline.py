@@ -1,0 +1,405 @@
+"""Slides and labels to a report, and each stage alone: what the commands call, and what Python calls.
+
+This file alone in the room imports from the rooms above it, inside its functions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asmil.errors import ConfigError, RunError
+from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
+from asmil.runs import Run
+from asmil.settings import (
+    Inputs,
+    Settings,
+    changed,
+    check_extraction,
+    data_identity,
+    device_of,
+    extract_folder,
+    go_on,
+    load_settings,
+    note_tables,
+    open_inputs,
+    recipe_of,
+    require_shapes,
+    require_writable,
+    settings_identity,
+    slide_files_of,
+    splits_of,
+    workers_of,
+)
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.deploy import Exported, Predictions
+
+Given = Settings | str | Path | None
+
+
+def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
+    """Extract (or take features), cross-validate, evaluate and report, into the folder `out`; the same call goes on.
+
+    Example: `asmil.run(features="features/", labels="labels.csv", folds=4, out="runs/first")`.
+
+    Args:
+        settings: all of them, or a YAML file of them; None: the defaults.
+        listener: hears how far it is; None: a bar in a terminal or a notebook.
+        **given: settings by name (`asmil.Settings`, or `asmil run --help`), over the others.
+
+    Returns:
+        The run. What was set aside is in its `outcome` and in failures.csv, and warned of.
+
+    Raises:
+        AsmilError: an input or a setting is wrong, which is found before anything is written; or no slide can be used.
+        RunError: `out` holds a run of other settings, slides, labels or features.
+    """
+    settings, hear = _settled(settings, given), listener or default_listener()
+    _check_truth(settings)
+    if settings.shard and not settings.features:
+        fix = "use --shard with `asmil embed`"
+        raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
+    inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
+    store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
+    _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
+    with made.timed("evaluate"):
+        _evaluate_into(made, settings, outcome)
+    with made.timed("report"):
+        _report_into(made, settings)
+    return _closed(made, outcome, hear)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What `extract` made: the folder of the features, those of further encoders, and what became of every slide."""
+
+    features: Path
+    also: tuple[Path, ...]
+    outcome: Outcome
+
+
+def extract(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Extracted:
+    """Slides to `out/features/<store>/<slide>.h5`; slides that are finished are kept. For arguments see `run`.
+
+    Raises:
+        AsmilError: an input or a setting is wrong, which is found before anything is written; or no slide can be used.
+    """
+    settings, hear, outcome = _settled(settings, given), listener or default_listener(), Outcome()
+    require_writable(settings.out)
+    files = slide_files_of(settings)
+    check_extraction(settings, files)
+    stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
+    outcome.write(settings.out / "failures.csv")
+    _require_some(stores, outcome, hear)
+    hear.closing(outcome)
+    return Extracted(stores[0], tuple(stores[1:]), outcome)
+
+
+def train(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
+    """Features and labels to trained folds: cross-validation without extraction, evaluation and report. See `run`."""
+    settings, hear = _settled(settings, given), listener or default_listener()
+    if settings.features is None:
+        raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
+    inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
+    if inputs.store is not None:
+        _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+    return _closed(made, outcome, hear)
+
+
+def evaluate(
+    run: Run | str | Path,
+    settings: Settings | None = None,
+    *,
+    partial: bool = False,
+    listener: Listener | None = None,
+    **given: object,
+) -> dict[str, Any]:
+    """Write metrics.json and predictions.csv of a run from what it predicted, and return the metrics.
+
+    Args:
+        run: the run, or its folder.
+        settings: None: the run's own. Those that decide features or models have no effect here.
+        partial: also of a run that is not finished.
+        listener: hears what was set aside.
+        **given: settings by name, over the others: `annotations`, `positive`, `bootstrap` ...
+
+    Raises:
+        RunError: the run is not finished, or its features are not those it was trained on.
+        MetricError, AnnotationError: as `asmil.evaluation.evaluate`.
+    """
+    made, outcome = Run.open(run), Outcome()
+    settings = changed(settings or made.settings, given)
+    _check_truth(settings)
+    _look_at(made, partial, outcome)
+    require_shapes(made, settings)
+    with made.timed("evaluate"):
+        metrics = _evaluate_into(made, settings, outcome)
+    _closed(made, outcome, listener or default_listener(), always=False)
+    return metrics
+
+
+def write_report(
+    run: Run | str | Path,
+    settings: Settings | None = None,
+    *,
+    subgroups: Sequence[str] = (),
+    against: Run | str | Path | None = None,
+    partial: bool = False,
+    listener: Listener | None = None,
+    **given: object,
+) -> Path:
+    """Write report.html of an evaluated run, and figures/ with the heatmaps of all test slides; returns the page.
+
+    `subgroups` are columns of the table of labels whose groups are compared; `against` another run makes it a page of
+    the paired differences to that one. For the others see `evaluate`.
+
+    Raises:
+        RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
+    """
+    made, outcome = Run.open(run), Outcome()
+    _look_at(made, partial, outcome)
+    if against is not None:
+        from asmil.report import write_comparison
+
+        other = Run.open(against)
+        _look_at(other, partial, outcome)
+        page = write_comparison(made, other)
+    else:
+        settings = changed(settings or made.settings, given)
+        require_shapes(made, settings)
+        page = _report_into(made, settings, subgroups=subgroups)
+    _closed(made, outcome, listener or default_listener(), always=False)
+    return page
+
+
+def heatmap(
+    run: Run | str | Path,
+    slides: Sequence[str] = (),
+    *,
+    partial: bool = False,
+    listener: Listener | None = None,
+) -> list[Path]:
+    """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
+
+    Raises:
+        RunError: the run is not finished or was not evaluated, or a slide has no attention in it.
+    """
+    from asmil.report import write_heatmaps
+
+    made, outcome = Run.open(run), Outcome()
+    _look_at(made, partial, outcome)
+    require_shapes(made, made.settings)
+    files = write_heatmaps(made, slides=list(slides) or None)
+    _closed(made, outcome, listener or default_listener(), always=False)
+    return files
+
+
+def predict(
+    run: Run | str | Path,
+    slides: str | Path | None = None,
+    settings: Settings | None = None,
+    *,
+    out: str | Path | None = None,
+    heatmaps: bool = False,
+    accept: Sequence[str] = (),
+    run_features: str | Path | None = None,
+    partial: bool = False,
+    listener: Listener | None = None,
+    **given: object,
+) -> "Predictions":
+    """New slides (or `features` of them) by all models of a run, prepared as its own were; the same call goes on.
+
+    A slide of the run's own cohort is predicted only by the models that never saw it.
+
+    Args:
+        run: the run, or its folder.
+        slides: folder of slides.
+        settings: what is about these slides and this machine; tiles, encoder and model are the run's in any case.
+        out: where predictions.csv, attention.h5 and figures/ go; None: `predictions` in the run.
+        heatmaps: write a picture and GeoJSON of each slide.
+        accept: names of settings in which features may differ from the run's.
+        run_features: features that the run was trained on, where they were moved.
+        partial, listener, **given: as in `evaluate`.
+
+    Raises:
+        RunError: the run is not finished, or no slide can be used.
+        FeatureError: this machine cannot prepare slides as the run's were.
+    """
+    from asmil.deploy import load_ensemble, predict_new, prepare, settings_for_new
+
+    made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
+    own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
+    typed = {"slides": slides} | own | given | {"out": out or made.predicted}
+    settings = settings_for_new(made.settings, typed)
+    require_writable(settings.out)
+    _look_at(made, partial, outcome)
+    ensemble = load_ensemble(made, device=device_of(settings.device))
+    prepare(ensemble, None if run_features is None else Path(run_features), hear)
+    found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
+    hear.closing(outcome)
+    return found
+
+
+def export(
+    run: Run | str | Path,
+    out: str | Path | None = None,
+    *,
+    fold: int | None = None,
+    seed: int | None = None,
+    card: bool = False,
+    run_features: str | Path | None = None,
+    partial: bool = False,
+    listener: Listener | None = None,
+) -> "Exported":
+    """The models of a run as an ONNX file that agrees with torch, and a card that says what they are.
+
+    Args:
+        run: the run, or its folder.
+        out: the file; None: model.onnx (of a card card.md) in the run.
+        fold, seed: only the models of this fold, of this seed; None: of all.
+        card: the card alone.
+        run_features, partial, listener: as in `predict`.
+
+    Raises:
+        RunError: the run is not finished. ConfigError: it is no classifier, or has no such model.
+        AsmilError: no such model can be a fixed graph, or the file does not agree with torch; none is left then.
+    """
+    from asmil.deploy import export_run, load_ensemble, prepare
+
+    made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
+    path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
+    if not card and path.suffix != ".onnx":
+        raise ConfigError(
+            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
+        )
+    _look_at(made, partial, outcome)
+    ensemble = load_ensemble(made)
+    prepare(ensemble, None if run_features is None else Path(run_features), hear)
+    exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
+    _closed(made, outcome, hear, always=False)
+    return exported
+
+
+def _settled(settings: Given, given: dict[str, object]) -> Settings:
+    return changed(settings, given) if isinstance(settings, Settings) else load_settings(settings, given, flags=False)
+
+
+def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True) -> Run:
+    made.outcome = outcome
+    if always or not outcome.whole:
+        hear.closing(outcome)
+    return made
+
+
+def _require_some(stores: list[Path], outcome: Outcome, hear: Listener) -> None:
+    """Raise a `RunError` where no slide has features now."""
+    if outcome.counts["ok"] == 0 or not stores:
+        hear.closing(outcome)
+        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
+        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix="see failures.csv, or `asmil check`")
+
+
+def _check_truth(settings: Settings) -> None:
+    """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
+    from asmil.evaluation import MaskLabels
+
+    if settings.annotations is not None and not settings.annotations.exists():
+        raise ConfigError(
+            "there are no annotations at this path", found=settings.annotations, fix="check --annotations"
+        )
+    MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
+
+
+def _look_at(made: Run, partial: bool, outcome: Outcome) -> None:
+    """Raise a `RunError` where a run is not finished; with `partial` it is noted what is missing instead."""
+    sentence = made.require_whole(partial=partial)
+    if sentence:
+        outcome.skipped(made.folder.name, stage="train", reason=f"a partial look: {sentence}")
+
+
+def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
+    """The features of the labelled slides, extracted now as far as they are not there."""
+    from asmil.bags import open_features
+
+    go_on(made, settings_identity(settings), hear)
+    made.write_settings(settings)
+    with made.timed("extract"):
+        stores = extract_folder(
+            inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
+        )
+    outcome.write(made.failures_file)
+    _require_some(stores, outcome, hear)
+    made.set_features(stores[0])
+    return open_features(made.features)
+
+
+def _train_into(
+    made: Run, settings: Settings, *, inputs: Inputs, store: "FeatureStore", outcome: Outcome, hear: Listener
+) -> None:
+    """Cross-validate what is not trained yet, if the run is still the same."""
+    cohort = inputs.labelled.match(store.slides)
+    note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
+    splits = splits_of(settings, cohort)
+    go_on(made, settings_identity(settings) | {"data": data_identity(cohort, splits, store)}, hear)
+    made.write_settings(settings)
+    made.set_data(cohort, splits)
+    with made.timed("train"):
+        _crossval(made, settings, cohort=cohort, store=store, splits=splits, hear=hear)
+    outcome.ok(*cohort.slides)
+    outcome.write(made.failures_file)
+
+
+def _crossval(
+    made: Run, settings: Settings, *, cohort: "Cohort", store: "FeatureStore", splits: "Splits", hear: Listener
+) -> None:
+    """Train the models that are not there yet, or not whole."""
+    from asmil.training import crossval
+
+    standing = made.unfinished()
+    for sentence in standing.says:
+        hear.note(sentence)
+    cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
+    with hear.stage("train", total=len(cells) * settings.epochs * (1 + settings.refit), unit="epochs") as advance:
+        crossval(
+            cohort,
+            store,
+            splits,
+            recipe=recipe_of(settings),
+            cells=cells,
+            keep=made.keep,
+            checkpoints=made.checkpoints,
+            workers=workers_of(settings),
+            by_patient=settings.bag == "patient",
+            progress=steps_of_cells(advance),
+            tell=hear.note,
+        )
+
+
+def _evaluate_into(made: Run, settings: Settings, outcome: Outcome) -> dict[str, Any]:
+    from asmil import evaluation
+
+    metrics = evaluation.evaluate(
+        made,
+        features=settings.features or made.features,
+        annotations=settings.annotations,
+        positive=settings.positive,
+        exclude=settings.exclude_class,
+        min_coverage=settings.min_coverage,
+        labels=evaluation.MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
+        slide_mpp=settings.slide_mpp,
+        froc=settings.froc is not None,
+        bootstrap=settings.bootstrap,
+    )
+    outcome.ok(*made.predictions["slide"])
+    for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
+        outcome.skipped(f"annotation of {slide}", stage="annotations", reason=text)
+    return metrics
+
+
+def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = ()) -> Path:
+    from asmil import report
+
+    report.write_heatmaps(made)
+    return report.write_report(made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels)

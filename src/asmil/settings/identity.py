@@ -1,0 +1,186 @@
+"""What decides the results of a run, as identity.json keeps it, and in words what of it changed since."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from asmil.errors import FeatureError, RunError
+from asmil.progress import Listener
+from asmil.settings.settings import ABOUT, Settings
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.runs import Run  # which is a room above, and only named here
+
+Identity = dict[str, Any]
+"""Settings by name; `data` (cohort, splits, features), once there is something to learn from; and `code`, the version
+and commit that the run was begun with, which is only to be looked at. Older runs have the settings alone."""
+
+Kind = Literal["extraction", "training", "cohort", "features"]
+
+
+class Change(NamedTuple):
+    """Something that is not as it was: settings of extraction or training, slides and labels, or features."""
+
+    kind: Kind
+    text: str
+
+
+def settings_identity(settings: Settings) -> Identity:
+    """The settings that have to be the same; those of extraction only where features are not given but made."""
+    wanted = {"training"} if settings.features else {"training", "features"}
+    values = settings.model_dump(mode="json")
+    return {name: values[name] for name, about in ABOUT.items() if about.decides in wanted}
+
+
+def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> Identity:
+    """What a run learns from: who is in it with which label, in which part of which fold, and a digest of every bag."""
+    rows = cohort.table.sort_values("slide").to_dict("records")
+    columns = [name for name in ("case", "label", "site") if name in cohort.table]
+    targets = sorted(str(name) for name in cohort.table if str(name).startswith("target_"))
+    table = splits.table.sort_values(["fold", "slide"])[["slide", "fold", "part"]].to_csv(index=False)
+    return {
+        "cohort": {str(row["slide"]): [str(row[name]) for name in [*columns, *targets]] for row in rows},
+        "splits": blake2b(table.encode(), digest_size=16).hexdigest(),
+        "features": {
+            slide: [found.file, found.tiles, found.width, found.digest]
+            for slide in sorted(cohort.slides)
+            for found in [store.content(slide)]
+        },
+    }
+
+
+def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """What changed, in words. What either side does not say is not compared.
+
+    A setting that an old run does not name is younger than it, and had its default then.
+    """
+    extracts, extracted = (any(_kind(n) == "extraction" for n in one if n in ABOUT) for one in (now, before))
+    if extracts and not extracted:
+        return [Change("extraction", "its features were given, and are to be extracted from slides now")]
+    changes = [Change(_kind(name), text) for name, text in _changed_settings(before, now)]
+    old, new = before.get("data", {}), now.get("data", {})
+    if "cohort" in old and "cohort" in new:
+        changes += [Change("cohort", text) for text in _changed_cohort(old["cohort"], new["cohort"])]
+        if old.get("splits") != new.get("splits") and old["cohort"].keys() == new["cohort"].keys():
+            changes.append(Change("cohort", "slides are in other folds or parts than they were"))
+        changes += [Change("features", text) for text in _changed_features(old["features"], new["features"])]
+    return changes
+
+
+def lacks_data(identity: Mapping[str, Any]) -> bool:
+    """Whether a run is so old that it does not say which features it was trained on."""
+    return "features" not in identity.get("data", {})
+
+
+def require_shapes(run: "Run", settings: Settings) -> None:
+    """Refuse features, where they are at hand, of other numbers of tiles or another width than those trained on.
+
+    No row is read, so that looking at a run stays quick: `go_on` sees more.
+
+    Raises:
+        RunError: the slides are named.
+    """
+    from asmil.bags import open_features
+
+    bags = run.identity.get("data", {}).get("features", {})
+    if not bags:
+        return
+    try:
+        store = open_features(settings.features or run.features)
+    except FeatureError:  # they are not at hand, or no more
+        return
+    found = {slide: store.shape(slide) for slide in bags if slide in store}
+    other = [slide for slide, shape in found.items() if shape is not None and list(shape) != list(bags[slide][1:3])]
+    if other:
+        text = _of_slides("the features of", other, "changed after training")
+        fix = "put the old features back, or train anew into another --out"
+        raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
+
+
+def go_on(run: "Run", now: Identity, hear: Listener) -> None:
+    """Write into a run who it is, or that it is the same; nothing that it holds may have been made from something else.
+
+    Raises:
+        RunError: it was; what changed is named, and what to do.
+    """
+    before = run.identity  # empty: features of `asmil embed`, perhaps, which are kept or passed over by their store
+    holds = {"extraction"} if run.extracted or run.begun else set()
+    holds |= {"training", "cohort", "features"} if run.begun else set()
+    changes = [change for change in compare(before, now) if change.kind in holds] if before else []
+    require_same(run.folder, changes, features=run.features if run.extracted else None)
+    if run.begun and lacks_data(before) and "data" in now:
+        hear.note("this run is of an older asmil: that its features are those it was trained on is not known")
+    kept = {name: before[name] for name in ("code", "data") if name in before}
+    written = {"code": run.code} | kept | now
+    run.write_identity({name: written[name] for name in (*ABOUT, "data", "code") if name in written})
+
+
+def require_same(folder: Path, changes: Sequence[Change], *, features: Path | None) -> None:
+    """Refuse to go on with a run that something was changed of, and say what to do without losing features.
+
+    Args:
+        features: the folder of the features that the run extracted; None: it was given them.
+
+    Raises:
+        RunError: there are changes; they are named.
+    """
+    if not changes:
+        return
+    kinds = {change.kind for change in changes}
+    shown = [change.text for change in changes[:8]]
+    more = f"; and {len(changes) - 8} more" if len(changes) > 8 else ""
+    anew = (
+        "choose another --out" if features is None else f"--features {features} --out NEW trains on the same features"
+    )
+    if "extraction" in kinds:
+        what, fix = "was made with other settings", "choose another --out: other tiles need features of their own"
+    elif kinds == {"features"}:
+        what = "was trained on other features"
+        fix = f"{anew.replace('the same features', 'them as they are now')}; or put the old ones back"
+    elif "training" in kinds:
+        what, fix = "was made with other settings", anew
+    else:
+        what, fix = "was made from other slides or labels", anew
+    raise RunError(f"the run in {folder} {what}", found="; ".join(shown) + more, fix=fix)
+
+
+def _kind(name: str) -> Kind:
+    return "extraction" if ABOUT[name].decides == "features" else "training"
+
+
+def _changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    defaults = Settings().model_dump(mode="json")
+    for name in ABOUT:
+        if name in now and (was := before.get(name, defaults[name])) != now[name]:
+            yield name, f"{name} was {_value(was)}, is {_value(now[name])}"
+
+
+def _value(value: object) -> str:
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _changed_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    added, gone = sorted(now.keys() - before.keys()), sorted(before.keys() - now.keys())
+    if added:
+        yield _of_slides("new:", added)
+    if gone:
+        yield _of_slides("gone:", gone)
+    other = [slide for slide in sorted(before.keys() & now.keys()) if before[slide] != now[slide]]
+    if other:
+        first = other[0]
+        was, now_is = ", ".join(before[first]), ", ".join(now[first])
+        yield f"{_of_slides('other patient, label, site or targets:', other)} ({first} was {was}; is {now_is})"
+
+
+def _changed_features(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    other = [slide for slide in sorted(before.keys() & now.keys()) if before[slide][1:] != now[slide][1:]]
+    if other:
+        yield _of_slides("the features of", other, "changed after training")
+
+
+def _of_slides(head: str, slides: Sequence[str], tail: str = "") -> str:
+    count = "1 slide" if len(slides) == 1 else f"{len(slides)} slides"
+    more = f" and {len(slides) - 5} more" if len(slides) > 5 else ""
+    return f"{head} {count}{f' {tail}' if tail else ''}: {', '.join(slides[:5])}{more}"

@@ -1,0 +1,273 @@
+"""What the settings name, opened and checked: whatever can be known wrong is known here, and nothing is written."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asmil._cores import cores
+from asmil.errors import CohortError, ConfigError, EncoderError
+from asmil.settings.settings import Group, Settings
+
+if TYPE_CHECKING:
+    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.extraction import ExtractSettings
+    from asmil.progress import Outcome
+    from asmil.tasks import Task
+    from asmil.training import Recipe
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The labelled slides as the tables have them, and either features or the files of slides."""
+
+    labelled: "Cohort"
+    store: "FeatureStore | None" = None
+    files: tuple[Path, ...] = ()
+
+
+def open_inputs(settings: Settings) -> Inputs:
+    """Open what a run learns from, and try all that it names: model, task, folds, device, and parts of extraction.
+
+    Raises:
+        AsmilError: what is wrong first, in this order: output folder, device, tables, features or slides, model, folds.
+    """
+    require_writable(settings.out)
+    device_of(settings.device)
+    labelled = read_tables(settings)
+    if settings.features is None:
+        files = slide_files_of(settings)
+        check_extraction(settings, files)
+        check_recipe(settings, labelled, width=_encoder_width(settings))
+        check_folds(settings, labelled, [file.stem for file in files])
+        return Inputs(labelled, files=tuple(files))
+    from asmil.bags import open_features
+
+    store = open_features(settings.features)
+    check_recipe(settings, labelled, width=store.dim)
+    check_folds(settings, labelled, store.slides)
+    return Inputs(labelled, store)
+
+
+def require_writable(out: Path) -> None:
+    """Raise a `ConfigError` unless a folder can be made, or written to, at this path."""
+    existing = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        where = "is a file" if existing == out.absolute() else "lies below a file"
+        raise ConfigError(f"--out {out} {where}", found=existing, fix="name a folder, or one that can be made")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out} cannot be written to", found=f"no right to write in {existing}")
+
+
+def device_of(device: str) -> str:
+    """The device to use: as told, else CUDA, MPS or the CPU, whichever there is.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    number = int(device.partition(":")[2] or 0)
+    if device.startswith("cuda") and number >= torch.cuda.device_count():
+        raise ConfigError(
+            f"there is no device {device} here",
+            found=f"{torch.cuda.device_count()} CUDA devices, torch {torch.__version__}",
+            fix="--device cpu, or see `asmil doctor`",
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("there is no device mps here", found=f"torch {torch.__version__}", fix="--device cpu")
+    return device
+
+
+def workers_of(settings: Settings) -> int:
+    """Training processes: as told, else one per core on a CPU, and one on a GPU."""
+    return settings.workers or (cores() if device_of(settings.device) == "cpu" else 1)
+
+
+def task_of(settings: Settings) -> "Task | None":
+    """The task with its options; None for classification.
+
+    Raises:
+        UnknownPartError, ConfigError: no such task, or it has no such option.
+    """
+    from asmil.tasks import create_task
+
+    own = {name: value for name, value in settings.of(Group.TASK).items() if name not in ("task", "task_options")}
+    options = {name: value for name, value in (own | settings.task_options).items() if value != []}
+    if settings.task != "classification":
+        return create_task(settings.task, **options)
+    if options:
+        raise ConfigError(
+            "classification has no options of a task",
+            found=", ".join(options),
+            fix="name it, for example --task ordinal",
+        )
+    return None
+
+
+def read_tables(settings: Settings) -> "Cohort":
+    """The cohort of the table of labels (and of slides).
+
+    Raises:
+        ConfigError: no table is named. CohortError: it cannot be used.
+    """
+    from asmil.bags import read_cohort
+
+    if settings.labels is None:
+        raise ConfigError("there is no table of labels", fix="give --labels FILE (csv, tsv or xlsx)")
+    task = task_of(settings)
+    return read_cohort(settings.labels, slide_table=settings.slide_table, label=settings.label, task=task)
+
+
+def splits_of(settings: Settings, cohort: "Cohort") -> "Splits":
+    """The user's splits, checked, or ours.
+
+    Raises:
+        SplitError: they cannot be read, do not fit the cohort, or cannot be made.
+    """
+    from asmil.bags import make_splits, read_splits
+
+    if settings.splits:
+        return read_splits(settings.splits, cohort, val_fraction=settings.val_fraction)
+    return make_splits(cohort, folds=settings.folds, val_fraction=settings.val_fraction, by_site=settings.by_site)
+
+
+def recipe_of(settings: Settings) -> "Recipe":
+    """What is trained in every fold."""
+    from asmil.training import Recipe, TrainSettings
+
+    return Recipe(
+        model=settings.model,
+        model_options=settings.model_options,
+        stabilizer=settings.of(Group.STABILISER) if settings.stabilize else None,
+        settings=TrainSettings(**settings.fields_of(TrainSettings)),
+        standardize=settings.standardize,
+        refit=settings.refit,
+        device=device_of(settings.device),
+    )
+
+
+def extract_settings(settings: Settings) -> "ExtractSettings":
+    """What decides the features of every slide that has no settings of its own."""
+    from asmil.extraction import ExtractSettings
+
+    own = settings.fields_of(ExtractSettings)
+    return ExtractSettings(**own | {"exclude": tuple(own["exclude"])})
+
+
+def slide_files_of(settings: Settings) -> list[Path]:
+    """The slide files to work on.
+
+    Raises:
+        ConfigError: no folder is named, or there are none in it.
+    """
+    from asmil.slides import scan_slides
+
+    if settings.slides is None:
+        raise ConfigError("there are no slides", fix="give --slides FOLDER (or --features FOLDER, where that is taken)")
+    files = scan_slides(settings.slides)
+    if not files:
+        raise ConfigError("there are no slides", found=f"no slide file in {settings.slides}", fix="check --slides")
+    return files
+
+
+def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
+    """Make the model once, without memory, for features of this width.
+
+    Raises:
+        UnknownPartError, ConfigError: no such model or option, or it is not for the task.
+    """
+    import torch
+
+    from asmil.models import create_model
+
+    recipe = recipe_of(settings)
+    recipe.check(labelled.task)
+    outputs = len(labelled.classes) if labelled.task is None else 2  # a task may learn how many it has
+    try:
+        with torch.device("meta"):
+            create_model(settings.model, in_dim=width, n_classes=outputs, **settings.model_options)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in settings.model_options.items()) or "no options"
+        raise ConfigError(f"the model {settings.model!r} cannot be made", found=f"{given}; {error}") from error
+
+
+def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) -> None:
+    """Make the folds once of the labelled slides that have a file; slides that are lost later make it only harder.
+
+    Raises:
+        CohortError: no slide has both. SplitError: as `splits_of`.
+    """
+    from asmil.bags import SlideNames
+
+    names = SlideNames(files)
+    both = [slide for slide in labelled.slides if names.find_or_file(slide) or names.scenes(slide)]
+    if not both:
+        found = f"the table has {', '.join(labelled.slides[:3])}; the files are {', '.join(files[:3])}"
+        raise CohortError("no slide of the table has a file", found=found, fix="check the slide column; `asmil check`")
+    splits_of(settings, labelled if settings.splits else labelled.subset(both))
+
+
+def check_extraction(settings: Settings, files: Sequence[Path]) -> None:
+    """Look up every part that extraction names.
+
+    Raises:
+        AsmilError: there is no such encoder, reader, tissue method or flag here, or a file that is named is not there.
+    """
+    from asmil.encoders import card, readiness
+    from asmil.extraction import read_slide_table
+    from asmil.slides import SLIDE_READERS
+    from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
+
+    if settings.reader is not None and settings.reader not in SLIDE_READERS:
+        SLIDE_READERS.module(settings.reader)  # raises, naming those there are
+    TISSUE_METHODS[settings.tissue_method]
+    for flag in settings.exclude_tiles:
+        QUALITY_FLAGS[flag]
+    if settings.slide_settings:
+        read_slide_table(settings.slide_settings, slides=[file.stem for file in files])
+    for name, path in (("weights", settings.weights), ("stain-target", settings.stain_target)):
+        if path is not None and not path.exists():
+            raise ConfigError(f"--{name}: there is nothing at this path", found=path)
+    for name in [settings.encoder, *settings.also_encoder]:
+        facts = card(name)
+        found = readiness(facts, weights=settings.weights)
+        if found.state == "missing" and settings.engine == "local":
+            raise EncoderError(f"the encoder {name!r} cannot run here", found=found.detail, fix="see `asmil doctor`")
+
+
+def _encoder_width(settings: Settings) -> int:
+    from asmil.encoders import card
+
+    return card(settings.encoder).dim
+
+
+def slide_mpp_of(cohort: "Cohort") -> dict[str, float]:
+    """The um per pixel that the table's mpp column states, for the slides that have one."""
+    if "mpp" not in cohort.table:
+        return {}
+    stated = cohort.table.dropna(subset="mpp")
+    return dict(zip(stated["slide"], stated["mpp"].astype(float), strict=True))
+
+
+def note_tables(
+    outcome: "Outcome", *, labelled: "Cohort", matched: "Cohort", store: "FeatureStore | None" = None
+) -> None:
+    """Put what is wrong with tables and feature files into the outcome.
+
+    A slide that has a label and a file, and is not among the matched all the same, has failed. A row without a file, a
+    file without a row, and remarks on a whole table are noted: they are what the tables say.
+    """
+    from asmil.bags import SlideNames
+
+    problems = [*matched.problems, *(store.problems if store else ())]
+    rows, used = SlideNames(labelled.slides), set(matched.slides)
+    files = SlideNames([*store.slides, *(problem.slide for problem in store.problems)] if store else [])
+    for problem in problems:
+        name = problem.slide or str(problem.path or "cohort")
+        both = rows.find_or_file(problem.slide) and files.find_or_file(problem.slide)
+        note = outcome.failed if both and problem.slide not in used else outcome.noted
+        note(name, stage="data", reason=problem.what)

@@ -1,0 +1,261 @@
+"""The settings of a run: defaults, YAML with places, flags over files, and the way back to YAML."""
+
+import dataclasses
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asmil.attention import AttentionStabilizer
+from asmil.errors import ConfigError
+from asmil.extraction import ExtractSettings
+from asmil.settings import ABOUT, Group, Settings, changed, described, dump_settings, load_settings
+from asmil.training import TrainSettings
+
+
+def _yaml(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _message(folder: Path, text: str, **flags) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(_yaml(folder, text), flags)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_nothing_given_is_all_defaults():
+    assert load_settings() == Settings()
+
+
+def test_an_empty_file_is_all_defaults(tmp_path):
+    assert load_settings(_yaml(tmp_path, "# nothing yet\n")) == Settings()
+
+
+def test_flags_win_over_the_file_and_none_is_not_given(tmp_path):
+    config = load_settings(_yaml(tmp_path, "folds: 4\nepochs: 7\n"), {"folds": 3, "epochs": None})
+    assert (config.folds, config.epochs) == (3, 7)
+
+
+def test_a_flag_replaces_a_wrong_value_of_the_file(tmp_path):
+    assert load_settings(_yaml(tmp_path, "folds: many\n"), {"folds": 3}).folds == 3
+
+
+def test_numbers_without_a_dot_are_numbers_and_no_is_text(tmp_path):
+    config = load_settings(_yaml(tmp_path, "learning_rate: 2e-4\nlabel: no\npositive: [off, 1, 2026-01-01]\n"))
+    assert config.learning_rate == 2e-4
+    assert config.label == "no"
+    assert config.positive == ["off", "1", "2026-01-01"]
+
+
+def test_off_and_no_are_false_where_a_switch_is_meant(tmp_path):
+    config = load_settings(_yaml(tmp_path, "stabilize: off\nby_site: yes\n"))
+    assert (config.stabilize, config.by_site) == (False, True)
+
+
+def test_one_positive_class_needs_no_list(tmp_path):
+    assert load_settings(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 9]", [4, 9])])
+def test_seeds_are_a_count_or_a_list(tmp_path, seeds, expected):
+    assert load_settings(_yaml(tmp_path, f"seeds: {seeds}\n")).seed_list == expected
+
+
+def test_every_problem_is_shown_at_once_in_the_order_of_the_file(tmp_path):
+    text = "tile_pix: 224\nfolds: 3\nfolds: 4\nanchor: emma\nepochs: 0\n"
+    message = _message(tmp_path, text, beta=-1.0)
+    places = ["run.yaml:1:1", "run.yaml:3:1", "run.yaml:4:9", "run.yaml:5:9", "--beta"]
+    assert [message.index(place) for place in places] == sorted(message.index(place) for place in places)
+    assert "did you mean 'tile_px'?" in message
+    assert "'folds' is given twice" in message
+    assert "'ema' or 'frozen', found 'emma'" in message
+    assert "5 problems" in message
+
+
+def test_the_caret_stands_under_the_mistake(tmp_path):
+    lines = _message(tmp_path, "slides: data\nanchor: emma  # typo\n").splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  2 | "))
+    assert lines[at][lines[at + 1].index("^")] == "e"
+    assert lines[at] == "  2 | anchor: emma  # typo"
+
+
+def test_the_place_inside_a_list_is_found(tmp_path):
+    assert "run.yaml:3:5: seeds: Input should be a valid integer" in _message(tmp_path, "seeds:\n  - 1\n  - x\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slides: [a\nfolds: 3\n", "run.yaml:2:6: this is not YAML"),
+        ("- a\n- b\n", "run.yaml:1:1: a configuration is a list of `key: value` lines"),
+        ("just text\n", "run.yaml:1:1: a configuration is a list"),
+        ("model_options: &a {self: *a}\n", "this value contains itself"),
+        ("? [a, b]\n: 3\n", "run.yaml:1:3: a key must be a word"),
+        ("device: gpu\n", "'cuda:<number>', found 'gpu'"),
+        ("mpp: .nan\n", "run.yaml:1:6: mpp"),
+        ("seeds: []\n", "run.yaml:1:8: seeds"),
+        ("model_options: {a: 1, a: 2}\n", "run.yaml:1:23: 'a' is given twice"),
+    ],
+)
+def test_a_file_that_is_not_settings_says_where(tmp_path, text, expected):
+    assert expected in _message(tmp_path, text)
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(ConfigError, match="overlap_px \\(224\\) must be less than tile_px"):
+        load_settings(None, {"overlap_px": 224})
+    with pytest.raises(ConfigError, match="slide_mpp or objective, not both"):
+        load_settings(None, {"slide_mpp": 0.5, "objective": 20})
+
+
+def test_a_missing_file_and_a_binary_file(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_settings(tmp_path / "none.yaml")
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_settings(tmp_path / "run.yaml")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+WORDS = st.sampled_from(["no", "2e-4", "1", "null", "true", "~", "0x10", "1:30", "2026-01-01", "a: b", "#", " x "])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    options=st.dictionaries(TEXT | WORDS, JSON, max_size=4),
+    positive=st.lists(TEXT | WORDS, max_size=3),
+    label=TEXT | WORDS,
+    learning_rate=st.floats(1e-12, 1e3),
+    seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63), min_size=1, max_size=4),
+)
+def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, label, learning_rate, seeds):
+    config = Settings(
+        slides=Path("a b/ü"),
+        model_options=options,
+        positive=positive,
+        label=label,
+        learning_rate=learning_rate,
+        seeds=seeds,
+    )
+    path = tmp_path_factory.mktemp("dump") / "config.yaml"
+    dump_settings(config, path)
+    assert load_settings(path) == config
+
+
+def test_importing_the_settings_imports_no_torch():
+    code = "from asmil.settings import Settings; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_defaults_are_those_of_the_parts_that_take_them():
+    """The command line and the API must not train differently by default."""
+    for part, except_ in ((TrainSettings, ()), (ExtractSettings, ("mpp", "tile_px", "min_tissue"))):
+        given = Settings().fields_of(part)
+        for field in dataclasses.fields(part):
+            if field.name in given and field.name not in except_:
+                value = given[field.name]
+                assert (tuple(value) if isinstance(value, list) else value) == field.default, field.name
+    options = {p.name: p.default for p in inspect.signature(AttentionStabilizer).parameters.values()}
+    for name, value in Settings().of(Group.STABILISER).items():
+        assert value == options[name], name
+
+
+def test_every_setting_says_what_it_is():
+    for about in ABOUT.values():
+        assert about.sentence.endswith("."), about.name
+        assert about.sentence[0] == about.sentence[0].upper() or about.sentence.split(" ")[0].strip(",") in OWN_WORDS
+        assert isinstance(about.group, Group)
+    assert {about.decides for about in ABOUT.values()} == {"features", "training", "content", "evaluation", "nothing"}
+    assert set(Group) == {about.group for about in ABOUT.values()}
+
+
+OWN_WORDS = {"auto", "fp32", "ema", "copy", "sum"}
+"""Values with which a sentence may begin."""
+
+
+def test_a_setting_is_an_option_of_the_run_by_its_name_and_its_sentence():
+    from asmil.cli import _load
+
+    options = {option.name: option for option in _load("run").params if option.param_type_name == "option"}
+    assert options.keys() == ABOUT.keys() - {"shard"}
+    for name, option in options.items():
+        assert option.help.startswith(ABOUT[name].sentence)
+        assert option.opts[0] in (f"--{name.replace('_', '-')}", f"--{name.replace('_', '-')[:-1]}")
+        if ABOUT[name].default not in (None, [], {}):
+            assert option.help.endswith(f"[{str(ABOUT[name].default).lower()}]".replace("runs/run", "runs/run")), name
+
+
+def test_the_table_of_settings_in_the_docs_is_written_from_them():
+    spec = importlib.util.spec_from_file_location("hooks", Path(__file__).parents[3] / "docs" / "hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = hooks.settings_page()
+    assert [line.split("`")[1] for line in page.splitlines()[2:]] == list(ABOUT)
+    assert "| `tile_px` | Side of a tile in pixels at --mpp. | 224 px | features |" in page
+    assert "<!-- settings -->" in (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+
+
+def test_described_is_what_a_page_shows():
+    rows = {row.name: row for row in described(Settings(features="a/b", tile_px=96))}
+    assert list(rows) == list(ABOUT)
+    assert rows["features"].value == "a/b"
+    assert (rows["tile_px"].value, rows["tile_px"].unit, rows["tile_px"].is_default) == (96, "px", False)
+    assert (rows["mpp"].value, rows["mpp"].unit, rows["mpp"].is_default) == (0.5, "um/px", True)
+
+
+def test_settings_are_shown_by_what_is_not_the_default():
+    assert repr(Settings()) == "Settings()"
+    assert repr(Settings(features="a/b", folds=3)) == str(Settings(features="a/b", folds=3))
+    assert repr(Settings(features="a/b", folds=3)) == "Settings(features='a/b', folds=3)"
+
+
+def test_a_setting_that_has_ended_is_refused_and_passed_over_in_a_saved_run(tmp_path):
+    text = "folds: 3\ntogether: off\n"
+    assert "run.yaml:2:1: 'together' has ended: the seeds of a fold always train" in _message(tmp_path, text)
+    assert load_settings(_yaml(tmp_path, text), saved=True) == Settings(folds=3)
+    with pytest.raises(ConfigError, match="--together: 'together' has ended"):
+        load_settings(None, {"together": "on"})
+
+
+def test_changed_settings_are_checked_again_and_keep_what_was_given():
+    settings = changed(Settings(features="a", folds=3), {"folds": 4, "epochs": None})
+    assert settings == Settings(features="a", folds=4)
+    assert settings.model_fields_set == {"features", "folds"}
+    with pytest.raises(ConfigError, match="overlap_px"):
+        changed(settings, {"overlap_px": 300})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tile_px: !!int ''\n",
+        "tile_px: !!timestamp x\n",
+        "slides: a\x01b\n",
+        f"positive: {'[' * 3000}\n",
+        "a: &a [1, 2, 3, 4, 5, 6, 7, 8]\n"
+        + "".join(
+            f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        ),
+    ],
+    ids=["int", "timestamp", "control", "deep", "aliases"],
+)
+def test_what_breaks_the_parser_is_an_error_of_the_file(tmp_path, text):
+    assert "run.yaml" in _message(tmp_path, text)
+
+
+def test_thousands_of_unknown_keys_are_counted_and_the_first_are_shown(tmp_path):
+    message = _message(tmp_path, "".join(f"key_{i}: 1\n" for i in range(3000)))
+    assert message.count("unknown key") == 20
+    assert "3000 problems" in message
