@@ -80,9 +80,13 @@ def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_gri
             raise TissueError("there is no tissue", fix=f"look at {picture}; try another --tissue-method")
         if with_grid:
             grid = tile(
-                slide, tissue, mpp=settings.mpp, tile_px=settings.tile_px,
-                overlap_px=settings.overlap_px, min_tissue=settings.min_tissue,
-            )  # fmt: skip
+                slide,
+                tissue,
+                mpp=settings.mpp,
+                tile_px=settings.tile_px,
+                overlap_px=settings.overlap_px,
+                min_tissue=settings.min_tissue,
+            )
             write_tissue_picture(picture, slide, tissue, grid=grid)
 
 

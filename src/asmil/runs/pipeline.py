@@ -91,7 +91,7 @@ def extract(settings: Given = None, *, listener: Listener | None = None, **given
     files = slide_files_of(settings)
     check_extraction(settings, files)
     stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
-    outcome.write(settings.out / "failures.csv")
+    outcome.write(Run(settings.out).failures_file)
     _require_some(stores, outcome, hear)
     hear.closing(outcome)
     return Extracted(stores[0], tuple(stores[1:]), outcome)
@@ -121,8 +121,7 @@ def evaluate(
     Args:
         run: the run, or its folder.
         settings: None: the run's own. Those that decide features or models have no effect here.
-        partial: also of a run that is not finished.
-        listener: hears what was set aside.
+        partial: also of a run that is not finished; the listener hears so.
         **given: settings by name, over the others: `annotations`, `positive`, `bootstrap` ...
 
     Raises:
@@ -175,11 +174,7 @@ def write_report(
 
 
 def heatmap(
-    run: Run | str | Path,
-    slides: Sequence[str] = (),
-    *,
-    partial: bool = False,
-    listener: Listener | None = None,
+    run: Run | str | Path, slides: Sequence[str] = (), *, partial: bool = False, listener: Listener | None = None
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
 

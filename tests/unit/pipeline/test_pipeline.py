@@ -1,6 +1,7 @@
 """The whole line from Python: equal to the command's, nothing written by a start that fails, nothing lost."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,40 @@ from asmil.runs import Run, evaluate, extract, run, train, write_report
 from asmil.settings import Settings
 from asmil.slides.synthetic import make_slides
 
-from .conftest import Deaf, write_bag
+from .small import Deaf, blank_figures, draw, write_bag
+
+
+@pytest.fixture(autouse=True)
+def _blank():
+    with blank_figures():
+        yield
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> dict:
+    """Settings of a run that is not made yet; the current folder holds what it needs."""
+    monkeypatch.chdir(tmp_path)
+    return draw(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> tuple[Path, dict]:
+    """A folder in which a run was made, and its settings; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("made")
+    with blank_figures() as patched:
+        patched.chdir(folder)
+        settings = draw(folder)
+        run(**settings, listener=Deaf())
+    return folder, settings
+
+
+@pytest.fixture
+def again(made, tmp_path, monkeypatch) -> dict:
+    """The settings of that run, with a copy of it and of what it was made of in the current folder."""
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return made[1]
+
 
 TIMES = {"seconds.json", "environment.json"}
 

@@ -86,9 +86,17 @@ def job(monkeypatch, tmp_path):
 
 def test_settings_reach_the_workers(job):
     seen = job(
-        encoder="uni", also_encoder=["virchow2", "uni"], encoder_precision="fp32", stain="reinhard",
-        exclude_tiles=["blur", "pen"], reader="openslide", tile_batch=7, slide_workers=3, engine="ray", shard="2/5",
-    )  # fmt: skip
+        encoder="uni",
+        also_encoder=["virchow2", "uni"],
+        encoder_precision="fp32",
+        stain="reinhard",
+        exclude_tiles=["blur", "pen"],
+        reader="openslide",
+        tile_batch=7,
+        slide_workers=3,
+        engine="ray",
+        shard="2/5",
+    )
     work = seen["job"]
     assert (seen["workers"], seen["engine"]) == (3, "ray")
     assert [slide.path.name for slide in work.slides] == ["01.svs", "06.svs"]

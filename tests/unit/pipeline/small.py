@@ -1,7 +1,6 @@
-"""A cohort of a few small bags, and runs of it that take a second."""
+"""A cohort of a few small bags, settings of a run of it that takes a second, and who listens to it."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +10,20 @@ import numpy as np
 import pytest
 
 from asmil.progress import Listener, Outcome
-from asmil.runs import run
 
 PATIENTS = 10
 SMALL = {
-    "model": "abmil", "model_options": {"dim": 8}, "folds": 2, "seeds": 1, "epochs": 2, "batch_size": 2,
-    "workers": 1, "device": "cpu", "bootstrap": 10, "heatmaps": 1,
-}  # fmt: skip
+    "model": "abmil",
+    "model_options": {"dim": 8},
+    "folds": 2,
+    "seeds": 1,
+    "epochs": 2,
+    "batch_size": 2,
+    "workers": 1,
+    "device": "cpu",
+    "bootstrap": 10,
+    "heatmaps": 1,
+}
 """Settings of every run here; `dim` is the width within the model."""
 
 
@@ -70,35 +76,3 @@ def blank_figures() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("matplotlib.figure.Figure.savefig", save)
         yield patched
-
-
-@pytest.fixture(autouse=True)
-def _blank():
-    with blank_figures():
-        yield
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch) -> dict:
-    """Settings of a run that is not made yet; the current folder holds what it needs."""
-    monkeypatch.chdir(tmp_path)
-    return draw(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory) -> tuple[Path, dict]:
-    """A folder in which a run was made, and its settings; nobody writes into it."""
-    folder = tmp_path_factory.mktemp("made")
-    with blank_figures() as patched:
-        patched.chdir(folder)
-        settings = draw(folder)
-        run(**settings, listener=Deaf())
-    return folder, settings
-
-
-@pytest.fixture
-def again(made, tmp_path, monkeypatch) -> dict:
-    """The settings of that run, with a copy of it and of what it was made of in the current folder."""
-    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return made[1]
