@@ -10,7 +10,6 @@ from asmil.bench.scale import Scale
 
 ORDER = ("step", "models", "cohort", "loading", "cells", "curve")
 
-
 Tell = Callable[[str], None]
 
 
@@ -22,8 +21,11 @@ def run_parts(
     Raises:
         UnknownPartError: no part of that name.
     """
-    measures = {name: PARTS[name] for name in only or _all()}
-    for name in measures:
+    by_weight = sorted(PARTS.names(), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    names = list(only) or by_weight
+    for name in names:
+        PARTS[name]  # an unknown one is told before the first is measured
+    for name in names:
         yield name, _measured(name, scale, tell=tell)
 
 
@@ -57,8 +59,3 @@ def _measured(name: str, scale: Scale, *, tell: Tell) -> list[Row]:
         rows.append(row)
         tell(f"{name}: after {row.case}")
     return rows
-
-
-def _all() -> list[str]:
-    """Every part, those known here in the order of their weight."""
-    return sorted(PARTS.names(), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))

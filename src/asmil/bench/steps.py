@@ -39,7 +39,8 @@ def textbook_step(features: Tensor, dim: int) -> Step:
     torch.manual_seed(0)
     features = features.float()
     model = TextbookASMIL(features.shape[1], 2, dim=dim, shared=False).to(features.device)
-    anchor, label = copy.deepcopy(model).eval().requires_grad_(False), _label(features)
+    anchor = copy.deepcopy(model).eval().requires_grad_(False)
+    label = torch.zeros(1, dtype=torch.int64, device=features.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=1e-5, foreach=False)
 
     def step() -> None:
@@ -92,7 +93,3 @@ def least_flops(features: Tensor, dim: int) -> float:
     """Operations of `limit_step`."""
     tiles, in_dim = features.shape
     return 2.0 * tiles * dim * (3 * in_dim + 7 * ROWS)
-
-
-def _label(features: Tensor) -> Tensor:
-    return torch.zeros(1, dtype=torch.long, device=features.device)

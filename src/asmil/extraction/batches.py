@@ -50,15 +50,12 @@ class Batch:
     def add(self, job: SlideJob, start: int) -> int:
         """Read tiles of a slide from `start` until the batch or the slide is full; the number that was read."""
         count = min(len(self.tiles) - self.size, len(job.grid) - start)
-        kept = job.read(start, _array(self.tiles[self.size : self.size + count]))
+        out = self.tiles[self.size : self.size + count]
+        kept = job.read(start, out if isinstance(out, np.ndarray) else out.numpy())  # pinned memory is shared
         if kept:
             self.spans.append((job, slice(self.size, self.size + kept)))
         self.size += kept
         return count
-
-
-def _array(tiles: Pixels) -> np.ndarray:
-    return tiles if isinstance(tiles, np.ndarray) else tiles.numpy()  # a pinned tensor shares its memory
 
 
 class Buffers:

@@ -80,7 +80,8 @@ class Ledger:
         for store in self.stores:
             place = self._place(slide, store)
             before = _read(place)
-            if result.result == "kept" and before is not None and (before.key, before.result) in _done(key):
+            was_done = before is not None and before.key == key and before.result in ("ok", "kept")
+            if result.result == "kept" and before is not None and was_done:
                 os.utime(place)
                 noted.append(replace(before, result="kept"))
                 continue
@@ -162,10 +163,6 @@ def table_age(folder: str | Path) -> float:
         return file_system_time(Path(folder) / FOLDER) - (Path(folder) / TABLE).stat().st_mtime
     except FileNotFoundError:
         return float("inf")
-
-
-def _done(key: str) -> tuple[tuple[str, str], ...]:
-    return (key, "ok"), (key, "kept")
 
 
 def _content(path: Path) -> str:

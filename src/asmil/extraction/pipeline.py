@@ -83,7 +83,9 @@ class _Pipeline:
             self._slots.close()
             jobs.close()
 
-        batches = encode_jobs(self._to_read(jobs), self._encoding, batch_size=batch_size, stop=stop)
+        # Without the None of a wait that is over: batches are filled as long as slides come.
+        to_read = (job for job in jobs if job is not None or self._out_of_slots)
+        batches = encode_jobs(to_read, self._encoding, batch_size=batch_size, stop=stop)
         try:
             for batch in batches:
                 if batch is None:
@@ -125,10 +127,6 @@ class _Pipeline:
                 yield job
             else:
                 job.end_of_reading()
-
-    def _to_read(self, jobs: Iterable[FeatureJob | None]) -> Iterator[SlideJob | None]:
-        """Without the None of a wait that is over: batches are filled as long as slides come."""
-        return (job for job in jobs if job is not None or self._out_of_slots)
 
     def _write(self, ended: Iterable[SlideJob]) -> None:
         whole = [job for job in ended if isinstance(job, FeatureJob) and not job.error]

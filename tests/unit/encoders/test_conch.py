@@ -6,19 +6,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from asmil.encoders import card
-from asmil.encoders.families.conch import HEADS, ConchVision, PoolerWithBiases, PoolerWithoutBiases
+from asmil.encoders import build_model, card
 from asmil.encoders.weights import fitted
 from asmil.errors import EncoderError
 
+HEADS = 8
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2}
 
 
-def _tower(name, pooler):
+def _tower(name):
     facts = card(name)
     facts = replace(facts, dim=64, options={**facts.options, **SMALL})
     torch.manual_seed(0)
-    tower = ConchVision(facts, pooler).eval()
+    tower = build_model(facts).eval()
     for parameter in tower.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return facts, tower
@@ -26,7 +26,7 @@ def _tower(name, pooler):
 
 @torch.inference_mode()
 def test_pooling_of_v1_5_written_out():
-    _, tower = _tower("conch-v1-5", PoolerWithoutBiases)
+    _, tower = _tower("conch-v1-5")
     pooler, tokens = tower.attn_pool_contrast, torch.randn(3, 5, 32)
     keys = F.layer_norm(tokens, (32,), pooler.ln_k.weight, pooler.ln_k.bias)
     query = F.layer_norm(pooler.query, (64,), pooler.ln_q.weight, pooler.ln_q.bias) @ pooler.to_q.weight.T
@@ -41,7 +41,7 @@ def test_pooling_of_v1_5_written_out():
 
 @torch.inference_mode()
 def test_pooling_of_v1_written_out():
-    _, tower = _tower("conch", PoolerWithBiases)
+    _, tower = _tower("conch")
     pooler, tokens = tower.attn_pool_contrast, torch.randn(3, 5, 32)
     keys = F.layer_norm(tokens, (32,), pooler.ln_k.weight, pooler.ln_k.bias)
     query = F.layer_norm(pooler.query, (64,), pooler.ln_q.weight, pooler.ln_q.bias)
@@ -57,7 +57,7 @@ def test_pooling_of_v1_written_out():
 
 
 def test_text_and_captions_of_the_published_file_are_left_out():
-    facts, tower = _tower("conch", PoolerWithBiases)
+    facts, tower = _tower("conch")
     state = {f"visual.{name}": value for name, value in tower.state_dict().items()}
     others = (
         "text.token_embedding.weight",
@@ -72,7 +72,7 @@ def test_text_and_captions_of_the_published_file_are_left_out():
 
 
 def test_positions_of_v1_5_are_those_of_224_px_resampled():
-    facts, tower = _tower("conch-v1-5", PoolerWithoutBiases)
+    facts, tower = _tower("conch-v1-5")
     state = dict(tower.state_dict())
     rows = torch.arange(14.0).repeat_interleave(14)
     state["trunk.pos_embed"] = torch.cat([torch.full((1,), 99.0), rows])[None, :, None].expand(1, 197, 32)
@@ -93,7 +93,7 @@ def _cubic(d, a=-0.75):
 
 
 def test_weights_of_another_tower_are_refused():
-    facts, tower = _tower("conch", PoolerWithBiases)
-    _, other = _tower("conch-v1-5", PoolerWithoutBiases)
+    facts, tower = _tower("conch")
+    _, other = _tower("conch-v1-5")
     with pytest.raises(EncoderError, match="missing: attn_pool_contrast"):
         fitted(other.state_dict(), tower, card=facts, file="conch")

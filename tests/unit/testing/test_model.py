@@ -228,3 +228,18 @@ def test_foreign_model_behind_a_factory():
             return MILOutput(logits, batch.pack(attention), pooled)
 
     check_model(Wrapped).raise_if_failed()
+
+
+class ShiftedScores(Broken):
+    """Its bias moves all scores alike: softmax does not see that, and the gradient is exactly zero."""
+
+    def __init__(self, in_dim, n_classes):
+        super().__init__(in_dim, n_classes)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def tamper(self, output, batch):
+        return replace(output, logits=output.logits + 0 * self.bias)
+
+
+def test_a_bias_may_have_a_gradient_of_zero_but_must_have_one():
+    check_model(ShiftedScores).raise_if_failed()
