@@ -71,7 +71,7 @@ def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
     from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
-        store = open_features(config.features)
+        store = open_features(config.features or Path())
         for problem in store.check(deep=True):
             outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
         bad = {row.name for row in outcome.rows}

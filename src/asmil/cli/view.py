@@ -38,9 +38,10 @@ def view(
     both = [Run.open(folder) for folder in (run, against) if folder is not None]
     lacking = [one.require_whole(partial=partial) for one in both]
     pyramid = Pyramid()
-    views = [RunView(run, slides=slides, pyramid=pyramid)]
+    views = [RunView(both[0], slides=slides, pyramid=pyramid, partial=partial)]
     if against is not None:
-        views.append(RunView(against, slides=slides, else_slides=views[0].slides_folder, pyramid=pyramid))
+        more = {"slides": slides, "else_slides": views[0].slides_folder, "pyramid": pyramid}
+        views.append(RunView(both[1], **more, partial=partial))
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"

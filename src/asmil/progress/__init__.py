@@ -8,6 +8,7 @@ _HOME = {
     "Advance": "listeners",
     "Bars": "listeners",
     "Listener": "listeners",
+    "NOTED": "outcome",
     "Outcome": "outcome",
     "Screen": "listeners",
     "SetAside": "outcome",

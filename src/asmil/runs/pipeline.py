@@ -134,7 +134,7 @@ def evaluate(
     _look_at(made, partial, outcome)
     require_shapes(made, settings)
     with made.timed("evaluate"):
-        metrics = _evaluate_into(made, settings, outcome)
+        metrics = _evaluate_into(made, settings, outcome, partial=partial)
     _closed(made, outcome, listener or default_listener(), always=False)
     return metrics
 
@@ -164,11 +164,11 @@ def write_report(
 
         other = Run.open(against)
         _look_at(other, partial, outcome)
-        page = write_comparison(made, other)
+        page = write_comparison(made, other, partial=partial)
     else:
         settings = changed(settings or made.settings, given)
         require_shapes(made, settings)
-        page = _report_into(made, settings, subgroups=subgroups)
+        page = _report_into(made, settings, subgroups=subgroups, partial=partial)
     _closed(made, outcome, listener or default_listener(), always=False)
     return page
 
@@ -186,7 +186,7 @@ def heatmap(
     made, outcome = Run.open(run), Outcome()
     _look_at(made, partial, outcome)
     require_shapes(made, made.settings)
-    files = write_heatmaps(made, slides=list(slides) or None)
+    files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
 
@@ -230,7 +230,7 @@ def predict(
     settings = settings_for_new(made.settings, typed)
     require_writable(settings.out)
     _look_at(made, partial, outcome)
-    ensemble = load_ensemble(made, device=device_of(settings.device))
+    ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
     hear.closing(outcome)
@@ -270,7 +270,7 @@ def export(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )
     _look_at(made, partial, outcome)
-    ensemble = load_ensemble(made)
+    ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
     _closed(made, outcome, hear, always=False)
@@ -372,7 +372,7 @@ def _crossval(
         )
 
 
-def _evaluate_into(made: Run, settings: Settings, outcome: Outcome) -> dict[str, Any]:
+def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> dict[str, Any]:
     from asmil import evaluation
 
     metrics = evaluation.evaluate(
@@ -386,6 +386,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome) -> dict[str,
         slide_mpp=settings.slide_mpp,
         froc=settings.froc is not None,
         bootstrap=settings.bootstrap,
+        partial=partial,
     )
     outcome.ok(*made.predictions["slide"])
     for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
@@ -393,8 +394,10 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome) -> dict[str,
     return metrics
 
 
-def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = ()) -> Path:
+def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
     from asmil import report
 
-    report.write_heatmaps(made)
-    return report.write_report(made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels)
+    report.write_heatmaps(made, partial=partial)
+    return report.write_report(
+        made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels, partial=partial
+    )

@@ -16,6 +16,7 @@ import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.files import safe_name, write_json, write_text
+from asmil.progress import NOTED
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
 from asmil.settings import Settings, dump_settings, load_settings
@@ -124,18 +125,18 @@ class Records:
         """Note the slides, how they are divided, and what is predicted of them.
 
         Raises:
-            RunError: the run was begun with others; it is left as it was.
+            RunError: something was trained with others; the run is left as it was.
         """
         task = cohort.task
         options = {"classes": list(cohort.classes)} if task is None else task.options()
         said = json.loads(json.dumps({"name": task.name if task else CLASSIFICATION, "options": options}))
-        if self._said_task not in ({}, said):
+        if self.begun and self._said_task not in ({}, said):
             raise RunError(
                 "the task is not the one this run was started with",
                 found=f"{said}, was {self._said_task}",
                 fix="choose another --out (--features takes the features of this one)",
             )
-        if (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
+        if self.begun and (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
             raise RunError(
                 "the cohort is not the one this run was started with",
                 found=f"other slides, targets or folds than in {self.folder / layout.SPLITS}",
@@ -176,7 +177,8 @@ class Records:
     def failures(self) -> pd.DataFrame:
         """name, result (skipped, failed), stage, reason of the slides that did not get into the results."""
         path = self.failures_file
-        return read_table(path, columns=("name",), fix="delete it") if path.is_file() else pd.DataFrame()
+        table = read_table(path, columns=("name",), fix="delete it") if path.is_file() else pd.DataFrame()
+        return table[table["result"] != NOTED] if "result" in table else table  # a remark is no slide that was lost
 
     @property
     def features(self) -> Path:

@@ -120,7 +120,9 @@ def shard_of(slides: Sequence[Path], shard: str | None) -> list[Path]:
     return list(slides[part::parts])
 
 
-def _extraction(slides: "list[SlideFile]", folder: Path, *, settings: Settings, own_settings: Own, since: float) -> "Extraction":
+def _extraction(
+    slides: "list[SlideFile]", folder: Path, *, settings: Settings, own_settings: Own, since: float
+) -> "Extraction":
     from asmil.extraction import EncoderChoice, Extraction
 
     remote = settings.engine == "ray" and settings.device.startswith("cuda")  # the GPUs are elsewhere

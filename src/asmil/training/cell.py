@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from asmil.attention import nsf, softmax
-from asmil.bags import Bag, BagBatch, Cohort, Splits, load_bags, open_features
-from asmil.bags.patients import by_slide
+from asmil.bags import Bag, BagBatch, Cohort, Splits, by_slide, load_bags, open_features
 from asmil.errors import AsmilError
 from asmil.files import write_json
 from asmil.tasks import Task

@@ -1,14 +1,13 @@
 """Cross-validation: the seeds of a fold are trained side by side, folds one after the other or in processes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from shutil import rmtree
 
-from asmil.bags import Bag, Cohort, FeatureStore, Splits
-from asmil.bags.patients import require_one_answer
+from asmil.bags import Bag, Cohort, FeatureStore, Splits, require_one_answer
 from asmil.errors import AsmilError, RunError
-from asmil.extraction.engines import WorkerDied, run_tasks
+from asmil.extraction import WorkerDied, run_tasks
 from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
 
@@ -52,19 +51,20 @@ def crossval(
     copies = checkpoints / "copies"  # of features that cannot be streamed from their files
     job = Job(store.path, cohort, splits, recipe, processes=workers, copies=copies, by_patient=by_patient)
     folds, failures = folds_of(cells, checkpoints), list[Failure]()
-    for index, event in _events(job, folds, keep=keep, workers=workers, tell=tell):
-        if isinstance(event, WorkerDied):
-            raise RunError(
-                "a training process died (out of memory, or killed)",
-                found=folds[index].name,
-                fix="run the same command again: finished models are kept and started ones go on",
-            ) from event
-        if isinstance(event, BaseException):
-            raise event
-        if isinstance(event, Failure):
-            failures.append(event)
-        else:
-            progress(*event)
+    with closing(_events(job, folds, keep=keep, workers=workers, tell=tell)) as events:  # ends processes, come what may
+        for index, event in events:
+            if isinstance(event, WorkerDied):
+                raise RunError(
+                    "a training process died (out of memory, or killed)",
+                    found=folds[index].name,
+                    fix="run the same command again: finished models are kept and started ones go on",
+                ) from event
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, Failure):
+                failures.append(event)
+            else:
+                progress(*event)
     if failures:
         error = failures[0].error
         raise AsmilError(
@@ -79,7 +79,7 @@ def crossval(
 
 def _events(
     job: Job, folds: Sequence[Fold], *, keep: Keep, workers: int, tell: Callable[[str], None]
-) -> Iterator[tuple[int, Progress | Failure | BaseException]]:
+) -> Generator[tuple[int, Progress | Failure | BaseException]]:
     """What happens in the folds, with their indexes; trained here, or in as many processes."""
     if workers > 1:
         tasks = [(job, fold, keep) for fold in folds]

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from asmil.attention import diagnostics
-from asmil.bags import Bag
-from asmil.bags.patients import by_slide
+from asmil.bags import Bag, by_slide
 from asmil.files import written_beside
 
 

@@ -1,16 +1,17 @@
 """Cross-validation on real files: every slide tested once; the same bits for any number of processes."""
 
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from asmil.bags import make_splits, open_features, read_cohort
 from asmil.errors import AsmilError, RunError
+from asmil.runs import Run
 from asmil.training import CellResult, Recipe, TrainSettings, crossval
 
 SETTINGS = TrainSettings(epochs=4, min_epochs=1, checkpoint_seconds=0)
@@ -33,60 +34,42 @@ def study(tmp_path_factory, write_feature_files):
     return cohort, open_features(folder / "features"), make_splits(cohort, folds=3)
 
 
-@dataclass(frozen=True)
-class Folder:
-    """Keeps what was trained as files: a plain object, which a process can be sent."""
-
-    path: Path
-    die_at: str = ""
-
-    def keep(self, result: CellResult) -> None:
-        name = f"{result.fold}_{result.seed}"
-        if name == self.die_at:
-            import os
-
-            os._exit(9)
-        own = self.path / name
-        own.mkdir(parents=True)
-        for part, module in (("model", result.model), ("anchor", result.anchor)):
-            if module is not None:
-                save_file({k: v.contiguous() for k, v in module.state_dict().items()}, own / f"{part}.safetensors")
-        rows = [
-            {"part": p, "slide": x.slide, "p": x.probabilities[1]} for p, s in result.predictions.items() for x in s
-        ]
-        pd.DataFrame(rows).to_csv(own / "predictions.csv", index=False)
-        pd.DataFrame(result.history).to_csv(own / "log.csv", index=False)
-        np.savez(own / "attention.npz", **{x.slide: x.attention for x in result.predictions["test"]})
-        np.savez(own / "scores.npz", **result.score_samples)
-
-    def bytes(self) -> dict[str, bytes]:
-        files = (path for path in self.path.rglob("*") if path.is_file() and path.suffix != ".npz")
-        return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
-
-    def probabilities(self, seed: int) -> np.ndarray:
-        return np.concatenate([pd.read_csv(self.path / f"{fold}_{seed}" / "predictions.csv").p for fold in range(3)])
-
-
-def run(study, folder, *, seeds=(0,), workers=1, model="asmil", settings=SETTINGS, keep=None, **options):
+@pytest.fixture
+def train(study, begin_run):
+    """A function that cross-validates the study into a run in a folder; returns the run."""
     cohort, store, splits = study
-    cells, own = [(fold, seed) for fold in splits.folds for seed in seeds], keep or Folder(folder)
-    recipe = Recipe(model=model, settings=settings)
-    crossval(
-        cohort, store, splits, recipe=recipe, cells=cells, keep=own.keep, checkpoints=folder / "checkpoints",
-        workers=workers, **options,
-    )  # fmt: skip
-    return own
+
+    def into(folder, *, seeds=(0,), workers=1, model="asmil", settings=SETTINGS, keep=None, **options):
+        run = begin_run(folder, cohort, splits, model=model, seeds=list(seeds))
+        cells = [(cell.fold, cell.seed) for cell in run.unfinished().unfinished]
+        crossval(
+            cohort,
+            store,
+            splits,
+            recipe=Recipe(model=model, settings=settings),
+            cells=cells,
+            keep=keep or run.keep,
+            checkpoints=run.checkpoints,
+            workers=workers,
+            **options,
+        )
+        return run
+
+    return into
 
 
-def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study, tmp_path):
+def files_of(run):
+    return {path.relative_to(run.folder): path.read_bytes() for path in run.folder.glob("folds/**/*") if path.is_file()}
+
+
+def probabilities(run, seed):
+    table = run.cell_predictions
+    return table[table["seed"] == seed].sort_values(["fold", "part", "slide"])["prob_pos"].to_numpy()
+
+
+def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study, train, tmp_path):
     results: list[CellResult] = []
-
-    @dataclass
-    class Memory:
-        def keep(self, result):
-            results.append(result)
-
-    run(study, tmp_path, keep=Memory())
+    train(tmp_path, keep=results.append)
     case_of = dict(zip(study[0].slides, study[0].cases, strict=True))
     assert sorted(p.slide for result in results for p in result.predictions["test"]) == sorted(study[0].slides)
     for result in results:
@@ -103,71 +86,93 @@ def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study,
 
 
 @pytest.mark.parametrize("model", ["asmil", "abmil"])
-def test_any_number_of_workers_gives_the_same_bytes(study, tmp_path, model):
-    """One, with two threads in this process before and after; two; and more than there are folds."""
+def test_any_number_of_workers_gives_the_same_bytes(train, tmp_path, model):
+    """One, in this process with its two threads; two; and more than there are folds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        folders = [run(study, tmp_path / str(n), seeds=(0, 1), workers=n, model=model) for n in (1, 2, 4)]
+        runs = [train(tmp_path / str(n), seeds=(0, 1), workers=n, model=model) for n in (1, 2, 4)]
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
-    first = folders[0].bytes()
-    assert len(first) == 3 * 2 * 4
-    assert all(other.bytes() == first for other in folders[1:])
+    first = files_of(runs[0])
+    assert len(first) == 3 * 2 * 8
+    for other in runs[1:]:
+        assert [str(name) for name, content in files_of(other).items() if first[name] != content] == []
 
 
-def test_a_seed_more_or_less_changes_no_other_number(study, tmp_path):
-    many = run(study, tmp_path / "many", seeds=(0, 1, 2))
-    few = run(study, tmp_path / "few", seeds=(1,))
-    np.testing.assert_allclose(many.probabilities(1), few.probabilities(1), atol=1e-5)
-    assert np.abs(many.probabilities(1) - many.probabilities(0)).max() > 1e-3
+def test_a_seed_more_or_less_changes_no_other_number(train, tmp_path):
+    many, few = train(tmp_path / "many", seeds=(0, 1, 2)), train(tmp_path / "few", seeds=(1,))
+    np.testing.assert_allclose(probabilities(many, 1), probabilities(few, 1), atol=1e-5)
+    assert np.abs(probabilities(many, 1) - probabilities(many, 0)).max() > 1e-3
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_bit_equal(study, tmp_path):
-    unbroken = run(study, tmp_path / "unbroken", seeds=(0, 1))
-    with pytest.raises(RunError, match="fold 1 seed 0, 1"):
-        run(study, tmp_path / "broken", seeds=(0, 1), workers=2, keep=Folder(tmp_path / "broken", die_at="1_1"))
-    done = {path.parent.name for path in (tmp_path / "broken").glob("*/predictions.csv")}
-    assert "1_0" in done
-    assert "1_1" not in done
-    cohort, store, splits = study
-    left = [(f, s) for f in splits.folds for s in (0, 1) if f"{f}_{s}" not in done]
-    folder = Folder(tmp_path / "broken")
-    crossval(
-        cohort, store, splits, recipe=Recipe(model="asmil", settings=SETTINGS), cells=left, keep=folder.keep,
-        checkpoints=tmp_path / "broken" / "checkpoints",
-    )  # fmt: skip
-    assert folder.bytes() == unbroken.bytes()
+class _Killed(BaseException):
+    """Not an error that anybody handles."""
 
 
-def test_progress_is_told_of_every_model_and_ends_at_the_end(study, tmp_path):
+def test_a_run_that_was_stopped_goes_on_and_ends_bit_equal(train, tmp_path, monkeypatch):
+    """While the second model is written: the first is kept as it is, and nothing is trained again."""
+    unbroken, kept = train(tmp_path / "unbroken", seeds=(0, 1)), []
+
+    def keep(result):
+        if len(kept) == 3:
+            raise _Killed
+        Run(tmp_path / "broken").keep(result)
+        kept.append(result)
+
+    with pytest.raises(_Killed):
+        train(tmp_path / "broken", seeds=(0, 1), keep=keep)
+    broken = Run(tmp_path / "broken")
+    times = {cell: (cell.folder / "model.safetensors").stat().st_mtime_ns for cell in broken.cells()}
+    assert [(cell.fold, cell.seed) for cell in times] == [(0, 0), (0, 1), (1, 0)]
+    broken = train(tmp_path / "broken", seeds=(0, 1), workers=2)
+    assert files_of(broken) == files_of(unbroken)
+    assert all((cell.folder / "model.safetensors").stat().st_mtime_ns == time for cell, time in times.items())
+    assert not broken.checkpoints.exists()
+
+
+def test_seeds_that_are_added_later_are_as_if_they_had_been_there(train, tmp_path):
+    at_once = train(tmp_path / "at_once", seeds=(0, 1))
+    train(tmp_path / "later", seeds=(0,))
+    later = train(tmp_path / "later", seeds=(0, 1))
+    for seed in (0, 1):
+        np.testing.assert_allclose(probabilities(at_once, seed), probabilities(later, seed), atol=1e-5)
+
+
+def test_a_process_that_dies_is_an_error_that_names_its_models(train, tmp_path):
+    with pytest.raises(RunError, match="died") as caught:
+        train(tmp_path, workers=2, keep=partial(os._exit, 9))
+    assert "seed 0" in str(caught.value.found)
+
+
+def test_progress_is_told_of_every_model_and_ends_at_the_end(train, tmp_path):
     for workers in (1, 2):
         last = {}
 
         def hear(fold, seed, *epochs, last=last):
             last[fold, seed] = epochs
 
-        run(study, tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=hear)
+        train(tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=hear)
         assert set(last) == {(fold, seed) for fold in range(3) for seed in (0, 1)}
         assert all(done == total == 8 for done, total in last.values())
 
 
-def test_models_without_attention_have_no_anchor(study, tmp_path):
-    run(study, tmp_path, model="mean")
-    assert not list(tmp_path.rglob("anchor.safetensors"))
-    assert len(list(tmp_path.rglob("model.safetensors"))) == 3
+def test_models_without_attention_have_no_anchor(train, tmp_path):
+    run = train(tmp_path, model="mean")
+    assert len(run.cells()) == 3
+    assert not any(cell.stabilized for cell in run.cells())
 
 
-def test_the_anchor_takes_the_features_of_the_model(study, tmp_path):
-    run(study, tmp_path)
-    model, anchor = (load_file(tmp_path / "0_0" / f"{name}.safetensors") for name in ("model", "anchor"))
+def test_the_anchor_takes_the_features_of_the_model(train, tmp_path):
+    cell = train(tmp_path).cells()[0]
+    model, anchor = (load_file(cell.folder / f"{name}.safetensors") for name in ("model", "anchor"))
     assert model.keys() == anchor.keys()
     assert torch.equal(model["mean"], anchor["mean"])
 
 
-def test_trainings_that_diverge_are_named_and_the_others_kept(study, tmp_path):
+def test_trainings_that_diverge_are_named_and_the_others_kept(train, tmp_path):
     settings = TrainSettings(epochs=2, learning_rate=1e30, warmup_epochs=0, clip_norm=1e30)
-    with pytest.raises(AsmilError, match=r"[23] of 3") as caught:
-        run(study, tmp_path, model="mean", settings=settings)
+    with pytest.raises(AsmilError, match=r"[123] of 3") as caught:
+        train(tmp_path, model="mean", settings=settings)
     assert "fold 0 seed 0" in str(caught.value.found)
