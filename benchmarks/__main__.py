@@ -1,4 +1,4 @@
-"""List the benchmarks, or run those named (`python -m benchmarks model_step`; `all` runs every one)."""
+"""List the benchmarks, or run those named (`python -m benchmarks algorithmic`; `all` runs every one)."""
 
 import ast
 import pkgutil

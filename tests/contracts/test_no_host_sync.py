@@ -139,7 +139,7 @@ def test_padding_and_splitting_a_batch_wait_for_no_device(device):
     padded, mask = batch.padded()
     assert padded.shape == (3, 65, 3)
     assert mask.shape == (3, 65)
-    assert batch.pack(padded).shape == batch.features.shape
+    assert batch.layout.pack(padded).shape == batch.features.shape
     assert [len(part) for part in batch.split(batch.bag_of_tile)] == list(LENGTHS)
 
 

@@ -78,17 +78,22 @@ def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, traine
     out = tmp_path / "run"
     command = (*command, "--workers", workers, "--out", out)
 
+    def checkpoints():
+        return sorted(out.glob("checkpoints/*/[!.]*.pt"))
+
+    def sealed():
+        return [path for path in out.glob("folds/*/*/sealed.json") if "sha256" in path.read_text()]
+
     def ready():
-        started = {path.parent for path in out.glob("checkpoints/*/checkpoint.pt")}
-        finished = {path.parent for path in out.glob("folds/*/seed_*/predictions.csv")}
-        return len(started | finished) == 2
+        begun = {path.parent.name.split("_")[0] for path in checkpoints()}
+        return {"0", "1"} == begun | {path.parts[-3] for path in sealed()}
 
     process = start_asmil(*command, before=EVERY_EPOCH)
     assert kill_when(process, ready), "the training ended before it could be killed"
-    unfinished = sorted(out.glob("checkpoints/*/checkpoint.pt"))
-    finished = {path: path.stat().st_mtime_ns for path in out.glob("folds/*/seed_*/predictions.csv")}
-    assert unfinished
-    assert 0 < torch.load(unfinished[-1], weights_only=True)["parts"]["optimizer"]["state"][0]["step"] < 20 * 5
+    finished = {path: path.stat().st_mtime_ns for path in sealed()}
+    assert len(finished) < 2
+    members = torch.load(checkpoints()[-1], weights_only=True)
+    assert all(0 < len(member["result"]["history"]) <= 20 for member in members.values())
     asmil(*command)
     inside("evaluate", out, "--bootstrap", 20)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished

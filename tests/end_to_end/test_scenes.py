@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from asmil.extraction import claims
+from asmil.extraction.claims import Owner
 from asmil.report.maps import cut_tiles
 from asmil.runs import SlideTiles
 
@@ -38,8 +38,8 @@ def write_file(path: Path, colour: tuple[int, int, int], *, seed: int) -> None:
 
 def die_over(slide: str, out: Path) -> None:
     """Leave what a killed process does: its claim on the slide, and half a file."""
-    owner = replace(claims._self(), started="1")
-    (out / ".claims" / f"{slide}.lock").write_text(claims._text(owner))
+    owner = replace(Owner.here(), started="1")
+    (out / ".claims" / f"{slide}.lock").write_text(owner.text())
     (store_of(out) / f".{slide}.h5.abc.partial.h5").write_bytes(b"half a file")
 
 

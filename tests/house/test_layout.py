@@ -21,8 +21,8 @@ ROOMS = (
     {"encoders"},
     {"extraction"},
     {"tasks"},
-    {"bags"},
     {"attention"},
+    {"bags"},
     {"models"},
     {"training"},
     {"settings"},
@@ -39,7 +39,7 @@ ROOMS = (
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 ROOF = SOURCE / "runs" / "pipeline.py"  # the whole line: it alone calls the rooms above it, inside its functions
-ATTENTION_MAY_IMPORT = {"attention", "errors", "registry"}
+ATTENTION_MAY_IMPORT = {"attention", "draws", "errors", "registry"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted(file for folder in ("tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))

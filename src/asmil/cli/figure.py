@@ -38,8 +38,8 @@ def figure(
 def _named(runs: "list[Run]") -> "dict[str, Run]":
     """Runs by what tells them apart: the stabiliser if only one has it, else model, else folder."""
     kinds = [
-        ["with anchor" if r.identity.get("stabilize") else "without anchor" for r in runs],
-        [str(r.identity.get("model")) for r in runs],
+        ["with anchor" if r.settings.stabilize else "without anchor" for r in runs],
+        [r.settings.model for r in runs],
         [r.folder.resolve().name for r in runs],
         [str(r.folder) for r in runs],
     ]

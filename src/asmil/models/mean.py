@@ -1,5 +1,6 @@
 """Mean pooling: the baseline in which every tile counts the same."""
 
+import torch
 from torch import nn
 
 from asmil.attention import softmax
@@ -29,7 +30,7 @@ class MeanPooling(nn.Module):
 
     def forward(self, batch: BagBatch) -> MILOutput:
         tiles = self.projection(batch.features)
-        attention = softmax(tiles.new_zeros(len(tiles)), batch.layout)  # of equal scores: 1/M each
+        attention = softmax(torch.zeros_like(tiles[:, 0]), batch.layout)  # of equal scores: 1/M each
         embedding = pool(attention.unsqueeze(1), tiles, batch.layout).squeeze(1)
         return MILOutput(self.classifier(embedding), attention, embedding)
 

@@ -12,6 +12,7 @@ from asmil.report.pages import write_page
 from asmil.report.slides import choice_words, first_section, places, slides_section
 from asmil.report.words import plain
 from asmil.runs import Run
+from asmil.settings import described
 
 
 def write_report(
@@ -63,7 +64,7 @@ def write_report(
         choice=choice_words(run),
         colours=colour_stops(),
         slides=slides,
-        settings=[(k, plain(v)) for k, v in run.settings.model_dump(mode="json").items()],
+        settings=[one for one in described(run.settings) if one.name != "out" and one.value not in (None, "", [], {})],
         environment=[(k, plain(v)) for k, v in run.environment.items()],
         stages=sections.stages(run),
     )

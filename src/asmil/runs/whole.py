@@ -16,6 +16,8 @@ from asmil.runs.reading import read_json
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell
 
+OPEN = {"open": True}
+"""The seal of a cell whose files are being written."""
 SHOWN = 4
 """Models named in a message."""
 
@@ -52,9 +54,11 @@ def seal(folder: Path) -> None:
 
 
 def unseal(folder: Path) -> None:
-    """Let a cell be unfinished, before its files are written anew: killed half-way, it must not count as whole."""
-    for name in (SEAL, PREDICTIONS):
-        (folder / name).unlink(missing_ok=True)
+    """Let a cell be unfinished while its files are written: killed half-way, it must not count as whole.
+
+    An open seal, not none: without one it would pass for a cell from before there were seals.
+    """
+    write_json(folder / SEAL, OPEN)
 
 
 def state_of(folder: Path, *, deep: bool = False) -> State:
@@ -67,6 +71,8 @@ def state_of(folder: Path, *, deep: bool = False) -> State:
             True, {n: "is missing" if size is None else "was emptied" for n, size in sizes.items() if not size}
         )
     kept = _sealed(folder)
+    if kept is None and _is_open(folder):
+        return State(begun=False)
     if kept is None:
         return State(True, {SEAL: "was changed"}, {})
     found = {name: _fault(folder / name, *said, deep=deep) for name, said in kept.items()}
@@ -88,6 +94,13 @@ def _sealed(folder: Path) -> dict[str, tuple[int, str]] | None:
         return None
     ours = all(Path(name).name == name for name in kept)  # a stranger's seal leads to no file elsewhere
     return kept if ours and set(NEEDED) <= set(kept) else None
+
+
+def _is_open(folder: Path) -> bool:
+    try:
+        return read_json(folder / SEAL, fix="") == OPEN
+    except RunError:
+        return False
 
 
 def _size(path: Path) -> int | None:

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +127,7 @@ def _train(
     for group, rows in _trained(config, groups):
         name = group.arm.name
         if isinstance(rows, BaseException):
-            failures.append(_failure(group, rows))
+            _add_failure(failures, group, rows)
             _write_failures(config.out, failures, names)
         else:
             add_rows(_folder(config, group.arm), rows)
@@ -191,10 +191,17 @@ def _data(part: Part, config: StudyConfig) -> StudyData:
     return _loaded[key]
 
 
-def _failure(group: Group, error: BaseException) -> Failure:
-    seeds = " ".join(map(str, sorted({seed for _, seed in group.cells})))
-    reason = " ".join(str(error).split())
-    return Failure(group.arm.name, seeds, type(error).__name__, reason, "".join(traceback.format_exception(error)))
+def _add_failure(failures: list[Failure], group: Group, error: BaseException) -> None:
+    """One entry for all the seeds and folds of an arm that end with the same words."""
+    seeds = {seed for _, seed in group.cells}
+    new = Failure(group.arm.name, "", type(error).__name__, " ".join(str(error).split()), "")
+    for at, old in enumerate(failures):
+        if (old.arm, old.error, old.reason) == (new.arm, new.error, new.reason):
+            seeds |= set(map(int, old.seeds.split()))
+            failures[at] = replace(old, seeds=" ".join(map(str, sorted(seeds))))
+            return
+    trace = "".join(traceback.format_exception(error))
+    failures.append(replace(new, seeds=" ".join(map(str, sorted(seeds))), trace=trace))
 
 
 def _write_failures(out: Path, failures: list[Failure], arms: Sequence[str]) -> None:

@@ -140,7 +140,9 @@ def folds_of(cells: Sequence[tuple[int, int]], checkpoints: Path) -> list[Fold]:
     for path in sorted(checkpoints.glob(f"*/{COMPANY}")):
         known = json.loads(path.read_text(encoding="utf-8"))
         wanted = tuple(seed for seed in known["seeds"] if (known["fold"], seed) in left)
-        if wanted:
+        if not wanted:  # killed after its last model was kept, and before this was tidied up
+            rmtree(path.parent)
+        else:
             folds.append(Fold(known["fold"], tuple(known["seeds"]), wanted, path.parent))
             left = [cell for cell in left if cell not in folds[-1].cells]
     for fold in sorted({fold for fold, _ in left}):

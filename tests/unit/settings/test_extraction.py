@@ -70,7 +70,7 @@ def job(monkeypatch, tmp_path):
             cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "label", "mpp"]))
         seen = {}
         monkeypatch.setattr(
-            "asmil.extraction.work.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
+            "asmil.extraction.extract_folder", lambda job, **options: seen.update(options, job=job) or iter([])
         )
         config = load_settings(None, {"slides": tmp_path, "device": "cpu", **settings})
         slides = [tmp_path / path for path in SLIDES]

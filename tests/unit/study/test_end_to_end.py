@@ -102,7 +102,7 @@ def test_killed_in_two_processes_and_continued_in_one_is_as_if_nothing_had_happe
     printed = process.communicate(timeout=120)[0]  # returns when the last process with this pipe is gone
     assert alive, f"the study ended before it could be killed\n{printed.decode()}"
     before = {path: path.read_text().splitlines() for path in (folder / "killed").glob("arms/*/cells.csv")}
-    assert 2 <= sum(len(lines) - 1 for lines in before.values()) < 12
+    assert 1 <= sum(len(lines) - 1 for lines in before.values()) < 12
     study(folder, "killed")
     for path, lines in before.items():
         assert set(lines) <= set(path.read_text().splitlines())  # not trained again: the seconds too are the same

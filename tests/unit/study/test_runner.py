@@ -111,8 +111,8 @@ def test_finished_cells_are_not_trained_again_and_a_study_can_grow(study, traini
     assert len(training.calls) == before
     grown = STUDY.replace("seeds: 2", "seeds: 3").replace("[mean, abmil]", "[max, abmil]")
     result = run_study(study(grown))
-    assert ("abmil", (2, 2)) in training.calls[before:]
-    assert ("mean", (0, 0, 1, 1)) not in training.calls
+    assert training.calls[before:].count(("abmil", (2,))) == 4  # of two arms and folds each: the new seed alone
+    assert ("mean", (0,)) not in training.calls
     assert len(pd.read_csv(result.table)) == 3 * 6
 
 
@@ -144,12 +144,12 @@ def test_what_was_stopped_between_two_tables_is_trained_again(study, training, t
     assert (folder / "history.csv").read_text() == history
 
 
-def test_the_seeds_of_a_fold_are_trained_side_by_side_where_they_have_one(study, training):
+def test_the_seeds_of_a_fold_are_trained_side_by_side_where_they_have_one(study, training, tmp_path):
     """With folds of its own for each seed there is nothing that two of them have in common."""
     run_study(study("resplit: false\n" + STUDY), only="mean")
     assert training.calls == [("mean", (0, 1)), ("mean", (0, 1))]
     training.calls.clear()
-    run_study(study(STUDY), only="abmil--none")
+    run_study(study(STUDY, out=tmp_path / "other"), only="abmil--none")
     assert training.calls == [("abmil", (0,)), ("abmil", (0,)), ("abmil", (1,)), ("abmil", (1,))]
 
 

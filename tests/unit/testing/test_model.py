@@ -225,7 +225,7 @@ def test_foreign_model_behind_a_factory():
             if not torch.is_autocast_enabled("cpu"):
                 features = features.to(self.head.weight.dtype)
             logits, attention, pooled = super().forward(features, mask)
-            return MILOutput(logits, batch.pack(attention), pooled)
+            return MILOutput(logits, batch.layout.pack(attention), pooled)
 
     check_model(Wrapped).raise_if_failed()
 
