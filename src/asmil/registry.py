@@ -1,4 +1,4 @@
-"""Parts by name: one file per part found by reading its folder, or functions registered one by one."""
+"""Parts by name: one file per part found by reading its folder, or functions registered one by one; lazy doors."""
 
 import ast
 import difflib
@@ -118,3 +118,14 @@ class FunctionRegistry:
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self._functions
+
+
+def load(package: str, home: Mapping[str, str], name: str) -> Any:
+    """What a package's `__getattr__` returns: `name` from its module `home[name]`, relative to the package.
+
+    Raises:
+        AttributeError: the package has no such name.
+    """
+    if name not in home:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{package}.{home[name]}"), name)

@@ -5,7 +5,7 @@ Names are loaded when used: the tables and splits need no torch.
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags

@@ -5,7 +5,7 @@ Names are loaded when used: reading this package imports no torch.
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.bench.guard import Change, best_of, compare, keep_ratios

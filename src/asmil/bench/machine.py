@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from asmil._cores import cores
 from asmil.bags import available_memory
 from asmil.bench.timing import best_seconds, clock
+from asmil.machine import cores
 
 
 @dataclass(frozen=True)

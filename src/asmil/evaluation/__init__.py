@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from asmil._lazy import load
+from asmil.errors import AnnotationError, MetricError
+from asmil.registry import load
 
 if TYPE_CHECKING:
-    from asmil.evaluation._errors import AnnotationError as AnnotationError
-    from asmil.evaluation._errors import MetricError as MetricError
     from asmil.evaluation.annotations import Annotations as Annotations
     from asmil.evaluation.annotations import MaskLabels as MaskLabels
     from asmil.evaluation.annotations import find_annotation as find_annotation
@@ -54,10 +53,6 @@ if TYPE_CHECKING:
     from asmil.evaluation.task_summary import evaluate_task as evaluate_task
 
 _HOMES = {
-    "_errors": (
-        "AnnotationError",
-        "MetricError",
-    ),
     "annotations": (
         "Annotations",
         "MaskLabels",
@@ -123,7 +118,7 @@ _HOMES = {
     "task_summary": ("evaluate_task",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
+__all__ = sorted([*_HOME_OF, "AnnotationError", "MetricError"])
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,8 @@ from xml.parsers import expat
 
 import numpy as np
 
+from asmil.errors import AnnotationError
 from asmil.evaluation._drawing import UNCLASSIFIED
-from asmil.evaluation._errors import AnnotationError
 
 _KINDS = {
     "polygon": "polygon",

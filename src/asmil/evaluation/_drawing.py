@@ -7,7 +7,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from asmil.evaluation._errors import AnnotationError
+from asmil.errors import AnnotationError
 
 UNCLASSIFIED = "unclassified"
 

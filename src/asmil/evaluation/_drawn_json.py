@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import shapely
 
+from asmil.errors import AnnotationError
 from asmil.evaluation._drawing import UNCLASSIFIED, Drawing
-from asmil.evaluation._errors import AnnotationError
 
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError)
 

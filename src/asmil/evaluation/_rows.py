@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 
 
 def tested_rows(table: pd.DataFrame, columns: Sequence[str], *, constant: Sequence[str]) -> pd.DataFrame:

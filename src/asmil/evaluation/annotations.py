@@ -13,11 +13,11 @@ import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
+from asmil.errors import AnnotationError
 from asmil.evaluation import _label_image
 from asmil.evaluation._asap import asap_shapes
 from asmil.evaluation._drawing import Drawing
 from asmil.evaluation._drawn_json import add_json
-from asmil.evaluation._errors import AnnotationError
 from asmil.evaluation._label_image import MaskLabels, add_label_image
 
 SUFFIXES = (".geojson", ".json", ".xml")

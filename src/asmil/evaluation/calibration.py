@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation.compare import compare_predictions
 from asmil.evaluation.intervals import Interval, bootstrap_ci
 from asmil.evaluation.metrics import check_probabilities

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation.intervals import Interval, bootstrap_values, percentile_interval
 from asmil.evaluation.metrics import METRICS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation.intervals import resample_counts
 
 THRESHOLDS = np.arange(1, 100) / 100

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation._resampled import RESAMPLED
 from asmil.evaluation.metrics import METRICS, check_scores
 

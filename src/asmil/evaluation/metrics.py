@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn import metrics as sk
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation._resampled import (
     CONFUSION_METRICS,
     calibration_gaps,

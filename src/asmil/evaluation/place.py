@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags import FeatureStore, Problem
-from asmil.errors import AsmilError, RunError
-from asmil.evaluation._errors import MetricError
+from asmil.errors import AsmilError, MetricError, RunError
 from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.by_patient import bags_are_patients, own_maps, test_maps
 from asmil.evaluation.froc import NO_LESIONS, Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation._rows import averaged, or_none, parts, tested_rows
 from asmil.evaluation.intervals import Interval, percentile_interval, resample_counts
 from asmil.evaluation.multilabel import label_scores, multilabel_scores

@@ -8,8 +8,7 @@ import numpy as np
 import shapely
 
 from asmil.bags import Problem
-from asmil.errors import AsmilError
-from asmil.evaluation._errors import MetricError
+from asmil.errors import AsmilError, MetricError
 from asmil.evaluation.annotations import (
     Annotations,
     MaskLabels,

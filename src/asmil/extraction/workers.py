@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
@@ -16,6 +15,7 @@ from asmil.extraction.ledger import Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings, store_name
 from asmil.extraction.slide_table import Overrides, settings_of
 from asmil.files import safe_name
+from asmil.machine import cores
 from asmil.slides import SlideFile
 
 if TYPE_CHECKING:

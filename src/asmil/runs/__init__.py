@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell as Cell

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.settings.extraction import extract_folder as extract_folder

@@ -5,7 +5,7 @@ Names are loaded when used: reading this package imports no torch.
 
 from typing import Any
 
-from asmil._lazy import load
+from asmil.registry import load
 
 _HOME = {
     "Arm": "arms",

@@ -4,9 +4,8 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from asmil._lazy import load
 from asmil.errors import ConfigError
-from asmil.registry import FolderRegistry
+from asmil.registry import FolderRegistry, load
 
 if TYPE_CHECKING:
     from asmil.tasks.parts.scores import auroc as auroc

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asmil._lazy import load
+from asmil.registry import load
 
 _HOME_OF = {
     "Pyramid": "pyramid",

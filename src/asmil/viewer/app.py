@@ -16,11 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from asmil._cores import cores
-from asmil.errors import AsmilError, RunError
+from asmil.errors import AsmilError, NotOfferedError, RunError
 from asmil.figures import colour_stops, tile_scores_geojson
+from asmil.machine import cores
 from asmil.viewer import listing
-from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.guard import Guard
 from asmil.viewer.pyramid import TILE_PX, Pyramid
 from asmil.viewer.session import RunView

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from asmil.bags import Bag
-from asmil.errors import RunError
+from asmil.errors import NotOfferedError, RunError
 from asmil.runs import Cell, Run
-from asmil.viewer._errors import NotOfferedError
 
 KEPT_BYTES = 256 * 2**20
 """Memory for computed maps: a slide of 50 000 tiles under 64 rows takes 13 MB."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from asmil.attention import diagnostics
+from asmil.errors import NotOfferedError
 from asmil.figures import percentiles
 from asmil.runs import Cell, Run
-from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.heads import Heads
 
 

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders.cards import EncoderCard
 from asmil.encoders.model import ModelEncoder
 from asmil.errors import EncoderError
+from asmil.machine import prepare_torchvision
 
 T = TypeVar("T")
 Facts: TypeAlias = Mapping[str, Any]

@@ -11,11 +11,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders.cards import EncoderCard
 from asmil.encoders.model import ModelEncoder, load_model
 from asmil.encoders.weights import how_to_get
 from asmil.errors import EncoderError
+from asmil.machine import prepare_torchvision
 
 
 def build(card: EncoderCard) -> nn.Module:
