@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import settings_from, with_settings
+from asmil.cli.parts.options import settings_from, with_settings
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check_inputs(config: "Settings", hear: "Listener") -> "Outcome":
 def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
     """The slides whose feature files are sound, and what these say of them."""
     from asmil.bags import open_features
-    from asmil.cli._findings import of_features
+    from asmil.cli.parts.findings import of_features
     from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
@@ -90,7 +90,7 @@ def _check_slides(
 ) -> dict[str, Known]:
     """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
     from asmil.bags import SlideNames
-    from asmil.cli._findings import of_slides
+    from asmil.cli.parts.findings import of_slides
     from asmil.extraction import find_duplicates
     from asmil.settings import slide_mpp_of
     from asmil.slides import scan_slides, slide_files

@@ -8,7 +8,7 @@ _HOME = {
     "Ensemble": "ensemble",
     "EnsemblePrediction": "ensemble",
     "Exported": "use",
-    "Member": "members",
+    "Member": "ensemble",
     "Predicted": "slides",
     "Predictions": "use",
     "Preprocessing": "preprocessing",

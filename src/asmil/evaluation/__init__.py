@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from asmil.evaluation.annotations import read_annotations as read_annotations
     from asmil.evaluation.annotations import require_classes as require_classes
     from asmil.evaluation.calibration import Calibration as Calibration
+    from asmil.evaluation.calibration import DecisionCurve as DecisionCurve
     from asmil.evaluation.calibration import at_temperature as at_temperature
     from asmil.evaluation.calibration import calibrate as calibrate
+    from asmil.evaluation.calibration import decision_curve as decision_curve
     from asmil.evaluation.calibration import fit_temperature as fit_temperature
-    from asmil.evaluation.compare import compare_predictions as compare_predictions
-    from asmil.evaluation.decision import DecisionCurve as DecisionCurve
-    from asmil.evaluation.decision import decision_curve as decision_curve
-    from asmil.evaluation.decision import net_benefit as net_benefit
+    from asmil.evaluation.calibration import net_benefit as net_benefit
     from asmil.evaluation.froc import Findings as Findings
     from asmil.evaluation.froc import Lesions as Lesions
     from asmil.evaluation.froc import find_lesions as find_lesions
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from asmil.evaluation.froc import score_findings as score_findings
     from asmil.evaluation.intervals import Interval as Interval
     from asmil.evaluation.intervals import bootstrap_ci as bootstrap_ci
+    from asmil.evaluation.intervals import compare_predictions as compare_predictions
     from asmil.evaluation.intervals import mean_over_folds as mean_over_folds
     from asmil.evaluation.intervals import percentile_interval as percentile_interval
     from asmil.evaluation.intervals import resample_counts as resample_counts
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from asmil.evaluation.subgroups import Subgroup as Subgroup
     from asmil.evaluation.subgroups import by_subgroup as by_subgroup
     from asmil.evaluation.summary import evaluate_predictions as evaluate_predictions
-    from asmil.evaluation.survival import kaplan_meier as kaplan_meier
-    from asmil.evaluation.task_summary import evaluate_task as evaluate_task
+    from asmil.evaluation.task_scores import kaplan_meier as kaplan_meier
+    from asmil.evaluation.tasks import evaluate_task as evaluate_task
 
 _HOMES = {
     "annotations": (
@@ -62,14 +62,11 @@ _HOMES = {
     ),
     "calibration": (
         "Calibration",
+        "DecisionCurve",
         "at_temperature",
         "calibrate",
-        "fit_temperature",
-    ),
-    "compare": ("compare_predictions",),
-    "decision": (
-        "DecisionCurve",
         "decision_curve",
+        "fit_temperature",
         "net_benefit",
     ),
     "froc": (
@@ -83,6 +80,7 @@ _HOMES = {
     "intervals": (
         "Interval",
         "bootstrap_ci",
+        "compare_predictions",
         "mean_over_folds",
         "percentile_interval",
         "resample_counts",
@@ -114,8 +112,8 @@ _HOMES = {
         "by_subgroup",
     ),
     "summary": ("evaluate_predictions",),
-    "survival": ("kaplan_meier",),
-    "task_summary": ("evaluate_task",),
+    "task_scores": ("kaplan_meier",),
+    "tasks": ("evaluate_task",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted([*_HOME_OF, "AnnotationError", "MetricError"])

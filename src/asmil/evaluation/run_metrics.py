@@ -10,18 +10,17 @@ import pandas as pd
 from asmil.attention import diagnostics
 from asmil.bags import open_features
 from asmil.evaluation.annotations import MaskLabels
-from asmil.evaluation.by_patient import (
+from asmil.evaluation.place import Wanted, localise
+from asmil.evaluation.summary import (
     attention_shares,
     bags_are_patients,
+    evaluate_predictions,
     one_row_per_patient,
     own_maps,
     patient_summary,
     test_maps,
 )
-from asmil.evaluation.place import localise
-from asmil.evaluation.summary import evaluate_predictions
-from asmil.evaluation.task_summary import evaluate_task
-from asmil.evaluation.truth import Wanted
+from asmil.evaluation.tasks import evaluate_task
 from asmil.runs import Cell, Run, even
 from asmil.tasks import Task
 

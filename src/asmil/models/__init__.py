@@ -15,7 +15,7 @@ from asmil.registry import FolderRegistry
 if TYPE_CHECKING:
     from torch import nn
 
-    from asmil.models.parts.output import MILOutput as MILOutput
+    from asmil.models.parts.layers import MILOutput as MILOutput
 
 __all__ = ["MODELS", "MILOutput", "ModelInfo", "create_model", "list_models", "model_info", "model_options"]
 
@@ -87,5 +87,5 @@ def model_info(name: str) -> ModelInfo:
 
 def __getattr__(name: str) -> Any:
     if name == "MILOutput":
-        return importlib.import_module("asmil.models.parts.output").MILOutput
+        return importlib.import_module("asmil.models.parts.layers").MILOutput
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup
-from asmil.report.blocks import Section, TaskPart
 from asmil.report.clinical import useful_ranges
+from asmil.report.pages import Section, TaskPart
 from asmil.report.words import number, paragraphs, plain, sentence, span
 from asmil.runs import Run
 

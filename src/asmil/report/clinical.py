@@ -21,7 +21,7 @@ from asmil.evaluation import (
     net_benefit,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
-from asmil.report.blocks import Entry, Section, Table, entries, figure
+from asmil.report.pages import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
 

@@ -19,9 +19,8 @@ from asmil.evaluation import (
     resample_counts,
 )
 from asmil.figures import roc_figure, two_runs_figure
-from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import shown_classes
-from asmil.report.pages import write_page
+from asmil.report.pages import Entry, Figure, Section, Table, entries, figure, write_page
 from asmil.report.sections import ATTENTION_NAMES, METRIC_NAMES, rate_curve
 from asmil.report.words import listed, near_one, number, paragraphs, plain, plural, sentence, signed, span
 from asmil.runs import Run

@@ -6,9 +6,8 @@ from typing import Any
 
 from asmil.figures import colour_stops
 from asmil.report import claims, clinical, sections
-from asmil.report.blocks import Section, TaskPart
 from asmil.report.maps import slide_views
-from asmil.report.pages import write_page
+from asmil.report.pages import Section, TaskPart, write_page
 from asmil.report.slides import choice_words, first_section, places, slides_section
 from asmil.report.words import plain
 from asmil.runs import Run

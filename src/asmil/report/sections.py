@@ -17,8 +17,8 @@ from asmil.figures import (
     score_histogram_figure,
     weights_figure,
 )
-from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import known, shown_classes
+from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
 from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from asmil.attention import diagnostics
-from asmil.report.blocks import Entry, Section, Table, entries
+from asmil.report.pages import Entry, Section, Table, entries
 from asmil.report.words import near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 

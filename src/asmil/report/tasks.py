@@ -8,7 +8,7 @@ import pandas as pd
 
 from asmil.evaluation import kaplan_meier
 from asmil.figures import agreement_figure, confusion_figure, kaplan_meier_figure, predicted_survival_figure
-from asmil.report.blocks import Entry, Figure, Section, Table, TaskPart, entries, figure
+from asmil.report.pages import Entry, Figure, Section, Table, TaskPart, entries, figure
 from asmil.report.words import number, paragraphs, sentence, span
 from asmil.runs import Run
 

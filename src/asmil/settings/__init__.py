@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from asmil.settings.inputs import slide_mpp_of as slide_mpp_of
     from asmil.settings.inputs import splits_of as splits_of
     from asmil.settings.inputs import workers_of as workers_of
-    from asmil.settings.marked_yaml import KEY as KEY
-    from asmil.settings.marked_yaml import MarkedYaml as MarkedYaml
-    from asmil.settings.marked_yaml import Mistake as Mistake
-    from asmil.settings.marked_yaml import read_value as read_value
+    from asmil.settings.reading import KEY as KEY
+    from asmil.settings.reading import MarkedYaml as MarkedYaml
+    from asmil.settings.reading import Mistake as Mistake
     from asmil.settings.reading import changed as changed
     from asmil.settings.reading import dump_settings as dump_settings
     from asmil.settings.reading import ended as ended
     from asmil.settings.reading import load_settings as load_settings
+    from asmil.settings.reading import read_value as read_value
     from asmil.settings.settings import ABOUT as ABOUT
     from asmil.settings.settings import Described as Described
     from asmil.settings.settings import Device as Device
@@ -59,7 +59,7 @@ _INPUTS = (
 _HOME = {
     **dict.fromkeys(_SETTINGS, "settings"),
     **dict.fromkeys(("changed", "dump_settings", "ended", "load_settings"), "reading"),
-    **dict.fromkeys(("KEY", "MarkedYaml", "Mistake", "read_value"), "marked_yaml"),
+    **dict.fromkeys(("KEY", "MarkedYaml", "Mistake", "read_value"), "reading"),
     **dict.fromkeys(("data_identity", "go_on", "require_shapes", "settings_identity"), "identity"),
     **dict.fromkeys(_INPUTS, "inputs"),
     **dict.fromkeys(("extract_folder", "slides_in"), "extraction"),

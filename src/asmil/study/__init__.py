@@ -9,8 +9,8 @@ from asmil.registry import load
 
 _HOME = {
     "Arm": "arms",
-    "CellPlan": "ledger",
-    "CellRecord": "ledger",
+    "CellPlan": "cells",
+    "CellRecord": "cells",
     "StudyConfig": "config",
     "StudyResult": "runner",
     "list_arms": "arms",

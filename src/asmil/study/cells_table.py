@@ -18,7 +18,7 @@ from asmil.study.parts import stabilizer_defaults
 from asmil.tasks import auroc
 
 if TYPE_CHECKING:
-    from asmil.study.ledger import CellRecord
+    from asmil.study.cells import CellRecord
 
 TEST_METRICS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
 AT_BEST = ("entropy", "effective_tiles", "top1_mass", "kl", "gradient_ratio")

@@ -9,8 +9,7 @@ import pandas as pd
 
 from asmil.figures import Difference, critical_difference_figure, forest_figure, learning_figure, stability_figure
 from asmil.report import Figure, Section, figure, plural, write_page
-from asmil.study.analysis import METRIC_NAMES, Analysis
-from asmil.study.results import ARM, read_history
+from asmil.study.analysis import ARM, METRIC_NAMES, Analysis, read_history
 from asmil.study.tables import TextTable, text_tables, write_tables
 from asmil.study.words import sentences
 

@@ -18,7 +18,7 @@ from asmil.study.data import StudyData, load_data
 from asmil.study.parts import Part
 
 if TYPE_CHECKING:
-    from asmil.study.ledger import CellRecord
+    from asmil.study.cells import CellRecord
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,7 @@ def _train_task(task: tuple[StudyConfig, Group]) -> Iterator[Rows]:
 
 
 def _train_group(config: StudyConfig, group: Group) -> Rows:
-    from asmil.study.cells import train_cells
-    from asmil.study.ledger import CellPlan
+    from asmil.study.cells import CellPlan, train_cells
 
     data, arm = _data(group.arm.dataset, config), group.arm
     parts = [data.parts(fold, seed) for fold, seed in group.cells]

@@ -11,8 +11,7 @@ import pandas as pd
 
 from asmil.files import write_text, written_beside
 from asmil.report import Entry, Table
-from asmil.study.analysis import METRIC_NAMES, Analysis, analyse
-from asmil.study.results import read_results
+from asmil.study.analysis import METRIC_NAMES, Analysis, analyse, read_results
 
 MAIN = ("test_auroc", "test_accuracy", "test_macro_f1", "test_log_loss", "tile_ap", "tile_auroc", "log10_jsd")
 PROTOCOL_NAMES = {

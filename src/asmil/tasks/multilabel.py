@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import ROWS_PER_STRATUM, find, plain_options, read_flags, require_rows
 from asmil.tasks.parts.scores import macro_auroc
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import ROWS_PER_STRATUM, Targets, find, in_full, plain_options, read_flags, require_rows
 
 
 @dataclass(frozen=True)

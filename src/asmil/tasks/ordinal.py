@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.reading import find, only_column, plain_options, require_rows
 from asmil.tasks.parts.scores import quadratic_kappa
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import Targets, find, in_full, only_column, plain_options, require_rows
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import find, only_column, plain_options, quantile_bins, read_numbers, require_rows
 from asmil.tasks.parts.scores import r2
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import (
+    Targets,
+    find,
+    in_full,
+    only_column,
+    plain_options,
+    quantile_bins,
+    read_numbers,
+    require_rows,
+)
 
 STRATA = 4
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.reading import plain_options
 from asmil.tasks.parts.survival_times import one_means_censored, read_survival, risk_concordance, survival_columns
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import Targets, in_full, plain_options
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from asmil.errors import AsmilError, NotOfferedError, RunError
 from asmil.figures import colour_stops, tile_scores_geojson
 from asmil.machine import cores
 from asmil.viewer import listing
-from asmil.viewer.guard import Guard
 from asmil.viewer.pyramid import TILE_PX, Pyramid
+from asmil.viewer.serving import Guard
 from asmil.viewer.session import RunView
 
 KEEP = {"cache-control": "private, max-age=3600"}

@@ -12,8 +12,7 @@ from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, Sc
 from asmil.evaluation import Annotations, MaskLabels, find_annotation, read_annotations, tile_truth
 from asmil.runs import Run, spacing, stated_size
 from asmil.slides import scan_slides, slide_named
-from asmil.viewer.heads import Heads
-from asmil.viewer.layers import Layers
+from asmil.viewer.layers import Heads, Layers
 from asmil.viewer.pyramid import Picture, Pyramid
 
 UNKNOWN = 255

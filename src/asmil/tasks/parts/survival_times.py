@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import find, first_problem, quantile_bins, read_flags, read_numbers, require_rows
 from asmil.tasks.parts.scores import concordance
+from asmil.tasks.parts.task import find, first_problem, quantile_bins, read_flags, read_numbers, require_rows
 
 TIMES = ("time", "survival_months", "os_months", "survival_days", "os_days", "survival_time", "os_time", "os.time")
 EVENTS = ("event", "os_status", "os_event", "vital_status", "censorship", "censored")

@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image
 
 from asmil.errors import AnnotationError
-from asmil.evaluation._drawing import Drawing
+from asmil.evaluation.annotations.drawing import Drawing
 from asmil.slides import tag_mpp
 from asmil.tiles import mask_polygons
 

@@ -9,12 +9,17 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import MetricError
-from asmil.evaluation._rows import averaged, or_none, parts, tested_rows
 from asmil.evaluation.intervals import Interval, percentile_interval, resample_counts
-from asmil.evaluation.multilabel import label_scores, multilabel_scores
-from asmil.evaluation.ordinal import level_confusion, ordinal_scores
-from asmil.evaluation.regression import regression_scores
-from asmil.evaluation.survival import risk_groups, survival_scores
+from asmil.evaluation.summary import averaged, or_none, parts, tested_rows
+from asmil.evaluation.task_scores import (
+    label_scores,
+    level_confusion,
+    multilabel_scores,
+    ordinal_scores,
+    regression_scores,
+    risk_groups,
+    survival_scores,
+)
 
 if TYPE_CHECKING:
     from asmil.tasks import Task

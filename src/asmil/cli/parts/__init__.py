@@ -1,0 +1,1 @@
+"""What commands share: options made from the settings, and findings in lines."""
