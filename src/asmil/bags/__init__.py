@@ -21,13 +21,12 @@ if TYPE_CHECKING:
         require_one_answer,
         tiles_by_patient,
     )
-    from asmil.bags.names import SlideNames, slide_name
     from asmil.bags.reading.entry import FeatureInfo
     from asmil.bags.reading.slide_tiles import read_slide
     from asmil.bags.split_files import read_splits
     from asmil.bags.splits import PARTS, Fold, Splits, make_splits
     from asmil.bags.store import BagContent, FeatureStore, open_features
-    from asmil.bags.tables import Problem, listed, read_table
+    from asmil.bags.tables import Problem, SlideNames, listed, read_table, slide_name
 
 _HOMES = {
     "bag": ("Bag", "BagBatch", "StreamedBag", "make_bags"),
@@ -36,13 +35,12 @@ _HOMES = {
     "export": ("LAYOUTS",),
     "formats": ("FEATURE_FORMATS",),
     "loading": ("available_memory", "by_slide", "load_bags", "patient_bags", "require_one_answer", "tiles_by_patient"),
-    "names": ("SlideNames", "slide_name"),
     "reading.entry": ("FeatureInfo",),
     "reading.slide_tiles": ("read_slide",),
     "split_files": ("read_splits",),
     "splits": ("PARTS", "Fold", "Splits", "make_splits"),
     "store": ("BagContent", "FeatureStore", "open_features"),
-    "tables": ("Problem", "listed", "read_table"),
+    "tables": ("Problem", "SlideNames", "listed", "read_table", "slide_name"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

@@ -12,11 +12,10 @@ import h5py
 import numpy as np
 
 from asmil.bags.bag import Bag, StreamedBag
-from asmil.bags.names import SlideNames, slide_name
 from asmil.bags.reading.entry import Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, scan
 from asmil.bags.reading.stored_slide import StoredSlide
-from asmil.bags.tables import Problem, listed
+from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.errors import FeatureError
 from asmil.shown import Shown
 

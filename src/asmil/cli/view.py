@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli.parts.options import PARTIAL
+from asmil.cli.parts import PARTIAL
 
 
 def view(

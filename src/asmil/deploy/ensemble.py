@@ -12,8 +12,7 @@ from scipy.special import entr
 from torch import nn
 
 from asmil.bags import Bag, FeatureStore, SlideNames, open_features
-from asmil.deploy.preprocessing import Preprocessing
-from asmil.deploy.profile import Distance, Profile, distance, file_digest, measure
+from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
 from asmil.errors import FeatureError, RunError
 from asmil.runs import Cell, Run
 from asmil.tasks import Task

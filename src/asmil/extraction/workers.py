@@ -12,8 +12,7 @@ from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
 from asmil.extraction.ledger import Ledger, Record, table_age, write_table
-from asmil.extraction.settings import ExtractSettings, store_name
-from asmil.extraction.slide_table import Overrides, settings_of
+from asmil.extraction.settings import ExtractSettings, Overrides, settings_of, store_name
 from asmil.files import safe_name
 from asmil.machine import cores
 from asmil.slides import SlideFile

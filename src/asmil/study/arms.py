@@ -10,9 +10,8 @@ from typing import Any
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
 from asmil.models import model_info
-from asmil.study.config import StudyConfig
+from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData
-from asmil.study.parts import Part
 from asmil.training import Recipe
 
 Cell = tuple[int, int]

@@ -11,8 +11,7 @@ import numpy as np
 from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
 from asmil.errors import SplitError
 from asmil.evaluation import MetricError, find_annotation, read_annotations, require_classes, tile_truth
-from asmil.study.config import StudyConfig
-from asmil.study.parts import Part
+from asmil.study.config import Part, StudyConfig
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import run_tasks
 from asmil.files import write_json, write_text
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
-from asmil.study.cells_table import Rows, add_rows, finished_cells, rows_of, write_results
-from asmil.study.config import StudyConfig
+from asmil.study.cells import Rows, add_rows, finished_cells, rows_of, write_results
+from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData, load_data
-from asmil.study.parts import Part
 
 if TYPE_CHECKING:
     from asmil.study.cells import CellRecord

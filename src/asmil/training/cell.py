@@ -23,8 +23,7 @@ from asmil.training.fit import Member, train_members
 from asmil.training.listeners import AttentionRecorder
 from asmil.training.optim import refit_settings
 from asmil.training.predict import Prediction, predict
-from asmil.training.recipe import Recipe
-from asmil.training.standardize import Standardized
+from asmil.training.recipe import Recipe, Standardized
 
 COMPANY, SELECT, REFIT = "seeds.json", "select.pt", "refit.pt"
 """Of a fold in training: whose checkpoints these are, and the checkpoints of its two trainings."""

@@ -20,8 +20,7 @@ from asmil import draws
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch
 from asmil.tasks import Task
-from asmil.training.optim import TrainSettings, autocast
-from asmil.training.rows import RowAdamW, Rows, trained_names
+from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, trained_names
 
 SMALL = {"cpu": 5e7, "cuda": 5e10}
 """Tiles of a step times weights of a model up to which one pass for all is faster. On a CPU such a step's products take

@@ -15,9 +15,8 @@ import h5py
 import numpy as np
 
 from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, Facts, FeatureFormat, feature_shape
-from asmil.bags.tables import Problem, listed
+from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError
 
 HDF5 = (".h5", ".hdf5")
