@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import entr
@@ -181,7 +180,7 @@ class Ensemble:
         """How features have to be made: as the run's files say, or its settings where the files are not at hand."""
         if self.profile is not None:
             return self.profile.preprocessing
-        known: dict[str, Any] = {"dim": _width(self.members[0].model)}
+        known: dict[str, object] = {"dim": _width(self.members[0].model)}
         settings = self.run.settings
         if settings.features is None:  # the run extracted its own
             names = ("mpp", "tile_px", "overlap_px", "min_tissue", "tissue_method")

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from asmil.attention import Packed
 from asmil.bags import BagBatch
 from asmil.errors import AsmilError
-from asmil.files import write_json, written_beside
+from asmil.files import Facts, write_json, written_beside
 from asmil.training import Standardized
 
 # Models of bags as one function of plain tensors, the form in which they leave asmil.
@@ -89,7 +89,7 @@ def export_onnx(
     *,
     in_dim: int,
     name: str,
-    facts: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> OnnxFile:
     """Write the mean of models in evaluation mode as one ONNX file, and `facts` into it and as JSON beside it.

@@ -15,6 +15,7 @@ from torch import Tensor
 from asmil.bags import FeatureInfo, FeatureStore, listed
 from asmil.errors import FeatureError, RunError
 from asmil.extraction import content_hash
+from asmil.files import Facts
 from asmil.runs import Run
 from asmil.training import Standardized
 from asmil.units import same_mpp
@@ -47,7 +48,7 @@ class Preprocessing:
                     values[name].append(value)
         return cls(values)
 
-    def differences(self, facts: Mapping[str, Any]) -> dict[str, str]:
+    def differences(self, facts: Facts) -> dict[str, str]:
         """By setting, in words, what is different; a setting that one side does not state is not compared."""
         return {
             name: f"{name} is {value}, the run was trained with {' or '.join(map(str, self.values[name]))}"
@@ -55,7 +56,7 @@ class Preprocessing:
             if name in self.values and not any(_same(name, value, known) for known in self.values[name])
         }
 
-    def check(self, what: str, facts: Mapping[str, Any], *, accept: Sequence[str] = ()) -> list[str]:
+    def check(self, what: str, facts: Facts, *, accept: Sequence[str] = ()) -> list[str]:
         """Refuse other features; returns the differences, in words, in settings that the caller accepts.
 
         Raises:
@@ -73,7 +74,7 @@ class Preprocessing:
         return list(different.values())
 
 
-def facts_of(info: FeatureInfo) -> dict[str, Any]:
+def facts_of(info: FeatureInfo) -> Facts:
     """What a feature file states about its making."""
     settings = _settings(info.provenance.get("settings"))
     stated = {
@@ -87,7 +88,7 @@ def facts_of(info: FeatureInfo) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value is not None} | own
 
 
-def _settings(text: Any) -> dict[str, Any]:
+def _settings(text: Any) -> Facts:
     try:
         settings = json.loads(text)
     except (TypeError, ValueError):  # another tool's file
@@ -269,7 +270,7 @@ class Profile:
         return profile if profile.digest == digest else None
 
 
-def _facts(values: Mapping[str, Any]) -> SlideFacts:
+def _facts(values: Facts) -> SlideFacts:
     held_out = values["held_out"]
     return SlideFacts(**{**values, "held_out": Distance(**held_out) if held_out else None})
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -17,7 +16,7 @@ from asmil.deploy.onnx_file import export_onnx
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError
-from asmil.files import safe_name, write_text, written_beside
+from asmil.files import Facts, safe_name, write_text, written_beside
 from asmil.progress import Listener, Outcome
 from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
 from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings
@@ -36,7 +35,7 @@ class Predicted:
 
     slide: str
     file: Path
-    row: dict[str, Any] = field(default_factory=dict)
+    row: Facts = field(default_factory=dict)
     kept: bool = False
     error: AsmilError | OSError | None = None
 
@@ -120,7 +119,7 @@ def _settle(
         return Predicted(slide, place, error=error)
 
 
-def _read(place: Path, *, key: str) -> dict[str, Any]:
+def _read(place: Path, *, key: str) -> Facts:
     """The row of a slide that is finished; empty if it is not."""
     try:
         with h5py.File(place) as file:
@@ -131,7 +130,7 @@ def _read(place: Path, *, key: str) -> dict[str, Any]:
 
 def row_of(
     ensemble: Ensemble, prediction: EnsemblePrediction, *, tile_um: float | None = None, accepted: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> Facts:
     """A row of predictions.csv. `tile_um` is the side of a tile, `accepted` says what was prepared otherwise."""
     found, tiles = prediction.distance, len(prediction.attention)
     return {
@@ -147,7 +146,7 @@ def row_of(
     }
 
 
-def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str, Any]:
+def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> Facts:
     best = int(prediction.probabilities.argmax())
     return {
         **{f"prob_{name}": float(p) for name, p in zip(ensemble.classes, prediction.probabilities, strict=True)},
@@ -158,7 +157,7 @@ def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str,
     }
 
 
-def _of_values(ensemble: Ensemble, prediction: EnsemblePrediction) -> dict[str, Any]:
+def _of_values(ensemble: Ensemble, prediction: EnsemblePrediction) -> Facts:
     """The values of another task than classification, and of each the standard deviation between the members."""
     rows = zip(ensemble.classes, prediction.probabilities.tolist(), prediction.std.tolist(), strict=True)
     return {key: number for name, value, std in rows for key, number in ((name, value), (f"std_{name}", std))}
@@ -222,7 +221,7 @@ class Predictions:
         return self.table.to_html(max_rows=20)
 
 
-def settings_for_new(own: Settings, given: Mapping[str, Any]) -> Settings:
+def settings_for_new(own: Settings, given: Facts) -> Settings:
     """The settings of a run, without what is about its own slides and its own machine, and over them what was given.
 
     Raises:
@@ -354,7 +353,7 @@ def export_run(ensemble: Ensemble, out: Path, *, fold: int | None, seed: int | N
     return Exported(out, len(members), made.differences, described)
 
 
-def _facts(ensemble: Ensemble) -> dict[str, Any]:
+def _facts(ensemble: Ensemble) -> Facts:
     """What a program that uses the file has to know."""
     from importlib.metadata import version
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from asmil.errors import MetricError
 from asmil.evaluation.intervals import Interval, bootstrap_ci, compare_predictions, resample_counts
 from asmil.evaluation.metrics import check_probabilities
+from asmil.files import Facts
 
 CALIBRATION_METRICS = ("ece", "brier", "log_loss")
 LARGEST_TEMPERATURE = 100.0
@@ -117,7 +117,7 @@ def calibrate(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int = 1000
         rows[names].to_numpy(dtype=np.float64) for names in (values[: len(classes)], values[len(classes) :])
     )
     y, groups = rows["label"].to_numpy(), rows["case"].to_numpy()
-    options: dict[str, Any] = {"groups": groups, "strata": y, "n": n_boot, "seed": seed}
+    options: Facts = {"groups": groups, "strata": y, "n": n_boot, "seed": seed}
     change = compare_predictions(y, before, after, metrics=CALIBRATION_METRICS, **options)
     intervals = {
         name: (bootstrap_ci(name, y, before, **options), bootstrap_ci(name, y, after, **options), change[name])

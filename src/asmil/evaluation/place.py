@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -190,7 +189,7 @@ def localise(
     slide_mpp: float | None = None,
     bootstrap: int,
     froc: bool,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Compare the test attention with the annotations in a folder.
 
     `slides` (slide, case, label, and prob_<class> where the task is classification) gets columns `tile_auroc` and
@@ -226,7 +225,7 @@ def localise(
 
 def _tile_measures(
     run: Run, cells: Sequence[Cell], attention: Maps, truth: Truth, *, slides: pd.DataFrame, bootstrap: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Tile AUROC, AP and Dice of the test attention; Dice at the threshold of each cell's validation slides."""
     cases = dict(zip(slides.slide, slides.case.astype(str), strict=True))
     maps = {slide: attention[slide] for slide in truth.tiles}

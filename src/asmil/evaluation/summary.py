@@ -1,7 +1,6 @@
 """The numbers of a run from its table of test predictions, of slides and of patients."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pandas as pd
 from asmil.errors import MetricError
 from asmil.evaluation.intervals import bootstrap_ci, mean_over_folds
 from asmil.evaluation.metrics import METRICS, check_probabilities
+from asmil.files import Facts
 from asmil.runs import Cell, Run
 
 
@@ -153,9 +153,7 @@ def one_row_per_patient(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates([name for name in ("case", "fold", "seed", "part") if name in table])
 
 
-def patient_summary(
-    table: pd.DataFrame, classes: Sequence[str], *, n_boot: int, seed: int = 0
-) -> dict[str, Any] | None:
+def patient_summary(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int, seed: int = 0) -> Facts | None:
     """The metrics of patients, whose probabilities are the means over their slides.
 
     `table` has the test rows that `evaluate_predictions` takes. None where no patient has several slides, or where

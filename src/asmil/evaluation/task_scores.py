@@ -5,7 +5,6 @@ a row that counts twice is as good as two rows. Times and events are (rows, 2).
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,7 +98,7 @@ def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bo
     return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 
 
-def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, Any]:
+def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, object]:
     """Survival by time with its 95 % band (Greenwood, log-log), plain lists.
 
     How many are at risk is counted at round times up to `until`, None for the last of these rows: curves that are
@@ -123,7 +122,7 @@ def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = 
     }
 
 
-def risk_groups(rows: pd.DataFrame, cuts: dict[Any, float]) -> dict[str, Any] | None:
+def risk_groups(rows: pd.DataFrame, cuts: dict[object, float]) -> dict[str, object] | None:
     """Kaplan-Meier of low and high risk and their log-rank test; None where either group is empty.
 
     `rows` have fold, risk, target_time and target_event; `cuts` is the risk of each fold above which it is high, which

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from asmil.errors import ConfigError, UnknownPartError
-from asmil.files import safe_name, write_json, write_text, written_beside
+from asmil.files import Facts, safe_name, write_json, write_text, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, Slide, file_name
 from asmil.tiles import (
@@ -59,7 +59,7 @@ class ExtractSettings:
     tissue_smoothing_um: float = SMOOTHING_UM
 
     @property
-    def tissue(self) -> dict[str, Any]:
+    def tissue(self) -> Facts:
         """The options of `find_tissue`."""
         return {
             "method": self.tissue_method,
@@ -117,9 +117,6 @@ def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissu
     return tissue
 
 
-Overrides: TypeAlias = dict[str, Any]
-"""Fields of ExtractSettings with their values."""
-
 POSITIVE = ("slide_mpp", "objective")
 NOT_NEGATIVE = ("tissue_threshold", "min_area_um2", "max_hole_um2", "tissue_smoothing_um")
 PARTS: dict[str, FolderRegistry | FunctionRegistry] = {"reader": SLIDE_READERS, "tissue_method": TISSUE_METHODS}
@@ -146,7 +143,7 @@ def row_of(slide: str, settings: ExtractSettings, **outcome: object) -> dict[str
     return {"slide": slide} | {name: getattr(settings, name) for name in SETTINGS} | outcome
 
 
-def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -> dict[str, Overrides]:
+def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -> dict[str, Facts]:
     """What a table says about each slide: name -> fields of ExtractSettings with their values.
 
     An empty cell is the default, "none" in the column exclude excludes nothing. Separators may be commas, semicolons
@@ -162,7 +159,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
     rows = _rows(Path(path))
     header, problems = _header(rows[0])
     known = None if slides is None else set(slides)
-    table: dict[str, Overrides] = {}
+    table: dict[str, Facts] = {}
     first_row: dict[str, int] = {}
     for number, cells in enumerate(rows[1:], start=2):
         if not any(cells):
@@ -186,7 +183,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
     return table
 
 
-def settings_of(slide: str, *, default: ExtractSettings, table: Mapping[str, Overrides]) -> ExtractSettings:
+def settings_of(slide: str, *, default: ExtractSettings, table: Mapping[str, Facts]) -> ExtractSettings:
     """The settings of a slide: its row's over its file's, where that holds several slides, over the `default`."""
     return replace(default, **{**table.get(file_name(slide), {}), **table.get(slide, {})})
 
@@ -214,8 +211,8 @@ def _header(cells: list[str]) -> tuple[list[str], list[str]]:
     return cells, problems
 
 
-def _overrides(cells: Mapping[str, str], problems: list[str], *, row: int) -> Overrides:
-    values: Overrides = {}
+def _overrides(cells: Mapping[str, str], problems: list[str], *, row: int) -> Facts:
+    values: Facts = {}
     for column, cell in cells.items():
         if cell and column in SETTINGS:
             try:

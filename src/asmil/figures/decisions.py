@@ -1,7 +1,7 @@
 """Figures for whoever is to act on a prediction: reliability, net benefit, lesions, survival."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from asmil.figures.curves import Curve
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, TEXT_PT, add_legend, new_figure, plain_ticks
+from asmil.files import Facts
 
 MAX_VECTOR_POINTS = 1500
 
@@ -124,7 +125,7 @@ def two_runs_figure(
 
 # Survival by risk group, and survival as predicted and as observed.
 
-Group: TypeAlias = Mapping[str, Any]
+Group: TypeAlias = Facts
 """A curve with its band and its counts by name, as `asmil.evaluation` makes it."""
 
 

@@ -21,6 +21,7 @@ from asmil.evaluation import (
     net_benefit,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
+from asmil.files import Facts
 from asmil.report.pages import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
@@ -142,7 +143,7 @@ def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibrat
     return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures))
 
 
-def useful_ranges(curve: DecisionCurve) -> dict[str, Any]:
+def useful_ranges(curve: DecisionCurve) -> Facts:
     """Whether there are thresholds at which the model surely does more good than acting on all or none, and which."""
     texts = [f"{percent(low)} to {percent(high)}" for low, high in curve.useful if high - low >= NARROW]
     return {"useful": bool(curve.useful), "texts": texts}

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -129,7 +129,7 @@ BROWSERS = (
 BY_HAND = "open the page in any browser and choose Print, Save as PDF: it has a style for paper"
 
 
-def write_page(path: Path, template: str, *, partial: str = "", **values: Any) -> Path:
+def write_page(path: Path, template: str, *, partial: str = "", **values: object) -> Path:
     """Fill a template of the package (`report/templates/run.html.jinja`) and write the page; every value is escaped.
 
     `partial` stands at its head where the page is made of a part of what there should be.

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asmil.figures import colour_stops
+from asmil.files import Facts
 from asmil.report import claims, clinical, sections
 from asmil.report.maps import slide_views
 from asmil.report.pages import Section, TaskPart, write_page
@@ -42,7 +42,7 @@ def write_report(
     run = Run.open(run)
     sentence = run.require_results(partial=partial)
     views = slide_views(run, heatmaps)
-    links = places(run, [view["slide"] for view in views])
+    links = places(run, [str(view["slide"]) for view in views])
     part = _task_part(run)
     groups = clinical.group_columns(run, subgroups, labels=labels)
     headline, parts = _parts(run, part, groups=groups, links=links)
@@ -78,13 +78,13 @@ def _task_part(run: Run) -> TaskPart | None:
 
 
 def _parts(
-    run: Run, part: TaskPart | None, *, groups: dict[str, Any], links: dict[str, str]
-) -> tuple[dict[str, Any] | None, list[Section]]:
+    run: Run, part: TaskPart | None, *, groups: Facts, links: dict[str, str]
+) -> tuple[Facts | None, list[Section]]:
     """The headline, and the sections up to the maps in the order of the page."""
     names = sections.METRIC_NAMES | (part.names if part else {})
     headline = claims.headline(run, part, names=names)
     own: list[Section] = list(part.sections) if part else []
-    trust: dict[str, Any] = {}
+    trust: Facts = {}
     if run.classes:
         calibration = clinical.calibration_of(run)
         decisions = clinical.decisions_of(run)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from asmil.errors import ConfigError
-from asmil.files import write_text
+from asmil.files import Facts, write_text
 from asmil.settings.settings import Settings
 
 # YAML read with the place of every key and value, so that a mistake can be shown where it was made.
@@ -55,7 +55,7 @@ class Mistake(NamedTuple):
     location: Location = ()
 
 
-def dump_yaml(values: dict[str, Any]) -> str:
+def dump_yaml(values: Facts) -> str:
     """YAML text, keys in the given order, that `MarkedYaml` reads back equal."""
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not any(c in text for c in "\x85\u2028\u2029"):
@@ -80,7 +80,7 @@ class MarkedYaml:
 
     def __init__(self, path: Path):
         self.path = path
-        self.values: dict[str, Any] = {}
+        self.values: Facts = {}
         self.problems: list[Mistake] = []
         self.marks: dict[Location, yaml.Mark] = {}
         try:
@@ -118,7 +118,7 @@ class MarkedYaml:
             return [self._walk(item, (*location, i), parents=parents) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
             return self._loader.construct_object(node)
-        values: dict[str, Any] = {}
+        values: Facts = {}
         for key_node, value_node in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None or key in values:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.evaluation.paired import (
+from asmil.evaluation import (
     Ranking,
     corrected_mean,
     effect_sizes,
@@ -18,6 +18,7 @@ from asmil.evaluation.paired import (
     rank_methods,
     signed_rank_p,
 )
+from asmil.files import Facts
 
 # The results of a study, read back: its cells, which of them were tested on the same slides, and their histories.
 
@@ -308,5 +309,5 @@ def _against(cells: pd.DataFrame, baseline: str) -> Iterator[tuple[tuple[Hashabl
             yield (dataset, model, stabilizer), own.assign(split=own["split"].fillna(none["split"])), none
 
 
-def _row(key: Any, columns: list[str]) -> dict[str, Any]:
+def _row(key: Any, columns: list[str]) -> Facts:
     return dict(zip(columns, key, strict=True))

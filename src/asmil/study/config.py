@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,11 +20,13 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError
+from asmil.files import Facts
 from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
 from asmil.training import TrainSettings
 
 # The parts a study names: datasets, models and stabilisers, looked up and tried before anything is trained.
 
+T = TypeVar("T")
 LABEL = re.compile(r"(?!.*--)[A-Za-z0-9][\w.+=-]*")
 READ_AS_MISSING = {"NA", "N/A", "NULL", "NaN", "None", "nan", "null"}
 """Labels that readers of a table would take for an empty cell."""
@@ -37,10 +39,10 @@ class Part(BaseModel):
 
     name: str
     label: str
-    options: dict[str, Any] = {}
+    options: Facts = {}
 
 
-def dataset_part(value: Any) -> Part:
+def dataset_part(value: object) -> Part:
     """A dataset from its name, or from {name, label, options...}; for pydantic."""
     from asmil.bags import DATASETS
 
@@ -53,7 +55,7 @@ def dataset_part(value: Any) -> Part:
     return part
 
 
-def model_part(value: Any) -> Part:
+def model_part(value: object) -> Part:
     """A model from its name, or from {name, label, options...}; made once and run on a small bag. For pydantic."""
     from asmil.models import model_options
 
@@ -72,7 +74,7 @@ def model_part(value: Any) -> Part:
     return part
 
 
-def stabilizer_options(value: Any) -> dict[str, Any] | None:
+def stabilizer_options(value: object) -> Facts | None:
     """Options of the stabiliser, tried on a small model; null: without. For pydantic."""
     from asmil.attention import AttentionStabilizer
     from asmil.models import create_model
@@ -93,7 +95,7 @@ def stabilizer_options(value: Any) -> dict[str, Any] | None:
     return value
 
 
-def stabilizer_defaults() -> dict[str, Any]:
+def stabilizer_defaults() -> Facts:
     """The options of the stabiliser and their defaults."""
     from asmil.attention import AttentionStabilizer
 
@@ -122,7 +124,7 @@ def check_label(label: str) -> str:
     return label
 
 
-def _part(value: Any) -> Part:
+def _part(value: object) -> Part:
     if isinstance(value, Part):
         return value
     given = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else {}
@@ -153,12 +155,12 @@ def _wrong(text: str, *, at: str = "") -> PydanticCustomError:
     return PydanticCustomError("part", "{text}", {"text": text, "at": at})
 
 
-def _seeds(value: Any) -> Any:
+def _seeds(value: object) -> object:
     """A count n stands for 0 ... n - 1."""
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _different(values: list[Any]) -> list[Any]:
+def _different(values: list[T]) -> list[T]:
     labels = [getattr(value, "label", value) for value in values]
     twice = sorted({str(label) for label in labels if labels.count(label) > 1})
     if twice:
@@ -195,7 +197,7 @@ class StudyConfig(BaseModel):
     stabilizers: Annotated[
         dict[
             Annotated[str, AfterValidator(check_label)],
-            Annotated[dict[str, Any] | None, BeforeValidator(stabilizer_options)],
+            Annotated[Facts | None, BeforeValidator(stabilizer_options)],
         ],
         Parts,
     ] = {"none": None, "anchor": {}}
@@ -212,7 +214,7 @@ class StudyConfig(BaseModel):
     engine: Literal["local", "ray"] = "local"
 
 
-def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
+def load_study(path: str | Path, overrides: Facts | None = None) -> StudyConfig:
     """Settings from a YAML file and, over them, from flags; a flag that is None was not given.
 
     Every model is made once and every stabiliser tried, so that a wrong name or option is found before training.

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +42,7 @@ class MultiLabel:
         """A probability per label."""
         return tuple(f"prob_{column}" for column in self.columns)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

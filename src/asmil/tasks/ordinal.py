@@ -7,7 +7,6 @@ last layer will do, and P(above k) falls with k in every bag by construction.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,7 @@ class Ordinal:
         """A probability per level."""
         return tuple(f"level_{level}" for level in self.levels)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

@@ -1,7 +1,6 @@
 """Regression: one number per bag, by the squared error in standard deviations of the training targets."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,7 +44,7 @@ class Regression:
         """The column."""
         return self.columns
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

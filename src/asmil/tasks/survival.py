@@ -6,7 +6,6 @@ censored bag counts as having survived its own interval. Any batch size will do,
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +55,7 @@ class DiscreteTime:
         """The risk, and the probability to survive each of `times`."""
         return ("risk", *(f"survival_{time:g}" for time in self.times))
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

@@ -5,7 +5,6 @@ the loss is noisy, and a batch without events teaches nothing. Take 16 bags or m
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +39,7 @@ class Cox:
         if self.ties not in ("efron", "breslow"):
             raise ConfigError("unknown treatment of tied times", found=self.ties, fix="use efron or breslow")
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

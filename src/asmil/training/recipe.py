@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch, StreamedBag
 from asmil.errors import ConfigError
+from asmil.files import Facts
 from asmil.models import MODELS, MILOutput, create_model
 from asmil.tasks import Task
 from asmil.training.optim import TrainSettings, check_task
@@ -111,14 +112,14 @@ class Recipe:
     """
 
     model: str
-    model_options: dict[str, Any] = field(default_factory=dict)
-    stabilizer: dict[str, Any] | None = field(default_factory=dict)
+    model_options: Facts = field(default_factory=dict)
+    stabilizer: Facts | None = field(default_factory=dict)
     settings: TrainSettings = field(default_factory=TrainSettings)
     standardize: bool = True
     refit: bool = True
     device: str = "cpu"
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Facts:
         """Everything that decides the result."""
         return {k: v for k, v in asdict(self).items() if k != "device"}
 

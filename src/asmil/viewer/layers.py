@@ -8,14 +8,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from asmil.attention import diagnostics
+from asmil.attention import jsd_between_epochs
 from asmil.bags import Bag
 from asmil.errors import NotOfferedError, RunError
 from asmil.figures import percentiles
+from asmil.files import Facts
 from asmil.runs import Cell, Run
 
 # Attention of every token and head of a trained model, computed again from the features of a slide.
@@ -36,7 +36,7 @@ class Heads:
         """Whether the model of a cell takes slides one by one."""
         return self._run.unit == "slide"
 
-    def shape(self, cell: Cell, slide: str) -> dict[str, Any]:
+    def shape(self, cell: Cell, slide: str) -> Facts:
         """What the rows are: `tokens` and `heads` by name; a list is empty where there is one or none."""
         rows = self.weights(cell, slide).shape[1]
         tokens, heads = self._grid(rows)
@@ -127,10 +127,10 @@ class Layers:
         """The cells that kept the attention on a slide in every epoch, and how many epochs these are."""
         return self._recorded.get(slide, {})
 
-    def offered(self, slide: str) -> list[dict[str, Any]]:
+    def offered(self, slide: str) -> list[Facts]:
         """The layers of a slide for a menu: `id`, `group`, `label`; `fold`, `seed`, `epochs` where they have them."""
         tested = self.run.tested_on(slide)
-        layers: list[dict[str, Any]] = []
+        layers: list[Facts] = []
         if tested:
             layers.append({"id": "mean", "group": "Held out", "label": _mean_label(len(tested))})
         if len(tested) > 1:
@@ -188,7 +188,7 @@ class Layers:
 
     def epoch_jsd(self, cell: Cell, slide: str) -> np.ndarray | None:
         """Jensen-Shannon divergence (epochs - 1,) in nats of each epoch from the one before; None if not recorded."""
-        return diagnostics.jsd_between_epochs(cell.epochs(slide)) if cell in self.recorded(slide) else None
+        return jsd_between_epochs(cell.epochs(slide)) if cell in self.recorded(slide) else None
 
     def unrest(self, slide: str) -> dict[str, float | None]:
         """How little the attention of a slide is settled, in nats.
@@ -213,7 +213,7 @@ def _mean_label(seeds: int) -> str:
     return "attention" if seeds == 1 else f"attention, mean of {seeds} seeds"
 
 
-def _entry(cell: Cell, kind: str, group: str) -> dict[str, Any]:
+def _entry(cell: Cell, kind: str, group: str) -> Facts:
     label = f"{group} · fold {cell.fold}, seed {cell.seed}"
     place = {"fold": cell.fold, "seed": cell.seed}
     return {"id": f"{kind}-{cell.fold}-{cell.seed}", "group": group.capitalize(), "label": label} | place

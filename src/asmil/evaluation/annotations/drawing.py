@@ -13,6 +13,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AnnotationError
+from asmil.files import Facts
 
 UNCLASSIFIED = "unclassified"
 
@@ -183,14 +184,14 @@ def add_json(content: bytes, drawing: Drawing) -> None:
             ) from error
 
 
-def _class_name(properties: Mapping[str, Any]) -> str:
+def _class_name(properties: Facts) -> str:
     found = properties.get("classification") or properties.get("class")
     if isinstance(found, Mapping):  # QuPath: `name`, or in newer versions the `names` of a derived class
         found = found.get("name") or ": ".join(found.get("names") or ())
     return str(found) if found else UNCLASSIFIED
 
 
-def _add_geometry(drawing: Drawing, name: str, geometry: Mapping[str, Any] | None) -> None:
+def _add_geometry(drawing: Drawing, name: str, geometry: Facts | None) -> None:
     kind = geometry["type"] if geometry else "nothing"
     if geometry and kind == "GeometryCollection":
         for part in geometry["geometries"]:
@@ -212,7 +213,7 @@ def _positions(found: Any) -> np.ndarray:
     return np.array([(x, y) for x, y, *_ in found], dtype=np.float64).reshape(-1, 2)
 
 
-def _add_camelyon(content: Mapping[str, Any], drawing: Drawing) -> None:
+def _add_camelyon(content: Facts, drawing: Drawing) -> None:
     try:
         for name in ("positive", "negative"):
             drawing.add_class(name)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
+from asmil.files import Facts
 
 # Cells of text to numbers, flags and strata, with words for what cannot be read.
 
@@ -23,7 +24,7 @@ FLAGS = {
 }
 
 
-def plain_options(task: Any) -> dict[str, Any]:
+def plain_options(task: Any) -> Facts:
     """The fields of a task as plain values for YAML and JSON: tuples as lists."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(task).items()}
 
@@ -150,7 +151,7 @@ class Task(Protocol):
         """Names of the predicted values: the columns of predictions.csv."""
         ...
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Facts:
         """What `create_task` takes back."""
         ...
 
