@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from asmil.deploy.ensemble import Ensemble
 from asmil.encoders import card as encoder_card
@@ -215,7 +214,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A fact in words."""
     if value is None or value == []:
         return UNKNOWN

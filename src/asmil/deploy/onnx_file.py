@@ -203,7 +203,7 @@ def _compare(module: Deployed, path: Path, *, sizes: Sequence[int], in_dim: int)
     return differences
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

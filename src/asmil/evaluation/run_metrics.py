@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +125,7 @@ def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task 
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
-    statistics: dict[str, Callable[[np.ndarray], Any]] = {
+    statistics: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
         "tiles": len,
         "entropy": normalized_entropy,
         "effective_tiles": effective_tiles,

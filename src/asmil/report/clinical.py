@@ -211,7 +211,7 @@ def subgroups_of(run: Run, values: dict[str, pd.Series]) -> dict[str, list[Subgr
     }
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
     text = "" if value is None or value != value else str(value)
     return text or "(not stated)"
 

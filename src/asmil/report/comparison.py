@@ -147,7 +147,7 @@ class Pair:
                 found[column] = (float(a[both].mean()), float(b[both].mean()), interval, int(both.sum()))
         return found
 
-    def settings(self) -> list[tuple[str, Any, Any]]:
+    def settings(self) -> list[tuple[str, object, object]]:
         """The settings in which the runs differ: name, own value, other value."""
         a, b = (run.settings.model_dump(mode="json", exclude={"out"}) for run in (self.own, self.other))
         return [(name, a[name], b[name]) for name in a if a[name] != b[name]]

@@ -1,7 +1,6 @@
 """The sections of every run: cohort, metrics with their figures, attention and where it lies, the time it took."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -269,7 +268,7 @@ def _tile_rows(facts: Facts) -> list[tuple[Entry, ...]]:
     ]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and bool(np.isfinite(value))
 
 

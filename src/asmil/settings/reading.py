@@ -64,7 +64,7 @@ def dump_yaml(values: Facts) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=False)
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> object:
     """A single value as it would be read in a file: `1e-6` is a number, `no` is text."""
     return yaml.load(text, _Loader)
 

@@ -1,6 +1,6 @@
 """From the table of a study to tables of means, differences, ranks and correlations, each with its interval."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def _arm_folder(folder: Any, arm: Any) -> Path:
     return folder / "arms" / "--".join(arm)
 
 
-def _tested(path: Path, dataset: Any) -> dict[tuple, str]:
+def _tested(path: Path, dataset: object) -> dict[tuple, str]:
     """A name for the set of test slides of every (dataset, fold, seed); equal sets have equal names."""
     if not path.is_file():
         return {}
@@ -309,5 +309,5 @@ def _against(cells: pd.DataFrame, baseline: str) -> Iterator[tuple[tuple[Hashabl
             yield (dataset, model, stabilizer), own.assign(split=own["split"].fillna(none["split"])), none
 
 
-def _row(key: Any, columns: list[str]) -> Facts:
+def _row(key: Iterable[object], columns: list[str]) -> Facts:
     return dict(zip(columns, key, strict=True))

@@ -292,7 +292,7 @@ def _cells(table: pd.DataFrame) -> tuple[list[str], list[str]]:
     return table["fold"].tolist(), table["seed"].tolist()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 

@@ -234,7 +234,7 @@ def _correlation_table(analysis: Analysis) -> TextTable:
     return TextTable("Stability and performance", columns, tuple(rows), 2, note, section="stability")
 
 
-def _by(table: pd.DataFrame, columns: Any) -> list:
+def _by(table: pd.DataFrame, columns: str | list[str]) -> list:
     return list(table.groupby(columns, sort=False)) if len(table) else []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from asmil.errors import AsmilError
 from asmil.files import write_json
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
-from asmil.training.listeners import AttentionRecorder
+from asmil.training.listeners import AttentionRecorder, Listener
 from asmil.training.optim import refit_settings
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized
@@ -200,7 +200,7 @@ def _member(
     train: Sequence[Bag],
     *,
     task: Task | None,
-    listeners: Sequence[Callable[..., Any]] = (),
+    listeners: Sequence[Listener] = (),
     epochs: int | None = None,
 ) -> Member:
     """A fresh model for a training part; with `epochs`, for the refit that is as long as these."""

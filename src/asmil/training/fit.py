@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +65,7 @@ class Member:
             return False
         return epochs - 1 - self.result.best_epoch >= self.settings.patience
 
-    def tell(self, event: str, **values: Any) -> Facts:
+    def tell(self, event: str, **values: object) -> Facts:
         """What the listeners add to the row of an epoch."""
         return {name: value for listener in self.listeners for name, value in (listener(event, **values) or {}).items()}
 

@@ -8,7 +8,7 @@ model has its own draws, gradient, optimiser state and anchor: company changes n
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -193,7 +193,9 @@ class Stack:
         trainee, slots, (static, axes) = self.trainees[0], self._slots, self._static
         anchored = {} if self.anchors is None else {f"anchor.{n}": w for n, w in self.anchors.named.items()}
 
-        def forward(bank: Tensor, weights: Named, anchor: Named, fixed: Named) -> Any:
+        def forward(
+            bank: Tensor, weights: Named, anchor: Named, fixed: Named
+        ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
             with draws.from_bank(bank), slots.filled({**weights, **anchor, **fixed}):
                 return trainee(batch, aligned)
 

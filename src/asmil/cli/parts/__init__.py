@@ -67,7 +67,7 @@ def _type(name: str) -> Any:
     return next((kind | None for kind in (bool, int, float, Path) if kind in kinds), str | None)
 
 
-def _flat(annotation: Any) -> list[Any]:
+def _flat(annotation: object) -> list[object]:
     """The plain types within unions and Annotated."""
     inner = get_args(annotation)
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
