@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders import Encoder, EncoderCard, create_encoder
 from asmil.extraction import ExtractSettings, extract_slides, write_features
+from asmil.machine import prepare_torchvision
 from asmil.slides import open_slide, write_slide, write_sparse_slide
 from asmil.tiles import find_tissue, tile
 

@@ -12,9 +12,9 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from asmil.machine import cores, each
 from asmil.slides import open_slide, write_slide, write_sparse_slide
 from asmil.slides.readers.tiff import TiffReader
-from asmil.slides.threads import cores, each
 from asmil.tiles import TileGrid, find_tissue, tile
 
 REAL = Path(__file__).parents[1] / "tests" / "data" / "CMU-1-Small-Region.svs"

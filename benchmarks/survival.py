@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from asmil.bags import Cohort, read_cohort
-from asmil.evaluation.survival import survival_scores
+from asmil.evaluation.task_scores import survival_scores
 from asmil.tasks import create_task
 
 TABLE = Path(os.environ.get("ASMIL_DATA") or "../shared/data") / "tables/tcga/survpath/metadata/tcga_blca.csv"

@@ -7,7 +7,7 @@ crossval. Names are loaded when used: importing asmil imports no torch.
 
 from typing import Any
 
-from asmil._lazy import load
+from asmil.registry import load
 
 _ROOM_OF = {
     "AsmilError": "errors",

@@ -66,3 +66,15 @@ class RunError(AsmilError):
 
 class UnknownPartError(AsmilError):
     """No part of that name in a registry."""
+
+
+class MetricError(AsmilError):
+    """Predictions cannot be scored: wrong shapes, unknown labels, or rows that contradict each other."""
+
+
+class AnnotationError(AsmilError):
+    """An annotation file cannot be read, does not fit its slide, or lacks the class asked for."""
+
+
+class NotOfferedError(RunError):
+    """A run, slide, layer or tile that the page does not offer: the answer is 404."""

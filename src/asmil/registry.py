@@ -1,4 +1,4 @@
-"""Parts by name: one file per part found by reading its folder, or functions registered one by one."""
+"""Parts by name: one file per part found by reading its folder, or functions registered one by one; lazy doors."""
 
 import ast
 import difflib
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from asmil.errors import UnknownPartError
+from asmil.files import Facts
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class FolderRegistry:
     `rows` are further parts by name, of a table: each says in `about` what it is.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str, *, rows: Mapping[str, Any] | None = None):
+    def __init__(self, kind: str, package: str, attribute: str, *, rows: Facts | None = None):
         self.kind, self.package, self.attribute = kind, package, attribute
         self.rows = {_key(name): part for name, part in (rows or {}).items()}
 
@@ -93,7 +94,7 @@ class FunctionRegistry:
 
     def __init__(self, kind: str):
         self.kind = kind
-        self._functions: dict[str, Any] = {}
+        self._functions: Facts = {}
 
     def register(self, function: T) -> T:
         """Register `function` under its name; a name is taken once."""
@@ -118,3 +119,14 @@ class FunctionRegistry:
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self._functions
+
+
+def load(package: str, home: Mapping[str, str], name: str) -> Any:
+    """What a package's `__getattr__` returns: `name` from its module `home[name]`, relative to the package.
+
+    Raises:
+        AttributeError: the package has no such name.
+    """
+    if name not in home:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{package}.{home[name]}"), name)

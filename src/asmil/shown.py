@@ -9,6 +9,7 @@ _STYLE = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 class Shown:
     """A class whose `facts`, by name, are its `repr` and its table in a notebook.
 
+    `facts` of {"slides": 12, "encoder": "uni"} are `Cohort(slides 12, encoder uni)`.
     Facts are short texts or numbers; one that is None is left out. They are asked for whenever the object is looked at,
     so they have to be cheap, and must not raise.
     """

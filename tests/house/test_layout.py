@@ -1,6 +1,7 @@
 """The house rules that can be read off the source: sizes, names, docstrings, imports, paths."""
 
 import ast
+import importlib
 import re
 import subprocess
 from functools import cache
@@ -11,10 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "asmil"
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
+MIN_FILE_LINES, MAX_ROOM_FILES, MAX_FILES = 40, 12, 270
+MAX_ANY, MAX_PRIVATE_NAMES_IN_TESTS = 92, 60
+SHORT_FILES = {
+    "src/asmil/attention/dropping.py": "a step of the paper, which is read beside the others",
+    "src/asmil/units.py": "lengths on a slide, for every room",
+}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.
 ROOMS = (
-    {"errors", "registry", "units", "files", "draws", "_cores", "_lazy", "_torchvision", "shown"},
+    {"errors", "registry", "units", "files", "draws", "machine", "shown"},
     {"progress"},
     {"slides"},
     {"tiles"},
@@ -184,6 +191,98 @@ def test_public_functions_and_classes_say_what_they_do(file):
         if is_public and not ast.get_docstring(node):
             silent.append(f"{node.name} (line {node.lineno})")
     assert not silent
+
+
+def _registries() -> set[Path]:
+    """Folders that are read for parts, a file each: those of every `FolderRegistry`, and the commands."""
+    calls = (node for file in MODULES for node in ast.walk(_tree(file)) if isinstance(node, ast.Call))
+    packages = [call.args[1] for call in calls if getattr(call.func, "id", "") == "FolderRegistry"]
+    named = [package.value.split(".")[1:] for package in packages if isinstance(package, ast.Constant)]
+    return {SOURCE / "cli"} | {SOURCE.joinpath(*parts) for parts in named}
+
+
+REGISTRIES = _registries()
+
+
+@every_module
+def test_a_file_has_something_to_say(file):
+    if file.name.startswith("__") or file.parent in REGISTRIES or _name(file) in SHORT_FILES:
+        pytest.skip("a door, a part, or named above")
+    assert len(file.read_text(encoding="utf-8").splitlines()) >= MIN_FILE_LINES, "put it where it is used"
+
+
+def test_short_files_that_are_named_are_there_and_short():
+    sizes = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in SHORT_FILES}
+    assert all(size < MIN_FILE_LINES for size in sizes.values()), sizes
+    assert len(SHORT_FILES) <= 3
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in MODULES} - REGISTRIES), ids=_name)
+def test_a_room_can_be_seen_at_a_glance(folder):
+    plain = [file.name for file in folder.glob("*.py") if not file.name.startswith("__")]
+    assert len(plain) <= MAX_ROOM_FILES, f"{len(plain)} files: {', '.join(sorted(plain))}"
+
+
+@every_module
+def test_no_file_hides_behind_an_underscore(file):
+    assert not file.name.startswith("_") or file.name in ("__init__.py", "__main__.py")
+
+
+@every_module
+def test_the_formatter_formats_everything(file):
+    assert "fmt: " + "skip" not in file.read_text(encoding="utf-8")
+
+
+def test_the_house_is_no_larger_than_it_has_to_be():
+    assert len(MODULES) <= MAX_FILES
+    unknown = [node for file in MODULES for node in ast.walk(_tree(file)) if getattr(node, "id", "") == "Any"]
+    assert len(unknown) <= MAX_ANY, "say which type it is; `object` where any will do"
+
+
+@cache
+def _door(room: str) -> set[str]:
+    return set(importlib.import_module(f"asmil.{room}").__all__)
+
+
+def _past_the_door(file: Path) -> list[str]:
+    """What a file takes of other rooms that is not offered at their doors, wherever the import stands."""
+    found, rooms = [], {folder.name for folder in SOURCE.iterdir() if (folder / "__init__.py").exists()}
+    nodes = list(ast.walk(_tree(file)))
+    whole = {}  # rooms imported whole, by the name they have here
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [f"line {node.lineno}: {alias.name}" for alias in node.names if alias.name.startswith("asmil.")]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "asmil":
+            room, *inner = [*node.module.split(".")[1:], ""]
+            if not room:
+                whole |= {alias.asname or alias.name: alias.name for alias in node.names if alias.name in rooms}
+            elif room in rooms and room != _room(file):
+                beyond = [alias.name for alias in node.names if inner != [""] or alias.name not in _door(room)]
+                found += [f"line {node.lineno}: {name} of {node.module}" for name in beyond]
+            elif room not in rooms:
+                found += [f"line {node.lineno}: {a.name}" for a in node.names if a.name.startswith("_")]
+    for node in nodes:
+        room = whole.get(getattr(node.value, "id", "")) if isinstance(node, ast.Attribute) else None
+        if room and room != _room(file) and node.attr not in _door(room):
+            found.append(f"line {node.lineno}: {room}.{node.attr}")
+    return found
+
+
+@every_module
+def test_rooms_are_entered_by_their_doors(file):
+    assert not _past_the_door(file), "import it from `asmil.<room>`, and offer it there"
+
+
+def test_tests_know_few_private_names():
+    private = [
+        f"{_name(file)}: {alias.name}"
+        for file in TESTS
+        for node in ast.walk(_tree(file))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asmil")
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert len(private) <= MAX_PRIVATE_NAMES_IN_TESTS, private
 
 
 def _tracked() -> list[Path]:

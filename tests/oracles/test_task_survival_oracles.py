@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asmil.evaluation.intervals import percentile_interval, resample_counts
-from asmil.evaluation.survival import brier_scores, c_indexes, kaplan_meier, risk_groups
+from asmil.evaluation.task_scores import brier_scores, c_indexes, kaplan_meier, risk_groups
 from asmil.tasks import concordance, create_task
 
 CUTS = np.array([2.0, 5.0, 9.0])

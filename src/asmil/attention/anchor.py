@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +100,7 @@ class Anchor:
 def _cached_tensors(module: nn.Module) -> Iterator[Tensor]:
     """Tensors inside a graph that a module keeps as plain attributes: what deepcopy refuses to copy."""
     for part in module.modules():
-        waiting: list[Any] = [vars(part)]
+        waiting: list[object] = [vars(part)]
         seen: set[int] = set()
         while waiting:
             value = waiting.pop()

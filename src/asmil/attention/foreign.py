@@ -22,8 +22,8 @@ class Forward:
     device: torch.device
     random_state: Tensor
     device_random_state: Tensor | None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    args: tuple[object, ...] = ()
+    kwargs: dict[str, object] = field(default_factory=dict)
     scores: list[Tensor] = field(default_factory=list)
     layout: Packed | None = None
     order: Tensor | None = None
@@ -50,7 +50,7 @@ class _Hook:
     def __init__(self, function: Callable[..., None] | None = None):
         self.function = function
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: object) -> None:
         if self.function is not None:
             self.function(*args)
 
@@ -88,7 +88,7 @@ class Recorder:
             handle.remove()
         self.take()
 
-    def _begin(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+    def _begin(self, model: nn.Module, args: tuple[object, ...]) -> None:
         self._open = None
         if model.training and torch.is_grad_enabled():
             first = next(model.parameters(), None)
@@ -96,7 +96,7 @@ class Recorder:
             on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
             self._open = Forward(device, torch.get_rng_state(), on_device)
 
-    def _score(self, part: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _score(self, part: nn.Module, args: tuple[object, ...], output: object) -> None:
         if self._open is not None:
             self._open.scores.append(checked(output))
 

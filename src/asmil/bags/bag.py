@@ -12,6 +12,7 @@ from torch import Tensor
 
 from asmil.attention import Packed, on_device
 from asmil.errors import FeatureError
+from asmil.files import Facts
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class BagBatch:
     level0_xy: Int[Tensor, "tiles 2"] | None = None
     tile_level0_px: tuple[float | None, ...] = ()
     slides: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Facts = field(default_factory=dict)
 
     @classmethod
     def from_bags(cls, bags: Sequence[Bag] | Bag, *, out: Tensor | None = None) -> "BagBatch":

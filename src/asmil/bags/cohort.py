@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from asmil.bags.names import SlideNames, slide_name, tcga_case, tcga_site
-from asmil.bags.tables import Problem, canonical_labels, find_column, listed, read_table, sorted_classes
+from asmil.bags.tables import (
+    Problem,
+    SlideNames,
+    canonical_labels,
+    find_column,
+    listed,
+    read_table,
+    slide_name,
+    sorted_classes,
+    tcga_case,
+    tcga_site,
+)
 from asmil.errors import CohortError
 from asmil.files import write_text
 from asmil.shown import Shown

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asmil.bench.guard import Change
 from asmil.bench.parts.curve import MEMORY, PART, TIME, tiles_of
 from asmil.bench.rows import Row
+from asmil.bench.runner import Change
 from asmil.figures import cost_figure, write_figure
 
 

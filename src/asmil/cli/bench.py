@@ -1,7 +1,7 @@
 """Measure this machine and the training on it, in ratios; say what got worse since an earlier run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -67,7 +67,7 @@ def _device(wanted: str) -> str:
     return device
 
 
-def _about(facts: dict[str, Any]) -> str:
+def _about(facts: dict[str, object]) -> str:
     """The machine in a line, with what it was measured to reach."""
     limits = f"{facts['gflops']} GFLOP/s in fp32 products, copies of {facts['copy_gb_s']} GB/s"
     used = f"{facts['threads']} of {facts['cores']} cores, time by {facts['clock']}, torch {facts['torch']}"

@@ -1,18 +1,66 @@
 """Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import settings_from, with_settings
+from asmil.bags import listed
+from asmil.cli.parts import settings_from, with_settings
 from asmil.settings import Group
 
 if TYPE_CHECKING:
-    from asmil.bags import Cohort
+    from asmil.bags import Cohort, FeatureInfo
     from asmil.progress import Listener, Outcome
     from asmil.settings import Settings
     from asmil.slides import Slide, SlideFile
+
+# What was inferred of feature files and by what slides were read, in lines that say each thing once.
+
+_COORDINATES = {
+    "level0": "coordinates in level-0 pixels",
+    "um": "coordinates in micrometres",
+    None: "no coordinates",
+}
+
+
+def of_features(infos: Iterable["FeatureInfo"]) -> list[str]:
+    """A line per kind of file (format, encoder, scale), then what was inferred, each with its number of slides."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    notes: dict[str, list[str]] = defaultdict(list)
+    for info in infos:
+        side = None if info.tile_level0_px is None else f"tiles of {info.tile_level0_px:g} level-0 px"
+        um = None if info.tile_um is None else f"{info.tile_um:g} um wide"
+        scale = None if info.mpp is None else f"at {info.mpp:.3g} um/px"
+        flags = f"flags {', '.join(info.quality)}" if info.quality else None
+        facts = (f"{info.dim} x {info.dtype}", _COORDINATES[info.coordinates], side, um, scale, flags)
+        kind = ", ".join(fact for fact in (f"encoder {info.encoder or 'not said'}", *facts) if fact)
+        kinds[f"{info.format}: {kind}"].append(info.slide)
+        for note in info.notes:
+            notes[note].append(info.slide)
+    return _lines(kinds) + [f"  {line}" for line in _lines(notes)]
+
+
+def of_slides(slides: Iterable["Slide"]) -> list[str]:
+    """A line per reader, then why the readers before it did not open them, each with its slides."""
+    readers: dict[str, list[str]] = defaultdict(list)
+    reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for slide in slides:
+        readers[slide.reader].append(slide.name)
+        for other, reason in slide.passed_over.items():
+            reasons[slide.reader][f"not {other}: {reason.replace(str(slide.path), 'the file')}"].append(slide.name)
+    lines = []
+    for reader, names in readers.items():
+        lines += _lines({f"reader {reader}": names})
+        lines += [f"  {line}" for line in _lines(reasons[reader])]
+    return lines
+
+
+def _lines(found: Mapping[str, list[str]]) -> list[str]:
+    return [f"{what} [{len(names)}: {listed(sorted(names), 3)}]" for what, names in found.items()]
+
 
 PROBE_PX = 256
 Known = tuple[tuple[int, int] | None, float | None]
@@ -67,7 +115,6 @@ def check_inputs(config: "Settings", hear: "Listener") -> "Outcome":
 def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
     """The slides whose feature files are sound, and what these say of them."""
     from asmil.bags import open_features
-    from asmil.cli._findings import of_features
     from asmil.runs import stated_size
 
     with outcome.attempt("features", stage="features"):
@@ -90,7 +137,6 @@ def _check_slides(
 ) -> dict[str, Known]:
     """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
     from asmil.bags import SlideNames
-    from asmil.cli._findings import of_slides
     from asmil.extraction import find_duplicates
     from asmil.settings import slide_mpp_of
     from asmil.slides import scan_slides, slide_files

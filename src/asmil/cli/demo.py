@@ -16,7 +16,7 @@ def demo(
     from asmil import runs
     from asmil.progress import Screen
     from asmil.settings import Settings
-    from asmil.slides.synthetic import make_slides
+    from asmil.slides import make_slides
 
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last

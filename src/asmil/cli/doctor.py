@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from asmil._cores import cores
+from asmil.machine import cores
 
 PACKAGES = (
     "numpy",

@@ -2,7 +2,7 @@
 
 import typer
 
-from asmil.cli._options import settings_from, with_settings
+from asmil.cli.parts import settings_from, with_settings
 from asmil.settings import Group
 
 

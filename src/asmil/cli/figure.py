@@ -99,7 +99,7 @@ def _embeddings(run: "Run") -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
     import h5py
     import numpy as np
 
-    from asmil.training.listeners import EMBEDDINGS
+    from asmil.training import EMBEDDINGS
 
     for cell in run.cells()[:1]:
         with h5py.File(cell.folder / "dynamics.h5") as file:

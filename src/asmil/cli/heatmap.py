@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import PARTIAL
+from asmil.cli.parts import PARTIAL
 
 
 def heatmap(

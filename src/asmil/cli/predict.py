@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import PARTIAL, settings_from, with_settings
+from asmil.cli.parts import PARTIAL, settings_from, with_settings
 from asmil.settings import Group
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import PARTIAL, typed, with_settings
+from asmil.cli.parts import PARTIAL, typed, with_settings
 
 
 @with_settings("heatmaps", "labels")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import settings_from, with_settings
+from asmil.cli.parts import settings_from, with_settings
 from asmil.settings import Group
 
 

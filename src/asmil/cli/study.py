@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from asmil.study.runner import Standing
+    from asmil.study import Standing
 
 
 def study(

@@ -1,11 +1,12 @@
 """Find the tissue of every slide: polygons to look at and edit in QuPath before tiles are cut."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.cli._options import settings_from, with_settings
+from asmil.cli.parts import settings_from, with_settings
+from asmil.files import Facts
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def tissue(**settings: object) -> None:
     with hear.stage("tissue", total=len(slides)) as advance:
         for slide in slides:
             one = settings_of(slide.name, default=default, table=own)
-            found: dict[str, Any] = {}
+            found: Facts = {}
             with outcome.attempt(slide.name, stage="tissue"):
                 _look(slide, config.out, settings=one, with_grid=with_grid, found=found)
                 outcome.ok(slide.name)
@@ -58,7 +59,7 @@ def tissue(**settings: object) -> None:
     exit_with(outcome)
 
 
-def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, Any]) -> None:
+def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: Facts) -> None:
     """Find or read the tissue of a slide and draw it; `found` is filled as far as it goes.
 
     Raises:
@@ -90,7 +91,7 @@ def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_gri
             write_tissue_picture(picture, slide, tissue, grid=grid)
 
 
-def _row(slide: str, settings: "ExtractSettings", found: dict[str, Any], result: dict[str, str]) -> dict[str, Any]:
+def _row(slide: str, settings: "ExtractSettings", found: Facts, result: dict[str, str]) -> Facts:
     from asmil.extraction import row_of
 
     return row_of(slide, settings, **found, **result)

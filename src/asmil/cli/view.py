@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from asmil.cli._options import PARTIAL
+from asmil.cli.parts import PARTIAL
 
 
 def view(
@@ -40,8 +40,8 @@ def view(
     pyramid = Pyramid()
     views = [RunView(both[0], slides=slides, pyramid=pyramid, partial=partial)]
     if against is not None:
-        more = {"slides": slides, "else_slides": views[0].slides_folder, "pyramid": pyramid}
-        views.append(RunView(both[1], **more, partial=partial))
+        first = views[0].slides_folder
+        views.append(RunView(both[1], slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"

@@ -1,31 +1,46 @@
 """A finished run put to use: predictions of new slides, ONNX files, and a card that says what the model is."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
-_HOME = {
-    "Ensemble": "ensemble",
-    "EnsemblePrediction": "ensemble",
-    "Exported": "use",
-    "Member": "members",
-    "Predicted": "slides",
-    "Predictions": "use",
-    "Preprocessing": "preprocessing",
-    "Profile": "profile",
-    "export_onnx": "onnx_file",
-    "export_run": "use",
-    "load_ensemble": "ensemble",
-    "model_card": "card",
-    "predict_new": "use",
-    "predict_slides": "slides",
-    "prepare": "use",
-    "settings_for_new": "use",
-    "write_card": "card",
-    "write_heatmap": "slides",
+if TYPE_CHECKING:
+    from asmil.deploy.card import model_card, write_card
+    from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, load_ensemble
+    from asmil.deploy.onnx_file import export_onnx
+    from asmil.deploy.profile import Preprocessing, Profile
+    from asmil.deploy.use import (
+        Exported,
+        Predicted,
+        Predictions,
+        export_run,
+        predict_new,
+        predict_slides,
+        prepare,
+        settings_for_new,
+        write_heatmap,
+    )
+
+_HOMES = {
+    "card": ("model_card", "write_card"),
+    "ensemble": ("Ensemble", "EnsemblePrediction", "Member", "load_ensemble"),
+    "onnx_file": ("export_onnx",),
+    "profile": ("Preprocessing", "Profile"),
+    "use": (
+        "Exported",
+        "Predicted",
+        "Predictions",
+        "export_run",
+        "predict_new",
+        "predict_slides",
+        "prepare",
+        "settings_for_new",
+        "write_heatmap",
+    ),
 }
-__all__ = sorted(_HOME)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    return load(__name__, _HOME, name)
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

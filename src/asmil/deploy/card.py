@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from asmil.deploy.ensemble import Ensemble
 from asmil.encoders import card as encoder_card
 from asmil.errors import AsmilError
-from asmil.files import write_json, write_text
+from asmil.files import Facts, write_json, write_text
 from asmil.models import model_info
 
 UNKNOWN = "not known"
@@ -30,10 +29,8 @@ _TRAINING = (
 )
 _STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
 
-Card = dict[str, Any]
 
-
-def model_card(ensemble: Ensemble) -> Card:
+def model_card(ensemble: Ensemble) -> Facts:
     """What there is to say about the models of a run, by section; None is what the run does not know.
 
     Raises:
@@ -70,7 +67,7 @@ def write_card(ensemble: Ensemble, path: str | Path) -> tuple[Path, Path]:
     return path, path.with_suffix(".json")
 
 
-def markdown(card: Card) -> str:
+def markdown(card: Facts) -> str:
     """The card for a person: sentences as paragraphs, facts as tables."""
     parts = [f"# Model card: {card['model']['name']} ({', '.join(card['model']['classes'])})"]
     for title, content in card.items():
@@ -83,7 +80,7 @@ def markdown(card: Card) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _model(ensemble: Ensemble) -> Card:
+def _model(ensemble: Ensemble) -> Facts:
     config, info = ensemble.run.settings, model_info(ensemble.run.settings.model)
     return {
         "name": info.name,
@@ -98,7 +95,7 @@ def _model(ensemble: Ensemble) -> Card:
     }
 
 
-def _settings(ensemble: Ensemble, names: Sequence[str]) -> Card:
+def _settings(ensemble: Ensemble, names: Sequence[str]) -> Facts:
     """Settings of the run; None means that something is not done."""
     values = {name: getattr(ensemble.run.settings, name) for name in names}
     return {name: "none" if value is None else value for name, value in values.items()}
@@ -115,7 +112,7 @@ def _use(ensemble: Ensemble) -> list[str]:
     ]
 
 
-def _data(ensemble: Ensemble) -> Card:
+def _data(ensemble: Ensemble) -> Facts:
     table = ensemble.run.cohort
     sites = table["site"].replace("", UNKNOWN).value_counts().to_dict() if "site" in table else None
     classes = {
@@ -134,22 +131,22 @@ def _data(ensemble: Ensemble) -> Card:
     }
 
 
-def _validation(metrics: Mapping[str, Any]) -> Card:
+def _validation(metrics: Facts) -> Facts:
     protocol = dict(metrics.get("protocol", {}))
     values = {name: value for name, value in metrics.get("test", {}).items() if name not in CALIBRATION}
     return protocol | {"value_is": metrics.get("test_is")} | values | {"external_validation": "none in this run"}
 
 
-def _calibration(metrics: Mapping[str, Any]) -> Card:
+def _calibration(metrics: Facts) -> Facts:
     values = {name: metrics.get("test", {}).get(name) for name in CALIBRATION}
     return values | {"probabilities_recalibrated_on_validation": metrics.get("calibration", "no")}
 
 
-def _encoder(ensemble: Ensemble) -> Card:
+def _encoder(ensemble: Ensemble) -> Facts:
     name = ensemble.run.settings.encoder if ensemble.run.settings.features is None else None
     stated = ensemble.preprocessing.values
     name = name or next(iter(stated.get("encoder", [])), None)
-    facts: Card = {"name": name, "weight_hash": stated.get("weight_hash"), "computed_in": stated.get("precision")}
+    facts: Facts = {"name": name, "weight_hash": stated.get("weight_hash"), "computed_in": stated.get("precision")}
     try:
         card = encoder_card(name) if name and ":" not in name else None
     except AsmilError:  # another tool's name of an encoder
@@ -161,14 +158,14 @@ def _encoder(ensemble: Ensemble) -> Card:
     return facts
 
 
-def _preprocessing(ensemble: Ensemble) -> Card:
+def _preprocessing(ensemble: Ensemble) -> Facts:
     encoder = {"encoder", "weight_hash", "precision"}
     stated = {name: values for name, values in ensemble.preprocessing.values.items() if name not in encoder}
     settings = ensemble.run.settings
     return stated | {"stain_normalisation": settings.stain if settings.features is None else None}
 
 
-def _warnings(ensemble: Ensemble) -> Card:
+def _warnings(ensemble: Ensemble) -> Facts:
     alarms = ensemble.profile.alarms() if ensemble.profile else None
     rate = ensemble.profile.false_alarms() if ensemble.profile else None
     return {
@@ -180,7 +177,7 @@ def _warnings(ensemble: Ensemble) -> Card:
     }
 
 
-def _limits(ensemble: Ensemble, metrics: Mapping[str, Any]) -> list[str]:
+def _limits(ensemble: Ensemble, metrics: Facts) -> list[str]:
     folds, slides, patients = (metrics.get(name) for name in ("folds", "n_slides", "n_patients"))
     of = f"{slides} slides of {patients} patients" if slides and patients else "its own slides"
     said = [
@@ -197,7 +194,7 @@ def _limits(ensemble: Ensemble, metrics: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _made_with(ensemble: Ensemble) -> Card:
+def _made_with(ensemble: Ensemble) -> Facts:
     environment = ensemble.run.environment
     packages = {name: version for name, version in (environment.get("packages") or {}).items() if version}
     return {
@@ -217,7 +214,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A fact in words."""
     if value is None or value == []:
         return UNKNOWN

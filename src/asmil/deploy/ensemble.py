@@ -5,20 +5,53 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import entr
 from torch import nn
 
 from asmil.bags import Bag, FeatureStore, SlideNames, open_features
-from asmil.deploy.drift import Distance, distance
-from asmil.deploy.members import Member, load_members
-from asmil.deploy.preprocessing import Preprocessing
-from asmil.deploy.profile import Profile, file_digest, measure
+from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
 from asmil.errors import FeatureError, RunError
-from asmil.runs import Run
+from asmil.runs import Cell, Run
+from asmil.tasks import Task
 from asmil.training import Standardized, predict
+
+# The trained models of a run, which predict together.
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained model of a run, in evaluation mode: its fold, its seed, and the SHA-256 of its weights file.
+
+    `task` is what it predicts, as its own training part taught it; None for classification.
+    """
+
+    fold: int
+    seed: int
+    model: nn.Module
+    digest: str
+    task: Task | None = None
+
+    @property
+    def name(self) -> str:
+        """As its cell is called: `fold 0 seed 1`."""
+        return f"fold {self.fold} seed {self.seed}"
+
+
+def load_members(run: Run, *, device: str = "cpu") -> tuple[Member, ...]:
+    """The models of all finished cells.
+
+    Raises:
+        RunError: weights that cannot be used, do not fit the settings, or were changed after they were trained.
+    """
+    return tuple(_member(run, cell, device=device) for cell in run.cells())
+
+
+def _member(run: Run, cell: Cell, *, device: str) -> Member:
+    digest = cell.weights_digest
+    model, task = cell.model(run.settings, len(run.classes))
+    return Member(cell.fold, cell.seed, model.to(device), digest, task)
 
 
 @dataclass(frozen=True)
@@ -147,7 +180,7 @@ class Ensemble:
         """How features have to be made: as the run's files say, or its settings where the files are not at hand."""
         if self.profile is not None:
             return self.profile.preprocessing
-        known: dict[str, Any] = {"dim": _width(self.members[0].model)}
+        known: dict[str, object] = {"dim": _width(self.members[0].model)}
         settings = self.run.settings
         if settings.features is None:  # the run extracted its own
             names = ("mpp", "tile_px", "overlap_px", "min_tissue", "tissue_method")

@@ -5,18 +5,54 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from asmil.deploy._traced import INPUT, OUTPUTS, Deployed, example
+from asmil.attention import Packed
+from asmil.bags import BagBatch
 from asmil.errors import AsmilError
-from asmil.files import write_json, written_beside
+from asmil.files import Facts, write_json, written_beside
+from asmil.training import Standardized
+
+# Models of bags as one function of plain tensors, the form in which they leave asmil.
+
+INPUT = "features"
+OUTPUTS = ("probabilities", "attention", "logits")
+
+
+class Deployed(nn.Module):
+    """The mean of models on one slide, for models that do not ask where the tiles are.
+
+    Features (tiles, dim) become probabilities (classes,), attention (tiles,), both means over the models, and the
+    logits of each (models, classes).
+    """
+
+    def __init__(self, models: Sequence[nn.Module]):
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, features: Float[Tensor, "tiles dim"]) -> tuple[Tensor, Tensor, Tensor]:
+        batch = BagBatch(features, Packed([features.shape[0]]), tile_level0_px=(None,))
+        outputs = [model(batch) for model in self.models]
+        logits = torch.cat([output.logits.float() for output in outputs])
+        attention = torch.stack([output.attention.float() for output in outputs]).mean(0)
+        return logits.softmax(1).mean(0), attention, logits
+
+
+def example(tiles: int, dim: int, *, like: nn.Module, seed: int = 0) -> Float[Tensor, "tiles dim"]:
+    """Features of so many tiles, distributed as those that a standardised model was trained on."""
+    features = torch.randn(tiles, dim, generator=torch.Generator().manual_seed(seed))
+    if isinstance(like, Standardized):
+        features = like.mean.cpu() + features * like.std.cpu().nan_to_num(posinf=0.0)
+    return features
+
 
 TOLERANCE = 1e-4
 """Largest difference: of probabilities and logits absolute, of attention relative to the largest of the slide."""
@@ -53,7 +89,7 @@ def export_onnx(
     *,
     in_dim: int,
     name: str,
-    facts: Mapping[str, Any] | None = None,
+    facts: Facts | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> OnnxFile:
     """Write the mean of models in evaluation mode as one ONNX file, and `facts` into it and as JSON beside it.
@@ -167,7 +203,7 @@ def _compare(module: Deployed, path: Path, *, sizes: Sequence[int], in_dim: int)
     return differences
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -1,6 +1,8 @@
-"""What a run's own slides are like: how they were prepared, how many tiles, how far from training, and who is who."""
+"""What a run's features are like: how they were made, how far slides are from training, who is who."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -10,13 +12,193 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asmil.bags import FeatureStore
-from asmil.deploy.drift import Alarms, Distance, distance, false_alarms
-from asmil.deploy.preprocessing import Preprocessing
-from asmil.errors import RunError
+from asmil.bags import FeatureInfo, FeatureStore, listed
+from asmil.errors import FeatureError, RunError
 from asmil.extraction import content_hash
+from asmil.files import Facts
 from asmil.runs import Run
 from asmil.training import Standardized
+from asmil.units import same_mpp
+
+# How the features of a run were made, and whether other features were made in the same way.
+
+OF_THE_SLIDE = frozenset({"slide_mpp", "objective", "reader", "tissue"})
+"""Settings that say something about one slide, not about how features are made."""
+
+ONLY_TOLD = ("asmil_version",)
+"""What may differ without being accepted, and is told: another version may find other tissue with equal settings."""
+
+TILE_TOLERANCE = 0.02
+"""Of a tile's side in micrometres, where a file says only that: sides are rounded to level-0 pixels."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The ways in which the features of a run were made: by setting, the values that occur among its slides."""
+
+    values: dict[str, list[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, infos: Iterable[FeatureInfo]) -> "Preprocessing":
+        """What the feature files of a run say."""
+        values: dict[str, list[Any]] = {}
+        for info in infos:
+            for name, value in facts_of(info).items():
+                if value not in values.setdefault(name, []):
+                    values[name].append(value)
+        return cls(values)
+
+    def differences(self, facts: Facts) -> dict[str, str]:
+        """By setting, in words, what is different; a setting that one side does not state is not compared."""
+        return {
+            name: f"{name} is {value}, the run was trained with {' or '.join(map(str, self.values[name]))}"
+            for name, value in facts.items()
+            if name in self.values and not any(_same(name, value, known) for known in self.values[name])
+        }
+
+    def check(self, what: str, facts: Facts, *, accept: Sequence[str] = ()) -> list[str]:
+        """Refuse other features; returns the differences, in words, in settings that the caller accepts.
+
+        Raises:
+            FeatureError: a difference that is not among `accept`.
+        """
+        different = self.differences(facts)
+        refused = {name: text for name, text in different.items() if name not in (*accept, *ONLY_TOLD)}
+        if refused:
+            raise FeatureError(
+                f"{what} was not made as the features of this run",
+                found=listed(refused.values()),
+                fix="use --slides, which are prepared as the run says; or, where it is known "
+                f"not to matter, --accept {next(iter(refused))}",
+            )
+        return list(different.values())
+
+
+def facts_of(info: FeatureInfo) -> Facts:
+    """What a feature file states about its making."""
+    settings = _settings(info.provenance.get("settings"))
+    stated = {
+        "dim": info.dim,
+        "encoder": info.encoder,
+        "mpp": info.mpp,
+        **{name: info.provenance.get(name) for name in ("weight_hash", *ONLY_TOLD)},
+        "tile_um": None if settings else info.tile_um,
+    }
+    own = {name: value for name, value in settings.items() if name not in OF_THE_SLIDE}
+    return {name: value for name, value in stated.items() if value is not None} | own
+
+
+def _settings(text: Any) -> Facts:
+    try:
+        settings = json.loads(text)
+    except (TypeError, ValueError):  # another tool's file
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _same(name: str, value: Any, known: Any) -> bool:
+    if name == "mpp" and value and known:
+        return same_mpp(value, known)
+    if name == "tile_um":
+        return abs(value - known) <= TILE_TOLERANCE * known
+    return value == known
+
+
+# How far the features of a slide are from those a model was trained on, and from where on that is worth a warning.
+
+FALSE_ALARMS = 0.01
+"""Of each measure, on slides like those of the run, as far as their number allows it."""
+
+FAR = 2.0
+"""Unusual is a slide with over twice the most tiles of the run's slides, or under half the fewest."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Of a slide's features from those of a training part, both 0 where they are the same.
+
+    `shift` is the root mean square over the features of (mean of the slide - mean of training) / standard deviation of
+    training; `clamped` the share of values that are beyond the limit at which the model cuts them off.
+    """
+
+    shift: float
+    clamped: float
+
+
+@torch.no_grad()
+def distance(features: Tensor, models: Sequence[Standardized]) -> Distance:
+    """The mean distance of features (tiles, dim) from the training parts of models; equal statistics count once."""
+    statistics: list[tuple[Tensor, Tensor, float]] = []
+    for model in models:
+        if not any(torch.equal(model.mean, mean) and torch.equal(model.std, std) for mean, std, _ in statistics):
+            statistics.append((model.mean, model.std, model.limit))
+    found = [_distance(features, *one) for one in statistics]
+    return Distance(*(float(value) for value in torch.tensor(found, dtype=torch.float64).mean(0)))
+
+
+def _distance(features: Tensor, mean: Tensor, std: Tensor, limit: float) -> tuple[float, float]:
+    varies = torch.isfinite(std)  # a feature that was constant in training passes as zeros
+    scaled = ((features.to(mean.device, mean.dtype) - mean) / std)[:, varies]
+    if not scaled.shape[1]:
+        return 0.0, 0.0
+    return float(scaled.mean(0).square().mean().sqrt()), float((scaled.abs() > limit).float().mean())
+
+
+def threshold(values: Sequence[float]) -> float:
+    """The value that a further one of the same kind exceeds with a probability of `FALSE_ALARMS` at most.
+
+    With fewer than 1 / FALSE_ALARMS - 1 values it is the largest, which a further one exceeds with a probability of at
+    most 1 / (values + 1).
+
+    Source: split conformal prediction (Vovk et al. 2005; Lei et al. 2018), for exchangeable values.
+    """
+    place = math.ceil((len(values) + 1) * (1 - FALSE_ALARMS))
+    return sorted(values)[min(place, len(values)) - 1]
+
+
+@dataclass(frozen=True)
+class Alarms:
+    """From where on a slide is unlike those of the run: largest distance, fewest and most tiles."""
+
+    shift: float
+    clamped: float
+    tiles: tuple[float, float]
+
+    @classmethod
+    def of(cls, held_out: Sequence[Distance], tiles: Sequence[int]) -> "Alarms":
+        """From slides that the models did not train on, and the numbers of tiles of the run's slides."""
+        return cls(
+            shift=threshold([slide.shift for slide in held_out]),
+            clamped=threshold([slide.clamped for slide in held_out]),
+            tiles=(min(tiles) / FAR, max(tiles) * FAR),
+        )
+
+    def warnings(self, found: Distance, tiles: int) -> list[str]:
+        """What is unusual about a slide, in words."""
+        said = []
+        if found.shift > self.shift:
+            said.append(f"features drift from training: shift {found.shift:.2f}, usual up to {self.shift:.2f}")
+        if found.clamped > self.clamped:
+            said.append(f"extreme features: {found.clamped:.2%} of the values, usual up to {self.clamped:.2%}")
+        if not self.tiles[0] <= tiles <= self.tiles[1]:
+            kind = "little" if tiles < self.tiles[0] else "much"
+            usual = f"{self.tiles[0] * FAR:.0f} to {self.tiles[1] / FAR:.0f}"
+            said.append(f"{kind} tissue: {tiles} tiles, those of the run had {usual}")
+        return said
+
+
+def false_alarms(held_out: Sequence[Distance], tiles: Sequence[int]) -> float | None:
+    """The share of the run's own held-out slides that raise a warning, each judged by the others; None for one slide.
+
+    `tiles` are the numbers of tiles of the same slides.
+    """
+    if len(held_out) < 2:
+        return None
+    raised = []
+    for i, slide in enumerate(held_out):
+        others = Alarms.of([*held_out[:i], *held_out[i + 1 :]], [*tiles[:i], *tiles[i + 1 :]])
+        raised.append(bool(others.warnings(slide, tiles[i])))
+    return sum(raised) / len(raised)
 
 
 @dataclass(frozen=True)
@@ -88,7 +270,7 @@ class Profile:
         return profile if profile.digest == digest else None
 
 
-def _facts(values: Mapping[str, Any]) -> SlideFacts:
+def _facts(values: Facts) -> SlideFacts:
     held_out = values["held_out"]
     return SlideFacts(**{**values, "held_out": Distance(**held_out) if held_out else None})
 

@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.encoders.cards import FP16_MAX, PRECISIONS, TOKENS, Encoder, EncoderCard
     from asmil.encoders.loading import ENCODERS, build_model, card, create_encoder, list_encoders
     from asmil.encoders.model import ModelEncoder
-    from asmil.encoders.ready import Readiness, readiness
     from asmil.encoders.stain import with_stain
+    from asmil.encoders.weights import Readiness, readiness
 
 _HOMES = {
     "cards": ("FP16_MAX", "PRECISIONS", "TOKENS", "Encoder", "EncoderCard"),
     "loading": ("ENCODERS", "build_model", "card", "create_encoder", "list_encoders"),
     "model": ("ModelEncoder",),
-    "ready": ("Readiness", "readiness"),
+    "weights": ("Readiness", "readiness"),
     "stain": ("with_stain",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asmil.encoders.cards import PRECISIONS, EncoderCard, read_cards
 from asmil.errors import EncoderError
+from asmil.files import Facts
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def create_encoder(
         EncoderError: the weights cannot be had or do not fit, or there is no such device or precision.
     """
     _check(device, precision)
-    options: dict[str, Any] = {"device": device, "weights": weights, "precision": precision}
+    options: Facts = {"device": device, "weights": weights, "precision": precision}
     if hub := _hub(name):
         return _family(hub, "load_named")(name, **options, compile=compile)
     facts = ENCODERS[name]

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from asmil._cores import cores
 from asmil.encoders.cards import Encoder
 from asmil.errors import EncoderError
+from asmil.machine import cores
 
 Normalizer: TypeAlias = Any
 """Macenko's or Reinhard's of torchstain, which is optional."""

@@ -1,17 +1,149 @@
 """Weights: found in a file, a folder, a map of names or on the hub, read without running code, fitted to a model."""
 
 import hashlib
+import importlib.util
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from asmil.encoders.cards import EncoderCard
-from asmil.encoders.weight_names import timm_names
 from asmil.errors import EncoderError
+
+# Whether an encoder can run on this machine, and what is missing.
+
+PACKAGES = ("timm", "torchvision", "huggingface_hub")
+ROOM_FOR_TILES = 0.8
+"""The share of a GPU's memory that weights may take; the rest is for the tiles on their way."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """`state` is "ready", "downloads" (the weights come with the first use) or "missing"; `detail` says from where, or
+    what to do; `weights_gib` is the memory of the weights in float32."""
+
+    state: Literal["ready", "downloads", "missing"]
+    detail: str
+    weights_gib: float = 0.0
+
+
+def readiness(card: EncoderCard, *, weights: str | Path | None = None, gpu_bytes: int | None = None) -> Readiness:
+    """Whether the encoder of a card can run here; downloads nothing.
+
+    `weights` is a folder or map as for `create_encoder`, looked at before the hub's cache; `gpu_bytes` the memory
+    of the GPU, None where there is none.
+    """
+    if card.repository is None:
+        return Readiness("ready", "needs no weights")
+    gib = (card.millions or 0) * 1e6 * 4 / 1024**3
+    absent = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
+    if absent:
+        return Readiness("missing", f"{', '.join(absent)}: pip install 'asmil[encoders]'", gib)
+    if gpu_bytes is not None and gib > ROOM_FOR_TILES * gpu_bytes / 1024**3:
+        return Readiness("missing", f"GPU memory: {gpu_bytes / 1024**3:.1f} GiB are too little", gib)
+
+    file = cached_weights(card)
+    if weights is not None:
+        try:
+            file = find_weights(card, weights)
+        except EncoderError as error:
+            if file is None:
+                return Readiness("missing", f"{error.what}: {error.found}", gib)
+    if file is not None:
+        return Readiness("ready", str(file), gib)
+    from huggingface_hub import constants, get_token
+
+    if constants.HF_HUB_OFFLINE:
+        return Readiness("missing", how_to_get(card), gib)
+    page = f"https://huggingface.co/{card.repository}"
+    if card.gated and get_token() is None:
+        return Readiness("missing", f"accept the licence at {page}, then `hf auth login`; or --weights", gib)
+    return Readiness("downloads", f"{page}{' (licence accepted?)' if card.gated else ''}", gib)
+
+
+# Names of weights as timm has them, from those of transformers (ViT, DINOv2, CLIP) and of an older timm.
+
+_PARTS = (
+    ("vision_model.", ""),
+    ("embeddings.patch_embeddings.projection.", "patch_embed.proj."),
+    ("embeddings.patch_embedding.", "patch_embed.proj."),
+    ("embeddings.position_embeddings", "pos_embed"),
+    ("embeddings.position_embedding.weight", "pos_embed"),
+    ("embeddings.cls_token", "cls_token"),
+    ("embeddings.class_embedding", "cls_token"),
+    ("embeddings.register_tokens", "reg_token"),
+    ("encoder.layers.", "blocks."),
+    ("encoder.layer.", "blocks."),
+    ("attention.attention.", "attn."),
+    ("attention.output.dense.", "attn.proj."),
+    ("self_attn.out_proj.", "attn.proj."),
+    ("self_attn.", "attn."),
+    ("intermediate.dense.", "mlp.fc1."),
+    (".output.dense.", ".mlp.fc2."),
+    ("mlp.weights_in.", "mlp.fc1."),
+    ("mlp.weights_out.", "mlp.fc2."),
+    ("layer_scale1.lambda1", "ls1.gamma"),
+    ("layer_scale2.lambda1", "ls2.gamma"),
+    ("layernorm_before.", "norm1."),
+    ("layernorm_after.", "norm2."),
+    ("layer_norm1.", "norm1."),
+    ("layer_norm2.", "norm2."),
+    ("pre_layrnorm.", "norm_pre."),
+    ("post_layernorm.", "norm."),
+    ("layernorm.", "norm."),
+    ("visual_projection.", "head."),
+)
+_UNUSED = ("embeddings.mask_token", "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
+_COMPUTED = ("attn_mask", "relative_position_index")  # Swin makes these when it is built
+_QUERY = re.compile(r"attn\.(q_proj|query)\.(weight|bias)$")
+
+
+def timm_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of transformers' models, or of timm's own of before 0.9, under today's names of timm; others as they are.
+
+    `wanted` are the weights of the model they are for: where its positions leave the class token out, that of the
+    class token is added to the token itself, which is the same sum.
+    """
+    state = {name: value for name, value in state.items() if not name.endswith(_COMPUTED)}
+    if any("embeddings." in name for name in state):
+        state = _of_transformers(state, wanted)
+    if any(".0.downsample." in name for name in state) and not any(".3.downsample." in name for name in state):
+        later = re.compile(r"layers\.(\d)\.downsample\.")  # once the end of a stage, now the beginning of the next
+        state = {later.sub(lambda m: f"layers.{int(m[1]) + 1}.downsample.", name): v for name, v in state.items()}
+    return state
+
+
+def _of_transformers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    named: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if not name.endswith(_UNUSED):
+            for theirs, ours in _PARTS:
+                name = name.replace(theirs, ours)
+            named[name] = value
+    for query in [name for name in named if _QUERY.search(name)]:
+        parts = [
+            query.replace("query", part).replace("q_proj", f"{part[0]}_proj") for part in ("query", "key", "value")
+        ]
+        if all(part in named for part in parts):
+            named[_QUERY.sub(r"attn.qkv.\2", query)] = torch.cat([named.pop(part) for part in parts])
+    for name in [name for name in named if name.endswith("cls_token")]:
+        named[name] = named[name].reshape(1, 1, -1)  # CLIP's has one axis, its positions two
+        position = name.removesuffix("cls_token") + "pos_embed"
+        if position not in named:
+            continue
+        named[position] = named[position].reshape(1, -1, named[name].shape[-1])
+        if "pos_embed" in wanted and named[position].shape[1] == wanted["pos_embed"].shape[1] + 1:
+            named[name] = named[name] + named[position][:, :1]
+            named[position] = named[position][:, 1:]
+    if "head.weight" in named and "head.bias" in wanted and "head.bias" not in named:
+        named["head.bias"] = torch.zeros(len(named["head.weight"]))  # CLIP projects without a bias, timm with one
+    return named
+
 
 SUFFIXES = (".safetensors", ".pth", ".bin", ".pt")
 WRAPPERS = ("teacher", "model_ema", "ema", "state_dict", "model_state_dict", "model")
@@ -61,7 +193,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state: Any = load_file(path)
+            state: object = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ import shapely.geometry.polygon
 from scipy.spatial import cKDTree
 from shapely.geometry import Polygon
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.intervals import percentile_interval, resample_counts
 from asmil.evaluation.localization import points_in_tiles

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 
 MIN_METHODS = 3
 

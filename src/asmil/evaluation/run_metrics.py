@@ -2,26 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from asmil.attention import diagnostics
+from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
 from asmil.evaluation.annotations import MaskLabels
-from asmil.evaluation.by_patient import (
+from asmil.evaluation.place import Wanted, localise
+from asmil.evaluation.summary import (
     attention_shares,
     bags_are_patients,
+    evaluate_predictions,
     one_row_per_patient,
     own_maps,
     patient_summary,
     test_maps,
 )
-from asmil.evaluation.place import localise
-from asmil.evaluation.summary import evaluate_predictions
-from asmil.evaluation.task_summary import evaluate_task
-from asmil.evaluation.truth import Wanted
+from asmil.evaluation.tasks import evaluate_task
+from asmil.files import Facts
 from asmil.runs import Cell, Run, even
 from asmil.tasks import Task
 
@@ -40,7 +39,7 @@ def evaluate(
     bootstrap: int = 1000,
     seed: int = 0,
     partial: bool = False,
-) -> dict[str, Any]:
+) -> Facts:
     """Write metrics and predictions (one out-of-fold row per slide) into the run and return the metrics.
 
     Of another task than classification, a second table has the means over the slides of each patient.
@@ -67,7 +66,7 @@ def evaluate(
     summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
     slides = _slide_rows(run, cells, table[table.part == "test"], task)
     dynamics = _dynamics(run, cells)
-    place: dict[str, Any] = {}
+    place: Facts = {}
     if annotations is not None and positive:
         wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
         store = open_features(features or run.settings.features or run.features)
@@ -88,7 +87,7 @@ def evaluate(
     return metrics
 
 
-def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int, seed: int) -> dict[str, Any]:
+def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int, seed: int) -> Facts:
     """The metrics of bags, slides or patients; of slides also by patient, where patients have several."""
     options, bags = {"n_boot": bootstrap, "seed": seed}, table
     if bags_are_patients(run):
@@ -126,11 +125,11 @@ def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task 
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
-    statistics: dict[str, Callable[[np.ndarray], Any]] = {
+    statistics: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
         "tiles": len,
-        "entropy": diagnostics.normalized_entropy,
-        "effective_tiles": diagnostics.effective_tiles,
-        "top1_mass": lambda p: diagnostics.top_mass(p, share=0.01),
+        "entropy": normalized_entropy,
+        "effective_tiles": effective_tiles,
+        "top1_mass": lambda p: top_mass(p, share=0.01),
     }
     for name, function in statistics.items():
         rows[name] = [float(function(attention[slide])) for slide in rows.slide]
@@ -143,22 +142,20 @@ def _map_statistics(slides: pd.DataFrame) -> dict[str, float]:
 
 def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:
     """Mean JSD between successive epochs over the last 10 trained epochs of every cell, and agreement of seeds."""
-    jsd = [cell.logged("jsd") for cell in cells]
-    last = np.array([known[-10:].mean() if len(known := own[np.isfinite(own)]) else np.nan for own in jsd])
+    logged = [cell.logged("jsd") for cell in cells]
+    last = np.array([known[-10:].mean() if len(known := own[np.isfinite(own)]) else np.nan for own in logged])
     by_slide: dict[str, list[np.ndarray]] = {}
     for cell in cells:
         test = cell.predictions().query("part == 'test'").slide
         maps = own_maps(cell.attentions()) if bags_are_patients(run) else cell.attentions()
         for slide in test:
             by_slide.setdefault(slide, []).append(maps[slide])
-    pairs = [
-        float(diagnostics.jsd(p, q)) for maps in by_slide.values() for i, p in enumerate(maps) for q in maps[i + 1 :]
-    ]
+    pairs = [float(jsd(p, q)) for maps in by_slide.values() for i, p in enumerate(maps) for q in maps[i + 1 :]]
     seeds = {"jsd_between_seeds": float(np.mean(pairs))} if pairs else {}
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
 
 
-def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str) -> dict[str, Any]:
+def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str) -> Facts:
     """What the numbers are of; of an unfinished run it is said, and whether all of its finished models are in them."""
     note = f"Numbers are of {len(cells)} of them, which have the same seeds in every fold."
     said = {"partial": partial, "partial_note": note} if partial else {}
@@ -173,7 +170,7 @@ def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str)
     }
 
 
-def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> dict[str, Any]:
+def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> Facts:
     """What was done, in facts the report can put into words."""
     return {
         "folds": len({c.fold for c in cells}),

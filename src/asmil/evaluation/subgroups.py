@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asmil.evaluation._errors import MetricError
+from asmil.errors import MetricError
 from asmil.evaluation.intervals import Interval, bootstrap_ci
 from asmil.evaluation.metrics import check_probabilities
 

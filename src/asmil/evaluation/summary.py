@@ -1,13 +1,65 @@
-"""The numbers of a run from its table of test predictions."""
+"""The numbers of a run from its table of test predictions, of slides and of patients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation._rows import averaged, or_none, parts, tested_rows
+from asmil.errors import MetricError
 from asmil.evaluation.intervals import bootstrap_ci, mean_over_folds
 from asmil.evaluation.metrics import METRICS, check_probabilities
+from asmil.files import Facts
+from asmil.runs import Cell, Run
+
+
+def tested_rows(table: pd.DataFrame, columns: Sequence[str], *, constant: Sequence[str]) -> pd.DataFrame:
+    """The rows whose `part` is "test" (all, where there is no such column), with a column `seed`.
+
+    Raises:
+        MetricError: `columns` are missing, a slide has several values of a `constant` column or several rows of one
+            fold and seed, or lacks the rows of a seed.
+    """
+    missing = [name for name in ("slide", "case", "fold", *columns) if name not in table.columns]
+    if missing:
+        raise MetricError("the predictions lack columns", found=f"no {', '.join(missing)}")
+    if "part" in table.columns:
+        table = table[table["part"] == "test"]
+    table = table.assign(seed=table["seed"] if "seed" in table.columns else 0)
+    twice = table.duplicated(["slide", "fold", "seed"])
+    if twice.any():
+        raise MetricError(
+            "a slide has several predictions of the same fold and seed",
+            found=f"slide {table.loc[twice, 'slide'].iloc[0]}",
+            fix="tell the runs apart in a column `seed`",
+        )
+    for column in constant:
+        several = table.groupby("slide")[column].nunique() > 1
+        if several.any():
+            raise MetricError(f"a slide has several values of {column}", found=f"slide {several.idxmax()}")
+    seeds = table.groupby(["slide", "fold"])["seed"].nunique()
+    if seeds.nunique() > 1:
+        raise MetricError(
+            "some slides lack the predictions of a seed",
+            found=f"slide and fold {seeds.idxmin()}: {seeds.min()} seeds, others {seeds.max()}",
+            fix="finish the run, or leave that seed out",
+        )
+    return table
+
+
+def averaged(table: pd.DataFrame, keys: list[str], *, first: Sequence[str], mean: Sequence[str]) -> pd.DataFrame:
+    """One row per combination of `keys`, sorted: the `first` value of some columns, the `mean` of others."""
+    rows = table.groupby(keys, sort=True).agg(dict.fromkeys(first, "first") | dict.fromkeys(mean, "mean"))
+    return rows.reset_index()
+
+
+def parts(table: pd.DataFrame, key: str) -> list[tuple[object, pd.DataFrame]]:
+    """The rows of each value of a column, the value as a plain type."""
+    return [(value.item() if hasattr(value, "item") else value, part) for value, part in table.groupby(key)]
+
+
+def or_none(value: float) -> float | None:
+    """A number for JSON: None where it is not defined."""
+    return float(value) if np.isfinite(value) else None
 
 
 def evaluate_predictions(
@@ -89,3 +141,52 @@ def _per_seed(table: pd.DataFrame, columns: list[str], *, several_folds: bool) -
         column = pd.Series([value[name] for value in values], dtype=float)
         spread[name] = {"mean": or_none(column.mean()), "sd": or_none(column.std())}
     return {"values": values, "spread": spread}
+
+
+def bags_are_patients(run: Run) -> bool:
+    """Whether the run learned from bags of all slides of a patient."""
+    return run.unit == "case"
+
+
+def one_row_per_patient(table: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of bags of patients, which stand in the row of each slide, once each."""
+    return table.drop_duplicates([name for name in ("case", "fold", "seed", "part") if name in table])
+
+
+def patient_summary(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int, seed: int = 0) -> Facts | None:
+    """The metrics of patients, whose probabilities are the means over their slides.
+
+    `table` has the test rows that `evaluate_predictions` takes. None where no patient has several slides, or where
+    slides of one patient have different labels, so that a patient has none.
+
+    Returns:
+        `{"test", "test_is", "n_patients", "how"}`, the first two as `evaluate_predictions`.
+    """
+    slides, labels = (table.groupby("case")[column].nunique().max() for column in ("slide", "label"))
+    if not slides > 1 or labels > 1:
+        return None
+    columns = {f"prob_{name}": "mean" for name in classes}
+    patients = table.groupby(["case", "fold", "seed"]).agg({"label": "first", **columns}).reset_index()
+    found = evaluate_predictions(patients.assign(slide=patients["case"]), classes, n_boot=n_boot, seed=seed)
+    how = "the probabilities of a patient are the means over the patient's slides"
+    return {**{name: found[name] for name in ("test", "test_is", "n_patients")}, "how": how}
+
+
+def own_maps(maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Maps that each sum to 1, of maps (tiles,) that sum to 1 over a patient; even where a slide got no attention."""
+    return {
+        slide: attention / attention.sum() if attention.sum() > 0 else np.full(len(attention), 1 / len(attention))
+        for slide, attention in maps.items()
+    }
+
+
+def test_maps(run: Run, cells: Sequence[Cell]) -> dict[str, np.ndarray]:
+    """The test attention of some models by slide, mean over seeds; of a patient's bag, the map of the slide alone."""
+    maps = run.test_attention(cells)
+    return own_maps(maps) if bags_are_patients(run) else maps
+
+
+def attention_shares(maps: Mapping[str, np.ndarray], cases: pd.Series) -> pd.Series:
+    """What each slide has of its patient's attention; `cases` and the result go by slide."""
+    own = pd.Series({slide: float(maps[slide].sum()) for slide in cases.index})
+    return own / own.groupby(cases).transform("sum")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
@@ -10,8 +10,15 @@ if TYPE_CHECKING:
     from asmil.extraction.job import UNSTAINED, SlideResult
     from asmil.extraction.ledger import Record, content_hash, find_duplicates, note_duplicates, start_time
     from asmil.extraction.pipeline import embed, extract_slides
-    from asmil.extraction.settings import ExtractSettings, store_name, tissue_of
-    from asmil.extraction.slide_table import read_slide_table, row_of, settings_of, write_slide_table
+    from asmil.extraction.settings import (
+        ExtractSettings,
+        read_slide_table,
+        row_of,
+        settings_of,
+        store_name,
+        tissue_of,
+        write_slide_table,
+    )
     from asmil.extraction.workers import EncoderChoice, Extraction, extract_folder
 
 _HOMES = {
@@ -20,8 +27,15 @@ _HOMES = {
     "job": ("UNSTAINED", "SlideResult"),
     "ledger": ("Record", "content_hash", "find_duplicates", "note_duplicates", "start_time"),
     "pipeline": ("embed", "extract_slides"),
-    "settings": ("ExtractSettings", "store_name", "tissue_of"),
-    "slide_table": ("read_slide_table", "row_of", "settings_of", "write_slide_table"),
+    "settings": (
+        "ExtractSettings",
+        "read_slide_table",
+        "row_of",
+        "settings_of",
+        "store_name",
+        "tissue_of",
+        "write_slide_table",
+    ),
     "workers": ("EncoderChoice", "Extraction", "extract_folder"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from asmil.encoders import FP16_MAX, Encoder
 from asmil.errors import AsmilError, EncoderError
-from asmil.extraction.batches import Batch, Buffers, Pixels, read_batches
-from asmil.extraction.channel import Ahead
+from asmil.extraction.batches import Ahead, Batch, Buffers, Pixels, read_batches
 from asmil.extraction.job import SlideJob
 
 Outputs = dict[int, Tensor] | AsmilError

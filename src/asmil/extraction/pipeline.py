@@ -10,7 +10,7 @@ import numpy as np
 
 from asmil.encoders import Encoder
 from asmil.errors import AsmilError
-from asmil.extraction.channel import Ahead, Channel, Closed
+from asmil.extraction.batches import Ahead, Channel, Closed
 from asmil.extraction.encoding import Encoding, encode_jobs
 from asmil.extraction.job import FeatureJob, SlideJob, SlideResult
 from asmil.extraction.settings import ExtractSettings

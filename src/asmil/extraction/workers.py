@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil._cores import cores
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
 from asmil.extraction.ledger import Ledger, Record, table_age, write_table
-from asmil.extraction.settings import ExtractSettings, store_name
-from asmil.extraction.slide_table import Overrides, settings_of
-from asmil.files import safe_name
+from asmil.extraction.settings import ExtractSettings, settings_of, store_name
+from asmil.files import Facts, safe_name
+from asmil.machine import cores
 from asmil.slides import SlideFile
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Extraction:
     encoders: tuple[EncoderChoice, ...]
     settings: ExtractSettings
     since: float
-    own_settings: dict[str, Overrides] = field(default_factory=dict)
+    own_settings: dict[str, Facts] = field(default_factory=dict)
     batch_size: int = 256
     device: str = "cpu"
     threads: int | None = None

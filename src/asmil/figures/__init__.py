@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.figures.curves import (
@@ -17,19 +17,29 @@ if TYPE_CHECKING:
         score_histogram_figure,
         weights_figure,
     )
-    from asmil.figures.decisions import decision_figure, froc_figure, reliability_figure, two_runs_figure
+    from asmil.figures.decisions import (
+        agreement_figure,
+        decision_figure,
+        froc_figure,
+        kaplan_meier_figure,
+        predicted_survival_figure,
+        reliability_figure,
+        two_runs_figure,
+    )
     from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_figure, write_png
     from asmil.figures.heatmap import colour_stops, draw_outlines, enlarge, percentiles, raw_limits, times_uniform
     from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
-    from asmil.figures.paper import attention_by_epoch_figure, embeddings_figure, sharpness_figure, tsne
     from asmil.figures.study import (
         Difference,
+        attention_by_epoch_figure,
         critical_difference_figure,
+        embeddings_figure,
         forest_figure,
         learning_figure,
+        sharpness_figure,
         stability_figure,
+        tsne,
     )
-    from asmil.figures.survival import agreement_figure, kaplan_meier_figure, predicted_survival_figure
 
 _HOMES = {
     "curves": (
@@ -44,13 +54,29 @@ _HOMES = {
         "score_histogram_figure",
         "weights_figure",
     ),
-    "decisions": ("decision_figure", "froc_figure", "reliability_figure", "two_runs_figure"),
+    "decisions": (
+        "agreement_figure",
+        "decision_figure",
+        "froc_figure",
+        "kaplan_meier_figure",
+        "predicted_survival_figure",
+        "reliability_figure",
+        "two_runs_figure",
+    ),
     "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
     "heatmap": ("colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform"),
     "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
-    "paper": ("attention_by_epoch_figure", "embeddings_figure", "sharpness_figure", "tsne"),
-    "study": ("Difference", "critical_difference_figure", "forest_figure", "learning_figure", "stability_figure"),
-    "survival": ("agreement_figure", "kaplan_meier_figure", "predicted_survival_figure"),
+    "study": (
+        "Difference",
+        "attention_by_epoch_figure",
+        "critical_difference_figure",
+        "embeddings_figure",
+        "forest_figure",
+        "learning_figure",
+        "sharpness_figure",
+        "stability_figure",
+        "tsne",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asmil.errors import ConfigError
+from asmil.files import Facts
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from asmil.models.parts.output import MILOutput as MILOutput
+    from asmil.models.parts.layers import MILOutput as MILOutput
 
 __all__ = ["MODELS", "MILOutput", "ModelInfo", "create_model", "list_models", "model_info", "model_options"]
 
@@ -27,7 +28,7 @@ def list_models() -> list[str]:
     return MODELS.names()
 
 
-def model_options(name: str) -> dict[str, Any]:
+def model_options(name: str) -> Facts:
     """The options of a model and their defaults.
 
     Raises:
@@ -85,7 +86,7 @@ def model_info(name: str) -> ModelInfo:
     return ModelInfo(key, description, constants.get("PAPER", ""), constants.get("ALIGNED", ""))
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "MILOutput":
-        return importlib.import_module("asmil.models.parts.output").MILOutput
+        return importlib.import_module("asmil.models.parts.layers").MILOutput
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

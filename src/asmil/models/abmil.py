@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim, pool, require
 
 PAPER = "Attention-based Deep Multiple Instance Learning, ICML 2018, arXiv 1802.04712"
 ALIGNED = "The attention over the tiles, one row."

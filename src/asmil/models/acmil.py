@@ -12,13 +12,13 @@ from asmil.models.parts.layers import (
     CrossAttention,
     Dropout,
     GatedAttention,
+    MILOutput,
     Projection,
     classifier,
     default_dim,
     pool,
     require,
 )
-from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Attention-Challenging Multiple Instance Learning for Whole Slide Image Classification, ECCV 2024, arXiv 2311.07125"

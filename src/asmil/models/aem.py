@@ -8,8 +8,7 @@ from torch import Tensor
 from asmil.attention import log_softmax
 from asmil.bags import BagBatch
 from asmil.models.abmil import ABMIL
-from asmil.models.parts.layers import require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, require
 
 PAPER = (
     "AEM: Attention Entropy Maximization for Multiple Instance Learning based Whole Slide Image Classification, "

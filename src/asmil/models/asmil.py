@@ -9,13 +9,13 @@ from asmil.attention import NORMALIZERS, Dense, drop_tokens, softmax
 from asmil.bags import BagBatch
 from asmil.models.parts.layers import (
     CrossAttention,
+    MILOutput,
     Projection,
     classifier,
     default_dim,
     pool,
     require,
 )
-from asmil.models.parts.output import MILOutput
 
 PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging, ICLR 2026, arXiv 2603.06658"
 ALIGNED = "The attention of every token and head over the tiles."

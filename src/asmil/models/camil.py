@@ -9,11 +9,9 @@ from torch.nn import functional as F
 
 from asmil.attention import NORMALIZERS, softmax
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
-from asmil.models.parts.neighbours import neighbours
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim, pool, require
+from asmil.models.parts.neighbours import neighbours, pack, similar
 from asmil.models.parts.nystrom import NystromAttention, Segments
-from asmil.models.parts.output import MILOutput
-from asmil.models.parts.padding import pack, similar
 
 PAPER = (
     "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"

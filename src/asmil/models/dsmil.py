@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim, pool, require
 
 PAPER = (
     "Dual-stream Multiple Instance Learning Network for Whole Slide Image Classification with Self-supervised "

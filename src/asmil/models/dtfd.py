@@ -8,8 +8,7 @@ from torch.nn import functional as F
 from asmil.attention import Packed, softmax
 from asmil.bags import BagBatch
 from asmil.draws import permutation
-from asmil.models.parts.layers import GatedAttention, Projection, classifier, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import GatedAttention, MILOutput, Projection, classifier, default_dim, pool, require
 
 PAPER = (
     "DTFD-MIL: Double-Tier Feature Distillation Multiple Instance Learning for Histopathology Whole Slide Image "

@@ -12,8 +12,7 @@ from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
 from asmil.draws import uniform
 from asmil.models.parts.clam import InstanceLoss
-from asmil.models.parts.layers import GatedAttention, Projection, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import GatedAttention, MILOutput, Projection, default_dim, pool, require
 
 PAPER = (
     "Fast and Accurate Gigapixel Pathological Image Classification with Hierarchical Distillation Multi-Instance "

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
 from asmil.models.parts.layers import (
+    MILOutput,
     Projection,
     classifier,
     default_dim,
@@ -17,7 +18,6 @@ from asmil.models.parts.layers import (
     require_heads,
     xavier_normal,
 )
-from asmil.models.parts.output import MILOutput
 
 PAPER = (
     "Exploring Low-Rank Property in Multiple Instance Learning for Whole Slide Image Classification, ICLR 2023, "

@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim, pool, require
 
 PAPER = "Revisiting multiple instance neural networks, Pattern Recognition 2018, arXiv 1610.02501"
 ALIGNED = ""

@@ -5,8 +5,7 @@ from torch import nn
 
 from asmil.attention import softmax
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim, pool
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim, pool
 
 PAPER = "Revisiting multiple instance neural networks, Pattern Recognition 2018, arXiv 1610.02501"
 ALIGNED = ""

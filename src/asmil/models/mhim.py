@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from asmil.bags import Bag, BagBatch
 from asmil.draws import uniform
 from asmil.models.abmil import ABMIL
-from asmil.models.parts.layers import pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import MILOutput, pool, require
 
 PAPER = (
     "Multiple Instance Learning Framework with Masked Hard Instance Mining for Whole Slide Image Classification, "

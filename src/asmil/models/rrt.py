@@ -13,6 +13,7 @@ from asmil.attention import NORMALIZERS, on_device
 from asmil.bags import BagBatch
 from asmil.models.parts.layers import (
     Dropout,
+    MILOutput,
     Projection,
     classifier,
     default_dim,
@@ -21,8 +22,7 @@ from asmil.models.parts.layers import (
     require_heads,
     xavier_normal,
 )
-from asmil.models.parts.output import MILOutput
-from asmil.models.parts.padding import similar
+from asmil.models.parts.neighbours import similar
 
 PAPER = "Feature Re-Embedding: Towards Foundation Model-Level Performance in CPath, CVPR 2024, arXiv 2402.17228"
 ALIGNED = "The attention of its pooling over the tiles, one row."

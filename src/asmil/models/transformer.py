@@ -9,8 +9,16 @@ from torch.nn import functional as F
 
 from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Dropout, Projection, classifier, default_dim, pool, require, require_heads
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import (
+    Dropout,
+    MILOutput,
+    Projection,
+    classifier,
+    default_dim,
+    pool,
+    require,
+    require_heads,
+)
 
 PAPER = (
     "Transformer-based biomarker prediction from colorectal cancer histology, Cancer Cell 2023, arXiv 2301.09617; "

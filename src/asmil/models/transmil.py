@@ -12,10 +12,9 @@ from torch.nn import functional as F
 
 from asmil.attention import on_device
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import Projection, classifier, default_dim
+from asmil.models.parts.layers import MILOutput, Projection, classifier, default_dim
+from asmil.models.parts.neighbours import pack, similar, stack
 from asmil.models.parts.nystrom import Factors, NystromAttention, Segments
-from asmil.models.parts.output import MILOutput
-from asmil.models.parts.padding import pack, similar, stack
 
 PAPER = "TransMIL: Transformer based Correlated Multiple Instance Learning, NeurIPS 2021, arXiv 2106.00908"
 ALIGNED = "The attention of each head's landmarks over the tiles in the last Nystrom layer."

@@ -1,23 +1,20 @@
 """How far a stage is, for whoever listens, and what became of every slide."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
-_HOME = {
-    "Advance": "listeners",
-    "Bars": "listeners",
-    "Listener": "listeners",
-    "NOTED": "outcome",
-    "Outcome": "outcome",
-    "Screen": "listeners",
-    "SetAside": "outcome",
-    "default_listener": "listeners",
-    "rate_text": "listeners",
-    "steps_of_cells": "listeners",
+if TYPE_CHECKING:
+    from asmil.progress.listeners import Advance, Bars, Listener, Screen, default_listener, rate_text, steps_of_cells
+    from asmil.progress.outcome import NOTED, Outcome, SetAside
+
+_HOMES = {
+    "listeners": ("Advance", "Bars", "Listener", "Screen", "default_listener", "rate_text", "steps_of_cells"),
+    "outcome": ("NOTED", "Outcome", "SetAside"),
 }
-__all__ = sorted(_HOME)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    return load(__name__, _HOME, name)
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

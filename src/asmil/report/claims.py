@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup
-from asmil.report.blocks import Section, TaskPart
+from asmil.files import Facts
 from asmil.report.clinical import useful_ranges
+from asmil.report.pages import Section, TaskPart
 from asmil.report.words import number, paragraphs, plain, sentence, span
 from asmil.runs import Run
 
@@ -23,7 +23,7 @@ NEARLY_EVEN = 0.99
 """Above this normalised entropy a map is nearly flat, whatever its colours."""
 
 
-def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> dict[str, Any] | None:
+def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> Facts | None:
     """The result in one figure: its name, value and interval, and a verdict that the interval supports."""
     test = run.metrics.get("test", {})
     if not test:
@@ -33,7 +33,7 @@ def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> dict[
     value, (low, high) = test[name].get("value"), test[name].get("ci95") or (None, None)
     summary = SUMMARY_NAMES.get(run.metrics.get("test_is", ""), "out of fold")
     chance = (part.chance if name == part.metric else None) if part else (0.5 if name == "auroc" else None)
-    found: dict[str, Any] = {
+    found: Facts = {
         "title": f"Test {names.get(name, name.replace('_', ' '))}, {summary}",
         "value": number(value),
         "interval": None if low is None or high is None else span(low, high),
@@ -99,7 +99,7 @@ def leaks(run: Run) -> tuple[str, ...]:
     return paragraphs("claims", "leaks", split=split_facts(run.splits))
 
 
-def split_facts(splits: pd.DataFrame) -> dict[str, Any]:
+def split_facts(splits: pd.DataFrame) -> Facts:
     """What the split table itself shows: folds, patients, and how often a clean split's rules are broken.
 
     Returns:
@@ -130,7 +130,7 @@ def _sizes(splits: pd.DataFrame) -> list[str]:
 
 def trust_section(
     run: Run,
-    found: dict[str, Any] | None,
+    found: Facts | None,
     *,
     calibration: Calibration | None = None,
     decisions: Mapping[str, DecisionCurve] = MappingProxyType({}),
@@ -146,7 +146,7 @@ def trust_section(
     folds = [fold["auroc"] for fold in metrics.get("per_fold") or [] if fold.get("auroc") is not None]
     patients = table.groupby("label")["case"].nunique()
     few = [f"{patients[name]} of class {name}" for name in run.classes if patients.get(name, 0) < FEW_IN_CLASS]
-    values: dict[str, Any] = {
+    values: Facts = {
         "run": run,
         "headline": found,
         "attention": attention,
@@ -173,7 +173,7 @@ def trust_section(
     )
 
 
-def _calibration(found: Calibration | None) -> dict[str, Any] | None:
+def _calibration(found: Calibration | None) -> Facts | None:
     """Median temperature (None: no validation slides determine one), and the errors before and after."""
     if found is None:
         return None
@@ -182,7 +182,7 @@ def _calibration(found: Calibration | None) -> dict[str, Any] | None:
     return {"temperature": middle, "ece": found.values["ece"], "log_loss": found.values["log_loss"]}
 
 
-def _place(attention: Mapping[str, Any]) -> str | None:
+def _place(attention: Facts) -> str | None:
     """Whether attention finds what was annotated: "sure", "doubtful", or None where it was not compared."""
     low = (attention["tile_auroc_ci95"] or (None,))[0]
     if attention["tile_auroc"] is None or low is None:

@@ -21,7 +21,8 @@ from asmil.evaluation import (
     net_benefit,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
-from asmil.report.blocks import Entry, Section, Table, entries, figure
+from asmil.files import Facts
+from asmil.report.pages import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
 
@@ -142,7 +143,7 @@ def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibrat
     return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures))
 
 
-def useful_ranges(curve: DecisionCurve) -> dict[str, Any]:
+def useful_ranges(curve: DecisionCurve) -> Facts:
     """Whether there are thresholds at which the model surely does more good than acting on all or none, and which."""
     texts = [f"{percent(low)} to {percent(high)}" for low, high in curve.useful if high - low >= NARROW]
     return {"useful": bool(curve.useful), "texts": texts}
@@ -210,7 +211,7 @@ def subgroups_of(run: Run, values: dict[str, pd.Series]) -> dict[str, list[Subgr
     }
 
 
-def _named(value: Any) -> str:
+def _named(value: object) -> str:
     text = "" if value is None or value != value else str(value)
     return text or "(not stated)"
 

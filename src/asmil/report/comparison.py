@@ -19,9 +19,8 @@ from asmil.evaluation import (
     resample_counts,
 )
 from asmil.figures import roc_figure, two_runs_figure
-from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
 from asmil.report.clinical import shown_classes
-from asmil.report.pages import write_page
+from asmil.report.pages import Entry, Figure, Section, Table, entries, figure, write_page
 from asmil.report.sections import ATTENTION_NAMES, METRIC_NAMES, rate_curve
 from asmil.report.words import listed, near_one, number, paragraphs, plain, plural, sentence, signed, span
 from asmil.runs import Run
@@ -148,7 +147,7 @@ class Pair:
                 found[column] = (float(a[both].mean()), float(b[both].mean()), interval, int(both.sum()))
         return found
 
-    def settings(self) -> list[tuple[str, Any, Any]]:
+    def settings(self) -> list[tuple[str, object, object]]:
         """The settings in which the runs differ: name, own value, other value."""
         a, b = (run.settings.model_dump(mode="json", exclude={"out"}) for run in (self.own, self.other))
         return [(name, a[name], b[name]) for name in a if a[name] != b[name]]

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -174,13 +173,13 @@ def choose_slides(run: Run, n: int) -> list[str]:
     return list(islice(drawable, n))
 
 
-def slide_views(run: Run, n: int) -> list[dict[str, Any]]:
+def slide_views(run: Run, n: int) -> list[dict[str, object]]:
     """What the template shows of each chosen slide: pictures as data URIs, facts as text."""
     rows = {row["slide"]: row for _, row in run.predictions.iterrows()}
     return [_view(run, rows[slide]) for slide in choose_slides(run, n)]
 
 
-def _view(run: Run, row: pd.Series) -> dict[str, Any]:
+def _view(run: Run, row: pd.Series) -> dict[str, object]:
     slide = row["slide"]
     found = attention_and_tiles(run, slide)
     if found is None:  # choose_slides offers only slides that have both

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from asmil.figures import colour_stops
+from asmil.files import Facts
 from asmil.report import claims, clinical, sections
-from asmil.report.blocks import Section, TaskPart
 from asmil.report.maps import slide_views
-from asmil.report.pages import write_page
+from asmil.report.pages import Section, TaskPart, write_page
 from asmil.report.slides import choice_words, first_section, places, slides_section
 from asmil.report.words import plain
 from asmil.runs import Run
@@ -44,7 +43,7 @@ def write_report(
     run = Run.open(run)
     sentence = run.require_results(partial=partial)
     views = slide_views(run, heatmaps)
-    links = places(run, [view["slide"] for view in views])
+    links = places(run, [str(view["slide"]) for view in views])
     part = _task_part(run)
     groups = clinical.group_columns(run, subgroups, labels=labels)
     headline, parts = _parts(run, part, groups=groups, links=links)
@@ -80,13 +79,13 @@ def _task_part(run: Run) -> TaskPart | None:
 
 
 def _parts(
-    run: Run, part: TaskPart | None, *, groups: dict[str, Any], links: dict[str, str]
-) -> tuple[dict[str, Any] | None, list[Section]]:
+    run: Run, part: TaskPart | None, *, groups: Facts, links: dict[str, str]
+) -> tuple[Facts | None, list[Section]]:
     """The headline, and the sections up to the maps in the order of the page."""
     names = sections.METRIC_NAMES | (part.names if part else {})
     headline = claims.headline(run, part, names=names)
     own: list[Section] = list(part.sections) if part else []
-    trust: dict[str, Any] = {}
+    trust: Facts = {}
     if run.classes:
         calibration = clinical.calibration_of(run)
         decisions = clinical.decisions_of(run)

@@ -1,7 +1,6 @@
 """The sections of every run: cohort, metrics with their figures, attention and where it lies, the time it took."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,9 @@ from asmil.figures import (
     score_histogram_figure,
     weights_figure,
 )
-from asmil.report.blocks import Entry, Figure, Section, Table, entries, figure
+from asmil.files import Facts
 from asmil.report.clinical import known, shown_classes
+from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
 from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 
@@ -156,7 +156,7 @@ def _histogram(run: Run, label: np.ndarray, probability: np.ndarray) -> Figure:
     return figure(drawing, "Predicted probabilities by true class", caption=sentence("sections", "histogram"))
 
 
-def stages(run: Run) -> list[dict[str, Any]]:
+def stages(run: Run) -> list[Facts]:
     """Wall time by stage with its share of the longest."""
     known = (run.metrics.get("seconds") or {}) | run.seconds
     seconds = {stage: value for stage, value in known.items() if stage != "report"}  # known only when it is written
@@ -241,7 +241,7 @@ def localisation_section(run: Run) -> Section | None:
     )
 
 
-def _tile_rows(facts: dict[str, Any]) -> list[tuple[Entry, ...]]:
+def _tile_rows(facts: Facts) -> list[tuple[Entry, ...]]:
     """The tile measures that were computed, each with its interval and what chance would give."""
     even = 0.5
     said = (
@@ -268,15 +268,15 @@ def _tile_rows(facts: dict[str, Any]) -> list[tuple[Entry, ...]]:
     ]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and bool(np.isfinite(value))
 
 
-def _with_interval(facts: dict[str, Any], key: str) -> tuple[Entry, Entry]:
+def _with_interval(facts: Facts, key: str) -> tuple[Entry, Entry]:
     return Entry(number(facts[key]), strong=True), Entry(span(*(facts.get(f"{key}_ci95") or (None, None))))
 
 
-def _froc_figure(froc: dict[str, Any]) -> Figure:
+def _froc_figure(froc: Facts) -> Figure:
     at = {float(rate): float(value) for rate, value in froc["sensitivity"].items()}
     curve = froc.get("curve") or {"false_positives_per_slide": list(at), "sensitivity": list(at.values())}
     drawing = froc_figure(np.array(curve["false_positives_per_slide"]), np.array(curve["sensitivity"]), at=at)

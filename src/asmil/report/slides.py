@@ -5,8 +5,8 @@ from itertools import combinations
 
 import numpy as np
 
-from asmil.attention import diagnostics
-from asmil.report.blocks import Entry, Section, Table, entries
+from asmil.attention import jsd
+from asmil.report.pages import Entry, Section, Table, entries
 from asmil.report.words import near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 
@@ -75,7 +75,7 @@ def _unsteady(run: Run, links: Mapping[str, str]) -> Table | None:
 
 
 def _between_seeds(maps: list[np.ndarray]) -> float:
-    pairs = [float(diagnostics.jsd(p / p.sum(), q / q.sum())) for p, q in combinations(maps, 2) if len(p) == len(q)]
+    pairs = [float(jsd(p / p.sum(), q / q.sum())) for p, q in combinations(maps, 2) if len(p) == len(q)]
     return float(np.mean(pairs)) if pairs else float("nan")
 
 

@@ -34,13 +34,13 @@ def number(value: Any, digits: int = 3) -> str:
     return (f"{value:.{digits}f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
 
 
-def near_one(value: Any) -> str:
+def near_one(value: object) -> str:
     """`number` with up to 6 digits where 3 would show 1: the entropy of nearly even attention."""
     short = number(value)
     return number(value, 6).rstrip("0").rstrip(".") if short == "1.000" else short
 
 
-def span(low: Any, high: Any, digits: int = 3) -> str:
+def span(low: object, high: object, digits: int = 3) -> str:
     """An interval: "0.830 – 0.950", or a dash where there is none."""
     ends = number(low, digits), number(high, digits)
     return "–" if ends == ("–", "–") else " – ".join(ends) if "−" not in "".join(ends) else " to ".join(ends)
@@ -57,7 +57,7 @@ def percent(share: Any) -> str:
     return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A setting as text: lists with commas, nothing as a dash."""
     if value is None or value == "":
         return "–"
@@ -85,14 +85,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def paragraphs(file: str, part: str, **values: Any) -> tuple[str, ...]:
+def paragraphs(file: str, part: str, **values: object) -> tuple[str, ...]:
     """The sentences of a part of a file, as plain text: a page escapes them when it shows them."""
     text = _part(file, part).render(**values)
     several = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
     return tuple(one for one in several if one)
 
 
-def sentence(file: str, part: str, **values: Any) -> str:
+def sentence(file: str, part: str, **values: object) -> str:
     """The same in one line; empty where there is nothing to say."""
     return " ".join(paragraphs(file, part, **values))
 
@@ -112,11 +112,11 @@ def page_environment(*, escape: bool) -> Environment:
     return environment
 
 
-def _interval(ends: Any) -> str:
+def _interval(ends: object) -> str:
     return span(*ends) if isinstance(ends, list | tuple) else span(None, None)
 
 
-def _in_line(value: Any) -> Any:
+def _in_line(value: object) -> object:
     """A name from elsewhere must not end a paragraph."""
     return " ".join(value.split()) if isinstance(value, str) and "\n" in value else value
 

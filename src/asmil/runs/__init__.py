@@ -1,54 +1,30 @@
 """Runs: the one owner of a run folder (`Run` and its `Cell`s), and the stages that make a run and put it to use."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
-    from asmil.runs.cell import Cell as Cell
-    from asmil.runs.folder import Run as Run
-    from asmil.runs.layout import ATTENTION as ATTENTION
-    from asmil.runs.layout import PREDICTIONS as PREDICTIONS
-    from asmil.runs.layout import figure_file as figure_file
-    from asmil.runs.pipeline import Extracted as Extracted
-    from asmil.runs.pipeline import evaluate as evaluate
-    from asmil.runs.pipeline import export as export
-    from asmil.runs.pipeline import extract as extract
-    from asmil.runs.pipeline import heatmap as heatmap
-    from asmil.runs.pipeline import predict as predict
-    from asmil.runs.pipeline import run as run
-    from asmil.runs.pipeline import train as train
-    from asmil.runs.pipeline import write_report as write_report
-    from asmil.runs.records import environment as environment
-    from asmil.runs.slide import RunSlide as RunSlide
-    from asmil.runs.slide import SlideTiles as SlideTiles
-    from asmil.runs.slide import picture_of as picture_of
-    from asmil.runs.slide import spacing as spacing
-    from asmil.runs.slide import stated_size as stated_size
-    from asmil.runs.slide import tiles_of as tiles_of
-    from asmil.runs.whole import Standing as Standing
-    from asmil.runs.whole import even as even
+    from asmil.runs.cell import Cell
+    from asmil.runs.folder import Run
+    from asmil.runs.layout import ATTENTION, PREDICTIONS, figure_file
+    from asmil.runs.pipeline import Extracted, evaluate, export, extract, heatmap, predict, run, train, write_report
+    from asmil.runs.records import environment
+    from asmil.runs.slide import RunSlide, SlideTiles, picture_of, spacing, stated_size, tiles_of
+    from asmil.runs.whole import Standing, even
 
-_STAGES = ("Extracted", "evaluate", "export", "extract", "heatmap", "predict", "run", "train", "write_report")
-_HOME = {
-    "ATTENTION": "layout",
-    "Cell": "cell",
-    "PREDICTIONS": "layout",
-    "Run": "folder",
-    "RunSlide": "slide",
-    "SlideTiles": "slide",
-    "Standing": "whole",
-    "environment": "records",
-    "even": "whole",
-    "figure_file": "layout",
-    "picture_of": "slide",
-    "spacing": "slide",
-    "stated_size": "slide",
-    "tiles_of": "slide",
-    **dict.fromkeys(_STAGES, "pipeline"),
+_HOMES = {
+    "cell": ("Cell",),
+    "folder": ("Run",),
+    "layout": ("ATTENTION", "PREDICTIONS", "figure_file"),
+    "pipeline": ("Extracted", "evaluate", "export", "extract", "heatmap", "predict", "run", "train", "write_report"),
+    "records": ("environment",),
+    "slide": ("RunSlide", "SlideTiles", "picture_of", "spacing", "stated_size", "tiles_of"),
+    "whole": ("Standing", "even"),
 }
-__all__ = sorted(_HOME)
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name: str) -> Any:
-    return load(__name__, _HOME, name)
+def __getattr__(name: str) -> object:
+    return load(__name__, _HOME_OF, name)

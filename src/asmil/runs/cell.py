@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.files import safe_name, write_text, written_beside
+from asmil.files import Facts, safe_name, write_text, written_beside
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
 from asmil.runs.whole import State, digest, seal, state_of, unseal
@@ -167,7 +167,7 @@ class Cell:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         unseal(self.folder)
-        facts: dict[str, Any] = {"model": result.model_name, "best_epoch": result.best_epoch, "task": result.task}
+        facts: Facts = {"model": result.model_name, "best_epoch": result.best_epoch, "task": result.task}
         write_model(self.folder / layout.MODEL, result.model, **facts)
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)
@@ -187,7 +187,7 @@ class Cell:
             yield file
 
 
-def _write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+def _write_log(path: Path, history: Sequence[Facts]) -> None:
     """The rows of the epochs; columns in the order in which they first appear."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in history for key in row)), lineterminator="\n")

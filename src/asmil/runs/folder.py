@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import AsmilError, RunError
-from asmil.files import write_json, write_text
+from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
 from asmil.runs.reading import check_metrics, read_json, read_table, with_numbers
@@ -90,7 +90,7 @@ class Run(Records, Shown):
 
     # What can be done with it: see `asmil.runs.pipeline` for the keywords.
 
-    def evaluate(self, **options: Any) -> dict[str, Any]:
+    def evaluate(self, **options: Any) -> Facts:
         """Metrics with intervals, also into metrics.json: see `asmil.evaluate`."""
         from asmil.runs import pipeline
 
@@ -259,7 +259,7 @@ class Run(Records, Shown):
     # What came out.
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Facts:
         """The content of metrics.json.
 
         Raises:
@@ -310,9 +310,7 @@ class Run(Records, Shown):
             )
         return sentence
 
-    def write_results(
-        self, metrics: Mapping[str, Any], predictions: pd.DataFrame, patients: pd.DataFrame | None = None
-    ) -> None:
+    def write_results(self, metrics: Facts, predictions: pd.DataFrame, patients: pd.DataFrame | None = None) -> None:
         """Write metrics.json, predictions.csv, and of another task than classification predictions_patients.csv."""
         write_json(self.folder / layout.METRICS, metrics)
         write_text(self.folder / layout.PREDICTIONS, predictions.to_csv(index=False))
@@ -335,7 +333,7 @@ class Run(Records, Shown):
             self.refresh()
 
 
-def _result(test: Mapping[str, Any]) -> dict[str, str]:
+def _result(test: Facts) -> dict[str, str]:
     """The first thing to know of the metrics: AUROC, or what the task has in its place, with its interval."""
     name = "auroc" if "auroc" in test else next(iter(test), "")
     value, (low, high) = test.get(name, {}).get("value"), test.get(name, {}).get("ci95") or (None, None)

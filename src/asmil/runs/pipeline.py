@@ -6,9 +6,10 @@ This file alone in the room imports from the rooms above it, inside its function
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil.errors import ConfigError, RunError
+from asmil.files import Facts
 from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
 from asmil.runs import Run
 from asmil.settings import (
@@ -33,7 +34,7 @@ from asmil.settings import (
 )
 
 if TYPE_CHECKING:
-    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.bags import FeatureStore
     from asmil.deploy import Exported, Predictions
 
 Given = Settings | str | Path | None
@@ -115,7 +116,7 @@ def evaluate(
     partial: bool = False,
     listener: Listener | None = None,
     **given: object,
-) -> dict[str, Any]:
+) -> Facts:
     """Write metrics.json and predictions.csv of a run from what it predicted, and return the metrics.
 
     Args:
@@ -333,30 +334,23 @@ def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Out
 def _train_into(
     made: Run, settings: Settings, *, inputs: Inputs, store: "FeatureStore", outcome: Outcome, hear: Listener
 ) -> None:
-    """Cross-validate what is not trained yet, if the run is still the same."""
+    """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
+    from asmil.training import crossval
+
     cohort = inputs.labelled.match(store.slides)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
     go_on(made, settings_identity(settings) | {"data": data_identity(cohort, splits, store)}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)
-    with made.timed("train"):
-        _crossval(made, settings, cohort=cohort, store=store, splits=splits, hear=hear)
-    outcome.ok(*cohort.slides)
-    outcome.write(made.failures_file)
-
-
-def _crossval(
-    made: Run, settings: Settings, *, cohort: "Cohort", store: "FeatureStore", splits: "Splits", hear: Listener
-) -> None:
-    """Train the models that are not there yet, or not whole."""
-    from asmil.training import crossval
-
     standing = made.unfinished()
     for sentence in standing.says:
         hear.note(sentence)
     cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
-    with hear.stage("train", total=len(cells) * settings.epochs * (1 + settings.refit), unit="epochs") as advance:
+    with (
+        made.timed("train"),
+        hear.stage("train", total=len(cells) * settings.epochs * (1 + settings.refit), unit="epochs") as advance,
+    ):
         crossval(
             cohort,
             store,
@@ -370,9 +364,11 @@ def _crossval(
             progress=steps_of_cells(advance),
             tell=hear.note,
         )
+    outcome.ok(*cohort.slides)
+    outcome.write(made.failures_file)
 
 
-def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> dict[str, Any]:
+def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:
     from asmil import evaluation
 
     metrics = evaluation.evaluate(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from asmil.errors import AsmilError, RunError
+from asmil.files import Facts
 
 # a slide or a class called "NA" or "007" is a name, no gap and no number
 _TEXT = dict.fromkeys(("slide", "name", "case", "label", "predicted", "part", "site", "result", "stage", "reason"), str)
@@ -37,7 +37,7 @@ def reading(path: Path, *, fix: str, what: str = "cannot be read") -> Iterator[N
         raise RunError(f"{path} {what}", found=found, fix=fix) from error
 
 
-def read_json(path: Path, *, fix: str) -> dict[str, Any]:
+def read_json(path: Path, *, fix: str) -> Facts:
     """The object in a JSON file.
 
     Raises:
@@ -147,11 +147,11 @@ class Metrics(_Part):
     per_seed: Seeds | None = None
     patients: Patients | None = None
     confusion: list[list[int]] | None = None
-    attention: dict[str, Any] = {}
+    attention: Facts = {}
     seconds: dict[str, float] = {}
 
 
-def check_metrics(metrics: dict[str, Any], *, path: Path, fix: str) -> dict[str, Any]:
+def check_metrics(metrics: Facts, *, path: Path, fix: str) -> Facts:
     """The metrics as they are.
 
     Raises:

@@ -5,17 +5,16 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
-from asmil.files import safe_name, write_json, write_text
+from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.progress import NOTED
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
@@ -55,7 +54,7 @@ class Records:
         """Forget what was read."""
         self.__dict__ = {"folder": self.folder}
 
-    def __getstate__(self) -> dict[str, Any]:  # to another process goes the place, not what was read
+    def __getstate__(self) -> Facts:  # to another process goes the place, not what was read
         return {"folder": self.folder}
 
     # What it was made with.
@@ -78,26 +77,26 @@ class Records:
         self.refresh()
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Facts:
         """What decided the results, as it was written down when the run began; empty before that."""
         path = self.folder / layout.IDENTITY
         return (
             read_json(path, fix="choose another --out: it cannot be told what made this run") if path.exists() else {}
         )
 
-    def write_identity(self, identity: Mapping[str, Any]) -> None:
+    def write_identity(self, identity: Facts) -> None:
         """Write identity.json, and where the run is made."""
         write_json(self.folder / layout.IDENTITY, json.loads(json.dumps(identity, default=str)))
         write_json(self.folder / layout.ENVIRONMENT, environment())
 
     @property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Facts:
         """Versions, device, commit; empty where they were not written down."""
         path = self.folder / layout.ENVIRONMENT
         return read_json(path, fix="delete it: it is for the reader only") if path.is_file() else {}
 
     @cached_property
-    def _said_task(self) -> dict[str, Any]:
+    def _said_task(self) -> Facts:
         path = self.folder / layout.TASK
         said = read_json(path, fix=COPY) if path.is_file() else {}
         with reading(path, fix=COPY, what="names no task of asmil"):
@@ -218,7 +217,7 @@ class Records:
         write_text(self.folder / layout.FINDINGS, findings.to_csv(index=False, float_format="%.6g"))
 
     @property
-    def profile(self) -> dict[str, Any] | None:
+    def profile(self) -> Facts | None:
         """What its slides are like (profile.json), None before it was measured."""
         path = self.profile_file
         return read_json(path, fix="delete it: it is measured again from the features") if path.exists() else None
@@ -228,7 +227,7 @@ class Records:
         """Where that is."""
         return self.folder / layout.PROFILE
 
-    def write_profile(self, profile: Mapping[str, Any]) -> None:
+    def write_profile(self, profile: Facts) -> None:
         """Write profile.json."""
         write_json(self.profile_file, profile)
 
@@ -240,7 +239,7 @@ class Records:
         return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
 
     @property
-    def code(self) -> dict[str, Any]:
+    def code(self) -> Facts:
         """The version of asmil and the commit that it runs from, for identity.json."""
         found = environment()
         return {"asmil": found["packages"]["asmil"], "commit": found["commit"]}
@@ -297,7 +296,7 @@ class Records:
         return layout.figure_file(self.folder, name, suffix)
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Facts:
     """What another person needs to repeat a run; a package that is not installed is None."""
     import torch
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from asmil.bags import listed
 from asmil.errors import AsmilError, RunError
-from asmil.files import written_beside
+from asmil.files import Facts, written_beside
 from asmil.models import create_model
 from asmil.runs.reading import reading
 from asmil.tasks import Task, create_task
@@ -26,7 +25,7 @@ should be equal files."""
 
 def write_model(path: Path, module: nn.Module, *, model: str, best_epoch: int, task: Task | None = None) -> None:
     """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task."""
-    facts: dict[str, Any] = {"model": model, "best_epoch": best_epoch}
+    facts: Facts = {"model": model, "best_epoch": best_epoch}
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
     with written_beside(path) as partial:
@@ -38,7 +37,7 @@ def read_model(
     path: Path,
     *,
     name: str,
-    options: dict[str, Any],
+    options: Facts,
     classes: int,
     standardize: bool,
     in_dim: int | None = None,
@@ -83,13 +82,13 @@ def read_model(
     return model.requires_grad_(False).eval(), task
 
 
-def read_facts(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> Facts:
     """What a weights file says of itself, without reading the weights: `model`, `best_epoch`, `task`."""
     with reading(path, fix=_OTHER, what=_FOREIGN), safe_open(path, framework="pt") as file:
         return _said((file.metadata() or {}).get(_KEY))
 
 
-def _task(path: Path, facts: dict[str, Any]) -> Task | None:
+def _task(path: Path, facts: Facts) -> Task | None:
     if "task" not in facts:
         return None
     try:
@@ -98,7 +97,7 @@ def _task(path: Path, facts: dict[str, Any]) -> Task | None:
         raise RunError(f"{path} names no task of asmil", found=str(error)[:200], fix=_OTHER) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Facts]:
     """The tensors of a weights file, and what it says of them."""
     if not path.exists():
         raise RunError(f"{path} is missing", fix="copy the whole run folder")
@@ -111,7 +110,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state, _said(facts)
 
 
-def _said(facts: str | None) -> dict[str, Any]:
+def _said(facts: str | None) -> Facts:
     try:
         said = json.loads(facts or "{}")
     except ValueError:

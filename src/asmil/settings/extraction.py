@@ -3,9 +3,10 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asmil.errors import ConfigError
+from asmil.files import Facts
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
 from asmil.settings.settings import Settings
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from asmil.extraction import Extraction, Record
     from asmil.slides import SlideFile
 
-Own = dict[str, dict[str, Any]]
+Own = dict[str, Facts]
 """By slide or file: fields of ExtractSettings that it has for itself."""
 
 

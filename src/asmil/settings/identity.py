@@ -1,11 +1,12 @@
 """What decides the results of a run, as identity.json keeps it, and in words what of it changed since."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from asmil.errors import FeatureError, RunError
+from asmil.files import Facts
 from asmil.progress import Listener
 from asmil.settings.settings import ABOUT, Settings
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
     from asmil.runs import Run  # which is a room above, and only named here
 
-Identity = dict[str, Any]
 """Settings by name; `data` (cohort, splits, features), once there is something to learn from; and `code`, the version
 and commit that the run was begun with, which is only to be looked at. Older runs have the settings alone."""
 
@@ -27,14 +27,14 @@ class Change(NamedTuple):
     text: str
 
 
-def settings_identity(settings: Settings) -> Identity:
+def settings_identity(settings: Settings) -> Facts:
     """The settings that have to be the same; those of extraction only where features are not given but made."""
     wanted = {"training"} if settings.features else {"training", "features"}
     values = settings.model_dump(mode="json")
     return {name: values[name] for name, about in ABOUT.items() if about.decides in wanted}
 
 
-def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> Identity:
+def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> Facts:
     """What a run learns from: who is in it with which label, in which part of which fold, and a digest of every bag."""
     rows = cohort.table.sort_values("slide").to_dict("records")
     columns = [name for name in ("case", "label", "site") if name in cohort.table]
@@ -51,7 +51,7 @@ def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> 
     }
 
 
-def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+def compare(before: Facts, now: Facts) -> list[Change]:
     """What changed, in words. What either side does not say is not compared.
 
     A setting that an old run does not name is younger than it, and had its default then.
@@ -69,7 +69,7 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     return changes
 
 
-def lacks_data(identity: Mapping[str, Any]) -> bool:
+def lacks_data(identity: Facts) -> bool:
     """Whether a run is so old that it does not say which features it was trained on."""
     return "features" not in identity.get("data", {})
 
@@ -99,7 +99,7 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
-def go_on(run: "Run", now: Identity, hear: Listener) -> None:
+def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     """Write into a run who it is, or that it is the same; nothing that it holds may have been made from something else.
 
     Raises:
@@ -150,7 +150,7 @@ def _kind(name: str) -> Kind:
     return "extraction" if ABOUT[name].decides == "features" else "training"
 
 
-def _changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _changed_settings(before: Facts, now: Facts) -> Iterable[tuple[str, str]]:
     defaults = Settings().model_dump(mode="json")
     for name in ABOUT:
         if name in now and (was := before.get(name, defaults[name])) != now[name]:
@@ -161,7 +161,7 @@ def _value(value: object) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def _changed_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+def _changed_cohort(before: Facts, now: Facts) -> Iterable[str]:
     added, gone = sorted(now.keys() - before.keys()), sorted(before.keys() - now.keys())
     if added:
         yield _of_slides("new:", added)
@@ -174,7 +174,7 @@ def _changed_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterab
         yield f"{_of_slides('other patient, label, site or targets:', other)} ({first} was {was}; is {now_is})"
 
 
-def _changed_features(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+def _changed_features(before: Facts, now: Facts) -> Iterable[str]:
     other = [slide for slide in sorted(before.keys() & now.keys()) if before[slide][1:] != now[slide][1:]]
     if other:
         yield _of_slides("the features of", other, "changed after training")

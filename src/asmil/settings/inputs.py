@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil._cores import cores
 from asmil.errors import CohortError, ConfigError, EncoderError
+from asmil.machine import cores
 from asmil.settings.settings import Group, Settings
 
 if TYPE_CHECKING:

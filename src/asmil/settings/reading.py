@@ -1,15 +1,155 @@
 """Settings read from YAML, flags or keywords, every mistake shown where it was made, and written back."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import yaml
 from pydantic import ValidationError
 
 from asmil.errors import ConfigError
-from asmil.files import write_text
-from asmil.settings.marked_yaml import KEY, Location, MarkedYaml, Mistake, dump_yaml
+from asmil.files import Facts, write_text
 from asmil.settings.settings import Settings
+
+# YAML read with the place of every key and value, so that a mistake can be shown where it was made.
+
+MOST_VALUES = 20_000
+"""Values in a file of settings: aliases of aliases make millions of a few hundred bytes."""
+
+Location = tuple[str | int, ...]
+"""Keys and list positions from the top of a file to a value."""
+
+KEY = "<key>"
+"""First part of the location of a key itself: (KEY, "name")."""
+
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"
+_PLAIN_SCALARS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's plain scalars: 2e-4 is a number, `no` and `2026-01-01` are text."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in _PLAIN_SCALARS:
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+class Mistake(NamedTuple):
+    """What is wrong, and where: at a place of the file, or with a setting."""
+
+    text: str
+    mark: yaml.Mark | None = None
+    location: Location = ()
+
+
+def dump_yaml(values: Facts) -> str:
+    """YAML text, keys in the given order, that `MarkedYaml` reads back equal."""
+    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if not any(c in text for c in "\x85\u2028\u2029"):
+        return text
+    # PyYAML writes these line ends of other alphabets as they are and reads them back as spaces: escape everything.
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=False)
+
+
+def read_value(text: str) -> object:
+    """A single value as it would be read in a file: `1e-6` is a number, `no` is text."""
+    return yaml.load(text, _Loader)
+
+
+class MarkedYaml:
+    """A YAML file of `key: value` lines, walked once.
+
+    `values` are the settings; `problems` are syntax errors, keys given twice and keys that are not words.
+
+    Raises:
+        ConfigError: the file is missing or not text.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.values: Facts = {}
+        self.problems: list[Mistake] = []
+        self.marks: dict[Location, yaml.Mark] = {}
+        try:
+            self.text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise ConfigError("the configuration file does not exist", found=path, fix="check the path") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {path}", found=error, fix="give a YAML file in UTF-8") from error
+        self._walked = 0
+        try:
+            self._loader = _Loader(self.text)
+            self._read(self._loader.get_single_node())
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            self.problems.append(Mistake(f"this is not YAML: {error.problem or error.context}", mark))
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+            # the last three: what PyYAML makes of `!!int ""`, `!!timestamp x` and thousands of brackets
+            raise ConfigError(f"{path} is not YAML", found=error, fix="give a YAML file of settings") from error
+
+    def _read(self, node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            self.values = self._walk(node, (), parents=())
+        elif node is not None and node.tag != "tag:yaml.org,2002:null":
+            self.problems.append(Mistake("a configuration is a list of `key: value` lines", node.start_mark))
+
+    def _walk(self, node: yaml.Node, location: Location, *, parents: tuple[int, ...]) -> Any:
+        if id(node) in parents:
+            raise yaml.MarkedYAMLError(problem="this value contains itself", problem_mark=node.start_mark)
+        parents = (*parents, id(node))
+        self._walked += 1
+        if self._walked > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES} values", problem_mark=node.start_mark)
+        self.marks.setdefault(location, node.start_mark)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._walk(item, (*location, i), parents=parents) for i, item in enumerate(node.value)]
+        if not isinstance(node, yaml.MappingNode):
+            return self._loader.construct_object(node)
+        values: Facts = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None or key in values:
+                text = "a key must be a word" if key is None else f"{key!r} is given twice"
+                self.problems.append(Mistake(text, key_node.start_mark))
+                continue
+            self.marks[(KEY, *location, key)] = key_node.start_mark
+            values[key] = self._walk(value_node, (*location, key), parents=parents)
+        return values
+
+    def mark(self, problem: Mistake) -> yaml.Mark | None:
+        """The place of a problem: its mark, or that of the deepest known part of its location."""
+        if problem.mark:
+            return problem.mark
+        location = problem.location
+        while location and location not in self.marks:
+            location = location[:-1]
+        return self.marks.get(location) if location else None
+
+    def show(self, problem: Mistake) -> str:
+        """`file:line:column: text`, the line, and a caret under the place."""
+        mark = self.mark(problem)
+        if mark is None:
+            return problem.text
+        lines = self.text.splitlines()
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        number = str(mark.line + 1)
+        indent = "".join("\t" if c == "\t" else " " for c in line[: mark.column])
+        head = f"{self.path}:{number}:{mark.column + 1}: {problem.text}"
+        return f"{head}\n  {number} | {line}\n  {' ' * len(number)} | {indent}^"
+
 
 ENDED = {
     "together": "the seeds of a fold always train together, and workers take folds: no number depends on it any more",

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from asmil.files import Facts
+
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -78,7 +80,7 @@ def _written_in(group: Group, decides: Decides) -> Callable[..., Any]:
     def setting(
         default: object, sentence: str, *, unit: str = "", decides: Decides = decides, called: str | None = None
     ) -> Any:
-        facts: dict[str, Any] = {"group": group, "unit": unit, "decides": decides, "called": called}
+        facts: Facts = {"group": group, "unit": unit, "decides": decides, "called": called}
         return Field(default, description=sentence, json_schema_extra=facts)
 
     return setting
@@ -305,11 +307,11 @@ class Settings(BaseModel):
         """The seeds themselves: a count n stands for 0 ... n - 1."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
-    def of(self, group: Group) -> dict[str, Any]:
+    def of(self, group: Group) -> Facts:
         """The settings of a group, by the names that the part which takes them has for them."""
         return {about.called: getattr(self, name) for name, about in ABOUT.items() if about.group is group}
 
-    def fields_of(self, part: type) -> dict[str, Any]:
+    def fields_of(self, part: type) -> Facts:
         """What the settings say of the fields of a dataclass (`TrainSettings`, `ExtractSettings`): name -> value."""
         wanted = {field.name for field in dataclasses.fields(part)}
         return {about.called: getattr(self, name) for name, about in ABOUT.items() if about.called in wanted}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides.threads import each
+from asmil.machine import each
 
 CACHE_BYTES = (16 << 20, 256 << 20)
 """Least and most bytes of decoded tiles kept."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from asmil.errors import ScaleError, SlideError
+from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
-from asmil.slides.threads import each
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ arXiv 2310.17867.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +125,7 @@ def algorithmic_tests(
     in_dim: int = 8,
     settings: TrainSettings | None = None,
     seed: int = 0,
-    **options: Any,
+    **options: object,
 ) -> list[Outcome]:
     """Train a model on each of `tests` and see how it ranks bags in which the shortcut points the other way.
 

@@ -5,14 +5,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
 from asmil.models import model_info
-from asmil.study.config import StudyConfig
+from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData
-from asmil.study.parts import Part
 from asmil.training import Recipe
 
 Cell = tuple[int, int]
@@ -26,7 +24,7 @@ class Arm:
     dataset: Part
     model: Part
     stabilizer: str
-    options: dict[str, Any] | None
+    options: dict[str, object] | None
 
     @property
     def name(self) -> str:
@@ -84,7 +82,7 @@ def groups_of(arm: Arm, data: StudyData, *, finished: set[Cell]) -> list[Group]:
     return [Group(arm, tuple(cells)) for cells in groups.values()]
 
 
-def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:
+def claim(config: StudyConfig, facts: dict[str, dict[str, object]]) -> None:
     """Record what the study under `out` is made of, in study.json, or check that it goes on as it began.
 
     Datasets, models, stabilisers and seeds may be added; one that is there already must not change, nor may the
@@ -95,7 +93,7 @@ def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:
     """
     path = Path(config.out) / "study.json"
     identity = json.loads(json.dumps(_identity(config, facts), default=str))
-    before: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    before: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     changed = [
         f"{kind}.{name} was {old[name]!r}, is {new!r}"
         for kind, old in before.items()
@@ -112,7 +110,7 @@ def claim(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> None:
     write_json(path, {kind: before.get(kind, {}) | new for kind, new in identity.items()})
 
 
-def _identity(config: StudyConfig, facts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _identity(config: StudyConfig, facts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
     values = config.model_dump(mode="json")
     common = ("folds", "resplit", "val_fraction", "standardize", "min_coverage")
     return {

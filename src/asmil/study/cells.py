@@ -1,15 +1,101 @@
-"""Cells of a study in memory: every epoch's predictions, and statistics of the attention."""
+"""Cells of a study: trained in memory with every epoch's predictions, and as rows of its tables on disk."""
 
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import Bag
 from asmil.draws import stream
 from asmil.errors import CohortError
-from asmil.study.ledger import CellPlan, CellRecord, Ledger
+from asmil.evaluation import METRICS, tile_scores
+from asmil.files import Facts, write_text
+from asmil.study.arms import Arm, Cell
+from asmil.study.config import StudyConfig, stabilizer_defaults
+from asmil.study.data import StudyData
+from asmil.tasks import auroc
 from asmil.training import Member, Prediction, Recipe, has_scores, train_members
+
+# The accounts of a cell in training: every epoch's predictions, and statistics of the attention.
+
+TRAINING = ("train_loss", "val_loss", "val_auroc", "kl", "beta", "gradient_ratio", "lr")
+"""What the history takes over from the log of the training."""
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One fold with one seed; the parts are indexes into the bags."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What one training did.
+
+    `history` has a row per epoch: the losses, and statistics of the attention on the validation bags. `best_epoch`
+    (from 0) is chosen on the validation bags only. `probabilities` float32 (epochs, bags, classes) are of every bag
+    after every epoch, `attention` float32 (tiles,) of every bag at the best epoch (empty for models without scores).
+    `seconds` is the wall time, shared equally by cells that were trained side by side.
+    """
+
+    history: list[dict[str, float]]
+    best_epoch: int
+    probabilities: Float[np.ndarray, "epochs bags classes"]
+    attention: list[Float[np.ndarray, " tiles"]]
+    seconds: float
+
+
+class Ledger:
+    """Collects the epochs of a cell."""
+
+    def __init__(self, bags: Sequence[Bag], plan: CellPlan, *, has_scores: bool):
+        self.val, self.has_scores = list(plan.val), has_scores
+        self.offsets = np.cumsum([0, *(len(bags[i]) for i in self.val)])
+        self.history: list[dict[str, float]] = []
+        self.probabilities: list[Float[np.ndarray, "bags classes"]] = []
+        self.best_epoch, self.best_loss = 0, np.inf
+        self.attention: list[Float[np.ndarray, " tiles"]] = []
+        self._last: Float[np.ndarray, " tiles"] | None = None
+
+    def add(self, row: dict[str, float], predictions: Sequence[Prediction]) -> None:
+        """Take in the state after an epoch: its row of the log, and the predictions of all bags."""
+        better = row["val_loss"] < self.best_loss
+        if better:
+            self.best_epoch, self.best_loss = len(self.history), row["val_loss"]
+        kept = {name: row[name] for name in TRAINING if name in row}
+        if self.has_scores:
+            kept |= self._statistics(np.concatenate([predictions[i].attention for i in self.val]))
+            if better:
+                self.attention = [p.attention for p in predictions]
+        self.history.append(kept)
+        self.probabilities.append(np.stack([p.probabilities for p in predictions]).astype(np.float32))
+
+    def record(self, *, seconds: float) -> CellRecord:
+        """What the cell did."""
+        return CellRecord(self.history, self.best_epoch, np.stack(self.probabilities), self.attention, seconds)
+
+    def _statistics(self, maps: Float[np.ndarray, " tiles"]) -> dict[str, float]:
+        """Means over the validation bags."""
+        of_bags = {
+            "entropy": normalized_entropy(maps, offsets=self.offsets),
+            "effective_tiles": effective_tiles(maps, offsets=self.offsets),
+            "top1_mass": top_mass(maps, share=0.01, offsets=self.offsets),
+        }
+        if self._last is not None:
+            of_bags["jsd"] = jsd(maps, self._last, offsets=self.offsets)
+        self._last = maps
+        return {name: float(np.mean(values)) for name, values in of_bags.items()}
 
 
 def train_cells(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_classes: int) -> list[CellRecord]:
@@ -66,3 +152,150 @@ class _Accounts:
         if event == "epoch":
             predictions: list[Prediction] = values["also"]
             self.ledger.add(values["row"], predictions)
+
+
+# Trained cells to table rows, and the tables of a study on disk.
+
+TEST_METRICS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
+AT_BEST = ("entropy", "effective_tiles", "top1_mass", "kl", "gradient_ratio")
+TABLES = ("history", "predictions", "cells")
+"""The tables of an arm; a cell counts as finished with its row in the last one, which is written last."""
+
+Rows = dict[str, list[Facts]]
+"""The rows of some cells, by table."""
+
+
+def rows_of(record: "CellRecord", data: StudyData, *, arm: Arm, cell: Cell) -> Rows:
+    """The rows of a trained cell: one of `cells`, one per epoch of `history`, one per test bag of `predictions`.
+
+    `test_*` are at the epoch that the validation part selected. `optimistic_*` are the best over all epochs on the
+    test part itself, which is no honest estimate and is here to be compared with one. `jsd` is the mean of the last
+    10 epochs, `jsd_early` of the first 10 (the first epoch has none).
+    """
+    fold, seed = cell
+    train, val, test = data.parts(fold, seed)
+    y = np.array([data.bags[index].label for index in test])
+    best = record.best_epoch
+    at_best, probabilities = record.history[best], record.probabilities[:, list(test)].astype(np.float64)
+    jsd = [row.get("jsd", np.nan) for row in record.history]
+    accuracies = (probabilities.argmax(2) == y).mean(1)
+    key = {"fold": fold, "seed": seed}
+    row = {
+        **{"dataset": arm.dataset.label, "model": arm.model.label, "stabilizer": arm.stabilizer},
+        **key,
+        **{"n_train": len(train), "n_val": len(val), "n_test": len(test)},
+        **settings_of(arm, data.config),
+        **{"best_epoch": best, "epochs": len(record.history)},
+        "seconds": record.seconds,
+        **{name: at_best.get(name) for name in ("val_loss", "val_auroc")},
+        **{f"test_{name}": METRICS[name](y, probabilities[best]) for name in TEST_METRICS},
+        **{"optimistic_auroc": auroc_by_epoch(y, probabilities).max(), "optimistic_accuracy": accuracies.max()},
+        "last_accuracy": accuracies[-1],
+        **_tile_row(record, data, test),
+        **{"jsd": _mean(jsd[-10:]), "jsd_early": _mean(jsd[:10])},
+        **{name: at_best.get(name) for name in AT_BEST},
+    }
+    predictions = [
+        key
+        | {"slide": data.bags[index].slide, "label": data.classes[label]}
+        | {f"prob_{name}": float(p) for name, p in zip(data.classes, record.probabilities[best, index], strict=True)}
+        for index, label in zip(test, y, strict=True)
+    ]
+    history = [key | {"epoch": epoch} | row for epoch, row in enumerate(record.history)]
+    return {"history": history, "predictions": predictions, "cells": [row]}
+
+
+def auroc_by_epoch(y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The metric `auroc` of every epoch at once (epochs,); probabilities are (epochs, bags, classes)."""
+    n_classes = probabilities.shape[2]
+    scored = [1] if n_classes == 2 else range(n_classes)
+    return np.mean([auroc(y == c, probabilities[:, :, c]) for c in scored], axis=0)
+
+
+def settings_of(arm: Arm, config: StudyConfig) -> Facts:
+    """Every setting of an arm, defaults included: model.*, stabilizer.*, train.*."""
+    from asmil.models import model_options
+
+    model = {"name": arm.model.name} | model_options(arm.model.name) | arm.model.options
+    stabilizer = {} if arm.options is None else stabilizer_defaults() | arm.options
+    train = asdict(config.settings) | {"standardize": config.standardize}
+    groups = {"model": model, "stabilizer": stabilizer, "train": train}
+    return {f"{group}.{name}": _plain(v) for group, values in groups.items() for name, v in values.items()}
+
+
+def finished_cells(folder: Path) -> set[Cell]:
+    """Fold and seed of the cells whose rows are written in an arm's folder."""
+    return {(int(fold), int(seed)) for fold, seed in zip(*_cells(_read(folder / "cells.csv")), strict=True)}
+
+
+def add_rows(folder: Path, rows: Rows) -> None:
+    """Add cells to an arm's tables; each table is written atomically, and a cell is there once all of them are."""
+    before = {name: _read(folder / f"{name}.csv") for name in TABLES}
+    whole = set(zip(*_cells(before["cells"]), strict=True))
+    for name in TABLES:
+        kept = before[name]
+        # rows of cells that were stopped between two tables are dropped: these cells are trained again
+        kept = kept[[cell in whole for cell in zip(*_cells(kept), strict=True)]]
+        table = pd.concat([kept, _text(pd.DataFrame(rows[name]))]).fillna("")
+        order = table[["seed", "fold"]].astype(int).assign(row=range(len(table)))
+        table = table.iloc[order.sort_values(["seed", "fold", "row"])["row"].to_numpy()]
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+
+
+def write_results(out: Path, arms: Iterable[str]) -> int:
+    """Write results.csv: the cells of all arms under `out`, those of `arms` first; return how many there are."""
+    found = {path.parent.name: path for path in sorted((out / "arms").glob("*/cells.csv"))}
+    ordered = [name for name in dict.fromkeys(arms) if name in found]
+    ordered += [name for name in found if name not in ordered]
+    tables = [_read(found[name]) for name in ordered]
+    if not tables:
+        return 0
+    table = pd.concat(tables)[_merged([list(table.columns) for table in tables])].fillna("")
+    write_text(out / "results.csv", table.to_csv(index=False))
+    return len(table)
+
+
+def _merged(several: list[list[str]]) -> list[str]:
+    """All columns, each group of settings together: a new one comes after the one before it in its own table."""
+    columns: list[str] = []
+    for one in several:
+        for before, name in zip(["", *one], one, strict=False):
+            if name not in columns:
+                columns.insert(columns.index(before) + 1 if before else 0, name)
+    return columns
+
+
+def _tile_row(record: "CellRecord", data: StudyData, test: Iterable[int]) -> dict[str, float]:
+    """Tile AP, AUROC and prevalence: means over the test slides that have tiles of both kinds."""
+    scores = []
+    for index in test if record.attention else ():
+        truth = data.truth.get(data.bags[index].slide)
+        if truth is not None and {0, 1} <= set(truth.tolist()):
+            known = truth >= 0
+            scores.append(tile_scores(record.attention[index][known], truth[known] == 1))
+    names = {"tile_ap": "average_precision", "tile_auroc": "auroc", "tile_prevalence": "prevalence"}
+    return {column: _mean([score[name] for score in scores]) for column, name in names.items()}
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A table as text, so that what is written again is the same to the last digit."""
+    if not path.exists():
+        return pd.DataFrame(columns=["fold", "seed"])
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _text(table: pd.DataFrame) -> pd.DataFrame:
+    return table.astype(object).where(table.notna(), "").map(str)
+
+
+def _cells(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    return table["fold"].tolist(), table["seed"].tolist()
+
+
+def _plain(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

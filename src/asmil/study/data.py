@@ -4,15 +4,14 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
 from asmil.errors import SplitError
 from asmil.evaluation import MetricError, find_annotation, read_annotations, require_classes, tile_truth
-from asmil.study.config import StudyConfig
-from asmil.study.parts import Part
+from asmil.files import Facts
+from asmil.study.config import Part, StudyConfig
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class StudyData:
                 raise SplitError(f"{self.dataset.name}: slides of the splits have no bag", found=listed(missing))
             _refuse_copies(self.dataset.name, splits, copies)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """What identifies the data: its size, and a digest of features, labels and patients."""
         digest = hashlib.sha256()
         for bag in self.bags:

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from asmil.figures import Difference, critical_difference_figure, forest_figure, learning_figure, stability_figure
 from asmil.report import Figure, Section, figure, plural, write_page
-from asmil.study.analysis import METRIC_NAMES, Analysis
-from asmil.study.results import ARM, read_history
+from asmil.study.analysis import ARM, METRIC_NAMES, Analysis, read_history
 from asmil.study.tables import TextTable, text_tables, write_tables
 from asmil.study.words import sentences
 
@@ -55,13 +53,17 @@ def write_study_report(folder: str | Path, *, bootstrap: int = 1000) -> Path:
         "study/template.html.jinja",
         name=folder.resolve().name,
         kind="study",
-        facts=[plural(counts["dataset"], "dataset"), plural(counts["model"], "model"),
-               plural(counts["stabilizer"], "stabiliser setting"), plural(len(cells), "cell")],
+        facts=[
+            plural(counts["dataset"], "dataset"),
+            plural(counts["model"], "model"),
+            plural(counts["stabilizer"], "stabiliser setting"),
+            plural(len(cells), "cell"),
+        ],
         contents=[*contents, *([("learning", "Learning curves")] if learning else []), ("settings", "Settings")],
         sections=sections,
         learning=learning,
         settings=_settings(cells),
-    )  # fmt: skip
+    )
 
 
 def _summary(analysis: Analysis) -> Section:
@@ -87,10 +89,17 @@ def _forests(analysis: Analysis) -> dict[str, list]:
     for metric in FORESTS if len(table) else ():
         own = table[table["metric"] == metric]
         differences = [
-            Difference(row["dataset"], row["model"], row["stabilizer"], row["mean"], row["low"], row["high"],
-                       sure=row["holm_p"] < 0.05)
+            Difference(
+                row["dataset"],
+                row["model"],
+                row["stabilizer"],
+                row["mean"],
+                row["low"],
+                row["high"],
+                sure=row["holm_p"] < 0.05,
+            )
             for _, row in own.iterrows()
-        ]  # fmt: skip
+        ]
         if differences:
             name = METRIC_NAMES[metric]
             caption = (
@@ -136,7 +145,7 @@ def _stability(analysis: Analysis) -> dict[str, list]:
     return {"stability": drawn}
 
 
-def _learning(analysis: Analysis, folder: Path) -> list[dict[str, Any]]:
+def _learning(analysis: Analysis, folder: Path) -> list[dict[str, object]]:
     """By dataset, a figure of learning curves for each model, its stabilisers in colours."""
     datasets: dict[str, list] = {}
     for (dataset, model), own in analysis.cells.groupby(["dataset", "model"], sort=False):

@@ -12,13 +12,12 @@ from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import run_tasks
 from asmil.files import write_json, write_text
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
-from asmil.study.cells_table import Rows, add_rows, finished_cells, rows_of, write_results
-from asmil.study.config import StudyConfig
+from asmil.study.cells import Rows, add_rows, finished_cells, rows_of, write_results
+from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData, load_data
-from asmil.study.parts import Part
 
 if TYPE_CHECKING:
-    from asmil.study.ledger import CellRecord
+    from asmil.study.cells import CellRecord
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,7 @@ def _train_task(task: tuple[StudyConfig, Group]) -> Iterator[Rows]:
 
 
 def _train_group(config: StudyConfig, group: Group) -> Rows:
-    from asmil.study.cells import train_cells
-    from asmil.study.ledger import CellPlan
+    from asmil.study.cells import CellPlan, train_cells
 
     data, arm = _data(group.arm.dataset, config), group.arm
     parts = [data.parts(fold, seed) for fold, seed in group.cells]

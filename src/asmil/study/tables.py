@@ -11,8 +11,7 @@ import pandas as pd
 
 from asmil.files import write_text, written_beside
 from asmil.report import Entry, Table
-from asmil.study.analysis import METRIC_NAMES, Analysis, analyse
-from asmil.study.results import read_results
+from asmil.study.analysis import METRIC_NAMES, Analysis, analyse, read_results
 
 MAIN = ("test_auroc", "test_accuracy", "test_macro_f1", "test_log_loss", "tile_ap", "tile_auroc", "log10_jsd")
 PROTOCOL_NAMES = {
@@ -151,8 +150,18 @@ def _overall_table(analysis: Analysis) -> TextTable:
             counts = (row.comparisons, row.interval_higher, row.interval_lower, row.holm_higher, row.holm_lower)
             values = (row.datasets, number(row.mean, signed=True), p_value(row.wilcoxon_p), *counts)
             rows.append(tuple(_names(row.stabilizer, _title(row.metric), *values)))
-    columns = ("Stabiliser", "Metric", "Datasets", "Mean difference", "Wilcoxon p over datasets", "Comparisons",
-               "Interval above 0", "Interval below 0", "Above 0 after Holm", "Below 0 after Holm")  # fmt: skip
+    columns = (
+        "Stabiliser",
+        "Metric",
+        "Datasets",
+        "Mean difference",
+        "Wilcoxon p over datasets",
+        "Comparisons",
+        "Interval above 0",
+        "Interval below 0",
+        "Above 0 after Holm",
+        "Below 0 after Holm",
+    )
     note = (
         "A comparison is one model on one dataset. The mean gives every dataset one vote; the test takes datasets as "
         "its unit, and n of them cannot give a p below 2 / 2ⁿ."
@@ -173,8 +182,8 @@ def _choice_table(analysis: Analysis) -> TextTable:
             else:
                 values += _names("–", "–", "–")
         rows.append((*_names(dataset, model, own["chosen"].iloc[0]), *values))
-    columns = ("Dataset", "Model", "Chosen", *(f"{m} {w}" for m in ("AUROC", "Accuracy")
-               for w in ("without", "chosen", "difference")))  # fmt: skip
+    ways = ("without", "chosen", "difference")
+    columns = ("Dataset", "Model", "Chosen", *(f"{m} {w}" for m in ("AUROC", "Accuracy") for w in ways))
     note = "In every cell the stabiliser with the lowest validation loss (none is a candidate), tested once."
     return TextTable("The stabiliser chosen on validation", columns, tuple(rows), 3, note, section="choice")
 
@@ -194,10 +203,18 @@ def _protocol_table(analysis: Analysis) -> TextTable:
 def _rank_table(analysis: Analysis) -> TextTable:
     tested = analysis.tables["ranks"].query("reason == ''")
     rows = [
-        tuple(_names(row.stabilizer, row.model, f"{row.mean_rank:.2f}", row.datasets, f"{row.critical_difference:.2f}",
-                     p_value(row.friedman_p)))
+        tuple(
+            _names(
+                row.stabilizer,
+                row.model,
+                f"{row.mean_rank:.2f}",
+                row.datasets,
+                f"{row.critical_difference:.2f}",
+                p_value(row.friedman_p),
+            )
+        )
         for row in tested.itertuples()
-    ]  # fmt: skip
+    ]
     columns = ("Stabiliser", "Model", "Mean rank", "Datasets", "Critical difference", "Friedman p")
     note = "Models ranked by AUROC on every dataset; rank 1 is best."
     return TextTable("Ranks of the models", columns, tuple(rows), 2, note, section="ranks")
@@ -217,7 +234,7 @@ def _correlation_table(analysis: Analysis) -> TextTable:
     return TextTable("Stability and performance", columns, tuple(rows), 2, note, section="stability")
 
 
-def _by(table: pd.DataFrame, columns: Any) -> list:
+def _by(table: pd.DataFrame, columns: str | list[str]) -> list:
     return list(table.groupby(columns, sort=False)) if len(table) else []
 
 

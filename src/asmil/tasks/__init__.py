@@ -4,9 +4,9 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from asmil._lazy import load
 from asmil.errors import ConfigError
-from asmil.registry import FolderRegistry
+from asmil.files import Facts
+from asmil.registry import FolderRegistry, load
 
 if TYPE_CHECKING:
     from asmil.tasks.parts.scores import auroc as auroc
@@ -41,7 +41,7 @@ def list_tasks() -> list[str]:
     return TASKS.names()
 
 
-def task_options(name: str) -> dict[str, Any]:
+def task_options(name: str) -> Facts:
     """The options of a task and their defaults.
 
     Raises:
@@ -68,5 +68,5 @@ def create_task(name: str, **options: Any) -> "Task":
     return cast("Task", TASKS[name](**options))
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return load(__name__, _HOMES, name)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import ROWS_PER_STRATUM, find, plain_options, read_flags, require_rows
 from asmil.tasks.parts.scores import macro_auroc
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import ROWS_PER_STRATUM, Targets, find, in_full, plain_options, read_flags, require_rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class MultiLabel:
         """A probability per label."""
         return tuple(f"prob_{column}" for column in self.columns)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

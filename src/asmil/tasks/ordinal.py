@@ -7,7 +7,6 @@ last layer will do, and P(above k) falls with k in every bag by construction.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.reading import find, only_column, plain_options, require_rows
 from asmil.tasks.parts.scores import quadratic_kappa
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import Targets, find, in_full, only_column, plain_options, require_rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Ordinal:
         """A probability per level."""
         return tuple(f"level_{level}" for level in self.levels)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

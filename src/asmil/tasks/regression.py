@@ -1,7 +1,6 @@
 """Regression: one number per bag, by the squared error in standard deviations of the training targets."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +8,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import find, only_column, plain_options, quantile_bins, read_numbers, require_rows
 from asmil.tasks.parts.scores import r2
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import (
+    Targets,
+    find,
+    in_full,
+    only_column,
+    plain_options,
+    quantile_bins,
+    read_numbers,
+    require_rows,
+)
 
 STRATA = 4
 
@@ -37,7 +44,7 @@ class Regression:
         """The column."""
         return self.columns
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

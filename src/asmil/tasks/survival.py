@@ -6,7 +6,6 @@ censored bag counts as having survived its own interval. Any batch size will do,
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.reading import plain_options
 from asmil.tasks.parts.survival_times import one_means_censored, read_survival, risk_concordance, survival_columns
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import Targets, in_full, plain_options
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class DiscreteTime:
         """The risk, and the probability to survive each of `times`."""
         return ("risk", *(f"survival_{time:g}" for time in self.times))
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

@@ -5,7 +5,6 @@ the loss is noisy, and a batch without events teaches nothing. Take 16 bags or m
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.reading import plain_options
 from asmil.tasks.parts.survival_times import one_means_censored, read_survival, risk_concordance, survival_columns
-from asmil.tasks.parts.task import Targets, in_full
+from asmil.tasks.parts.task import Targets, in_full, plain_options
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Cox:
         if self.ties not in ("efron", "breslow"):
             raise ConfigError("unknown treatment of tied times", found=self.ties, fix="use efron or breslow")
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Plain values."""
         return plain_options(self)
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.testing.encoder import check_encoder

@@ -2,26 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from asmil._lazy import load
+from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.tiles.geojson import EDITED
-    from asmil.tiles.grid import TileGrid
-    from asmil.tiles.masks import TISSUE_METHODS, Thumbnail
-    from asmil.tiles.outline import mask_polygons
-    from asmil.tiles.picture import tissue_picture, write_tissue_picture
+    from asmil.tiles.masks import TISSUE_METHODS, Thumbnail, mask_polygons
     from asmil.tiles.quality import QUALITY_FLAGS, flag_tiles
-    from asmil.tiles.tiling import tile
+    from asmil.tiles.tiling import TileGrid, tile, tissue_picture, write_tissue_picture
     from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM, Tissue, find_tissue
 
 _HOMES = {
     "geojson": ("EDITED",),
-    "grid": ("TileGrid",),
-    "masks": ("TISSUE_METHODS", "Thumbnail"),
-    "outline": ("mask_polygons",),
-    "picture": ("tissue_picture", "write_tissue_picture"),
+    "masks": ("TISSUE_METHODS", "Thumbnail", "mask_polygons"),
     "quality": ("QUALITY_FLAGS", "flag_tiles"),
-    "tiling": ("tile",),
+    "tiling": ("TileGrid", "tile", "tissue_picture", "write_tissue_picture"),
     "tissue": ("MAX_HOLE_UM2", "MIN_AREA_UM2", "SMOOTHING_UM", "Tissue", "find_tissue"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,13 +1,63 @@
-"""Laying the grid of tiles over the tissue."""
+"""Where the tiles of a slide are: the grid laid over the tissue, with all the geometry needed to read and draw it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import shapely
+from PIL import Image, ImageDraw
 
 from asmil.errors import ScaleError, TissueError
+from asmil.files import written_beside
 from asmil.slides import Slide
-from asmil.tiles.grid import TileGrid
 from asmil.tiles.tissue import Tissue
 from asmil.units import MPP_TOLERANCE
+
+# Where the tiles of a slide are: level-0 positions with all the geometry needed to read and draw them.
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Tiles of one slide.
+
+    `level0_xy` int64 (tiles, 2) are the top-left corners in level-0 pixels, (x, y). A tile is `tile_px` pixels wide
+    at `mpp` micrometres per pixel, so `tile_level0_px = tile_px * mpp / slide_mpp` level-0 pixels (not always an
+    integer: the reader resamples from the exact box). `tissue_fraction` float32 (tiles,) is the exact share of each
+    tile's area inside the tissue polygons.
+    """
+
+    level0_xy: np.ndarray
+    tile_px: int
+    mpp: float
+    slide_mpp: float
+    slide_size: tuple[int, int]
+    tissue_fraction: np.ndarray
+    overlap_px: int = 0
+
+    def __len__(self) -> int:
+        return len(self.level0_xy)
+
+    @property
+    def tile_um(self) -> float:
+        """Side of a tile in micrometres."""
+        return self.tile_px * self.mpp
+
+    @property
+    def tile_level0_px(self) -> float:
+        """Side of a tile in level-0 pixels."""
+        return self.tile_um / self.slide_mpp
+
+    @property
+    def step_level0_px(self) -> float:
+        """Distance of neighbouring tiles in level-0 pixels."""
+        return (self.tile_px - self.overlap_px) * self.mpp / self.slide_mpp
+
+    @cached_property
+    def um_xy(self) -> np.ndarray:
+        """Top-left corners in micrometres, float64 (tiles, 2)."""
+        return self.level0_xy * self.slide_mpp
+
 
 _EPSILON = 1e-6  # level-0 pixels: rounding of a fractional step
 
@@ -147,3 +197,39 @@ def _tissue_fractions(xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: 
         columns = np.nonzero(partly[row])[0]
         fraction[row, columns] = shapely.area(shapely.intersection(boxes[row, columns], clipped)) / side**2
     return np.minimum(fraction, 1.0)
+
+
+# A picture of a slide's tissue and tiles: one look says whether they are right.
+
+OUTLINE, HOLE, TILE = (0, 140, 70), (215, 120, 0), (40, 90, 200, 60)
+PICTURE_PX = 1600
+
+
+def tissue_picture(
+    slide: Slide, tissue: Tissue, grid: TileGrid | None = None, *, max_px: int = PICTURE_PX
+) -> np.ndarray:
+    """Draw the thumbnail with outlines (green), holes (orange) and, where a grid is given, its tiles (blue).
+
+    Returns:
+        uint8 (h, w, 3), the long side `max_px` or that of the slide.
+    """
+    image = Image.fromarray(slide.thumbnail(max_px=max_px))
+    scale = np.array([image.width / slide.size[0], image.height / slide.size[1]])
+    draw = ImageDraw.Draw(image, "RGBA")
+    if grid is not None:
+        for left, top in grid.level0_xy * scale:
+            right, bottom = (left, top) + grid.tile_level0_px * scale
+            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=TILE, outline=TILE[:3])
+    width = max(1, round(max(image.size) / 600))
+    for polygon in tissue.polygons.geoms:
+        for ring in shapely.get_rings(polygon):
+            colour = OUTLINE if ring.equals_exact(polygon.exterior) else HOLE
+            points = shapely.get_coordinates(shapely.simplify(ring, 0.5 / scale.max())) * scale
+            draw.line([tuple(point) for point in points.tolist()], fill=colour, width=width)
+    return np.asarray(image)
+
+
+def write_tissue_picture(path: str | Path, slide: Slide, tissue: Tissue, *, grid: TileGrid | None = None) -> None:
+    """Write `tissue_picture` as a JPEG, atomically."""
+    with written_beside(path) as partial:
+        Image.fromarray(tissue_picture(slide, tissue, grid)).save(partial, "JPEG", quality=85)

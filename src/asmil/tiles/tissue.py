@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from asmil.errors import TissueError
 from asmil.slides import Slide
-from asmil.tiles.masks import TISSUE_METHODS, Thumbnail
-from asmil.tiles.outline import mask_polygons
+from asmil.tiles.masks import TISSUE_METHODS, Thumbnail, mask_polygons
 
 THUMBNAIL_MPP = 8.0
 THUMBNAIL_PX = (512, 2048)

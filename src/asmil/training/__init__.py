@@ -7,9 +7,8 @@ from asmil.training.fit import FitResult, Member, fit, train_members
 from asmil.training.listeners import EMBEDDINGS, AttentionRecorder
 from asmil.training.optim import TrainSettings
 from asmil.training.predict import Prediction, predict
-from asmil.training.recipe import Recipe, has_scores
+from asmil.training.recipe import Recipe, Standardized, has_scores
 from asmil.training.stack import Stack
-from asmil.training.standardize import Standardized
 
 __all__ = [
     "EMBEDDINGS",

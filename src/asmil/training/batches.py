@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import torch
@@ -103,14 +102,17 @@ class _Packer:
     def __init__(self, device: torch.device):
         self.device, self.turn = device, 0
         self.memory = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
-        self.moved: list[Any] = [None, None]  # events: when the memory of this turn had been copied to the device
+        self.moved: list[torch.Event | None] = [
+            None,
+            None,
+        ]  # when the memory of a turn was on the device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def pack(self, bags: list[Bag]) -> tuple[BagBatch, Any]:
+    def pack(self, bags: list[Bag]) -> tuple[BagBatch, torch.Event | None]:
         """The batch on the device, and the event after which it is there."""
         bags, self.turn = [bag.opened() for bag in bags], 1 - self.turn
-        if self.moved[self.turn] is not None:
-            self.moved[self.turn].synchronize()
+        if (moved := self.moved[self.turn]) is not None:
+            moved.synchronize()
         batch = BagBatch.from_bags(bags, out=self._room(bags))
         if self.stream is None:
             return batch, None
@@ -119,7 +121,7 @@ class _Packer:
             self.moved[self.turn] = self.stream.record_event()
         return batch, self.moved[self.turn]
 
-    def received(self, batch: BagBatch, event: Any) -> BagBatch:
+    def received(self, batch: BagBatch, event: torch.Event | None) -> BagBatch:
         """The batch, for work on the caller's stream."""
         if event is not None:
             current = torch.cuda.current_stream(self.device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +20,10 @@ from asmil.errors import AsmilError
 from asmil.files import write_json
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
-from asmil.training.listeners import AttentionRecorder
+from asmil.training.listeners import AttentionRecorder, Listener
 from asmil.training.optim import refit_settings
 from asmil.training.predict import Prediction, predict
-from asmil.training.recipe import Recipe
-from asmil.training.standardize import Standardized
+from asmil.training.recipe import Recipe, Standardized
 
 COMPANY, SELECT, REFIT = "seeds.json", "select.pt", "refit.pt"
 """Of a fold in training: whose checkpoints these are, and the checkpoints of its two trainings."""
@@ -203,7 +202,7 @@ def _member(
     train: Sequence[Bag],
     *,
     task: Task | None,
-    listeners: Sequence[Callable[..., Any]] = (),
+    listeners: Sequence[Listener] = (),
     epochs: int | None = None,
 ) -> Member:
     """A fresh model for a training part; with `epochs`, for the refit that is as long as these."""

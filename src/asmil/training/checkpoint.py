@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from asmil.errors import AsmilError, RunError
-from asmil.files import written_beside
+from asmil.files import Facts, written_beside
 
 if TYPE_CHECKING:
     from asmil.training.fit import Member
@@ -43,7 +43,7 @@ def _with_state(listeners: Sequence["Listener"]) -> list[Any]:
     return [listener for listener in listeners if hasattr(listener, "state_dict")]
 
 
-def _state(member: "Member") -> dict[str, Any]:
+def _state(member: "Member") -> Facts:
     error = member.error
     return {
         "model": member.model.state_dict(),
@@ -56,7 +56,7 @@ def _state(member: "Member") -> dict[str, Any]:
     }
 
 
-def _restore(member: "Member", state: dict[str, Any], path: Path) -> None:
+def _restore(member: "Member", state: Facts, path: Path) -> None:
     listeners = _with_state(member.listeners)
     if (state["stabilizer"] is None) != (member.stabilizer is None) or len(state["listeners"]) != len(listeners):
         raise RunError(

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag
 from asmil.draws import stream
 from asmil.errors import AsmilError
+from asmil.files import Facts
 from asmil.tasks import Task, auroc_of_classes
 from asmil.training.batches import Timed, bag_batches, bag_order, tiles_drawn
 from asmil.training.checkpoint import load_checkpoint, save_checkpoint
@@ -65,7 +65,7 @@ class Member:
             return False
         return epochs - 1 - self.result.best_epoch >= self.settings.patience
 
-    def tell(self, event: str, **values: Any) -> dict[str, Any]:
+    def tell(self, event: str, **values: object) -> Facts:
         """What the listeners add to the row of an epoch."""
         return {name: value for listener in self.listeners for name, value in (listener(event, **values) or {}).items()}
 
@@ -228,7 +228,7 @@ def _learned(member: Member, totals: dict[str, float], *, rate: float) -> dict[s
 
 
 def _account(
-    member: Member, row: dict[str, Any], predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None
+    member: Member, row: Facts, predictions: list[Prediction], val: Sequence[Bag], *, task: Task | None
 ) -> bool:
     """Add the validation part to an epoch's row, keep the weights of the best so far; False if training diverged."""
     if not np.isfinite(row["train_loss"]) or any(np.isnan(p.loss) for p in predictions):

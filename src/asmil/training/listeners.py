@@ -14,15 +14,15 @@ import h5py
 import numpy as np
 import torch
 
-from asmil.attention import diagnostics
+from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import Bag, by_slide
-from asmil.files import written_beside
+from asmil.files import Facts, written_beside
 
 
 class Listener(Protocol):
     """A function of (event, **values)."""
 
-    def __call__(self, event: str, **values: Any) -> dict[str, Any] | None: ...
+    def __call__(self, event: str, **values: Any) -> Facts | None: ...
 
 
 EMBEDDINGS = ".embeddings"
@@ -47,7 +47,7 @@ class AttentionRecorder:
         self._last: dict[str, np.ndarray] = {}
         self._kept: dict[str, list[np.ndarray]] = {}
 
-    def __call__(self, event: str, **values: Any) -> dict[str, Any] | None:
+    def __call__(self, event: str, **values: Any) -> Facts | None:
         if event != "epoch":
             return None
         if values["epoch"] % EMBEDDED_EVERY == 0 and values["val"]:
@@ -82,7 +82,7 @@ class AttentionRecorder:
                 values = np.stack(list(self._embeddings.values())).clip(-largest, largest)
                 group.create_dataset("embedding", data=values.astype(np.float16), compression="gzip")
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Facts:
         """Everything recorded so far, as tensors."""
         kept = {slide: torch.from_numpy(np.stack(maps)) for slide, maps in self._kept.items()}
         return {
@@ -92,7 +92,7 @@ class AttentionRecorder:
             "embedded": self._embedded,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Facts) -> None:
         """Continue a recording."""
         self._last = {s: p.numpy() for s, p in state["last"].items()}
         self._kept = {s: list(p.numpy()) for s, p in state["kept"].items()}
@@ -104,10 +104,10 @@ def _measured(maps: dict[str, np.ndarray], last: dict[str, np.ndarray]) -> dict[
     """Means over the slides; all maps in one pass, as cells that are trained together have many of them."""
     packed, offsets = np.concatenate(list(maps.values())), np.cumsum([0, *map(len, maps.values())])
     of_slides = {
-        "entropy": diagnostics.normalized_entropy(packed, offsets=offsets),
-        "effective_tiles": diagnostics.effective_tiles(packed, offsets=offsets),
-        "top1_mass": diagnostics.top_mass(packed, share=0.01, offsets=offsets),
+        "entropy": normalized_entropy(packed, offsets=offsets),
+        "effective_tiles": effective_tiles(packed, offsets=offsets),
+        "top1_mass": top_mass(packed, share=0.01, offsets=offsets),
     }
     if last:
-        of_slides["jsd"] = diagnostics.jsd(packed, np.concatenate([last[slide] for slide in maps]), offsets=offsets)
+        of_slides["jsd"] = jsd(packed, np.concatenate([last[slide] for slide in maps]), offsets=offsets)
     return {name: float(np.mean(values)) for name, values in of_slides.items()}

@@ -8,7 +8,7 @@ model has its own draws, gradient, optimiser state and anchor: company changes n
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -20,8 +20,7 @@ from asmil import draws
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch
 from asmil.tasks import Task
-from asmil.training.optim import TrainSettings, autocast
-from asmil.training.rows import RowAdamW, Rows, trained_names
+from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, trained_names
 
 SMALL = {"cpu": 5e7, "cuda": 5e10}
 """Tiles of a step times weights of a model up to which one pass for all is faster. On a CPU such a step's products take
@@ -194,7 +193,9 @@ class Stack:
         trainee, slots, (static, axes) = self.trainees[0], self._slots, self._static
         anchored = {} if self.anchors is None else {f"anchor.{n}": w for n, w in self.anchors.named.items()}
 
-        def forward(bank: Tensor, weights: Named, anchor: Named, fixed: Named) -> Any:
+        def forward(
+            bank: Tensor, weights: Named, anchor: Named, fixed: Named
+        ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
             with draws.from_bank(bank), slots.filled({**weights, **anchor, **fixed}):
                 return trainee(batch, aligned)
 

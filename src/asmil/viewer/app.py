@@ -5,9 +5,8 @@ import importlib.resources
 import mimetypes
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -16,18 +15,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from asmil._cores import cores
-from asmil.errors import AsmilError, RunError
+from asmil.errors import AsmilError, NotOfferedError, RunError
 from asmil.figures import colour_stops, tile_scores_geojson
+from asmil.machine import cores
 from asmil.viewer import listing
-from asmil.viewer._errors import NotOfferedError
-from asmil.viewer.guard import Guard
 from asmil.viewer.pyramid import TILE_PX, Pyramid
+from asmil.viewer.serving import Guard
 from asmil.viewer.session import RunView
 
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-cache"}
 Answer = Callable[[Request], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str] = ()) -> Guard:
@@ -63,7 +62,7 @@ def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str]
     return Guard(Starlette(routes=routes), hosts=hosts)
 
 
-def _worker(answer: Answer, turn: asyncio.Semaphore) -> Any:
+def _worker(answer: Answer, turn: asyncio.Semaphore) -> Endpoint:
     """An endpoint that answers in a thread when it is its turn, and not at all if nobody waits for it any more."""
 
     async def endpoint(request: Request) -> Response:
@@ -84,7 +83,7 @@ def _static_names() -> list[str]:
     return [file.name for file in (importlib.resources.files("asmil.viewer") / "static").iterdir() if file.is_file()]
 
 
-def _static(name: str) -> Any:
+def _static(name: str) -> Endpoint:
     kind = mimetypes.types_map.get(Path(name).suffix, "text/plain")
     kind = "text/javascript" if name.endswith(".js") else kind
 
@@ -191,7 +190,7 @@ def _numbers(request: Request, *names: str) -> list[int]:
     return [int(text) for text in texts]
 
 
-def _json(value: Any) -> Response:
+def _json(value: object) -> Response:
     return JSONResponse(value, headers=ASK_AGAIN)
 
 

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from asmil.attention import diagnostics
+from asmil.attention import normalized_entropy
 from asmil.evaluation import Annotations
+from asmil.files import Facts
 from asmil.runs import Cell
 from asmil.viewer.session import RunView
 
 CURVES = ("train_loss", "val_loss", "val_auroc", "jsd")
 
 
-def heading(view: RunView) -> dict[str, Any]:
+def heading(view: RunView) -> Facts:
     """Name, model and result of a run."""
     run, settings = view.run, view.run.settings
     auroc = (run.metrics.get("test") or {}).get("auroc") or {}
@@ -32,7 +33,7 @@ def heading(view: RunView) -> dict[str, Any]:
     }
 
 
-def slide_rows(view: RunView) -> list[dict[str, Any]]:
+def slide_rows(view: RunView) -> list[Facts]:
     """One row per slide of the out-of-fold table, in its order.
 
     `error` is the loss of the true class in nats (None where the label is no class), `uncertainty` the entropy of the
@@ -56,7 +57,7 @@ def slide_rows(view: RunView) -> list[dict[str, Any]]:
                 "predicted": predicted,
                 "probabilities": [number(p) for p in own],
                 "error": -math.log(max(own[classes.index(label)], 1e-12)) if label in classes else None,
-                "uncertainty": number(diagnostics.normalized_entropy(own / own.sum())),
+                "uncertainty": number(normalized_entropy(own / own.sum())),
                 "spread": spread.get(slide),
                 "recorded": bool(view.layers.recorded(slide)),
             }
@@ -73,7 +74,7 @@ def _spread(view: RunView) -> dict[str, float]:
     return {slide: float(x) for slide, x, n in zip(mean.index, chosen, seeds, strict=True) if n > 1}
 
 
-def slide_facts(view: RunView, slide: str) -> dict[str, Any]:
+def slide_facts(view: RunView, slide: str) -> Facts:
     """What is needed to draw a slide, but for the arrays."""
     sheet = view.sheet(slide)
     picture = sheet.picture
@@ -94,7 +95,7 @@ def slide_facts(view: RunView, slide: str) -> dict[str, Any]:
     }
 
 
-def shapes(view: RunView, slide: str) -> list[dict[str, Any]]:
+def shapes(view: RunView, slide: str) -> list[Facts]:
     """The annotations of a slide by class: `rings` (each a flat list x, y, x, y ...) and `points`, level-0 pixels."""
     drawn = view.annotations(slide)
     if drawn is None:
@@ -117,7 +118,7 @@ def _rings(drawn: Annotations, name: str) -> list[list[float]]:
     return [np.round(np.asarray(ring.coords)[:, :2], 1).ravel().tolist() for ring in rings]
 
 
-def training(view: RunView, cell: Cell, slide: str) -> dict[str, Any]:
+def training(view: RunView, cell: Cell, slide: str) -> Facts:
     """The curves of one training by epoch, which epoch was chosen, and the divergence on this slide if recorded."""
     log = cell.log()
     curves = {name: [number(x) for x in pd.to_numeric(log[name], errors="coerce")] for name in CURVES if name in log}

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from asmil.errors import NotOfferedError
 from asmil.runs import picture_of
 from asmil.slides import Slide, open_slide
-from asmil.viewer._errors import NotOfferedError
 
 TILE_PX = 512
 OPEN_SLIDES = 8

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from asmil.bags import Bag, FeatureStore
-from asmil.errors import AsmilError, FeatureError, RunError, ScaleError, SlideError
+from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
 from asmil.evaluation import Annotations, MaskLabels, find_annotation, read_annotations, tile_truth
 from asmil.runs import Run, spacing, stated_size
 from asmil.slides import scan_slides, slide_named
-from asmil.viewer._errors import NotOfferedError
-from asmil.viewer.heads import Heads
-from asmil.viewer.layers import Layers
+from asmil.viewer.layers import Heads, Layers
 from asmil.viewer.pyramid import Picture, Pyramid
 
 UNKNOWN = 255

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from asmil.bags import open_features
-from asmil.bags.content import MOST_BYTES
+from asmil.bags.store import MOST_BYTES
 
 TILES, WIDTH = 3000, 96
 
@@ -75,7 +75,7 @@ def test_a_megabyte_is_read_at_most(tmp_path, storage, monkeypatch):
     rng = np.random.default_rng(1)
     _write(tmp_path, "large.h5", rng.normal(size=(2000, 4096)).astype(np.float32), **storage)
     store, read = open_features(tmp_path), []
-    import asmil.bags.content as module
+    import asmil.bags.store as module
 
     update = module.blake2b
 

@@ -17,7 +17,7 @@ from asmil.bags import (
     require_one_answer,
     tiles_by_patient,
 )
-from asmil.bags.patients import GAP
+from asmil.bags.loading import GAP
 from asmil.errors import CohortError
 from asmil.models.parts.neighbours import neighbours
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from asmil.bench import Machine, measure_machine
-from asmil.bench.machine import free_bytes
-from asmil.bench.timing import best_seconds, first_call, flops_of, seconds_of
+from asmil.bench.timing import best_seconds, first_call, flops_of, free_bytes, seconds_of
 
 MIB = 2**20
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asmil.bags import Bag
-from asmil.deploy.drift import FALSE_ALARMS, Alarms, Distance, distance, false_alarms, threshold
+from asmil.deploy.profile import FALSE_ALARMS, Alarms, Distance, distance, false_alarms, threshold
 from asmil.models import create_model
 from asmil.training import Standardized
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders import card, create_encoder
 from asmil.errors import EncoderError
+from asmil.machine import prepare_torchvision
 from asmil.testing import check_encoder
 
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.3, 0.25)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders import build_model, card
 from asmil.encoders.model import load_model, pooled
+from asmil.machine import prepare_torchvision
 
 SMALL = {"embed_dim": 48, "depth": 2, "num_heads": 4}
 OURS = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -67,7 +67,7 @@ def test_a_small_gpu_is_too_small_for_a_large_encoder(hub):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("asmil.encoders.ready.PACKAGES", ("timm", "no_such_package"))
+    monkeypatch.setattr("asmil.encoders.weights.PACKAGES", ("timm", "no_such_package"))
     found = readiness(card("uni"))
     assert found.state == "missing"
     assert found.detail == "no_such_package: pip install 'asmil[encoders]'"

@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders import card, create_encoder
 from asmil.encoders.weights import read_weights, weight_hash
 from asmil.errors import EncoderError, UnknownPartError
+from asmil.machine import prepare_torchvision
 from asmil.testing import check_encoder
 
 NAME = "timm:test_vit"  # timm's own miniature for tests: 160 px, 64 values

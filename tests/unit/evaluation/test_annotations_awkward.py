@@ -8,7 +8,7 @@ from shapely.geometry import MultiPolygon, box
 
 from asmil.evaluation import AnnotationError, MetricError, read_annotations, require_classes
 from asmil.evaluation.annotations import Annotations
-from asmil.evaluation.truth import Wanted, other_scale, read_truth
+from asmil.evaluation.place import Wanted, other_scale, read_truth
 from asmil.runs import SlideTiles
 
 

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from asmil.evaluation import AnnotationError, _label_image, find_annotation, read_annotations
-from asmil.evaluation.annotations import MaskLabels
+from asmil.evaluation import AnnotationError, find_annotation, read_annotations
+from asmil.evaluation.annotations import MaskLabels, label_image
 
 LABELS = MaskLabels({1: "tumor", 2: "necrosis"})
 SIZE = (1600, 1200)
@@ -51,8 +51,8 @@ def test_every_way_of_storing_a_mask_gives_the_same_areas(tmp_path, monkeypatch,
     if in_pieces:
         if name.endswith("png") or name == "whole.tif":
             pytest.skip("a picture in one piece")
-        monkeypatch.setattr(_label_image, "WHOLE_PX", 20_000)
-        monkeypatch.setattr(_label_image, "FINE_PX", 1)
+        monkeypatch.setattr(label_image, "WHOLE_PX", 20_000)
+        monkeypatch.setattr(label_image, "FINE_PX", 1)
     drawn = read_annotations(tmp_path / name, slide_size=SIZE, labels=LABELS)
     tumor, necrosis = drawn.area_of(["tumor"]), drawn.area_of(["necrosis"])
     assert tumor.area == 4 * (mask == 1).sum()
@@ -80,9 +80,9 @@ def test_a_large_mask_is_read_from_the_level_that_is_fine_enough(tmp_path, monke
         for level, step in enumerate((1, 2, 8, 32)):
             options = {"subifds": 3} if level == 0 else {"subfiletype": 1}
             file.write(fine[::step, ::step], tile=(256, 256), compression="zlib", photometric="minisblack", **options)
-    monkeypatch.setattr(_label_image, "WHOLE_PX", 1_000_000)
+    monkeypatch.setattr(label_image, "WHOLE_PX", 1_000_000)
     read = []
-    monkeypatch.setattr(_label_image._Level, "pieces", _told(_label_image._Level.pieces, read))
+    monkeypatch.setattr(label_image._Level, "pieces", _told(label_image._Level.pieces, read))
     drawn = read_annotations(tmp_path / "pyramid.tif", slide_size=(6400, 4800), labels=LABELS)
     assert read == [(800, 600)], "8 level-0 px each"
     assert drawn.area_of(["tumor"]).area == 64 * (mask == 1).sum()
@@ -99,7 +99,7 @@ def _told(pieces, read):
 def test_a_large_mask_without_levels_is_merged_as_it_is_read(tmp_path, monkeypatch, mask):
     fine = mask.repeat(8, 0).repeat(8, 1)
     tiff(tmp_path / "m.tif", fine, tile=(256, 256), compression="zlib")
-    monkeypatch.setattr(_label_image, "WHOLE_PX", 1_000_000)
+    monkeypatch.setattr(label_image, "WHOLE_PX", 1_000_000)
     drawn = read_annotations(tmp_path / "m.tif", slide_size=(6400, 4800), labels=LABELS)
     assert drawn.area_of(["tumor"]).area == pytest.approx(64 * (mask == 1).sum())
     corners = sum(len(part.exterior.coords) for part in drawn.areas["necrosis"].geoms)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from asmil.evaluation import evaluate_predictions
-from asmil.evaluation.by_patient import attention_shares, one_row_per_patient, own_maps, patient_summary
+from asmil.evaluation.summary import attention_shares, one_row_per_patient, own_maps, patient_summary
 
 
 def table(labels="nnyynnyy", cases="aabbccdd"):

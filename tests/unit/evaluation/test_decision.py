@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asmil.evaluation import MetricError
-from asmil.evaluation.decision import THRESHOLDS, decision_curve, net_benefit
+from asmil.evaluation.calibration import THRESHOLDS, decision_curve, net_benefit
 from asmil.evaluation.intervals import resample_counts
 
 

@@ -5,10 +5,14 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from asmil.evaluation.multilabel import label_scores, multilabel_scores
-from asmil.evaluation.ordinal import level_confusion, ordinal_scores
-from asmil.evaluation.regression import regression_scores
-from asmil.evaluation.survival import survival_scores
+from asmil.evaluation.task_scores import (
+    label_scores,
+    level_confusion,
+    multilabel_scores,
+    ordinal_scores,
+    regression_scores,
+    survival_scores,
+)
 
 RNG = np.random.default_rng(0)
 ROWS = 60

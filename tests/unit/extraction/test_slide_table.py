@@ -6,7 +6,7 @@ import pytest
 
 from asmil.errors import ConfigError
 from asmil.extraction import ExtractSettings, read_slide_table, row_of, settings_of, write_slide_table
-from asmil.extraction.slide_table import COLUMNS
+from asmil.extraction.settings import COLUMNS
 
 DEFAULT = ExtractSettings(mpp=0.5, tile_px=224)
 

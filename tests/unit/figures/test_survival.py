@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from asmil.evaluation.survival import kaplan_meier
+from asmil.evaluation.task_scores import kaplan_meier
 from asmil.figures import agreement_figure, kaplan_meier_figure, predicted_survival_figure
 
 TARGETS = np.array([[2.0, 1], [4, 0], [5, 1], [9, 1], [12, 0]])

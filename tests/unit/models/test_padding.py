@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from asmil.bags import Bag, BagBatch
 from asmil.models import create_model
 from asmil.models.parts.layers import pool
+from asmil.models.parts.neighbours import AT_ONCE, FREE, pack, similar, stack
 from asmil.models.parts.nystrom import pseudo_inverse
-from asmil.models.parts.padding import AT_ONCE, FREE, pack, similar, stack
 
 
 @pytest.mark.parametrize("sizes", [[10_000, 3, 5, 4, 200, 210, 90], [7], [300] * 100, list(range(1, 500, 7))], ids=len)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asmil.bags import BagBatch, make_bags
-from asmil.cli._options import typed
+from asmil.cli.parts import typed
 from asmil.settings import load_settings
 from asmil.settings.inputs import recipe_of
 

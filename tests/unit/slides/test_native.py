@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
+from asmil import machine
 from asmil.errors import SlideError
-from asmil.slides import threads
+from asmil.machine import each
 from asmil.slides.native import NativeReader
-from asmil.slides.threads import each
 
 WIDE, HIGH, COLUMNS, ROWS = 32, 24, 7, 6
 
@@ -59,10 +59,10 @@ def _grid(offset, step, *, columns=5, rows=4):
 
 @pytest.fixture(params=[1, 3])
 def reader(request, monkeypatch):
-    monkeypatch.setattr(threads, "cores", lambda: request.param)
-    threads.pool.cache_clear()
+    monkeypatch.setattr(machine, "cores", lambda: request.param)
+    machine.pool.cache_clear()
     yield Drawn()
-    threads.pool.cache_clear()
+    machine.pool.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_only_what_is_shared_with_a_next_call_is_kept(reader):
     reader.read(_grid(10, (32, 24), columns=6, rows=5), (32, 24))
     assert set(reader._cache._tiles) == {(0, row, column) for row in (4, 5) for column in range(7)}
     memory = {id(out) for out in reader.given if out is not None}
-    assert len(memory) <= threads.cores()
+    assert len(memory) <= machine.cores()
 
 
 def test_whole_tiles_are_decoded_in_their_place(reader):
@@ -121,8 +121,8 @@ def test_the_first_damaged_tile_is_named_and_others_are_read_again(reader):
 
 @pytest.mark.parametrize("cores", [1, 4])
 def test_each_calls_all_and_raises_the_first_error(cores, monkeypatch):
-    monkeypatch.setattr(threads, "cores", lambda: cores)
-    threads.pool.cache_clear()
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    machine.pool.cache_clear()
     seen, lock = [], threading.Lock()
 
     def note(item):
@@ -142,4 +142,4 @@ def test_each_calls_all_and_raises_the_first_error(cores, monkeypatch):
     for _ in range(20):
         with pytest.raises(SlideError, match="item 31"):
             each(fail, range(100), chunk=1)
-    threads.pool.cache_clear()
+    machine.pool.cache_clear()

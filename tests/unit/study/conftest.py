@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asmil.study import cells, load_study
-from asmil.study.ledger import CellRecord
+from asmil.study.cells import CellRecord
 
 DIGITS = "{name: digits, bags: 24, tiles_per_bag: 6, positive_share: .3}"
 STUDY = f"""\

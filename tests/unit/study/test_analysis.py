@@ -10,7 +10,7 @@ from scipy import stats
 
 from asmil.errors import RunError
 from asmil.study import analysis as study_analysis
-from asmil.study.results import read_results
+from asmil.study.analysis import read_results
 from asmil.study.tables import write_tables
 
 _SPEC = importlib.util.spec_from_file_location("fake_results", Path(__file__).with_name("fake_results.py"))

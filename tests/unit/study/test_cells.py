@@ -8,8 +8,7 @@ import torch
 
 from asmil.bags import Bag
 from asmil.models import list_models
-from asmil.study.cells import train_cells
-from asmil.study.ledger import CellPlan
+from asmil.study.cells import CellPlan, train_cells
 from asmil.training import Recipe, TrainSettings, fit
 
 SETTINGS = TrainSettings(

@@ -13,7 +13,7 @@ from asmil.errors import ConfigError, RunError
 from asmil.evaluation import METRICS
 from asmil.study import list_arms, run_study
 from asmil.study import runner as runner_module
-from asmil.study.cells_table import auroc_by_epoch
+from asmil.study.cells import auroc_by_epoch
 from asmil.study.data import load_data
 
 from .conftest import DIGITS, STUDY

@@ -12,7 +12,7 @@ from asmil.bags import BagBatch, make_bags
 from asmil.errors import ConfigError
 from asmil.models import MILOutput, create_model, list_models, model_info
 from asmil.training import FitResult, Member, Stack, Standardized, TrainSettings, fit, predict, train_members
-from asmil.training.rows import RowAdamW, Rows, trained_names
+from asmil.training.optim import RowAdamW, Rows, trained_names
 
 SETTINGS = TrainSettings(
     epochs=3, min_epochs=1, patience=9, learning_rate=3e-3, batch_size=4, clip_norm=0.5, warmup_epochs=1

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 
 from asmil.attention import diagnostics
-from asmil.errors import FeatureError, RunError
+from asmil.errors import FeatureError, NotOfferedError, RunError
 from asmil.figures import percentiles
 from asmil.files import safe_name
 from asmil.runs import Run
 from asmil.viewer import RunView
-from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.pyramid import Pyramid
 
 

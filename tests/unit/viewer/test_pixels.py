@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asmil.errors import SlideError
+from asmil.errors import NotOfferedError, SlideError
 from asmil.slides import open_slide
-from asmil.viewer._errors import NotOfferedError
 from asmil.viewer.pyramid import TILE_PX, Picture, Pyramid, _OpenSlides
 
 

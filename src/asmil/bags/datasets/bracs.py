@@ -6,9 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.bags.datasets import Dataset, DatasetError
-from asmil.bags.names import slide_name
 from asmil.bags.slide_sets import Choices, Official, find_table, load_official
-from asmil.bags.tables import Problem, listed, read_table
+from asmil.bags.tables import Problem, listed, read_table, slide_name
 from asmil.errors import ConfigError
 
 TYPES = ("N", "PB", "UDH", "FEA", "ADH", "DCIS", "IC")

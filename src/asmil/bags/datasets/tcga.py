@@ -7,11 +7,10 @@ from pathlib import Path
 from asmil.bags.cohort import read_cohort
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.loading import load_bags
-from asmil.bags.names import tcga_case, tcga_site
 from asmil.bags.slide_sets import open_made_features
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import make_splits
-from asmil.bags.tables import listed
+from asmil.bags.tables import listed, tcga_case, tcga_site
 from asmil.errors import CohortError
 
 

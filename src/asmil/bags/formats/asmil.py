@@ -5,8 +5,8 @@ from functools import partial
 
 import h5py
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, attributes, number
+from asmil.bags.tables import slide_name
 
 
 class _Asmil:

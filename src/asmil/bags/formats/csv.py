@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, number
 from asmil.bags.reading.source import stated_facts
+from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
 

@@ -3,9 +3,9 @@
 from functools import lru_cache
 from pathlib import Path
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry
 from asmil.bags.reading.source import load_array
+from asmil.bags.tables import slide_name
 
 
 class _Eva:

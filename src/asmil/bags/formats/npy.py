@@ -7,9 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, attributes, number
 from asmil.bags.reading.source import FACTS_FILE, plain_array, stated_facts
+from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
 _COMPANION = re.compile(r"(\.index|\.position|_coords)\.npy$")

@@ -5,9 +5,9 @@ from pathlib import Path
 import h5py
 
 from asmil.bags.formats import eva, slideflow
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, patches_beside
 from asmil.bags.reading.source import load_array
+from asmil.bags.tables import slide_name
 
 
 class _Pt:

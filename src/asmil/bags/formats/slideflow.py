@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import STRIDE_NOTE, Array, Entry, Facts, modal_stride, number
 from asmil.bags.reading.source import facts_in, load_array, plain_array
+from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
 

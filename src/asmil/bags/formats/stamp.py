@@ -6,8 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, number, slide_level
+from asmil.bags.tables import slide_name
 
 HISTORIC_TILE_PX, HISTORIC_TILE_UM = 224.0, 256.0
 """Before units were stored, coordinates counted pixels of tiles 224 px wide that covered 256 um."""

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, number
 from asmil.bags.reading.source import FACTS_FILE, ZarrSource, is_array, member, stated_facts, whole
+from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
 

@@ -2,8 +2,8 @@
 
 import h5py
 
-from asmil.bags.names import slide_name
 from asmil.bags.reading.entry import Array, Entry, attributes, number, patches_beside
+from asmil.bags.tables import slide_name
 
 
 class _Trident:

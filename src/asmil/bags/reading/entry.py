@@ -9,12 +9,10 @@ import h5py
 import numpy as np
 
 from asmil.errors import FeatureError
+from asmil.files import Facts
 
 Array: TypeAlias = h5py.Dataset | np.ndarray | Any
 """Any stands for a `zarr.Array`: zarr is optional."""
-
-Facts: TypeAlias = dict[str, Any]
-"""What a file says beside its arrays: attributes of HDF5 or zarr, or JSON."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 
 from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import Array, Entry, geometry_of, read_rows
-from asmil.bags.reading.places import Place
+from asmil.bags.reading.source import Place
 from asmil.errors import FeatureError
 from asmil.files import written_beside
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import torch
 
-from asmil.bench.machine import free_bytes
 from asmil.bench.rows import Row
 from asmil.bench.scale import Scale
 from asmil.bench.steps import AS_TEXTBOOK, our_step
-from asmil.bench.timing import best_seconds, first_call
+from asmil.bench.timing import best_seconds, first_call, free_bytes
 
 PART = "curve"
 IN_DIM, DIM = 384, 128

@@ -3,17 +3,17 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders.cards import EncoderCard
 from asmil.encoders.model import ModelEncoder
 from asmil.errors import EncoderError
+from asmil.files import Facts
+from asmil.machine import prepare_torchvision
 
 T = TypeVar("T")
-Facts: TypeAlias = Mapping[str, Any]
 """A JSON of the repository."""
 
 WITH_CLASS_TOKEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "beit")

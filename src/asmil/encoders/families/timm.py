@@ -1,21 +1,22 @@
 """Models that timm builds: those of the cards, and any other by its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from asmil._torchvision import prepare_torchvision
 from asmil.encoders.cards import EncoderCard
 from asmil.encoders.model import ModelEncoder, load_model
 from asmil.encoders.weights import how_to_get
 from asmil.errors import EncoderError
+from asmil.files import Facts
+from asmil.machine import prepare_torchvision
 
 
 def build(card: EncoderCard) -> nn.Module:
@@ -24,7 +25,7 @@ def build(card: EncoderCard) -> nn.Module:
     Raises:
         EncoderError: timm is missing or too old for it.
     """
-    options: dict[str, Any] = {"num_classes": 0} | {name: _part(name, value) for name, value in card.options.items()}
+    options: Facts = {"num_classes": 0} | {name: _part(name, value) for name, value in card.options.items()}
     if card.tokens not in ("pooled", "map"):
         options["global_pool"] = ""  # all tokens, after the last norm
     return _create(card.architecture or card.name, card=card, **options)
@@ -40,7 +41,7 @@ def load_named(
     Raises:
         EncoderError: timm is missing, knows no such model, or the weights cannot be had or do not fit.
     """
-    options: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+    options: Facts = {"device": device, "precision": precision, "compile": compile}
     if weights is not None and (Path(weights) / "config.json").is_file():
         source = f"local-dir:{weights}"
         card = replace(card_of(source), name=name)
@@ -59,7 +60,7 @@ def card_of(name: str) -> EncoderCard:
     """
     with torch.device("meta"):  # shapes without memory
         model = _create(name, num_classes=0)
-    facts = cast(Mapping[str, Any], model.pretrained_cfg)
+    facts = cast(Facts, model.pretrained_cfg)
     return EncoderCard(
         name=name,
         dim=int(getattr(model, "head_hidden_size", None) or cast(int, model.num_features)),

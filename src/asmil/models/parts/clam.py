@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from asmil.attention import NORMALIZERS
 from asmil.bags import BagBatch
-from asmil.models.parts.layers import GatedAttention, Projection, classifier, default_dim, pool, require
-from asmil.models.parts.output import MILOutput
+from asmil.models.parts.layers import GatedAttention, MILOutput, Projection, classifier, default_dim, pool, require
 
 MARGINS = {"svm": 1.0, "ce": 0.0}
 

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.slides.codecs import decode_jpeg, decode_jpeg2000
 from asmil.slides.native import NativeReader, PositionalFile
+from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000
 
 Header: TypeAlias = Any
 """A `pydicom.Dataset`: pydicom is optional."""

@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import CohortError
-from asmil.tasks.parts.reading import find, first_problem, quantile_bins, read_flags, read_numbers, require_rows
 from asmil.tasks.parts.scores import concordance
+from asmil.tasks.parts.task import find, first_problem, quantile_bins, read_flags, read_numbers, require_rows
 
 TIMES = ("time", "survival_months", "os_months", "survival_days", "os_days", "survival_time", "os_time", "os.time")
 EVENTS = ("event", "os_status", "os_event", "vital_status", "censorship", "censored")
-STATES = {
-    "dead": 1.0, "deceased": 1.0, "event": 1.0, "alive": 0.0, "living": 0.0, "censored": 0.0,
-}  # fmt: skip
+STATES = dict.fromkeys(("dead", "deceased", "event"), 1.0) | dict.fromkeys(("alive", "living", "censored"), 0.0)
 """Words that say what happened, whichever way round the numbers of a column are."""
 
 STRATA = 4

@@ -1,6 +1,7 @@
 """What a task is: the contract that training, prediction and evaluation rely on."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,6 +9,100 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from asmil.errors import CohortError
+from asmil.files import Facts
+
+# Cells of text to numbers, flags and strata, with words for what cannot be read.
+
+ROWS_PER_STRATUM = 10
+"""Fewer rows than this are no stratum of their own: every fold of ten could still have one."""
+
+FLAGS = {
+    0.0: {"0", "0.0", "false", "no", "n", "neg", "negative"},
+    1.0: {"1", "1.0", "true", "yes", "y", "pos", "positive"},
+}
+
+
+def plain_options(task: Any) -> Facts:
+    """The fields of a task as plain values for YAML and JSON: tuples as lists."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(task).items()}
+
+
+def find(table: pd.DataFrame, name: str) -> str:
+    """The column of that name, in any case.
+
+    Raises:
+        CohortError: there is none.
+    """
+    if name in table.columns:
+        return name
+    found = [column for column in table.columns if str(column).lower() == name.lower()]
+    if not found:
+        columns = ", ".join(map(str, table.columns[:20]))
+        raise CohortError(f"the table has no column {name!r}", found=f"columns {columns}", fix="name the target column")
+    return found[0]
+
+
+def read_numbers(cells: pd.Series, *, meant: str = "a number") -> tuple[np.ndarray, list[str | None]]:
+    """float64 (rows,), nan where there is no finite number, and what is wrong with each row."""
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    return numbers, _problems(cells, np.isnan(numbers), meant)
+
+
+def read_flags(cells: pd.Series, *, meant: str = "0 or 1") -> tuple[np.ndarray, list[str | None]]:
+    """float64 (rows,) of 0 and 1, nan where neither, and what is wrong with each row.
+
+    "1:DECEASED" (as cBioPortal writes) counts as 1.
+    """
+    of_word = {word: flag for flag, words in FLAGS.items() for word in words}
+    flags = cells.map(lambda cell: of_word.get(cell.partition(":")[0].strip().lower(), np.nan)).to_numpy(np.float64)
+    return flags, _problems(cells, np.isnan(flags), meant)
+
+
+def _problems(cells: pd.Series, wrong: np.ndarray, meant: str) -> list[str | None]:
+    return [
+        None if right else f"{cells.name} is {cell!r}, {meant} is meant" if cell else f"has no {cells.name}"
+        for cell, right in zip(cells, ~wrong, strict=True)
+    ]
+
+
+def first_problem(*columns: Sequence[str | None]) -> list[str | None]:
+    """The first thing that is wrong with each row."""
+    return [next((problem for problem in row if problem), None) for row in zip(*columns, strict=True)]
+
+
+def quantile_bins(values: np.ndarray, *, most: int) -> list[str]:
+    """ "q1", "q2" ... by quantiles of the values (rows,): at most `most`, and only as many as rows allow."""
+    bins = int(np.clip(len(values) // ROWS_PER_STRATUM, 1, most))
+    inner = np.unique(np.quantile(values, np.arange(1, bins) / bins)) if bins > 1 else np.empty(0)
+    return [f"q{i + 1}" for i in np.searchsorted(inner, values, side="left")]
+
+
+def require_rows(problems: Sequence[str | None], what: str) -> None:
+    """At least one row can be used.
+
+    Raises:
+        CohortError: none can; what is wrong with the first is shown.
+    """
+    if all(problems):
+        found = problems[0] if len(problems) else "an empty table"
+        raise CohortError(
+            f"no row has {what} that can be used", found=found, fix="check the names of the target columns"
+        )
+
+
+def only_column(columns: Sequence[str], task: str) -> str:
+    """The one column of a task that reads one.
+
+    Raises:
+        CohortError: none or several are named.
+    """
+    if len(columns) != 1:
+        found = ", ".join(columns) or "none"
+        raise CohortError(f"the task {task} reads one column", found=found, fix="name it as the target")
+    return columns[0]
 
 
 @dataclass(frozen=True)
@@ -56,7 +151,7 @@ class Task(Protocol):
         """Names of the predicted values: the columns of predictions.csv."""
         ...
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Facts:
         """What `create_task` takes back."""
         ...
 

@@ -5,16 +5,28 @@ a row that counts twice is as good as two rows. Times and events are (rows, 2).
 """
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.stats import CensoredData, ecdf, logrank
 
-from asmil.evaluation._rows import or_none
-from asmil.evaluation._weighted import Weights, per_value
-from asmil.tasks import concordant_shares
+from asmil.evaluation.summary import or_none
+from asmil.tasks import concordant_shares, median_level
+
+# Sums over rows that count several times, of many samples at once.
+
+Weights = Float[np.ndarray, "samples rows"]
+"""How often each row was drawn in each sample."""
+
+
+def per_value(values: np.ndarray, weight: Weights) -> Float[np.ndarray, "samples distinct"]:
+    """The weight of the rows of each distinct value (rows,), ascending."""
+    if not len(values):
+        return np.zeros((len(weight), 0))
+    order = np.argsort(values, kind="stable")
+    first = np.flatnonzero(np.append(True, np.diff(values[order]) > 0))
+    return np.add.reduceat(weight[:, order], first, axis=1)
 
 
 def survival_scores(
@@ -86,7 +98,7 @@ def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bo
     return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 
 
-def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, Any]:
+def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, object]:
     """Survival by time with its 95 % band (Greenwood, log-log), plain lists.
 
     How many are at risk is counted at round times up to `until`, None for the last of these rows: curves that are
@@ -110,7 +122,7 @@ def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = 
     }
 
 
-def risk_groups(rows: pd.DataFrame, cuts: dict[Any, float]) -> dict[str, Any] | None:
+def risk_groups(rows: pd.DataFrame, cuts: dict[object, float]) -> dict[str, object] | None:
     """Kaplan-Meier of low and high risk and their log-rank test; None where either group is empty.
 
     `rows` have fold, risk, target_time and target_event; `cuts` is the risk of each fold above which it is high, which
@@ -144,3 +156,119 @@ def _ticks(last: float) -> list[float]:
     unit = 10.0 ** np.floor(np.log10(rough))
     step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= rough)
     return [float(f"{i * step:.6g}") for i in range(int(last // step) + 1)]
+
+
+# Regression: errors and correlations of all resamples at once (`weight` as in survival).
+
+
+def regression_scores(
+    targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarray, "rows 1"], *, weight: Weights
+) -> dict[str, np.ndarray]:
+    """Mean absolute error, root of the mean squared error, R2 (0 is the mean of these targets), correlations."""
+    true, predicted = targets[:, 0], values[:, 0]
+    total = weight.sum(1)
+    squared = weight @ (true - predicted) ** 2 / total
+    spread = weight @ true**2 / total - (weight @ true / total) ** 2
+    return {
+        "mae": weight @ np.abs(true - predicted) / total,
+        "rmse": np.sqrt(squared),
+        "r2": _divided(spread - squared, spread),
+        "pearson": _correlation(*np.broadcast_arrays(true, predicted, weight)),
+        "spearman": _correlation(_ranks(true, weight), _ranks(predicted, weight), weight),
+    }
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    total = weight.sum(1, keepdims=True)
+    x, y = (v - (weight * v).sum(1, keepdims=True) / total for v in (x, y))
+    return _divided((weight * x * y).sum(1), np.sqrt((weight * x**2).sum(1) * (weight * y**2).sum(1)))
+
+
+def _ranks(values: np.ndarray, weight: Weights) -> Weights:
+    """Rank of each row among the rows drawn, equal values sharing the middle of their ranks."""
+    place, drawn = np.unique(values, return_inverse=True)[1], per_value(values, weight)
+    return (drawn.cumsum(1) - drawn / 2)[:, place]
+
+
+def _divided(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, nan where the whole is nothing but rounding."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 1e-12 * np.abs(whole).max(initial=0))
+
+
+# Ordered levels: agreement and distance of the predicted level, of all resamples at once (`weight` as in survival).
+
+
+def ordinal_scores(
+    targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarray, "rows levels"], *, weight: Weights
+) -> dict[str, np.ndarray]:
+    """Quadratic weighted kappa, mean distance in levels, accuracy, and the share at most one level off.
+
+    The predicted level is the median of the predicted distribution.
+    """
+    levels = values.shape[1]
+    true, predicted = targets[:, 0].astype(int), median_level(values)
+    total, miss = weight.sum(1), np.abs(true - predicted)
+    of_true, of_predicted = weight @ np.eye(levels)[true], weight @ np.eye(levels)[predicted]
+    apart = np.square(np.arange(levels)[:, None] - np.arange(levels))
+    by_chance = np.einsum("bi,ij,bj->b", of_true, apart, of_predicted) / total
+    with np.errstate(invalid="ignore", divide="ignore"):  # one level only: agreement by chance is complete
+        kappa = np.where(by_chance > 0, 1 - weight @ miss**2 / by_chance, np.nan)
+    return {
+        "quadratic_kappa": kappa,
+        "mae_levels": weight @ miss / total,
+        "accuracy": weight @ (miss == 0) / total,
+        "adjacent_accuracy": weight @ (miss <= 1) / total,
+    }
+
+
+def level_confusion(targets: Float[np.ndarray, "rows 1"], values: Float[np.ndarray, "rows levels"]) -> list[list[int]]:
+    """Counts of rows by true (rows) and predicted (columns) level."""
+    counts = np.zeros((values.shape[1], values.shape[1]), dtype=int)
+    np.add.at(counts, (targets[:, 0].astype(int), median_level(values)), 1)
+    return counts.tolist()
+
+
+# Several labels: ranking and decisions per label and over labels, unknown ones left out (`weight` as in survival).
+
+Labels = Float[np.ndarray, "rows labels"]
+
+MACRO = ("auroc", "average_precision", "f1")
+DECISION = 0.5
+"""Probability from which a label counts as predicted."""
+
+
+def multilabel_scores(targets: Labels, values: Labels, *, weight: Weights) -> dict[str, np.ndarray]:
+    """AUROC, average precision and F1 at one half: mean over labels (macro), and all pairs of row and label (micro).
+
+    A label that is undefined in a resample is left out of its mean.
+    """
+    each = [label_scores(t, v, weight=weight) for t, v in zip(targets.T, values.T, strict=True)]
+    labels = targets.shape[1]
+    everything = label_scores(targets.ravel(), values.ravel(), weight=np.repeat(weight, labels, axis=1))
+    scores = {f"macro_{name}": _mean_of_defined(np.stack([label[name] for label in each])) for name in MACRO}
+    return scores | {f"micro_{name}": everything[name] for name in MACRO}
+
+
+def label_scores(target: np.ndarray, value: np.ndarray, *, weight: Weights) -> dict[str, np.ndarray]:
+    """AUROC, average precision and F1 of one label (rows,), whose unknown rows are nan."""
+    known = np.isfinite(target)
+    positive, value, weight = target[known] == 1, value[known], weight[:, known]
+    yes, no = (per_value(-value, weight * rows) for rows in (positive, ~positive))  # the highest value first
+    found, alarms = yes.cumsum(1), no.cumsum(1)
+    n_yes, n_no = yes.sum(1), no.sum(1)
+    precision = np.divide(found, found + alarms, out=np.zeros_like(found), where=found + alarms > 0)
+    called = value >= DECISION
+    hits = weight @ (positive & called)
+    with np.errstate(invalid="ignore"):  # a resample without positives, or without negatives
+        both = np.where((n_yes > 0) & (n_no > 0), 1.0, np.nan)
+        return {
+            "auroc": both * (no * (found - yes / 2)).sum(1) / (n_yes * n_no),
+            "average_precision": both * (yes * precision).sum(1) / n_yes,
+            "f1": 2 * hits / (n_yes + weight @ called),
+        }
+
+
+def _mean_of_defined(values: Float[np.ndarray, "labels samples"]) -> np.ndarray:
+    defined = np.isfinite(values)
+    total, count = np.where(defined, values, 0).sum(0), defined.sum(0)
+    return np.divide(total, count, out=np.full(values.shape[1], np.nan), where=count > 0)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
+from asmil.files import Facts
 from asmil.settings import ABOUT, Group, Settings
 
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
@@ -66,13 +67,13 @@ def _type(name: str) -> Any:
     return next((kind | None for kind in (bool, int, float, Path) if kind in kinds), str | None)
 
 
-def _flat(annotation: Any) -> list[Any]:
+def _flat(annotation: object) -> list[object]:
     """The plain types within unions and Annotated."""
     inner = get_args(annotation)
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
-def settings_from(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+def settings_from(flags: Facts, config: Path | None = None) -> Settings:
     """The settings of a YAML file, if there is one, and over them what was typed.
 
     Raises:
@@ -83,7 +84,7 @@ def settings_from(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     return load_settings(config, typed(flags))
 
 
-def typed(settings: Mapping[str, Any]) -> dict[str, object]:
+def typed(settings: Facts) -> dict[str, object]:
     """What was typed, ready for `load_settings`: None left out, `name=value` options read as YAML values."""
     from asmil.errors import ConfigError
     from asmil.settings import read_value

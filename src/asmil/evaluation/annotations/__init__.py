@@ -13,15 +13,13 @@ import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
-from asmil.evaluation import _label_image
-from asmil.evaluation._asap import asap_shapes
-from asmil.evaluation._drawing import Drawing
-from asmil.evaluation._drawn_json import add_json
-from asmil.evaluation._errors import AnnotationError
-from asmil.evaluation._label_image import MaskLabels, add_label_image
+from asmil.errors import AnnotationError
+from asmil.evaluation.annotations import label_image
+from asmil.evaluation.annotations.drawing import Drawing, add_json, asap_shapes
+from asmil.evaluation.annotations.label_image import MaskLabels, add_label_image
 
 SUFFIXES = (".geojson", ".json", ".xml")
-MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in _label_image.SUFFIXES)
+MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in label_image.SUFFIXES)
 OUTSIDE_MARGIN = 0.01
 """Share of the slide's longer side by which a hand-drawn outline may leave the slide."""
 MOST_BYTES = 1 << 30
@@ -92,7 +90,7 @@ def read_annotations(
     """
     path = Path(path)
     drawing = Drawing(path)
-    if path.suffix.lower() in _label_image.SUFFIXES:
+    if path.suffix.lower() in label_image.SUFFIXES:
         add_label_image(drawing, labels, slide_size=slide_size, slide_mpp=slide_mpp)
     else:
         _add_outlines(drawing)

@@ -3,18 +3,23 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation._errors import MetricError
-from asmil.evaluation._rows import averaged, or_none, parts, tested_rows
+from asmil.errors import MetricError
 from asmil.evaluation.intervals import Interval, percentile_interval, resample_counts
-from asmil.evaluation.multilabel import label_scores, multilabel_scores
-from asmil.evaluation.ordinal import level_confusion, ordinal_scores
-from asmil.evaluation.regression import regression_scores
-from asmil.evaluation.survival import risk_groups, survival_scores
+from asmil.evaluation.summary import averaged, or_none, parts, tested_rows
+from asmil.evaluation.task_scores import (
+    label_scores,
+    level_confusion,
+    multilabel_scores,
+    ordinal_scores,
+    regression_scores,
+    risk_groups,
+    survival_scores,
+)
 
 if TYPE_CHECKING:
     from asmil.tasks import Task
@@ -45,7 +50,7 @@ class _Part:
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def evaluate_task(table: pd.DataFrame, task: "Task", *, n_boot: int = 1000, seed: int = 0) -> dict[str, Any]:
+def evaluate_task(table: pd.DataFrame, task: "Task", *, n_boot: int = 1000, seed: int = 0) -> dict[str, object]:
     """Every metric of out-of-fold predictions of a task, with 95 % intervals over patients.
 
     `table` has slide, case, fold, target_<name> for each of `task.target_names`, the columns `task.value_names`,
@@ -116,7 +121,7 @@ def _part(rows: pd.DataFrame, *, targets: list[str], values: list[str]) -> _Part
     return _Part(*(rows[columns].to_numpy() for columns in ("code", targets, values)))
 
 
-def _intervals(sets: Sequence[_Part], score: Callable[..., Scores], *, n: int, seed: int) -> dict[str, Any]:
+def _intervals(sets: Sequence[_Part], score: Callable[..., Scores], *, n: int, seed: int) -> dict[str, object]:
     """Each score as the mean over sets (folds), with the interval of drawing patients within their set.
 
     Sets in which a score is undefined are left out of it. Patients who are in several sets are drawn once for all.
@@ -143,12 +148,12 @@ def _means(sets: Sequence[Scores]) -> dict[str, float | None]:
     return {str(name): or_none(value) for name, value in table.mean().items()}
 
 
-def _spread(by_seed: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+def _spread(by_seed: list[dict[str, object]]) -> dict[str, dict[str, float | None]]:
     table = pd.DataFrame(by_seed).drop(columns="seed").astype(float)
     return {str(name): {"mean": or_none(own.mean()), "sd": or_none(own.std())} for name, own in table.items()}
 
 
-def _besides(task: "Task", pooled: _Part, *, n_boot: int, seed: int) -> dict[str, Any]:
+def _besides(task: "Task", pooled: _Part, *, n_boot: int, seed: int) -> dict[str, object]:
     """What a task says in more than one number per metric, of all rows together."""
     if task.name == "ordinal":
         levels = [name.removeprefix("level_") for name in task.value_names]
@@ -163,9 +168,9 @@ def _besides(task: "Task", pooled: _Part, *, n_boot: int, seed: int) -> dict[str
     return {"per_label": per_label}
 
 
-def _survival_besides(task: "Task", table: pd.DataFrame, by_fold: pd.DataFrame) -> dict[str, Any]:
+def _survival_besides(task: "Task", table: pd.DataFrame, by_fold: pd.DataFrame) -> dict[str, object]:
     once = by_fold.drop_duplicates("case")
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "n_events": int((once["target_event"] == 1).sum()),
         "times": list(getattr(task, "times", ())),
     }
