@@ -118,7 +118,7 @@ def _train(
 ) -> list[Failure]:
     """Train the groups; only this process writes, as each group is done."""
     left = {arm.name: sum(group.arm.name == arm.name for group in groups) for arm in arms}
-    names, failures = [arm.name for arm in arms], []
+    names, failures = [arm.name for arm in arms], list[Failure]()
     standing.arms_done = sum(not count for count in left.values())
     standing.arm = groups[0].arm.name if groups else ""
     write_results(config.out, names)
