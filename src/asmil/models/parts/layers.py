@@ -190,18 +190,19 @@ SMALL = 4096
 class StackedLinear(nn.Module):
     """`sets` linear maps (dim -> dim) in one tensor: token t uses map t, or every token the only one.
 
-    Initialised like `nn.Linear`.
+    Initialised like `nn.Linear`, or as `zero`.
     """
 
-    def __init__(self, dim: int, *, sets: int):
+    def __init__(self, dim: int, *, sets: int, zero: bool = False):
         super().__init__()
+        self.zero = zero
         self.weight = nn.Parameter(torch.empty(sets, dim, dim))
         self.bias = nn.Parameter(torch.empty(sets, dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new weights, as an anchor with `init="independent"` does."""
-        bound = 1 / math.sqrt(self.weight.shape[-1])
+        bound = 0 if self.zero else 1 / math.sqrt(self.weight.shape[-1])
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
 
@@ -231,18 +232,32 @@ class CrossAttention(nn.Module):
     shifts a whole row) and so gets no gradient but rounding; it is kept because the anchor's NSF depends on
     the level.
 
+    `scale` multiplies the scores. With `even` the keys start at zero, so that attention starts as a plain mean and is
+    what is learned, not what was drawn.
+
     Source: Vaswani et al. 2017, eq. 1; ASMIL (arXiv 2603.06658), section on the online model.
     """
 
-    def __init__(self, dim: int, *, tokens: int, heads: int, sets: int, token_std: float, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        tokens: int,
+        heads: int,
+        sets: int,
+        token_std: float,
+        dropout: float,
+        scale: float = 1.0,
+        even: bool = False,
+    ):
         super().__init__()
         require_heads(dim, heads)
         self.heads, self.head_dim = heads, dim // heads
-        self.token_std = token_std
+        self.token_std, self.scale, self.even = token_std, scale, even
         self.tokens = nn.Parameter(torch.empty(tokens, dim))
         self.reset_parameters()
         self.query = StackedLinear(dim, sets=sets)
-        self.key = StackedLinear(dim, sets=sets)
+        self.key = StackedLinear(dim, sets=sets, zero=even)
         self.value = StackedLinear(dim, sets=sets)
         self.out = StackedLinear(dim, sets=sets)
         self.dropout = Dropout(dropout)
@@ -260,7 +275,7 @@ class CrossAttention(nn.Module):
 
     def keys(self) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " rows"]]:
         """What an input is multiplied by to get its scores, and what is added: the queries folded into the keys."""
-        query = self._split(self.query(self.tokens)) / math.sqrt(self.head_dim)  # (tokens, heads, head_dim)
+        query = self._split(self.query(self.tokens)) * (self.scale / math.sqrt(self.head_dim))  # tokens, heads, head_dim
         weight = self._split_weight(self.key)
         if len(weight) == 1:
             keys = (query.transpose(0, 1) @ weight[0]).transpose(0, 1)
