@@ -1,11 +1,17 @@
 """Data sets of slides: the user's features, the labels of the set and, where there is one, its official test part."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import shapely
+import torch
+from shapely.geometry.base import BaseGeometry
 
+from asmil.bags.bag import Bag
 from asmil.bags.cohort import Cohort, read_cohort
 from asmil.bags.dataset_files import data_folder, find
 from asmil.bags.datasets import Dataset, DatasetError
@@ -13,12 +19,14 @@ from asmil.bags.loading import load_bags
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table
 from asmil.bags.store import FeatureStore, open_features
-from asmil.bags.tables import listed
+from asmil.bags.tables import Problem, listed
 from asmil.errors import SplitError
 
 
-def open_made_features(features: str | Path | None, *, name: str, slides: str) -> FeatureStore:
-    """The features of a dataset, which the user makes.
+def open_made_features(
+    features: str | Path | None, *, name: str, slides: str, option: str = "features"
+) -> FeatureStore:
+    """The features of a dataset, which the user makes and names by `option`.
 
     Raises:
         DatasetError: none given, or none there; the message has the command that makes them of `slides`.
@@ -26,8 +34,8 @@ def open_made_features(features: str | Path | None, *, name: str, slides: str) -
     """
     if features is not None and Path(features).expanduser().exists():
         return open_features(Path(features).expanduser())
-    fix = f"run 'asmil embed --slides {slides} --out runs/{name}', then give features=runs/{name}/features"
-    found = "no features option" if features is None else f"no folder {features}"
+    fix = f"run 'asmil embed --slides {slides} --out runs/{name}', then give {option}=runs/{name}/features"
+    found = f"no {option} option" if features is None else f"no folder {features}"
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
@@ -176,3 +184,186 @@ def _check_test(splits: Splits, part: dict[str, str]) -> None:
         if wrong.any():
             found = listed(splits.table["slide"][wrong].unique())
             raise SplitError(what, found=found, fix="use splits whose test part is the official one, or none")
+
+
+# Needles: bags of real tiles, a few of them of other slides.
+
+BAGS_PER_POOL = 4
+Truth = Callable[[np.ndarray, float, BaseGeometry], np.ndarray]
+"""(corners (tiles, 2), side of a tile, what is drawn), all in level-0 pixels: 1 positive, 0 negative, -1 neither."""
+Places = list[tuple[str, int]]
+"""Tiles, each by its slide and its row there."""
+
+
+@dataclass(frozen=True)
+class Needles:
+    """Bags of `tiles_per_bag` negative tiles of the set `of`; `witness_rate` of them are of other slides.
+
+    In positive bags those tiles are of the class `positive`, in the others negative as well.
+    """
+
+    name: str
+    of: str
+    positive: str
+    tiles_per_bag: int
+    witness_rate: float
+    seed: int
+
+    @property
+    def witnesses(self) -> int:
+        """How many tiles of a bag are of other slides, at least one."""
+        return max(1, round(self.witness_rate * self.tiles_per_bag))
+
+    @property
+    def negatives_of_pool(self) -> int:
+        """How many negative tiles a pool needs."""
+        return BAGS_PER_POOL * self.tiles_per_bag
+
+    @property
+    def positives_of_group(self) -> int:
+        """How many positive tiles a group needs."""
+        return (BAGS_PER_POOL + 1) * self.witnesses
+
+    def check(self) -> None:
+        """Raise where no bag can be made by these numbers."""
+        whole = [type(number) is int for number in (self.tiles_per_bag, self.seed)]
+        if not all(whole) or self.tiles_per_bag < 1 or self.seed < 0 or not 0 < self.witness_rate <= 1:
+            found = f"tiles_per_bag={self.tiles_per_bag}, witness_rate={self.witness_rate}, seed={self.seed}"
+            fix = "give a whole number of tiles from 1 on, a share in (0, 1] and a whole number from 0 on as seed"
+            raise DatasetError(f"bags of {self.name} cannot be made", found=found, fix=fix)
+
+
+def load_needles(
+    root: Path | None, annotations: str | Path | None, needles: Needles, *, truth: Truth, source: str
+) -> Dataset:
+    """Bags of features in the folder `root`; what is positive says the folder `annotations` (GeoJSON).
+
+    A pool is a slide, or as many as it takes to cut `BAGS_PER_POOL` bags from its negative tiles at random. Two pools
+    and slides for positive tiles are a group, and each slide is of one group at most: the group is the case of its
+    bags, named by its slides. The tiles that leave a bag for those put in go to negative bags of the group's other
+    pool: there too some tiles are of another slide, so that this alone says nothing. Every other group has two positive
+    bags more than negative ones, the others two fewer: folds can be stratified by them. No tile is in two bags.
+
+    Raises:
+        DatasetError: no features or annotations, numbers that are impossible, or too few tiles.
+        FeatureError: features that cannot be read.
+    """
+    needles.check()
+    store = open_made_features(root, name=needles.of, slides=f"{needles.of}/slides", option="root")
+    truths, problems = _truths(store, _drawn(annotations, needles), truth)
+    rng = np.random.default_rng(needles.seed)
+    bags: list[Bag] = []
+    labels = {}
+    for number, (pools, donors) in enumerate(_groups(truths, needles, rng)):
+        case = "+".join(sorted({slide for places in (*pools, donors) for slide, _ in places}))
+        features = {slide: store.load(slide).features for slide in case.split("+")}
+        for places, positive in _dealt(pools, donors, needles, rng=rng, rich=number % 2 == 0):
+            name = f"{needles.name}_{len(bags):03d}"
+            order = [places[row] for row in rng.permutation(len(places))]
+            tiles = torch.stack([features[slide][row] for slide, row in order])
+            bags.append(Bag(tiles, None, name, case, int(positive)))
+            labels[name] = np.array([truths[slide][row] for slide, row in order], np.int8)
+    classes = ("negative", "positive")
+    rows = [(bag.slide, bag.case, classes[bag.label or 0]) for bag in bags]
+    cohort = Cohort(pd.DataFrame(rows, columns=["slide", "case", "label"]), classes, problems)
+    licence = "none stated; research use"
+    return Dataset(needles.name, bags, cohort, tile_labels=labels, source=source, licence=licence)
+
+
+def _dealt(
+    pools: list[Places], donors: Places, needles: Needles, *, rng: np.random.Generator, rich: bool
+) -> list[tuple[Places, bool]]:
+    """The tiles of each bag of a group and whether it is positive; tiles come in random order."""
+    count, size = needles.witnesses, needles.tiles_per_bag
+    is_positive = np.arange(2 * BAGS_PER_POOL) < BAGS_PER_POOL + (1 if rich else -1)
+    dealt = []
+    for bag, positive in enumerate(rng.permutation(is_positive)):
+        own, number = divmod(bag, BAGS_PER_POOL)
+        kept = pools[own][number * size + count : (number + 1) * size]
+        if positive:
+            put_in, donors = donors[:count], donors[count:]
+        else:
+            put_in = pools[1 - own][number * size :][:count]
+        dealt.append((kept + put_in, bool(positive)))
+    return dealt
+
+
+def _groups(
+    truths: dict[str, np.ndarray], needles: Needles, rng: np.random.Generator
+) -> list[tuple[list[Places], Places]]:
+    """Of each group two pools of negative tiles and its positive tiles, in random order; no slide is in two groups.
+
+    A slide gives either negative or positive tiles; one that has both gives those of which fewer groups have enough.
+    """
+    slides = [sorted(truths)[index] for index in rng.permutation(len(truths))]
+    rows = {value: {slide: np.flatnonzero(truths[slide] == value) for slide in slides} for value in (0, 1)}
+    needed = {0: needles.negatives_of_pool, 1: needles.positives_of_group}
+    full: dict[int, list[Places]] = {0: [], 1: []}
+    filling: dict[int, Places] = {0: [], 1: []}
+
+    def groups_of(value: int) -> float:
+        pools = len(full[value]) + len(filling[value]) / needed[value]
+        return pools if value else pools / 2
+
+    for slide in sorted(slides, key=lambda s: bool(len(rows[0][s]) and len(rows[1][s]))):  # those without choice first
+        if values := [value for value in (0, 1) if len(rows[value][slide])]:
+            value = min(values, key=groups_of)
+            pool = filling[value] + [(slide, int(row)) for row in rows[value][slide]]
+            filling[value] = pool
+            if len(pool) >= needed[value]:
+                full[value].append([pool[index] for index in rng.permutation(len(pool))])
+                filling[value] = []
+    groups = list(zip(zip(full[0][::2], full[0][1::2], strict=False), full[1], strict=False))
+    if not groups:
+        tiles = [sum(map(len, rows[value].values())) for value in (0, 1)]
+        found = f"{tiles[0]} negative and {tiles[1]} positive tiles in {len(slides)} slides"
+        fix = f"a group takes {2 * needed[0]} and {needed[1]}, of different slides: use fewer tiles per bag"
+        raise DatasetError(f"there are too few tiles for bags of {needles.name}", found=found, fix=fix)
+    return [(list(pools), donors) for pools, donors in groups]
+
+
+def _truths(
+    store: FeatureStore, drawn: dict[str, BaseGeometry], truth: Truth
+) -> tuple[dict[str, np.ndarray], list[Problem]]:
+    """The truth of the tiles of each slide that is annotated; the others are problems."""
+    what = "has no annotation file: its tiles are not used"
+    problems = [Problem(slide, what, "annotate it") for slide in store.slides if slide not in drawn]
+    truths = {}
+    for slide in store.slides:
+        if slide in drawn:
+            bag = store.stream(slide)
+            xy, side = bag.level0_xy, bag.tile_level0_px
+            if xy is None or side is None:
+                fix = "use the features of `asmil embed`"
+                raise DatasetError(f"the tiles of {slide} have no level-0 positions", found=store.path, fix=fix)
+            truths[slide] = truth(xy.numpy().astype(np.float64), float(side), drawn[slide])
+    return truths, problems
+
+
+def _drawn(annotations: str | Path | None, needles: Needles) -> dict[str, BaseGeometry]:
+    """What each GeoJSON file of the folder says is positive, by slide."""
+    top = data_folder()
+    folder = Path(annotations).expanduser() if annotations is not None else top and top / needles.of / "annotations"
+    files = sorted(folder.glob("*.geojson")) if folder else []
+    if not files:
+        fix = f"give annotations=FOLDER with a GeoJSON file per slide, or set ASMIL_DATA to a folder with {needles.of}/"
+        found = folder or "no annotations option, no ASMIL_DATA"
+        raise DatasetError(f"the annotations of {needles.of} are not found", found=found, fix=fix)
+    drawn, classes = {}, set()
+    for file in files:
+        try:
+            features = json.loads(file.read_text(encoding="utf-8"))["features"]
+            named = [
+                (f["properties"]["classification"]["name"], shapely.geometry.shape(f["geometry"])) for f in features
+            ]
+        except (ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+            fix = "use GeoJSON as QuPath writes it, with a class for each object"
+            raise DatasetError(f"{file} cannot be read as annotations", found=error, fix=fix) from error
+        classes |= {name for name, _ in named}
+        parts = [part for name, shape in named if name == needles.positive for part in shapely.get_parts(shape)]
+        drawn[file.stem] = shapely.union_all(parts)
+    if needles.positive not in classes:
+        raise DatasetError(
+            f"no annotation is of the class {needles.positive!r}", found=f"classes {listed(sorted(classes))}"
+        )
+    return drawn
