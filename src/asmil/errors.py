@@ -64,6 +64,10 @@ class RunError(AsmilError):
     """A run folder is incomplete or belongs to other settings."""
 
 
+class WeightsError(AsmilError):
+    """A file does not hold the weights of the model they are loaded for."""
+
+
 class UnknownPartError(AsmilError):
     """No part of that name in a registry."""
 

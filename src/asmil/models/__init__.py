@@ -2,8 +2,6 @@
 
 import ast
 import difflib
-import importlib
-import importlib.util
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from asmil.errors import ConfigError
 from asmil.files import Facts
-from asmil.registry import FolderRegistry
+from asmil.registry import FolderRegistry, load
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from asmil.models.parts.layers import MILOutput as MILOutput
+    from asmil.models.parts.layers import MILOutput
+    from asmil.models.parts.published import load_published
 
-__all__ = ["MODELS", "MILOutput", "ModelInfo", "create_model", "list_models", "model_info", "model_options"]
+_HOME_OF = {"MILOutput": "parts.layers", "load_published": "parts.published"}
+__all__ = [
+    "MODELS",
+    "MILOutput",
+    "ModelInfo",
+    "create_model",
+    "list_models",
+    "load_published",
+    "model_info",
+    "model_options",
+]
 
 MODELS = FolderRegistry("model", "asmil.models", "MODEL")
 
@@ -87,6 +96,4 @@ def model_info(name: str) -> ModelInfo:
 
 
 def __getattr__(name: str) -> object:
-    if name == "MILOutput":
-        return importlib.import_module("asmil.models.parts.layers").MILOutput
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load(__name__, _HOME_OF, name)

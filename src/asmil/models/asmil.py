@@ -29,10 +29,12 @@ class ASMIL(nn.Module):
     is the mean of the tokens' and heads' softmax. `scores` have one column per token and head (token-major).
 
     `variant`: "shared" has one set of attention weights for all tokens, "per_token" one set each, as the
-    authors' code. `token_std` is 1e-6 in their code. Small lesions are found with `score_scale` 32 (the scores times
-    that), `even_start` (keys that start at zero), tokens of std 1, `value_rate` .1 (what reads the pooled tiles learns
-    that much slower than attention) and a weight decay of 1; see docs/log.md, what it does elsewhere is not measured. `feature_dropout` acts on x; the paper has none, .25 is
+    authors' code. `token_std` is 1e-6 in their code. `feature_dropout` acts on x; the paper has none, .25 is
     usual in its peers and better on small cohorts (docs/log.md).
+
+    Small lesions are found (docs/log.md) with scores times `score_scale` 32, keys that start at zero (`even_start`),
+    tokens of std 1, a `value_rate` of .1 (what reads the pooled tiles learns that much slower than attention) and a
+    weight decay of 1. These are not the defaults yet: what they do to other cohorts is not measured.
 
     Raises:
         ConfigError: an option out of its range.
