@@ -159,48 +159,27 @@ class Rows:
                 parameter.data = parameter.data.clone()
 
 
-@dataclass(frozen=True)
-class Section:
-    """Trained parameters that are treated alike: by name, whether they decay, and the factor of their learning rate."""
-
-    names: tuple[str, ...]
-    decays: bool
-    factor: float
-
-
-def sections_of(model: nn.Module) -> list[Section]:
-    """The trained parameters by how they are treated; each name once.
-
-    A module may say `learning_rates`, factors by the beginning of a name within it: ASMIL's values learn slower than
-    its attention.
-    """
-    decayed, factors = decayed_names(model), dict[str, float]()
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    for place, part in model.named_modules():
-        for start, factor in getattr(part, "learning_rates", {}).items():
-            whole = f"{place}.{start}".removeprefix(".")
-            factors |= {name: factor for name in trained if name == whole or name.startswith(f"{whole}.")}
-    kinds = dict[tuple[bool, float], list[str]]()
-    for name in trained:
-        kinds.setdefault((name in decayed, factors.get(name, 1.0)), []).append(name)
-    return [Section(tuple(names), *kind) for kind, names in sorted(kinds.items(), reverse=True)]
+def trained_names(model: nn.Module) -> tuple[list[str], int]:
+    """The names of the trained parameters, those that decay first, and how many numbers these are."""
+    decayed = decayed_names(model)
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    border = sum(count for name, count in trained.items() if name in decayed)
+    return sorted(trained, key=lambda name: name not in decayed), border
 
 
 class RowAdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) on every row, with a learning rate for each.
 
-    `sections` are those of `sections_of`, in the order in which their parameters lie in a row.
+    Of a row the first `border` weights decay, the others do not.
     """
 
-    def __init__(self, rows: Rows, sections: Sequence[Section], settings: TrainSettings):
-        self.rows, self.sections, self.clip_norm = rows, list(sections), settings.clip_norm
-        ends = accumulate(sum(rows.named[name][0].numel() for name in section.names) for section in sections)
-        self._spans = [slice(*span) for span in pairwise([0, *ends])]
+    def __init__(self, rows: Rows, border: int, settings: TrainSettings):
+        self.rows, self.border, self.clip_norm = rows, border, settings.clip_norm
         device = rows.matrix.device.type
         groups = [
-            {"params": [nn.Parameter(part)], "weight_decay": settings.weight_decay * section.decays}
+            {"params": [nn.Parameter(part)], "weight_decay": decay}
             for row in rows.matrix
-            for part, section in zip(self._cut(row), self.sections, strict=True)
+            for part, decay in zip(self._cut(row), (settings.weight_decay, 0.0), strict=True)
         ]
         # One pass over the moments instead of some fifteen, where torch has it.
         self.adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=device in ("cpu", "cuda"))
@@ -215,9 +194,9 @@ class RowAdamW:
         before = {name: self.rows.named[name].clone() for name in without}
         groups = iter(self.adamw.param_groups)
         for row, rate in zip(gradient, rates, strict=True):
-            for part, section in zip(self._cut(row), self.sections, strict=True):
+            for part in self._cut(row):
                 group = next(groups)
-                group["params"][0].grad, group["lr"] = part, rate * section.factor
+                group["params"][0].grad, group["lr"] = part, rate
         self.adamw.step()
         for name, values in before.items():
             self.rows.named[name].copy_(values)
@@ -240,7 +219,7 @@ class RowAdamW:
             self.adamw.state[group["params"][0]] = own
 
     def _groups(self, index: int) -> list[dict]:
-        return self.adamw.param_groups[len(self.sections) * index : len(self.sections) * (index + 1)]
+        return self.adamw.param_groups[2 * index : 2 * index + 2]
 
-    def _cut(self, row: Float[Tensor, " weights"]) -> list[Tensor]:
-        return [row[span] for span in self._spans]
+    def _cut(self, row: Float[Tensor, " weights"]) -> tuple[Tensor, Tensor]:
+        return row[: self.border], row[self.border :]

@@ -20,7 +20,7 @@ from asmil import draws
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch
 from asmil.tasks import Task
-from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, sections_of
+from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, trained_names
 
 SMALL = {"cpu": 5e7, "cuda": 5e10}
 """Tiles of a step times weights of a model up to which one pass for all is faster. On a CPU such a step's products take
@@ -99,9 +99,9 @@ class Stack:
         self.settings, self.task = settings, task
         self.device = next(models[0].parameters()).device
         self.trainees = [Trainee(*pair) for pair in zip(models, stabilizers, strict=True)]
-        sections = sections_of(models[0])
-        self.rows = Rows(models, [name for section in sections for name in section.names])
-        self.optimizer = RowAdamW(self.rows, sections, settings)
+        names, border = trained_names(models[0])
+        self.rows = Rows(models, names)
+        self.optimizer = RowAdamW(self.rows, border, settings)
         anchors = [trainee.anchor for trainee in self.trainees if trainee.anchor is not None]
         self.anchors = Rows(anchors, [name for name, _ in anchors[0].named_parameters()]) if anchors else None
         self.one_pass, self._drawn = False, 1024

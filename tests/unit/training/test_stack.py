@@ -12,7 +12,7 @@ from asmil.bags import BagBatch, make_bags
 from asmil.errors import ConfigError
 from asmil.models import MILOutput, create_model, list_models, model_info
 from asmil.training import FitResult, Member, Stack, Standardized, TrainSettings, fit, predict, train_members
-from asmil.training.optim import RowAdamW, Rows, Section, sections_of
+from asmil.training.optim import RowAdamW, Rows, trained_names
 
 SETTINGS = TrainSettings(
     epochs=3, min_epochs=1, patience=9, learning_rate=3e-3, batch_size=4, clip_norm=0.5, warmup_epochs=1
@@ -210,29 +210,23 @@ def test_a_checkpoint_of_others_is_refused(tmp_path):
 
 
 def test_adamw_of_rows_is_torchs_with_clipping():
-    """Two models with rates of their own; weights of linear maps decay, biases and norms do not; the last map is slow."""
+    """Two models with rates of their own; weights of linear maps decay, biases and norms do not."""
     settings = TrainSettings(weight_decay=0.3, clip_norm=1.0)
     models = [nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)) for _ in range(2)]
     theirs = [nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 2)) for _ in range(2)]
     for mine, other in zip(models, theirs, strict=True):
         other.load_state_dict(mine.state_dict())
-        mine.learning_rates = {"2": 0.1}
-    sections = sections_of(models[0])
-    assert sections == [
-        Section(("0.weight",), decays=True, factor=1.0),
-        Section(("2.weight",), decays=True, factor=0.1),
-        Section(("0.bias", "1.weight", "1.bias"), decays=False, factor=1.0),
-        Section(("2.bias",), decays=False, factor=0.1),
-    ]
-    names = [name for section in sections for name in section.names]
+    names, border = trained_names(models[0])
+    assert border == 4 * 3 + 3 * 2
     rows = Rows(models, names)
-    optimizer, rates = RowAdamW(rows, sections, settings), (1e-2, 3e-3)
+    optimizer, rates = RowAdamW(rows, border, settings), (1e-2, 3e-3)
     references = [
         torch.optim.AdamW(
             [
-                {"params": [p], "weight_decay": 0.3 * (p.dim() == 2), "lr": rate * (0.1 if name[0] == "2" else 1)}
-                for name, p in model.named_parameters()
-            ]
+                {"params": [p for p in model.parameters() if p.dim() == 2], "weight_decay": 0.3},
+                {"params": [p for p in model.parameters() if p.dim() != 2], "weight_decay": 0.0},
+            ],
+            lr=rate,
         )
         for model, rate in zip(theirs, rates, strict=True)
     ]
@@ -256,7 +250,7 @@ def test_adamw_of_rows_is_torchs_with_clipping():
 def test_a_model_of_two_types_is_refused_by_name():
     mixed = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2).double()])
     with pytest.raises(ConfigError, match="float64"):
-        Rows([mixed], [name for name, _ in mixed.named_parameters()])
+        Rows([mixed], trained_names(mixed)[0])
 
 
 def test_fit_is_the_training_of_one_member():
