@@ -40,7 +40,7 @@ def tested_rows(table: pd.DataFrame, columns: Sequence[str], *, constant: Sequen
     if seeds.nunique() > 1:
         raise MetricError(
             "some slides lack the predictions of a seed",
-            found=f"slide and fold {seeds.idxmin()}: {seeds.min()} seeds, others {seeds.max()}",
+            found=f"{', '.join(map(str, seeds.index[int(seeds.argmin())]))}: {seeds.min()} seeds, others {seeds.max()}",
             fix="finish the run, or leave that seed out",
         )
     return table

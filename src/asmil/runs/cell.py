@@ -41,9 +41,12 @@ class Cell:
         """What it is called in front of people: `fold 0 seed 1`."""
         return f"fold {self.fold} seed {self.seed}"
 
-    def state(self, *, deep: bool = False) -> State:
-        """Whether it is whole, or what is wrong with which file; `deep` compares their content too."""
-        return state_of(self.folder, deep=deep)
+    def state(self, *, deep: bool = False, sealed: bool = False) -> State:
+        """Whether it is whole, or what is wrong with which file.
+
+        `deep` compares their content too; `sealed` says that the run seals its cells: one without a seal is damaged.
+        """
+        return state_of(self.folder, deep=deep, sealed=sealed)
 
     # What it left.
 

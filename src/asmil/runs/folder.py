@@ -180,7 +180,8 @@ class Run(Records, Shown):
                     f"{layout.SPLITS} and {layout.CONFIG}",
                     fix="move it out of the run's folder",
                 )
-        return Standing({cell: cell.state(deep=deep) for cell in cells}, tests)
+        sealed = "code" in self.identity  # written since there are seals; a run that began before never gets it
+        return Standing({cell: cell.state(deep=deep, sealed=sealed) for cell in cells}, tests)
 
     def cells(self) -> list[Cell]:
         """All finished cells, by fold and seed."""

@@ -180,7 +180,7 @@ def heatmap(
     """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
 
     Raises:
-        RunError: the run is not finished or was not evaluated, or a slide has no attention in it.
+        RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
     """
     from asmil.report import write_heatmaps
 
@@ -188,6 +188,8 @@ def heatmap(
     _look_at(made, partial, outcome)
     require_shapes(made, made.settings)
     files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
+    if not files:
+        raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
 
@@ -302,9 +304,7 @@ def _check_truth(settings: Settings) -> None:
     from asmil.evaluation import MaskLabels
 
     if settings.annotations is not None and not settings.annotations.exists():
-        raise ConfigError(
-            "there are no annotations at this path", found=settings.annotations, fix="check --annotations"
-        )
+        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 
@@ -312,7 +312,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome) -> None:
     """Raise a `RunError` where a run is not finished; with `partial` it is noted what is missing instead."""
     sentence = made.require_whole(partial=partial)
     if sentence:
-        outcome.skipped(made.folder.name, stage="train", reason=f"a partial look: {sentence}")
+        outcome.skipped(made.folder.name, stage="train", reason=sentence)
 
 
 def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":

@@ -235,7 +235,10 @@ class Records:
     def seconds(self) -> dict[str, float]:
         """Wall time by stage, in seconds."""
         path = self.folder / layout.SECONDS
-        said = read_json(path, fix="delete it: it only tells the time") if path.exists() else {}
+        try:
+            said = read_json(path, fix="")
+        except RunError:  # not there, or cut: it only tells the time
+            return {}
         return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
 
     @property

@@ -61,11 +61,16 @@ def unseal(folder: Path) -> None:
     write_json(folder / SEAL, OPEN)
 
 
-def state_of(folder: Path, *, deep: bool = False) -> State:
-    """Compare the files of a cell with its seal: their sizes, and with `deep` their content."""
+def state_of(folder: Path, *, deep: bool = False, sealed: bool = False) -> State:
+    """Compare the files of a cell with its seal: their sizes, and with `deep` their content.
+
+    A cell of a run that is known to be `sealed` does not count without its seal.
+    """
     if not (folder / SEAL).is_file():
         if not (folder / PREDICTIONS).is_file():  # before there were seals, these were written last
             return State(begun=False)
+        if sealed:
+            return State(True, {SEAL: "is missing"}, {})
         sizes = {name: _size(folder / name) for name in NEEDED}
         return State(
             True, {n: "is missing" if size is None else "was emptied" for n, size in sizes.items() if not size}

@@ -113,7 +113,8 @@ def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     if run.begun and lacks_data(before) and "data" in now:
         hear.note("this run is of an older asmil: that its features are those it was trained on is not known")
     kept = {name: before[name] for name in ("code", "data") if name in before}
-    written = {"code": run.code} | kept | now
+    older = run.begun and "code" not in before  # whose cells have no seals: `Run.standing` tells it by this
+    written = ({} if older else {"code": run.code}) | kept | now
     run.write_identity({name: written[name] for name in (*ABOUT, "data", "code") if name in written})
 
 

@@ -130,6 +130,16 @@ def test_a_run_from_before_seals_is_finished_and_says_so(run):
     assert Run(run.folder).require_whole() == ""
 
 
+def test_of_a_run_that_seals_its_models_one_without_a_seal_is_damaged(run):
+    """Whoever takes a seal away could have changed what it was of."""
+    run.write_identity({**run.identity, "code": run.code})
+    (run.cell(1, 1).folder / "sealed.json").unlink()
+    standing = Run(run.folder).unfinished()
+    assert standing.says == ["fold 1 seed 1 is trained again: sealed.json is missing"]
+    with pytest.raises(RunError, match="3 of 4 models are finished"):
+        Run(run.folder).require_whole()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "log.csv", "dynamics.h5", "attention.h5"])
 def test_a_cell_from_before_seals_needs_all_its_files(run, name):
     assert unsealed(run, lost=[name]).says[0] == f"fold 0 seed 0 is trained again: {name} is missing"

@@ -49,7 +49,6 @@ READERS = {
     "splits.csv": lambda run: run.splits,
     "metrics.json": lambda run: run.metrics,
     "predictions.csv": lambda run: run.predictions,
-    "seconds.json": lambda run: run.seconds,
     "profile.json": lambda run: run.profile,
     "features/run.json": lambda run: run.features,
     "failures.csv": lambda run: run.failures,

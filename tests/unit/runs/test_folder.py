@@ -212,6 +212,8 @@ def test_the_time_of_stages_is_added_up(begun):
     assert list(begun.seconds) == ["train"]
     (begun.folder / "seconds.json").write_text('{"train": "soon", "evaluate": 3}')
     assert begun.seconds == {"evaluate": 3.0}
+    (begun.folder / "seconds.json").write_text('{"train"')
+    assert begun.seconds == {}, "what only tells the time stops nothing"
 
 
 def test_a_note_of_features_leads_nowhere_else(begun):
