@@ -275,9 +275,7 @@ class CrossAttention(nn.Module):
 
     def keys(self) -> tuple[Float[Tensor, "rows dim"], Float[Tensor, " rows"]]:
         """What an input is multiplied by to get its scores, and what is added: the queries folded into the keys."""
-        query = self._split(self.query(self.tokens)) * (
-            self.scale / math.sqrt(self.head_dim)
-        )  # tokens, heads, head_dim
+        query = self._split(self.query(self.tokens)) * self.scale / math.sqrt(self.head_dim)  # t, h, d
         weight = self._split_weight(self.key)
         if len(weight) == 1:
             keys = (query.transpose(0, 1) @ weight[0]).transpose(0, 1)
