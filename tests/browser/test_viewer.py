@@ -139,7 +139,7 @@ def recorded(page) -> str:
 
 def test_the_scrubber_recolours_and_the_chart_follows(page):
     recorded(page)
-    assert page.locator("#chart polyline").count() >= 3
+    page.wait_for_function("() => document.querySelectorAll('#chart polyline').length >= 3")
     page.locator("#epoch").fill("0")
     page.wait_for_function("() => document.querySelector('.pane').dataset.drawn?.endsWith('-0')")
     first, mark = overlay(page), page.locator("#chart .now").get_attribute("x1")
