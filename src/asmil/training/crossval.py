@@ -67,9 +67,8 @@ def crossval(
                 progress(*event)
     if failures:
         error = failures[0].error
-        others = ", the others are finished" if len(failures) < len(cells) else ""
         raise AsmilError(
-            f"{len(failures)} of {len(cells)} trainings failed{others}: {error.what}",
+            f"{len(failures)} of {len(cells)} trainings failed (what is finished is kept): {error.what}",
             found="; ".join(f"fold {fold} seed {seed}: {one.found}" for fold, seed, one in failures),
             fix=error.fix,
         ) from error
