@@ -87,6 +87,18 @@ def test_what_is_missing_is_named(runs):
         assert word in done.output
 
 
+def test_an_unfinished_run_is_drawn_only_when_asked_for_and_says_so(tmp_path):
+    run = make_run(tmp_path / "run", stabilize=True)
+    run.write_settings(run.settings.model_copy(update={"seeds": 2}))
+    arguments = ["figure", "fig1", str(run.folder), "--out", str(tmp_path / "drawn")]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, list(tmp_path.glob("drawn*"))) == (2, [])
+    assert "1 of 2 models are finished" in done.output
+    done = CliRunner().invoke(app, [*arguments, "--partial"])
+    assert (done.exit_code, len(list(tmp_path.glob("drawn*")))) == (1, 2)
+    assert "A partial look: 1 of 2 models" in done.output
+
+
 def test_embeddings_are_recorded_every_fifth_epoch_also_across_an_interruption(tmp_path):
     unbroken, first, second = (AttentionRecorder(embed=5) for _ in range(3))
     record(unbroken, range(EPOCHS))
