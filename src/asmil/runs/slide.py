@@ -95,11 +95,6 @@ class RunSlide:
     def __init__(self, run: "Run", name: str):
         self.run, self.name = run, name
 
-    @property
-    def at_hand(self) -> bool:
-        """Whether its features are."""
-        return self.run.store is not None and self.name in self.run.store
-
     @cached_property
     def mpp(self) -> float | None:
         """The um per level-0 pixel that the feature file, the cohort or the settings say."""

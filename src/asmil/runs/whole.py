@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from asmil.bags import listed
 from asmil.errors import RunError
-from asmil.files import write_json
+from asmil.files import Facts, write_json
 from asmil.runs.layout import NEEDED, PREDICTIONS, SEAL
 from asmil.runs.reading import read_json
 
@@ -75,9 +75,10 @@ def state_of(folder: Path, *, deep: bool = False, sealed: bool = False) -> State
         return State(
             True, {n: "is missing" if size is None else "was emptied" for n, size in sizes.items() if not size}
         )
-    kept = _sealed(folder)
-    if kept is None and _is_open(folder):
+    said = _said(folder / SEAL)
+    if said == OPEN:
         return State(begun=False)
+    kept = _sealed(said)
     if kept is None:
         return State(True, {SEAL: "was changed"}, {})
     found = {name: _fault(folder / name, *said, deep=deep) for name, said in kept.items()}
@@ -90,22 +91,22 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sealed(folder: Path) -> dict[str, tuple[int, str]] | None:
+def _said(path: Path) -> Facts:
+    """What a seal says; nothing where it is no JSON object."""
+    try:
+        return read_json(path, fix="")
+    except RunError:
+        return {}
+
+
+def _sealed(said: Facts) -> dict[str, tuple[int, str]] | None:
     """Size and digest by file, as the seal says; None where it is not what `seal` writes."""
     try:
-        files = read_json(folder / SEAL, fix="")["files"]
-        kept = {str(name): (int(said["bytes"]), str(said["sha256"])) for name, said in files.items()}
-    except (RunError, LookupError, TypeError, ValueError, AttributeError):
+        kept = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in said["files"].items()}
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
     ours = all(Path(name).name == name for name in kept)  # a stranger's seal leads to no file elsewhere
     return kept if ours and set(NEEDED) <= set(kept) else None
-
-
-def _is_open(folder: Path) -> bool:
-    try:
-        return read_json(folder / SEAL, fix="") == OPEN
-    except RunError:
-        return False
 
 
 def _size(path: Path) -> int | None:
