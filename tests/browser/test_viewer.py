@@ -153,6 +153,29 @@ def test_the_scrubber_recolours_and_the_chart_follows(page):
     page.wait_for_function("() => document.querySelector('#play').textContent === '▶'")
 
 
+HELD = """
+const fetched = window.fetch;
+window.fetch = (url, ...more) => !String(url).endsWith("/unrest") ? fetched(url, ...more) : new Promise((resolve) => {
+  window.release = async () => {
+    resolve(await fetched(url, ...more));
+    setTimeout(() => (window.released = true), 200);
+  };
+});
+"""
+
+
+def test_a_slow_answer_does_not_bring_back_an_order_that_was_left(page):
+    page.add_init_script(HELD)
+    page.reload()
+    page.wait_for_function("() => document.querySelectorAll('#slides .name').length")
+    page.select_option("#sort", "seeds")
+    page.wait_for_function("() => window.release")
+    page.select_option("#sort", "error")
+    page.evaluate("() => window.release()")
+    page.wait_for_function("() => window.released")
+    assert all("loss " in text for text in page.locator("#slides .measure").all_inner_texts())
+
+
 def test_one_token_and_one_head(page):
     layer = page.locator(f"{LAYER} >> option").evaluate_all("x => x.map(o => o.value).find(v => v.startsWith('rows-'))")
     page.locator(LAYER).select_option(layer)

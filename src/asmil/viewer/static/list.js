@@ -43,11 +43,11 @@ export class SlideList {
 
   /** Filters and sorts by what the controls say. */
   async arrange() {
-    const { key, text } = SORTS[byId("sort").value];
     if (["seeds", "epochs"].includes(byId("sort").value) && !("unrest" in this.rows[0])) {
       const unrest = await getJson(`/api/${this.run.id}/unrest`);
       this.rows.forEach((row, i) => (row.unrest = unrest[i]));
     }
+    const { key, text } = SORTS[byId("sort").value]; // read now: while this was waiting, another may have been chosen
     const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     const only = byId("recorded").checked;
     this.shown = this.rows.filter((row) => {
