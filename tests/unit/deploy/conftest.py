@@ -1,5 +1,6 @@
 """A small run on synthetic features, made once, and copies of it to break."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -49,4 +50,7 @@ def unsealed(run):
     """That copy without the seals of its models, as a run of an older version has none, or a stranger's."""
     for seal in run.glob("folds/*/*/sealed.json"):
         seal.unlink()
+    identity = json.loads((run / "identity.json").read_text())
+    del identity["code"]  # by which a run is known to seal its models
+    (run / "identity.json").write_text(json.dumps(identity))
     return run
