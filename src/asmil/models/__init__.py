@@ -14,15 +14,25 @@ from asmil.registry import FolderRegistry, load
 if TYPE_CHECKING:
     from torch import nn
 
+    from asmil.models.parts.evidence import Evidence, deletion, evidence
     from asmil.models.parts.layers import MILOutput
     from asmil.models.parts.published import load_published
 
-_HOME_OF = {"MILOutput": "parts.layers", "load_published": "parts.published"}
+_HOME_OF = {
+    "Evidence": "parts.evidence",
+    "MILOutput": "parts.layers",
+    "deletion": "parts.evidence",
+    "evidence": "parts.evidence",
+    "load_published": "parts.published",
+}
 __all__ = [
     "MODELS",
+    "Evidence",
     "MILOutput",
     "ModelInfo",
     "create_model",
+    "deletion",
+    "evidence",
     "list_models",
     "load_published",
     "model_info",

@@ -104,6 +104,25 @@ class DTFD(nn.Module):
         """The tier-1 scores alone, in the order of the tiles: the same under every split."""
         return self.tier1.attention(self.projection(batch.features))
 
+    def evidence(self, batch: BagBatch) -> Float[Tensor, "tiles classes"]:
+        """Of one bag: what each tile has of what tier 2 pools, times the weights of tier 2.
+
+        Which tiles are distilled, and how much tier 2 gives each pseudo-bag, are taken as they are.
+        """
+        tiles = self.projection(batch.features)
+        order, lengths = self._split(batch)
+        pseudo_bags = _packed(tiles.index_select(0, order), lengths)
+        weights = softmax(self.tier1.attention(tiles)[order], pseudo_bags.layout)
+        pooled = pool(weights, pseudo_bags.features, pseudo_bags.layout).squeeze(1)
+        distilled = self._distil(weights, pooled, pseudo_bags).flatten(0, 1)
+        shares = softmax(self.tier2.attention(distilled), Packed([len(distilled)], device=tiles.device))
+        if self.distill == "afs":
+            held = weights * shares[pseudo_bags.bag_of_tile]
+        else:  # the tiles that are what was distilled, by their place
+            which = self._chosen(weights, pseudo_bags).flatten()
+            held = torch.zeros_like(weights).index_add(0, which, shares)
+        return torch.zeros_like(held).index_copy(0, order, held) * (tiles @ self.tier2.classifier.weight.T)
+
     def _split(self, batch: BagBatch) -> tuple[Int[Tensor, " tiles"], list[int]]:
         """The tiles in the order of the pseudo-bags, and how many each has: equally many, but for one."""
         order: list[Tensor] = []
@@ -119,13 +138,17 @@ class DTFD(nn.Module):
         """The instances of each pseudo-bag that tier 2 sees."""
         if self.distill == "afs":
             return pooled.unsqueeze(1)
-        tiles, weight = pseudo_bags.features, self.tier1.classifier.weight
-        probability = F.linear(weights * tiles, weight.to(weights.dtype)).softmax(1)
+        return pseudo_bags.features[self._chosen(weights, pseudo_bags)]
+
+    def _chosen(self, weights: Float[Tensor, "tiles 1"], pseudo_bags: BagBatch) -> Int[Tensor, "pseudo instances"]:
+        """The rows of the tiles of each pseudo-bag that look most (and least) like the class."""
+        weight = self.tier1.classifier.weight
+        probability = F.linear(weights * pseudo_bags.features, weight.to(weights.dtype)).softmax(1)
         likeness = probability[:, -1] if probability.shape[1] == 2 else probability.amax(1)
         chosen = []
-        for like, bag in zip(pseudo_bags.split(likeness), pseudo_bags.split(tiles), strict=True):
+        for like, start in zip(pseudo_bags.split(likeness), pseudo_bags.starts, strict=False):
             ends = [like.topk(1, largest=largest).indices for largest in (True, False)]
-            chosen.append(bag[torch.cat(ends[: _DISTILLED[self.distill]])])
+            chosen.append(start + torch.cat(ends[: _DISTILLED[self.distill]]))
         return torch.stack(chosen)
 
 

@@ -47,6 +47,19 @@ class MaxPooling(nn.Module):
         embedding, attention = _max_and_share(tiles, batch)
         return MILOutput(self.classifier(embedding), attention, embedding)
 
+    def evidence(self, batch: BagBatch) -> Float[Tensor, "tiles classes"]:
+        """Of one bag: what the tiles that win a feature (or a class's logit) add by it, ties sharing alike."""
+        tiles, weight = self.projection(batch.features), self.classifier.weight
+        if self.level == "instance":
+            return _shares(self.classifier(tiles)) * (tiles @ weight.T)
+        return (_shares(tiles) * tiles) @ weight.T
+
+
+def _shares(values: Float[Tensor, "tiles columns"]) -> Float[Tensor, "tiles columns"]:
+    """Of one bag: what part of each column's maximum a tile has."""
+    won = (values.detach() == values.detach().amax(0)).float()
+    return won / won.sum(0)
+
 
 def _max_and_share(
     values: Float[Tensor, "tiles columns"], batch: BagBatch
@@ -54,10 +67,8 @@ def _max_and_share(
     """Column-wise maxima of each bag, and the share of columns each tile wins."""
     maxima, shares = [], []
     for bag in batch.split(values):
-        maximum = bag.amax(0)
-        won = (bag.detach() == maximum.detach()).float()
-        maxima.append(maximum)
-        shares.append((won / won.sum(0)).mean(1))
+        maxima.append(bag.amax(0))
+        shares.append(_shares(bag).mean(1))
     return torch.stack(maxima), torch.cat(shares)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
-from asmil.models import MILOutput, create_model
+from asmil.models import MILOutput, create_model, evidence
 from asmil.testing.report import CheckReport, ContractError, run_checks
 
 ModelFactory = Callable[[int, int], nn.Module]
@@ -83,6 +83,7 @@ class _ModelChecks:
             self.every_parameter_learns,
             self.half_precision_features,
             self.bf16_autocast,
+            self.evidence_adds_up,
             self.large_features,
             self.evaluation_is_deterministic,
             self.state_dict_round_trip,
@@ -181,6 +182,20 @@ class _ModelChecks:
         output = model(half)
         _finite(output)
         _same("logits", output.logits.float(), model(half.with_features(half.features.float())).logits)
+
+    def evidence_adds_up(self) -> None:
+        """The evidence of the tiles, and what is there without any, add up to the logits.
+
+        A model's own method `evidence` leaves the same in every bag: what does not come from tiles.
+        """
+        model = self._model()
+        found = [evidence(model, bag) for bag in self.bags]
+        for bag, one in zip(self.bags, found, strict=True):
+            _shape("evidence", one.tiles, (len(bag), self.n_classes))
+            logits = model(BagBatch.from_bags(bag)).logits[0].detach().float()
+            _require(bool(one.tiles.isfinite().all()), "evidence is not finite")
+            _same("what evidence adds up to", one.tiles.sum(0) + one.rest, logits)
+            _require(one.kind != "own" or torch.allclose(one.rest, found[0].rest, atol=1e-4), "rests that differ")
 
     def bf16_autocast(self) -> None:
         """Under bfloat16 autocast outputs and gradients are finite, for float32 and float16 features."""

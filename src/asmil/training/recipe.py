@@ -65,13 +65,23 @@ class Standardized(nn.Module):
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
 
+    @property
+    def baseline(self) -> Tensor:
+        """Features of a tile that says nothing: the mean of the training part."""
+        return self.mean
+
     def __getattr__(self, name: str) -> Any:
         # Hooks exist where the wrapped model has them: `fit` looks for them by name.
         if name == "after_step":
             return getattr(self.model, name)
         if name == "prepare" and hasattr(self.model, name):
             return self._prepare
+        if name == "evidence" and hasattr(self.model, name):
+            return self._evidence
         return super().__getattr__(name)
+
+    def _evidence(self, batch: BagBatch) -> Float[Tensor, "tiles classes"]:
+        return getattr(self.model, "evidence")(self._scaled(batch))  # noqa: B009
 
     def _prepare(self, train: Sequence[Bag], train_stage: Callable[[nn.Module], nn.Module]) -> None:
         """The wrapped model's preparation: it sees standardised features, and so do the stages it trains."""

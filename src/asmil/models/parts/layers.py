@@ -1,6 +1,7 @@
 """Layers that models share: projection, attention over the tiles of packed bags, cross-attention of a few tokens."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -174,6 +175,8 @@ def pool(
 
     Padded where bags are small or alike: copying the values then costs less than an operation for each bag.
     """
+    if isinstance(layout, Watched):
+        return layout.pool(weights, values)
     weights = weights.to(values.dtype)
     if len(layout) == 1:
         return (weights.T @ values).unsqueeze(0)
@@ -181,6 +184,22 @@ def pool(
         return layout.pad(weights).mT @ layout.pad(values)
     pairs = zip(layout.split(weights), layout.split(values), strict=True)
     return torch.stack([w.T @ v for w, v in pairs])
+
+
+class Watched(Packed):
+    """A layout that keeps in `calls` the weights and values that `pool` is given with it.
+
+    With `given` (bags, rows, dim), that is what is pooled, whatever the tiles are: for `evidence` alone.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, device: torch.device, given: Tensor | None = None):
+        super().__init__(lengths, device=device)
+        self.given, self.calls = given, list[tuple[Tensor, Tensor]]()
+
+    def pool(self, weights: Float[Tensor, "tiles rows"], values: Float[Tensor, "tiles dim"]) -> Tensor:
+        """What `pool` returns."""
+        self.calls.append((weights, values))
+        return pool(weights, values, Packed(self.lengths, device=self.device)) if self.given is None else self.given
 
 
 SMALL = 4096
