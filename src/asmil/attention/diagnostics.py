@@ -57,6 +57,20 @@ def effective_tiles(p: Array, *, dim: int = -1, offsets: Array | None = None) ->
     return _like(p, _layout(dim, offsets).sum(entr(_weights(p))).exp())
 
 
+EVEN = 0.99
+"""Effective share of tiles above which attention prefers none. Measured (docs/log.md): models before training have
+.995 to .99999 of it in the median of slides; weights then differ by less than a tenth of their mean."""
+
+
+def is_even(p: Array) -> bool:
+    """Whether a map (tiles,) prefers no tile: (sum p)^2 / (M sum p^2) above `EVEN`, as of a model before its training.
+
+    A rank of its tiles shows what rounding and chance left. A map of one tile is even.
+    """
+    weights = _weights(p).flatten()
+    return bool(weights.sum().square() > EVEN * len(weights) * weights.square().sum())
+
+
 def top_mass(
     p: Array, *, share: float = 0.01, dim: int = -1, mask: Array | None = None, offsets: Array | None = None
 ) -> Array:

@@ -156,27 +156,43 @@ def tile_metrics(
         MetricError: slides or lengths that do not match, or no slide with a positive tile.
     """
     slides = _positive_slides(attention, truth)
+    macro = slide_metrics(attention, truth, cases=cases, n_boot=n_boot, seed=seed)
+    y = np.concatenate([np.asarray(truth[s]).astype(int) for s in slides])
+    prob = _two_columns(np.concatenate([scaled(attention[s]) for s in slides]))
+    case = np.repeat([str(cases[s]) if cases else s for s in slides], [len(truth[s]) for s in slides])
+    pooled: dict = {"prevalence": float(y.mean()), "n_slides": len(slides), "n_tiles": len(y)}
+    for name, chance in (("auroc", 0.5), ("average_precision", chance_average_precision(len(y), int(y.sum())))):
+        whole = bootstrap_ci(name, y, prob, groups=case, n=n_boot, seed=seed)
+        pooled[name] = whole.as_dict() | {"chance": chance}
+    return {"macro": macro, "pooled": pooled}
+
+
+def slide_metrics(
+    scores: Maps,
+    truth: Maps,
+    *,
+    cases: Mapping[str, str] | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> dict:
+    """The `macro` part of `tile_metrics`: for scores (tiles,) of any kind, as slides are not put together.
+
+    Raises:
+        MetricError: as `tile_metrics`.
+    """
+    slides = _positive_slides(scores, truth)
     case = np.array([str(cases[s]) if cases else s for s in slides])
-    y = [np.asarray(truth[s]).astype(int) for s in slides]
-    per_slide = [tile_scores(attention[s], labels) for s, labels in zip(slides, y, strict=True)]
-    mixed = np.array([np.isfinite(scores["auroc"]) for scores in per_slide])
-    pooled_y = np.concatenate(y)
-    pooled_prob = _two_columns(np.concatenate([scaled(attention[s]) for s in slides]))
-    pooled_case = np.repeat(case, [len(labels) for labels in y])
+    per_slide = [tile_scores(scores[s], truth[s]) for s in slides]
+    mixed = np.array([np.isfinite(one["auroc"]) for one in per_slide])
     prevalence, chance = (
-        np.array([scores[key] for scores in per_slide])[mixed] for key in ("prevalence", "chance_average_precision")
+        np.array([one[key] for one in per_slide])[mixed] for key in ("prevalence", "chance_average_precision")
     )
     macro: dict = {"prevalence": _mean(prevalence), "n_slides": int(mixed.sum())}
-    pooled: dict = {"prevalence": float(pooled_y.mean()), "n_slides": len(slides), "n_tiles": len(pooled_y)}
-    macro["n_tiles"] = int(np.array([len(labels) for labels in y])[mixed].sum())
-    pooled_chance = chance_average_precision(len(pooled_y), int(pooled_y.sum()))
-    for name, levels in (("auroc", (0.5, 0.5)), ("average_precision", (_mean(chance), pooled_chance))):
-        values = np.array([scores[name] for scores in per_slide])[mixed]
-        mean = _mean_interval(values, case[mixed], n_boot=n_boot, seed=seed)
-        whole = bootstrap_ci(name, pooled_y, pooled_prob, groups=pooled_case, n=n_boot, seed=seed)
-        macro[name] = mean.as_dict() | {"chance": levels[0]}
-        pooled[name] = whole.as_dict() | {"chance": levels[1]}
-    return {"macro": macro, "pooled": pooled}
+    macro["n_tiles"] = int(np.array([len(truth[s]) for s in slides])[mixed].sum())
+    for name, level in (("auroc", 0.5), ("average_precision", _mean(chance))):
+        values = np.array([one[name] for one in per_slide])[mixed]
+        macro[name] = _mean_interval(values, case[mixed], n_boot=n_boot, seed=seed).as_dict() | {"chance": level}
+    return macro
 
 
 def dice_at(attention: Maps, truth: Maps, *, threshold: float, scale: str = "relative") -> float:

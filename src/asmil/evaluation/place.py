@@ -19,9 +19,17 @@ from asmil.evaluation.annotations import (
     require_classes,
 )
 from asmil.evaluation.froc import NO_LESIONS, Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
-from asmil.evaluation.localization import best_dice_threshold, dice_at, scaled, tile_metrics, tile_scores, tile_truth
+from asmil.evaluation.localization import (
+    best_dice_threshold,
+    dice_at,
+    scaled,
+    slide_metrics,
+    tile_metrics,
+    tile_scores,
+    tile_truth,
+)
 from asmil.evaluation.summary import bags_are_patients, own_maps, test_maps
-from asmil.runs import Cell, Run, SlideTiles, tiles_of
+from asmil.runs import Cell, Run, SlideTiles, mean_evidence, tiles_of
 
 # The annotations of many slides, each fitted to its slide: what does not fit one is a problem of that slide only.
 
@@ -206,6 +214,7 @@ def localise(
         scores = tile_scores(attention[slide], labels)
         slides.loc[slides.slide == slide, ["tile_auroc", "tile_ap"]] = [scores["auroc"], scores["average_precision"]]
     found = _tile_measures(run, cells, attention, truth, slides=slides, bootstrap=bootstrap)
+    found |= _of_evidence(run, cells, truth, slides=slides, store=store, bootstrap=bootstrap)
     problems = list(truth.problems)
     if froc:
         judged, unusable = _froc(attention, truth, slides=slides, wanted=wanted, places_of=places_of)
@@ -242,6 +251,31 @@ def _tile_measures(
         "tile_ap_pooled": pooled["average_precision"]["value"],
         "tile_ap_pooled_chance": pooled["average_precision"]["chance"],
         "dice": _dice(run, cells, truth.tiles),
+    }
+
+
+def _of_evidence(
+    run: Run, cells: Sequence[Cell], truth: Truth, *, slides: pd.DataFrame, store: FeatureStore, bootstrap: int
+) -> dict[str, object]:
+    """Tile AUROC and AP of the evidence for the class that a slide is of, beside those of attention; or why not."""
+    maps, own = Maps(), slides.set_index("slide")
+    try:
+        for slide in truth.tiles:
+            column = run.classes.index(str(own.label[slide])) if run.classes else 0
+            maps[slide] = mean_evidence(run, slide, cells=cells, store=store)[:, column]
+    except AsmilError as error:
+        return {"evidence_missing": str(error)}
+    cases = {str(slide): str(case) for slide, case in own.case.items()}
+    scores = slide_metrics(maps, truth.tiles, cases=cases, n_boot=bootstrap)
+    for slide, values in maps.items():
+        slides.loc[slides.slide == slide, "evidence_tile_ap"] = tile_scores(values, truth.tiles[slide])[
+            "average_precision"
+        ]
+    return {
+        "evidence_tile_auroc": scores["auroc"]["value"],
+        "evidence_tile_auroc_ci95": scores["auroc"]["ci95"],
+        "evidence_tile_ap": scores["average_precision"]["value"],
+        "evidence_tile_ap_ci95": scores["average_precision"]["ci95"],
     }
 
 

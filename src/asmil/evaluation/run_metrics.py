@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
+from asmil.errors import AsmilError
 from asmil.evaluation.annotations import MaskLabels
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
@@ -21,8 +23,9 @@ from asmil.evaluation.summary import (
 )
 from asmil.evaluation.tasks import evaluate_task
 from asmil.files import Facts
-from asmil.runs import Cell, Run, even
+from asmil.runs import Cell, Run, even, evidence_of
 from asmil.tasks import Task
+from asmil.training import predict
 
 
 def evaluate(
@@ -81,7 +84,8 @@ def evaluate(
             bootstrap=bootstrap,
             froc=froc,
         )
-    attention = dynamics | _map_statistics(slides) | place
+    taken = _deletion(run, cells, slides, store=features or run.settings.features or run.features)
+    attention = dynamics | _map_statistics(slides) | place | taken
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
@@ -138,6 +142,45 @@ def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task 
 
 def _map_statistics(slides: pd.DataFrame) -> dict[str, float]:
     return {name: float(slides[name].mean()) for name in ("entropy", "effective_tiles", "top1_mass")}
+
+
+TAKEN = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Shares of the tiles that are taken away."""
+TAKEN_FROM = 20
+"""Slides at most: each costs three orders times five passes, and one for its evidence."""
+
+
+def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: Path) -> Facts:
+    """How the predicted class's logit falls when the first tiles by evidence, by attention and by lot are taken away.
+
+    Of some slides, evenly through the table, each by one model that was tested on it; less the mean over the classes.
+    """
+    if run.task is not None or bags_are_patients(run) or not store.exists():
+        return {}
+    from asmil.models import deletion
+
+    opened, falls = open_features(store), dict[str, list[np.ndarray]]()
+    names = [str(slide) for slide in slides.slide if slide in opened]
+    try:
+        for number in np.unique(np.linspace(0, len(names) - 1, TAKEN_FROM).round().astype(int)) if names else ():
+            slide = names[number]
+            cell = next(cell for cell in run.tested_on(slide) if cell in cells)
+            bag = opened.load(slide, slide_mpp=run.slide(slide).mpp)
+            if len(bag) < 2 or (attention := cell.attention(slide)) is None:
+                continue
+            model, _ = cell.model(run.settings, len(run.classes), in_dim=bag.features.shape[1])
+            said = predict(model, [bag])[0].probabilities.argmax()
+            by = {"evidence": evidence_of(run, cell, bag)[:, said], "attention": attention}
+            by["random"] = np.random.default_rng(number).random(len(bag))
+            for name, values in by.items():
+                order = torch.from_numpy(np.argsort(-values, kind="stable"))
+                falls.setdefault(name, []).append(deletion(model, bag, order, shares=TAKEN)[:, said].numpy())
+    except AsmilError as error:
+        return {"deletion_missing": str(error)}
+    if not falls:
+        return {}
+    means: Facts = {name: np.mean(several, axis=0).astype(float).tolist() for name, several in falls.items()}
+    return {"deletion": {"share": list(TAKEN), "slides": len(falls["random"])} | means}
 
 
 def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:

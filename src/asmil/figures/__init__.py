@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         calibration_figure,
         confusion_figure,
         cost_figure,
+        deletion_figure,
         dynamics_figure,
         epochs_figure,
         precision_recall_figure,
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
     )
     from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_figure, write_png
     from asmil.figures.heatmap import colour_stops, draw_outlines, enlarge, percentiles, raw_limits, times_uniform
-    from asmil.figures.panels import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
+    from asmil.figures.panels import (
+        EVEN_MAP,
+        EVEN_WORDS,
+        EVIDENCE_MAP,
+        evidence_limit,
+        heatmap_panels,
+        length_text,
+        range_text,
+        scale_bar_um,
+        slide_maps,
+        tile_strip,
+    )
     from asmil.figures.study import (
         Difference,
         attention_by_epoch_figure,
@@ -47,6 +59,7 @@ _HOMES = {
         "calibration_figure",
         "confusion_figure",
         "cost_figure",
+        "deletion_figure",
         "dynamics_figure",
         "epochs_figure",
         "precision_recall_figure",
@@ -65,7 +78,18 @@ _HOMES = {
     ),
     "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
     "heatmap": ("colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform"),
-    "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
+    "panels": (
+        "EVEN_MAP",
+        "EVEN_WORDS",
+        "EVIDENCE_MAP",
+        "evidence_limit",
+        "heatmap_panels",
+        "length_text",
+        "range_text",
+        "scale_bar_um",
+        "slide_maps",
+        "tile_strip",
+    ),
     "study": (
         "Difference",
         "attention_by_epoch_figure",

@@ -136,6 +136,19 @@ def epochs_figure(series: Mapping[str, Sequence[np.ndarray]], *, ylabel: str, lo
     return figure
 
 
+def deletion_figure(shares: Sequence[float], falls: Mapping[str, Sequence[float]]) -> Figure:
+    """How far a logit falls when tiles are taken away: a line per order of the tiles, from 0 at none."""
+    figure, (axes,) = new_figure(width_in=4.1, height_in=2.7)
+    x = np.array([0.0, *shares]) * 100
+    for (name, fall), colour in zip(falls.items(), SERIES, strict=False):
+        axes.plot(x, [0.0, *fall], color=colour, linewidth=1.6, marker="o", markersize=3.5, label=name)
+    axes.axhline(0, color=MUTED, linewidth=0.7)
+    axes.set(xlabel="tiles taken away, %", ylabel="fall of the logit")
+    axes.margins(x=0.02)
+    add_legend(axes, loc="best")
+    return figure
+
+
 def dynamics_figure(
     jsd: Sequence[np.ndarray], *, train_loss: Sequence[np.ndarray], val_loss: Sequence[np.ndarray]
 ) -> Figure:

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -95,12 +96,14 @@ def tile_scores_geojson(
     attention: np.ndarray,
     *,
     tile_level0_px: float,
+    evidence: Mapping[str, np.ndarray] | None = None,
     object_type: str = "tile",
 ) -> Path:
     """Write the tiles of a slide with their attention as QuPath objects, atomically.
 
     Every tile is a square in level-0 pixels with the measurements `attention` (sums to 1 over the slide),
-    `attention_percentile` (0 to 100) and `attention_times_uniform`.
+    `attention_percentile` (0 to 100) and `attention_times_uniform`; with `evidence` (tiles,) by class, in logits, also
+    `evidence_<class>`.
 
     Raises:
         AsmilError: not one attention value per tile.
@@ -115,17 +118,18 @@ def tile_scores_geojson(
         100 * percentiles(attention),
         times_uniform(attention),
     )
+    further = {f"evidence_{name}": np.asarray(values).tolist() for name, values in (evidence or {}).items()}
     side = float(tile_level0_px)
     features = []
-    for (x, y), weight, rank, uniform in zip(
-        np.asarray(level0_xy).tolist(), *(c.tolist() for c in columns), strict=True
-    ):
+    rows = zip(np.asarray(level0_xy).tolist(), *(c.tolist() for c in columns), strict=True)
+    for tile, ((x, y), weight, rank, uniform) in enumerate(rows):
         corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]
         ring = [[round(a, 2), round(b, 2)] for a, b in corners]
         measured = {
             "attention": float(f"{weight:.6g}"),
             "attention_percentile": round(rank, 2),
             "attention_times_uniform": float(f"{uniform:.6g}"),
+            **{name: float(f"{values[tile]:.6g}") for name, values in further.items()},
         }
         features.append(
             {

@@ -1,4 +1,4 @@
-"""Pictures of a slide ready to file: three maps side by side with their colour bars, and rows of tiles."""
+"""Pictures of a slide ready to file: its maps side by side with their colour bars, and rows of tiles."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,8 @@ from asmil.figures.style import INK, MUTED
 PANEL_PX = 512
 MARGIN_PX, GAP_PX, BAR_PX, TEXT_PX = 16, 20, 10, 15
 _TITLE_PX, _FOOT_PX = 44, 76
+EVIDENCE_MAP, EVEN_MAP = "RdBu_r", "gray"
+EVEN_WORDS = "attention is even here: it prefers no tile"
 
 
 def slide_maps(
@@ -27,14 +29,21 @@ def slide_maps(
     slide_size: tuple[int, int],
     outlines: Iterable[BaseGeometry] | None = None,
     points: np.ndarray | None = None,
+    even: bool = False,
+    evidence: np.ndarray | None = None,
     cmap: str = COLOUR_MAP,
 ) -> dict[str, np.ndarray]:
     """The slide, its percentile map and its raw map, each with the marks, as one set of equal pictures.
 
     Arguments as for `heatmap`; the colours of the raw map span `raw_limits(attention)`.
 
+    Args:
+        even: attention that prefers no tile (`asmil.attention.is_even`) is drawn grey in both: ranks and a range would
+            paint noise.
+        evidence: (tiles,) for one class, which adds a map: red speaks for it, blue against, as far as `evidence_limit`.
+
     Returns:
-        "slide", "percentile", "raw": uint8 (h, w, 3), 512 px on the longer side.
+        "slide", "percentile", "raw" and with it "evidence": uint8 (h, w, 3), 512 px on the longer side.
 
     Raises:
         AsmilError: shapes disagree or a value is not finite.
@@ -45,18 +54,41 @@ def slide_maps(
     base = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
     masks = mark_masks(base.shape[:2], slide_size=slide_size, outlines=outlines, points=points)
     maps = {"slide": ink(base, masks)}
-    for scale in ("percentile", "raw"):
+    drawn: dict[str, tuple[np.ndarray, str, str, tuple[float, float] | None]] = {
+        "percentile": (attention, "percentile", cmap, None),
+        "raw": (attention, "raw", cmap, None),
+    }
+    if even:
+        drawn = dict.fromkeys(drawn, (np.ones(len(attention)), "percentile", EVEN_MAP, None))
+    if evidence is not None:
+        end = evidence_limit(evidence) * len(evidence)
+        drawn["evidence"] = (evidence, "raw", EVIDENCE_MAP, (-end, end))
+    for name, (values, scale, colours, limits) in drawn.items():
         coloured = colour_tiles(
-            base, level0_xy, attention, scale=scale, tile_level0_px=tile_level0_px, slide_size=slide_size, cmap=cmap
+            base,
+            level0_xy,
+            values,
+            scale=scale,
+            limits=limits,
+            tile_level0_px=tile_level0_px,
+            slide_size=slide_size,
+            cmap=colours,
         )
-        maps[scale] = ink(coloured, masks)
+        maps[name] = ink(coloured, masks)
     return maps
+
+
+def evidence_limit(evidence: np.ndarray) -> float:
+    """The end of the colours of evidence, either way from 0: the 99th percentile of its size; 1 where there is none."""
+    return float(np.percentile(np.abs(evidence), 99)) if np.any(evidence) else 1.0
 
 
 def heatmap_panels(
     maps: dict[str, np.ndarray],
     attention: np.ndarray,
     *,
+    even: bool = False,
+    evidence: tuple[np.ndarray, str] | None = None,
     width_um: float | None = None,
     title: str = "",
     cmap: str = COLOUR_MAP,
@@ -65,6 +97,8 @@ def heatmap_panels(
 
     Args:
         attention: (tiles,), for the numbers under the raw map.
+        even: what `slide_maps` was told.
+        evidence: (tiles,) of a class and its name, where the maps have it.
         width_um: width of the slide in um; None leaves the scale bar out.
 
     Returns:
@@ -72,7 +106,7 @@ def heatmap_panels(
     """
     height, width = maps["slide"].shape[:2]
     column = max(width, 330)  # room for the words under a narrow slide
-    size = (2 * MARGIN_PX + 3 * column + 2 * GAP_PX, _TITLE_PX + height + _FOOT_PX)
+    size = (2 * MARGIN_PX + len(maps) * column + (len(maps) - 1) * GAP_PX, _TITLE_PX + height + _FOOT_PX)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN_PX, _TITLE_PX / 2), title, fill=INK, font=_font(TEXT_PX + 3), anchor="lm")
@@ -86,14 +120,27 @@ def heatmap_panels(
         draw.rectangle([lefts["slide"], foot + 3, lefts["slide"] + length, foot + 6], fill=INK)
         beside = (lefts["slide"] + length + 8, foot + 5)
         draw.text(beside, length_text(um), fill=INK, font=_font(TEXT_PX), anchor="lm")
-    low, high = raw_limits(attention)
-    legends = {
-        "percentile": ("0", "attention percentile in the slide", "1"),
-        "raw": (f"{low:.3g}×", f"attention ÷ even share ({range_text(attention)})", f"{high:.3g}×"),
-    }
-    for name, words in legends.items():
-        _draw_bar(sheet, (lefts[name], foot), width=column, words=words, cmap=cmap)
+    for name, (words, colours) in _legends(attention, evidence, even=even, cmap=cmap).items():
+        _draw_bar(sheet, (lefts[name], foot), width=column, words=words, cmap=colours)
     return np.asarray(sheet)
+
+
+def _legends(
+    attention: np.ndarray, evidence: tuple[np.ndarray, str] | None, *, even: bool, cmap: str
+) -> dict[str, tuple[tuple[str, str, str], str]]:
+    """By map: what stands at the left end, in the middle and at the right end of its colours, and these."""
+    low, high = raw_limits(attention)
+    spread = range_text(attention)
+    legends = {
+        "percentile": (("0", "attention percentile in the slide", "1"), cmap),
+        "raw": ((f"{low:.3g}×", f"attention ÷ even share ({spread})", f"{high:.3g}×"), cmap),
+    }
+    if even:
+        legends = {"percentile": (("", EVEN_WORDS, ""), EVEN_MAP), "raw": (("", spread, ""), EVEN_MAP)}
+    if evidence is not None:
+        end = evidence_limit(evidence[0])
+        legends["evidence"] = ((f"−{end:.2g}", f"evidence for {evidence[1]} (logit)", f"+{end:.2g}"), EVIDENCE_MAP)
+    return legends
 
 
 def _draw_bar(
@@ -101,7 +148,9 @@ def _draw_bar(
 ) -> None:
     """A colour bar with the value of its left end, its name and the value of its right end below."""
     left, top = left_top
-    colours = (255 * matplotlib.colormaps[cmap](np.linspace(0, 1, width))[:, :3]).astype(np.uint8)
+    # of even attention one grey, as the tiles have it
+    shares = np.full(width, 0.5) if cmap == EVEN_MAP else np.linspace(0, 1, width)
+    colours = (255 * matplotlib.colormaps[cmap](shares)[:, :3]).astype(np.uint8)
     sheet.paste(Image.fromarray(np.repeat(colours[None], BAR_PX, axis=0)), (left, top))
     draw = ImageDraw.Draw(sheet)
     y = top + BAR_PX + 16

@@ -1,7 +1,7 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
-from asmil.errors import RunError, SlideError
+from asmil.attention import is_even
+from asmil.errors import AsmilError, RunError, SlideError
 from asmil.evaluation import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.figures import (
+    EVEN_WORDS,
+    evidence_limit,
     heatmap_panels,
     image_data_uri,
     length_text,
@@ -26,6 +29,7 @@ from asmil.figures import (
     times_uniform,
     write_png,
 )
+from asmil.files import Facts
 from asmil.report.slides import telling_slides
 from asmil.report.words import number
 from asmil.runs import Run, SlideTiles, picture_of
@@ -81,7 +85,25 @@ def _write_heatmap(run: Run, slide: str) -> tuple[Path, ...]:
         thumbnail=run.thumbnail_file(slide),
         outlines=outlines,
         points=points,
+        evidence=evidence_by_class(run, slide)[0],
+        shown=class_shown(run, slide),
     )
+
+
+def evidence_by_class(run: Run, slide: str) -> tuple[dict[str, np.ndarray], str]:
+    """Evidence (tiles,) of a slide for each class, or none, and why there is none."""
+    try:
+        return dict(zip(run.classes, run.slide(slide).evidence.T, strict=True)), ""
+    except AsmilError as error:
+        return {}, str(error)
+
+
+def class_shown(run: Run, slide: str) -> str | None:
+    """The class that a map of evidence is of: of two classes the second on all slides, of more the predicted one."""
+    if len(run.classes) <= 2:
+        return run.classes[-1] if run.classes else None
+    table = run.predictions
+    return str(table["predicted"][table["slide"] == slide].iloc[0])
 
 
 def draw_heatmap(
@@ -93,8 +115,14 @@ def draw_heatmap(
     thumbnail: Path,
     outlines: Sequence[BaseGeometry] | None = None,
     points: np.ndarray | None = None,
+    evidence: Mapping[str, np.ndarray] | None = None,
+    shown: str | None = None,
 ) -> tuple[Path, Path]:
-    """Write the picture of a slide under its attention, <stem>.png, and its tiles for QuPath, <stem>.geojson."""
+    """Write the picture of a slide under its attention, <stem>.png, and its tiles for QuPath, <stem>.geojson.
+
+    `evidence` (tiles,) by class is written for all of them, and drawn for the class `shown`.
+    """
+    own = None if not evidence or shown is None else evidence[shown]
     maps = slide_maps(
         picture_of(thumbnail, tiles.slide_size),
         tiles.level0_xy,
@@ -103,12 +131,17 @@ def draw_heatmap(
         slide_size=tiles.slide_size,
         outlines=outlines,
         points=points,
+        even=is_even(attention),
+        evidence=own,
     )
-    picture = heatmap_panels(maps, attention, width_um=tiles.width_um, title=title)
-    geojson = Path(f"{stem}.geojson")
+    said = None if own is None or shown is None else (own, shown)
+    picture = heatmap_panels(
+        maps, attention, even=is_even(attention), evidence=said, width_um=tiles.width_um, title=title
+    )
+    geojson, side = Path(f"{stem}.geojson"), tiles.tile_level0_px
     return (
         write_png(picture, Path(f"{stem}.png")),
-        tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=tiles.tile_level0_px),
+        tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=side, evidence=evidence),
     )
 
 
@@ -130,8 +163,10 @@ def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] |
     return attention, tiles
 
 
-def drawn(run: Run, slide: str, found: tuple[np.ndarray, SlideTiles]) -> dict[str, np.ndarray]:
-    """The slide and its two maps with the annotation, as `slide_maps` gives them."""
+def drawn(
+    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], evidence: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The slide and its maps with the annotation, as `slide_maps` gives them."""
     attention, tiles = found
     outlines, points = marks(run, slide)
     return slide_maps(
@@ -142,6 +177,8 @@ def drawn(run: Run, slide: str, found: tuple[np.ndarray, SlideTiles]) -> dict[st
         slide_size=tiles.slide_size,
         outlines=outlines,
         points=points,
+        even=is_even(attention),
+        evidence=evidence,
     )
 
 
@@ -185,16 +222,11 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
     if found is None:  # choose_slides offers only slides that have both
         raise RunError(f"{slide} lost its attention while the report was written")
     attention, tiles = found
-    pictures = drawn(run, slide, found)
-    uniform = times_uniform(attention)
-    order = np.argsort(-attention, kind="stable")
-    shown = min(STRIP_TILES, len(order))
-    top, bottom = order[:shown], order[::-1][:shown]
-    cut = cut_tiles(run, slide, tiles=tiles, indices=np.append(top, bottom))
-    strips = {
-        name: image_data_uri(tile_strip(part, [f"{uniform[i]:.3g}×" for i in indices], tile_px=STRIP_TILE_PX))
-        for name, part, indices in (("top", cut[:shown], top), ("bottom", cut[shown:], bottom))
-    }
+    by_class, why = evidence_by_class(run, slide)
+    own, shown = by_class.get(class_shown(run, slide) or ""), class_shown(run, slide)
+    pictures = drawn(run, slide, found, own)
+    even = is_even(attention)
+    strips = _strips(run, slide, found, own, even=even)
     height, width = pictures["slide"].shape[:2]
     low, high = raw_limits(attention)
     view = {
@@ -204,9 +236,12 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
         "tiles": len(attention),
         "raw_colours": f"{low:.3g} – {high:.3g}×",
         "raw_range": range_text(attention),
+        "even": EVEN_WORDS if even else "",
+        "evidence": None if own is None else {"of": shown, "end": f"{evidence_limit(own):.2g}"},
+        "no_evidence": why if run.classes else "",
         "annotated": any(mark is not None for mark in marks(run, slide)),
         "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
-        **strips,
+        "strips": strips,
         "aspect": width / height,
         "bar": None,
     }
@@ -214,6 +249,30 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
         um = scale_bar_um(tiles.width_um)
         view["bar"] = {"percent": 100 * um / tiles.width_um, "text": length_text(um)}
     return view
+
+
+def _strips(
+    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], evidence: np.ndarray | None, *, even: bool
+) -> list[Facts]:
+    """Rows of tiles: of most and least attention where it prefers any, and of most evidence either way."""
+    attention, tiles = found
+    uniform = times_uniform(attention)
+    wanted = (
+        {} if even else {"Most attention": (attention, uniform, "×"), "Least attention": (-attention, uniform, "×")}
+    )
+    if evidence is not None:
+        name = class_shown(run, slide)
+        wanted |= {f"Most evidence for {name}": (evidence, evidence, ""), "Most against": (-evidence, evidence, "")}
+    orders = {title: np.argsort(-by, kind="stable")[:STRIP_TILES] for title, (by, _, _) in wanted.items()}
+    if not orders:
+        return []
+    cut = iter(cut_tiles(run, slide, tiles=tiles, indices=np.concatenate(list(orders.values()))))
+    strips = []
+    for title, (_, shown, unit) in wanted.items():
+        captions = [f"{shown[i]:.3g}{unit}".replace("-", "−") for i in orders[title]]
+        strip = tile_strip([next(cut) for _ in captions], captions, tile_px=STRIP_TILE_PX)
+        strips.append({"title": title, "picture": image_data_uri(strip)})
+    return strips
 
 
 def _said(run: Run, row: pd.Series) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from asmil.figures import (
     Curve,
     confusion_figure,
+    deletion_figure,
     dynamics_figure,
     epochs_figure,
     froc_figure,
@@ -43,7 +44,7 @@ ATTENTION_NAMES = {
     "effective_tiles": ("Effective tiles", "as many tiles with even attention would be as spread out; mean of slides"),
     "top1_mass": ("Mass on the top 1 %", "share of attention on the strongest hundredth of tiles; 0.01 would be even"),
 }
-_LOCAL = ("tile_", "dice", "froc")
+_LOCAL = ("tile_", "evidence_", "dice", "froc")
 GRID = np.linspace(0, 1, 201)
 
 
@@ -176,6 +177,8 @@ def attention_section(run: Run) -> Section:
     by_epoch = any(f.wide for f in figures)
     lead = sentence("sections", "attention") if by_epoch else ""
     notes = () if figures or tables else paragraphs("sections", "no attention")
+    if missing := (run.metrics.get("attention") or {}).get("deletion_missing"):
+        notes = (*notes, str(missing))
     return Section("attention", "Attention", lead, figures=figures, tables=tables, notes=notes)
 
 
@@ -201,6 +204,11 @@ def _attention_figures(run: Run) -> tuple[Figure, ...]:
             drawing = epochs_figure({ylabel: runs}, ylabel=ylabel)
             title = f"{ylabel[0].upper()}{ylabel[1:]} by epoch"
             drawn.append(figure(drawing, title, caption=sentence("sections", column)))
+    taken = (run.metrics.get("attention") or {}).get("deletion")
+    if isinstance(taken, dict):
+        falls = {name: taken[name] for name in ("evidence", "attention", "random") if name in taken}
+        caption = sentence("sections", "deletion", slides=taken.get("slides"))
+        drawn.append(figure(deletion_figure(taken["share"], falls), "Tiles taken away", caption=caption))
     return tuple(drawn)
 
 
@@ -229,7 +237,8 @@ def localisation_section(run: Run) -> Section | None:
         notes = paragraphs("sections", "localisation notes", rules=froc.get("rules"))
     if not rows and not figures:
         return None
-    says = paragraphs("sections", "localisation", slides=facts.get("tile_slides"))
+    missing = facts.get("evidence_missing")
+    says = paragraphs("sections", "localisation", slides=facts.get("tile_slides"), missing=missing)
     table = Table("", ("Measure", "Value", "95 % interval", "Chance", "Meaning"), tuple(rows), wrap=("Meaning",))
     return Section(
         "localisation",
@@ -251,6 +260,18 @@ def _tile_rows(facts: Facts) -> list[tuple[Entry, ...]]:
             "Tile average precision",
             facts.get("tile_ap_chance"),
             "the same, stricter where annotated tiles are rare; chance is their share",
+        ),
+        (
+            "evidence_tile_auroc",
+            "Tile AUROC of evidence",
+            even,
+            "the same by the evidence for the class that the slide is of",
+        ),
+        (
+            "evidence_tile_ap",
+            "Tile average precision of evidence",
+            facts.get("tile_ap_chance"),
+            "beside that of attention: what decides, not what is read",
         ),
         ("dice", "Dice", None, "overlap of the thresholded map with the annotation; threshold from validation slides"),
         ("tile_auroc_pooled", "Tile AUROC, pooled", even, "the tiles of all annotated slides in one ranking"),

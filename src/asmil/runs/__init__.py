@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from asmil.runs.layout import ATTENTION, PREDICTIONS, figure_file
     from asmil.runs.pipeline import Extracted, evaluate, export, extract, heatmap, predict, run, train, write_report
     from asmil.runs.records import environment
-    from asmil.runs.slide import RunSlide, SlideTiles, picture_of, spacing, stated_size, tiles_of
+    from asmil.runs.slide import (
+        RunSlide,
+        SlideTiles,
+        evidence_of,
+        mean_evidence,
+        picture_of,
+        spacing,
+        stated_size,
+        tiles_of,
+    )
     from asmil.runs.whole import Standing, even
 
 _HOMES = {
@@ -19,7 +28,16 @@ _HOMES = {
     "layout": ("ATTENTION", "PREDICTIONS", "figure_file"),
     "pipeline": ("Extracted", "evaluate", "export", "extract", "heatmap", "predict", "run", "train", "write_report"),
     "records": ("environment",),
-    "slide": ("RunSlide", "SlideTiles", "picture_of", "spacing", "stated_size", "tiles_of"),
+    "slide": (
+        "RunSlide",
+        "SlideTiles",
+        "evidence_of",
+        "mean_evidence",
+        "picture_of",
+        "spacing",
+        "stated_size",
+        "tiles_of",
+    ),
     "whole": ("Standing", "even"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

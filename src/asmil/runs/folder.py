@@ -257,6 +257,18 @@ class Run(Records, Shown):
         """A slide: its tiles, pictures and attention."""
         return RunSlide(self, name)
 
+    def evidence(self, slide: str) -> pd.DataFrame:
+        """A row per tile of a slide: attention, and evidence_<class> in logits (`RunSlide.evidence`); with level0_x and
+        level0_y where its features have coordinates.
+
+        Raises:
+            RunError, AttentionError: as `RunSlide.evidence`.
+        """
+        own = self.slide(slide)
+        columns = {f"evidence_{name}": own.evidence[:, i] for i, name in enumerate(self.classes)}
+        places = {} if own.tiles is None else dict(zip(("level0_x", "level0_y"), own.tiles.level0_xy.T, strict=True))
+        return pd.DataFrame(places | {"attention": own.attention} | columns)
+
     # What came out.
 
     @cached_property

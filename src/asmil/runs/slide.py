@@ -1,6 +1,7 @@
 """One slide of a run: where its tiles are, what it looks like, and where the models looked."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from asmil.bags import FeatureInfo, FeatureStore
+from asmil.bags import Bag, FeatureInfo, FeatureStore
+from asmil.errors import RunError
 from asmil.runs.reading import reading
 
 if TYPE_CHECKING:
+    from asmil.runs.cell import Cell
     from asmil.runs.folder import Run
 
 EMPTY_PX, EMPTY_GREY = 600, 236
@@ -89,6 +92,32 @@ def picture_of(thumbnail: Path, size: tuple[int, int]) -> np.ndarray:
     return np.full((height, width, 3), EMPTY_GREY, dtype=np.uint8)
 
 
+def mean_evidence(run: "Run", slide: str, *, cells: "Sequence[Cell]", store: FeatureStore | None) -> np.ndarray:
+    """What `RunSlide.evidence` is, of those of some models that were tested on the slide, by features of this store.
+
+    Raises:
+        RunError, AttentionError: as there.
+    """
+    what, tested = f"there is no evidence of the tiles of {slide}", run.tested_on(slide)
+    cells = [cell for cell in cells if cell in tested]
+    if run.task is not None or run.unit != "slide":
+        found = run.task_name if run.task is not None else "bags of patients"
+        raise RunError(what, found=found, fix="it is there for classification of slides")
+    if store is None or slide not in store or not cells:
+        found = "no model that was tested on it" if not cells else f"no features of it at {run.settings.features}"
+        raise RunError(what, found=found, fix="bring the features back to where the run found them")
+    bag = store.load(slide, slide_mpp=run.slide(slide).mpp)
+    return np.mean([evidence_of(run, cell, bag) for cell in cells], axis=0)
+
+
+def evidence_of(run: "Run", cell: "Cell", bag: Bag) -> np.ndarray:
+    """Centred evidence of the tiles of a slide in one model of a run of classification: float64 (tiles, classes)."""
+    from asmil.models import evidence
+
+    model, _ = cell.model(run.settings, len(run.classes), in_dim=bag.features.shape[1])
+    return evidence(model, bag).centred.cpu().numpy().astype(np.float64)
+
+
 class RunSlide:
     """A slide of a run by name."""
 
@@ -121,6 +150,19 @@ class RunSlide:
     def attention(self) -> np.ndarray | None:
         """The mean of those: float64 (tiles,); None where none was kept."""
         return np.mean(self.attentions, axis=0) if self.attentions else None
+
+    @cached_property
+    def evidence(self) -> np.ndarray:
+        """What each tile says for each class: float64 (tiles, classes), mean of the models that were tested on it.
+
+        In logits less their mean over the classes (`asmil.models.evidence`), computed from the features at each opening
+        of the run.
+
+        Raises:
+            RunError: a run of another task or of patients, a slide without features or tests, or weights that cannot be
+                used. AttentionError: of such a model there is none.
+        """
+        return mean_evidence(self.run, self.name, cells=self.run.tested_on(self.name), store=self.run.store)
 
     @property
     def thumbnail(self) -> Path:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from asmil.errors import AsmilError, NotOfferedError, RunError
-from asmil.figures import colour_stops, tile_scores_geojson
+from asmil.figures import EVEN_MAP, EVIDENCE_MAP, colour_stops, tile_scores_geojson
 from asmil.machine import cores
 from asmil.viewer import listing
 from asmil.viewer.pyramid import TILE_PX, Pyramid
@@ -112,6 +112,7 @@ class _Pages:
 
     def runs(self, request: Request) -> Response:
         colours = {"attention": colour_stops(n=256), "disagreement": colour_stops("viridis", n=256)}
+        colours |= {"evidence": colour_stops(EVIDENCE_MAP, n=256), "even": colour_stops(EVEN_MAP, n=3)[1:2] * 256}
         runs = [listing.heading(view) for view in self._views.values()]
         return _json({"runs": runs, "colours": colours, "tile_px": TILE_PX})
 
@@ -158,10 +159,15 @@ class _Pages:
                 found="the disagreement of seeds" if layer == "disagreement" else "coordinates in micrometres only",
                 fix="choose a layer of attention; give --slides so that micrometres become pixels",
             )
+        evidence = None
+        if layer.startswith("evidence-"):  # beside the attention that it goes with, and for all classes
+            view.values(slide, layer)
+            evidence = dict(zip(view.run.classes, view.layers.evidence(slide).T, strict=True))
+            layer = "mean"
         values = view.values(slide, layer).astype(np.float64)
         with tempfile.TemporaryDirectory() as folder:
             path = tile_scores_geojson(
-                Path(folder, "tiles.geojson"), sheet.level0_xy, values, tile_level0_px=sheet.side
+                Path(folder, "tiles.geojson"), sheet.level0_xy, values, tile_level0_px=sheet.side, evidence=evidence
             )
             return Response(path.read_bytes(), media_type="application/geo+json", headers=ASK_AGAIN)
 

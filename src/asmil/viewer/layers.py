@@ -1,7 +1,7 @@
 """Values per tile that can be laid over a slide: attention by fold, seed and epoch, and where seeds disagree.
 
 A layer is named by one word: `mean`, `disagreement`, `cell-<fold>-<seed>`, `epoch-<fold>-<seed>-<epoch>`, and
-`rows-<fold>-<seed>-<token>-<head>` with `all` for the mean over tokens or heads.
+`rows-<fold>-<seed>-<token>-<head>` with `all` for the mean over tokens or heads, `evidence-<class>` by its number.
 """
 
 import threading
@@ -22,6 +22,9 @@ from asmil.runs import Cell, Run
 
 KEPT_BYTES = 256 * 2**20
 """Memory for computed maps: a slide of 50 000 tiles under 64 rows takes 13 MB."""
+
+KEPT_SLIDES = 16
+"""Slides whose evidence is kept: a column of 50 000 tiles takes .4 MB."""
 
 
 class Heads:
@@ -109,6 +112,7 @@ class Layers:
 
     def __init__(self, run: Run, heads: Heads):
         self.run, self.heads = run, heads
+        self._lock, self._kept = threading.Lock(), dict[str, np.ndarray]()
 
     @cached_property
     def cells(self) -> dict[tuple[int, int], Cell]:
@@ -135,11 +139,30 @@ class Layers:
             layers.append({"id": "mean", "group": "Held out", "label": _mean_label(len(tested))})
         if len(tested) > 1:
             layers.append({"id": "disagreement", "group": "Held out", "label": "disagreement between seeds"})
+        layers += self._evidence_offered(slide)
         layers += [_entry(cell, "cell", "held out") for cell in tested]
         layers += [_entry(cell, "rows", "by token and head") for cell in tested if self.heads.kept(cell)]
         layers += [_entry(cell, "cell", "as validation slide") for cell in self.run.tested_on(slide, part="val")]
         by_epoch = self.recorded(slide).items()
         return layers + [_entry(cell, "epoch", "by epoch") | {"epochs": epochs} for cell, epochs in by_epoch]
+
+    def _evidence_offered(self, slide: str) -> list[Facts]:
+        """A layer for each class; of two classes for the second, as the other is its opposite."""
+        run = self.run
+        if run.task is not None or run.unit != "slide" or run.store is None or not run.tested_on(slide):
+            return []
+        named = list(enumerate(run.classes))
+        kept = named[1:] if len(named) == 2 else named
+        return [{"id": f"evidence-{i}", "group": "Held out", "label": f"evidence for {name}"} for i, name in kept]
+
+    def evidence(self, slide: str) -> np.ndarray:
+        """Evidence (tiles, classes), of a few slides kept."""
+        with self._lock:  # one at a time: each may take much memory
+            if slide not in self._kept:
+                self._kept[slide] = self.run.slide(slide).evidence
+                while len(self._kept) > KEPT_SLIDES:
+                    self._kept.pop(next(iter(self._kept)))
+            return self._kept[slide]
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float64 (tiles,).
@@ -153,6 +176,8 @@ class Layers:
             if len(maps) > (kind == "disagreement"):
                 ranks = [percentiles(m) for m in maps] if kind == "disagreement" else maps
                 return np.std(ranks, axis=0) if kind == "disagreement" else np.mean(ranks, axis=0)
+        elif kind == "evidence" and layer in (entry["id"] for entry in self._evidence_offered(slide)):
+            return self.evidence(slide)[:, int(place[0])]
         elif kind == "cell" and len(place) == 2:
             return self._attention(self.cell(place), slide)
         elif kind == "epoch" and len(place) == 3:

@@ -9,13 +9,18 @@ export function describe(pane, tile) {
   const { values, ranks, truth, layer } = pane;
   const n = values.length;
   const weight = values[tile];
-  const score = layer === "disagreement" ? `seeds differ by ${digits(100 * weight, 3)} percentile points` : `${digits(weight * n, 4)} × uniform`;
+  const evidence = layer?.startsWith("evidence-");
+  const score = evidence ? `${signed(weight)} logit` : layer === "disagreement" ? `seeds differ by ${digits(100 * weight, 3)} percentile points` : `${digits(weight * n, 4)} × uniform`;
   return [
     `${ordinal(ranks.place[tile])} of ${n.toLocaleString("en")}`,
     score,
     ...(layer === "disagreement" ? [] : [`percentile ${digits(100 * ranks.percentile[tile], 3)}`]),
     ...truthOf(pane, truth[tile]),
   ];
+}
+
+function signed(value) {
+  return `${value < 0 ? "−" : "+"}${digits(Math.abs(value), 3)}`;
 }
 
 function truthOf(pane, truth) {
@@ -84,7 +89,8 @@ export function showTop(pane, { lowest }) {
       const source = region(pane, tile);
       const picture = source ? make("img", { src: source, alt: "", width: 56, height: 56, loading: "lazy" }) : make("i", { className: "swatch" });
       if (!source) picture.style.background = pane.page.colours[pane.scale.colours][pane.overlay.colours[tile]];
-      const value = pane.layer === "disagreement" ? `±${digits(100 * pane.values[tile], 2)}` : `${digits(pane.values[tile] * pane.values.length, 4)}×`;
+      const evidence = pane.layer.startsWith("evidence-") && signed(pane.values[tile]);
+      const value = evidence ? evidence : pane.layer === "disagreement" ? `±${digits(100 * pane.values[tile], 2)}` : `${digits(pane.values[tile] * pane.values.length, 4)}×`;
       const truth = pane.truth[tile] === 1 ? "positive" : "";
       const button = make("button", { className: truth, title: describe(pane, tile).join("\n") }, picture, make("span", { textContent: value }));
       button.dataset.tile = tile;

@@ -35,12 +35,29 @@ export function rawLimits(values) {
   return high - low > 1e-9 * Math.abs(high) ? { low, high } : { low: 0, high: 2 * high || 2 };
 }
 
+const EVEN = 0.99; // effective share of tiles, as in asmil.attention.is_even
+
+/** Whether attention prefers no tile, so that its ranks are noise. */
+export function isEven(values) {
+  let [sum, squares] = [0, 0];
+  for (const v of values) [sum, squares] = [sum + v, squares + v * v];
+  return sum * sum > EVEN * values.length * squares;
+}
+
 /** What is drawn of a layer: shown values, their range, the colours, and how a value reads. */
 export function scaleOf(layer, values, ranks, kind, wholeRange) {
   if (layer === "disagreement") {
     const points = values.map((v) => 100 * v);
     const { high } = rawLimits(points);
     return { shown: points, low: 0, high, colours: "disagreement", ends: ["0", `${digitsOf(high)} percentile points`] };
+  }
+  if (layer.startsWith("evidence-")) {
+    const end = quantile(Float64Array.from(values, Math.abs).sort(), 0.99) || 1;
+    const text = digitsOf(end);
+    return { shown: values, low: -end, high: end, colours: "evidence", ends: [`speaks against, −${text}`, `for, +${text} logit`] };
+  }
+  if (isEven(values)) {
+    return { shown: values.map(() => 0), low: 0, high: 1, colours: "even", ends: ["attention is even here:", "it prefers no tile"] };
   }
   if (kind === "percentile") {
     return { shown: ranks.percentile, low: 0, high: 1, colours: "attention", ends: ["lowest", "highest tile"] };
