@@ -13,6 +13,7 @@ from torch import nn
 from asmil.bags import Bag, FeatureStore, SlideNames, open_features
 from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
 from asmil.errors import FeatureError, RunError
+from asmil.models import evidence
 from asmil.runs import Cell, Run
 from asmil.tasks import Task
 from asmil.training import Standardized, predict
@@ -134,6 +135,20 @@ class Ensemble:
             seen_as=seen_as,
             warnings=tuple(warnings),
         )
+
+    def evidence(self, bag: Bag, *, slide_file: Path | None = None) -> dict[str, np.ndarray]:
+        """What each tile of a slide says for each class, float64 (tiles,) by class: mean of the members that `predict`
+        uses, in logits less their mean over the classes (`asmil.models.evidence`); none in another task.
+
+        Raises:
+            AttentionError: of such a model there is none.
+        """
+        if self.task is not None:
+            return {}
+        seen_as = self.known_as(bag, slide_file=slide_file)
+        members = (self.members if seen_as is None else self.unseen(seen_as)) or self.members
+        found = [evidence(member.model, bag).centred.cpu().numpy().astype(np.float64) for member in members]
+        return dict(zip(self.classes, np.mean(found, axis=0).T, strict=True))
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
         """The slide of the run that a bag is, by name, features or file; None for a new one."""

@@ -172,12 +172,20 @@ def _write_tables(folder: Path, done: Sequence[Predicted]) -> None:
 
 
 def write_heatmap(
-    folder: str | Path, store: FeatureStore, slide: str, *, attention: np.ndarray, thumbnails: Path
+    folder: str | Path,
+    store: FeatureStore,
+    slide: str,
+    *,
+    attention: np.ndarray,
+    thumbnails: Path,
+    evidence: Mapping[str, np.ndarray] | None = None,
+    shown: str | None = None,
 ) -> tuple[Path, Path]:
     """Write `figures/<slide>.png` and `figures/<slide>.geojson` into a folder of predictions.
 
     Args:
         attention: (tiles,), in the order of the feature file.
+        evidence, shown: evidence (tiles,) by class, and the class it is drawn for; None: no map of it.
         thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; the picture is grey where there is none.
 
     Raises:
@@ -193,7 +201,15 @@ def write_heatmap(
             fix="leave --heatmaps out",
         )
     thumbnail = thumbnails / f"{safe_name(slide)}.jpg"
-    return draw_heatmap(figure_file(Path(folder), slide), tiles, attention, title=slide, thumbnail=thumbnail)
+    return draw_heatmap(
+        figure_file(Path(folder), slide),
+        tiles,
+        attention,
+        title=slide,
+        thumbnail=thumbnail,
+        evidence=evidence,
+        shown=shown,
+    )
 
 
 @dataclass(frozen=True)
@@ -294,7 +310,8 @@ def predict_new(
                 advance(1)
                 _note(slide, outcome)
                 if heatmaps and slide.error is None:
-                    _draw(slide, store, settings.out, thumbnails=thumbnails, outcome=outcome)
+                    with outcome.attempt(slide.slide, stage="heatmap"):
+                        _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
 
             predicted = predict_slides(
                 ensemble, store, settings.out, slide_files=files, accept=accept, progress=settled
@@ -311,9 +328,20 @@ def _note(slide: Predicted, outcome: Outcome) -> None:
         outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
 
 
-def _draw(slide: Predicted, store: FeatureStore, folder: Path, *, thumbnails: Path, outcome: Outcome) -> None:
-    with outcome.attempt(slide.slide, stage="heatmap"):
-        write_heatmap(folder, store, slide.slide, attention=slide.attention(), thumbnails=thumbnails)
+def _draw(
+    ensemble: Ensemble, slide: Predicted, store: FeatureStore, folder: Path, *, thumbnails: Path, file: Path | None
+) -> None:
+    by_class = ensemble.evidence(store.load(slide.slide), slide_file=file)
+    shown = slide.row.get("prediction") if len(by_class) > 2 else list(by_class)[-1] if by_class else None
+    write_heatmap(
+        folder,
+        store,
+        slide.slide,
+        attention=slide.attention(),
+        thumbnails=thumbnails,
+        evidence=by_class,
+        shown=shown,
+    )
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def evidence_by_class(run: Run, slide: str) -> tuple[dict[str, np.ndarray], str]
     try:
         return dict(zip(run.classes, run.slide(slide).evidence.T, strict=True)), ""
     except AsmilError as error:
-        return {}, str(error)
+        return {}, str(error).replace(f"{run.folder}/", "")  # the page is the same wherever the run lies
 
 
 def class_shown(run: Run, slide: str) -> str | None:
@@ -262,7 +262,10 @@ def _strips(
     )
     if evidence is not None:
         name = class_shown(run, slide)
-        wanted |= {f"Most evidence for {name}": (evidence, evidence, ""), "Most against": (-evidence, evidence, "")}
+        wanted |= {
+            f"Most evidence for {name}": (evidence, evidence, ""),
+            f"Most evidence against {name}": (-evidence, evidence, ""),
+        }
     orders = {title: np.argsort(-by, kind="stable")[:STRIP_TILES] for title, (by, _, _) in wanted.items()}
     if not orders:
         return []

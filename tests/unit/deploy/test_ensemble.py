@@ -38,6 +38,9 @@ def test_a_slide_of_the_cohort_is_predicted_as_at_its_evaluation(ensemble, store
         assert {fold for fold, _ in found.members} == {table.fold[slide]}
         assert found.probabilities == pytest.approx([table.prob_benign[slide], table.prob_tumour[slide]], abs=1e-6)
         assert found.attention == pytest.approx(attention[slide], abs=1e-6)
+        evidence = ensemble.evidence(store.load(slide))
+        for name, own in zip(run.classes, run.slide(slide).evidence.T, strict=True):
+            assert evidence[name] == pytest.approx(own, abs=1e-6)
 
 
 def test_one_member_is_its_cell(ensemble, store, trained):
@@ -131,3 +134,10 @@ def test_the_features_of_another_run_are_refused(run, write_feature_files, tmp_p
                 path.rename(path.with_name(f"new_{path.name}"))
         with pytest.raises(FeatureError, match="does not hold the features of this run"):
             load_ensemble(run).prepare(tmp_path / folder)
+
+
+def test_an_evaluated_run_says_how_its_logits_fall_when_tiles_are_taken_away(trained):
+    found = Run(trained / "run").metrics["attention"]["deletion"]
+    assert found["slides"] == 16
+    assert all(len(found[name]) == len(found["share"]) for name in ("evidence", "attention", "random"))
+    assert found["evidence"][-1] > found["random"][-1]

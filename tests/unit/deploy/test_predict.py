@@ -45,6 +45,9 @@ def test_tables_and_pictures(asmil, run, features, tmp_path):
             weights = [square["properties"]["measurements"]["attention"] for square in squares]
             assert weights == pytest.approx(file[slide][:], rel=1e-5)
             assert (out / "figures" / f"{slide}.png").stat().st_size > 1000
+            said = load_ensemble(run).evidence(open_features(features).load(slide))["tumour"]
+            written = [square["properties"]["measurements"]["evidence_tumour"] for square in squares]
+            assert written == pytest.approx(said, rel=1e-4, abs=1e-7)
 
 
 def test_other_preprocessing_is_refused_by_name_unless_accepted(asmil, run, features, tmp_path):

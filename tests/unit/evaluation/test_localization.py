@@ -21,6 +21,7 @@ from asmil.evaluation import (
     read_annotations,
     scaled,
     score_findings,
+    slide_metrics,
     tile_metrics,
     tile_truth,
 )
@@ -155,3 +156,10 @@ def test_real_truth_agrees_with_the_counts_that_came_with_the_data(data_dir):
         for path in sorted((data_dir / "colon" / "annotations").glob("*.geojson"))
     ]
     assert np.mean([t.mean() for t in truths if t.any()]) == pytest.approx(0.3195, abs=1e-4)
+
+
+def test_scores_of_any_sign_are_judged_within_slides_as_attention_is():
+    truth = {"a": np.array([1, 0, 0, 1]), "b": np.array([0, 1, 0, 0]), "none": np.array([0, 0, 0, 0])}
+    attention = {slide: np.array([0.4, 0.3, 0.1, 0.2]) for slide in truth}
+    evidence = {slide: np.log(values) for slide, values in attention.items()}  # the same order, negative
+    assert slide_metrics(evidence, truth, n_boot=50) == tile_metrics(attention, truth, n_boot=50)["macro"]

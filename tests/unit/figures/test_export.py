@@ -99,6 +99,15 @@ def test_qupath_tiles_have_place_and_measurements(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.geojson"]
 
 
+def test_qupath_tiles_have_the_evidence_for_every_class(tmp_path):
+    evidence = {"benign": np.array([-0.25, 1.0]), "tumour": np.array([0.25, -1.0])}
+    path = tile_scores_geojson(
+        tmp_path / "a.geojson", np.zeros((2, 2)), np.array([0.2, 0.8]), tile_level0_px=1, evidence=evidence
+    )
+    measured = json.loads(path.read_text())["features"][0]["properties"]["measurements"]
+    assert (measured["evidence_benign"], measured["evidence_tumour"]) == (-0.25, 0.25)
+
+
 def test_scores_of_other_tiles_are_refused(tmp_path):
     with pytest.raises(AsmilError, match="3 tiles, 2 values"):
         tile_scores_geojson(tmp_path / "a.geojson", np.zeros((3, 2)), np.ones(2), tile_level0_px=1)

@@ -30,6 +30,26 @@ def test_maps_are_equal_in_size_and_carry_the_marks():
     assert (maps["raw"][10, [10, 100, 180]] != maps["percentile"][10, [10, 100, 180]]).any()
 
 
+def test_even_attention_is_grey_and_one_colour_in_both_maps():
+    maps = slide_maps(WHITE, PLACES, ATTENTION, even=True, **PLACE)
+    for name in ("percentile", "raw"):
+        tiles = maps[name][5:60, 5:185].reshape(-1, 3)
+        assert len(np.unique(tiles)) == 1
+    coloured = slide_maps(WHITE, PLACES, ATTENTION, **PLACE)["percentile"][5:60, 5:185]
+    assert len(np.unique(coloured)) > 3
+
+
+def test_evidence_is_red_for_and_blue_against_and_pale_where_it_is_none():
+    evidence = np.array([1.0, -1.0, 0.0])
+    maps = slide_maps(WHITE, PLACES, ATTENTION, evidence=evidence, **PLACE)
+    (red, _, blue), (r, _, b), pale = (maps["evidence"][30, x].astype(int) for x in (30, 96, 160))
+    assert red > blue + 40
+    assert b > r + 40
+    assert np.ptp(pale) < 10
+    wide = heatmap_panels(maps, ATTENTION, evidence=(evidence, "tumour"))
+    assert wide.shape[1] > _panels().shape[1]
+
+
 @pytest.mark.parametrize("shape", [(300, 40, 3), (40, 300, 3), (1, 1, 3)])
 def test_slides_of_any_shape_fit_on_the_sheet(shape):
     maps = slide_maps(np.zeros(shape, np.uint8), PLACES, ATTENTION, tile_level0_px=9, slide_size=(shape[1], shape[0]))

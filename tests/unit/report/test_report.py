@@ -154,12 +154,24 @@ def test_tiles_come_from_the_slide_where_it_is_at_hand(run, cmu_slide):
         size, mpp = slide.size, slide.mpp
     with h5py.File(run / "features" / "case-001_a.h5", "a") as file:
         file.attrs.update(level0_width=size[0], level0_height=size[1], slide_mpp=mpp)
-    without = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
+    without = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"slides": str(slides)}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    having = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
+    having = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
     assert having["case-001_a"] != without["case-001_a"]
     assert having["case-002_a"] == without["case-002_a"]
     (slides / "case-001_a.svs").write_bytes(b"moved away")
-    damaged = {v["slide"]: v["top"] for v in slide_views(Run(run), 12)}
+    damaged = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
     assert damaged == without
+
+
+def test_even_attention_is_said_and_evidence_that_cannot_be_had_too(run, read_page):
+    """The weights of this run are of no model; of one slide the attention prefers no tile."""
+    for cell in run.glob("folds/*/seed_*"):
+        with h5py.File(cell / "attention.h5", "a") as file:
+            for slide in list(file):
+                file[slide][:] = 1 / len(file[slide])
+    words = read_page(write_report(Run(run), heatmaps=1)).words
+    assert "attention is even here: it prefers no tile" in words
+    assert "Most attention" not in words
+    assert "model.safetensors" in words

@@ -8,6 +8,7 @@ from asmil.attention import diagnostics
 from asmil.errors import FeatureError, NotOfferedError, RunError
 from asmil.figures import percentiles
 from asmil.files import safe_name
+from asmil.models import evidence
 from asmil.runs import Run
 from asmil.viewer import RunView
 from asmil.viewer.pyramid import Pyramid
@@ -50,6 +51,24 @@ def test_all_tokens_and_heads_together_are_the_stored_attention(view, run_folder
     head = np.mean([single[t, 1] for t in range(3)], axis=0)
     np.testing.assert_allclose(view.values(made.REAL, f"{name}-all-1"), head, rtol=1e-5)
     assert np.abs(single[0, 0] - single[2, 1]).max() > 1e-6
+
+
+def test_evidence_is_the_mean_of_the_models_that_never_saw_the_slide(view, made):
+    assert [entry["id"] for entry in view.layers.offered(made.REAL) if entry["id"].startswith("evidence")] == [
+        "evidence-1"  # of two classes: that of the other is its opposite
+    ]
+    run, bag = view.run, view.bag(made.REAL)
+    wanted = []
+    for cell in run.tested_on(made.REAL):
+        model, _ = cell.model(run.settings, len(run.classes))
+        wanted.append(evidence(model, bag).centred[:, 1].numpy())
+    np.testing.assert_allclose(view.values(made.REAL, "evidence-1"), np.mean(wanted, axis=0), rtol=1e-5, atol=1e-7)
+    table = run.evidence(made.REAL)
+    np.testing.assert_allclose(table["evidence_normal"], np.mean(wanted, axis=0), rtol=1e-5, atol=1e-7)
+    assert len(table) == len(bag)
+    for wrong in ("evidence-0", "evidence-2", "evidence-x", "evidence"):
+        with pytest.raises(NotOfferedError):
+            view.values(made.REAL, wrong)
 
 
 def test_epochs_are_offered_only_where_they_were_recorded(view, run_folder, made):
