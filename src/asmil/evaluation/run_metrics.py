@@ -69,23 +69,21 @@ def evaluate(
     summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
     slides = _slide_rows(run, cells, table[table.part == "test"], task)
     dynamics = _dynamics(run, cells)
-    place: Facts = {}
+    place, at = Facts(), features or run.settings.features or run.features
     if annotations is not None and positive:
         wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
-        store = open_features(features or run.settings.features or run.features)
         place = localise(
             run,
             annotations,
             cells=cells,
             slides=slides,
             wanted=wanted,
-            store=store,
+            store=open_features(at),
             slide_mpp=slide_mpp,
             bootstrap=bootstrap,
             froc=froc,
         )
-    taken = _deletion(run, cells, slides, store=features or run.settings.features or run.features)
-    attention = dynamics | _map_statistics(slides) | place | taken
+    attention = dynamics | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics

@@ -164,7 +164,7 @@ def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] |
 
 
 def drawn(
-    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], evidence: np.ndarray | None = None
+    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], *, evidence: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The slide and its maps with the annotation, as `slide_maps` gives them."""
     attention, tiles = found
@@ -224,7 +224,7 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
     attention, tiles = found
     by_class, why = evidence_by_class(run, slide)
     own, shown = by_class.get(class_shown(run, slide) or ""), class_shown(run, slide)
-    pictures = drawn(run, slide, found, own)
+    pictures = drawn(run, slide, found, evidence=own)
     even = is_even(attention)
     strips = _strips(run, slide, found, own, even=even)
     height, width = pictures["slide"].shape[:2]
@@ -272,7 +272,8 @@ def _strips(
     cut = iter(cut_tiles(run, slide, tiles=tiles, indices=np.concatenate(list(orders.values()))))
     strips = []
     for title, (_, shown, unit) in wanted.items():
-        captions = [f"{shown[i]:.3g}{unit}".replace("-", "−") for i in orders[title]]
+        number_of = "{:.3g}" if unit else "{:+.2g}"  # of evidence the sign is what it says
+        captions = [(number_of.format(shown[i]) + unit).replace("-", "−") for i in orders[title]]
         strip = tile_strip([next(cut) for _ in captions], captions, tile_px=STRIP_TILE_PX)
         strips.append({"title": title, "picture": image_data_uri(strip)})
     return strips
