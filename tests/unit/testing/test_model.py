@@ -52,6 +52,11 @@ class OtherScoresForTheAnchor(Broken):
         return self.inner.attention_scores(batch) * 2
 
 
+class EvidenceOfNothing(Broken):
+    def evidence(self, batch):
+        return torch.zeros(len(batch.features), self.inner(batch).logits.shape[1])
+
+
 class FirstTileCounts(Broken):
     def tamper(self, output, batch):
         first = batch.features[torch.tensor(batch.starts[:-1])].to(output.logits.dtype)
@@ -156,6 +161,7 @@ BROKEN = [
     (DetachedAttention, "every_parameter_learns"),
     (Float32Only, "half_precision_features"),
     (ForgetsAutocast, "bf16_autocast"),
+    (EvidenceOfNothing, "evidence_adds_up"),
     (Overflows, "large_features"),
     (DropsInEvaluation, "evaluation_is_deterministic"),
     (DrawsInEvaluation, "evaluation_is_deterministic"),
