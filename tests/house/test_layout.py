@@ -25,6 +25,7 @@ ROOMS = (
     {"progress"},
     {"slides"},
     {"tiles"},
+    {"annotations"},
     {"encoders"},
     {"extraction"},
     {"tasks"},

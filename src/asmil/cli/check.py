@@ -179,7 +179,7 @@ def _probe(file: "SlideFile", *, mpp: float | None, config: "Settings") -> "Slid
 
 
 def _check_annotations(config: "Settings", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
-    from asmil.evaluation import MaskLabels, find_annotation, read_annotations, require_classes
+    from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
 
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []

@@ -1,12 +1,11 @@
-"""Predictions to numbers with intervals: metrics, patient bootstrap, annotations, localisation, FROC."""
+"""Predictions to numbers with intervals: metrics, patient bootstrap, localisation, FROC."""
 
 from typing import TYPE_CHECKING
 
-from asmil.errors import AnnotationError, MetricError
+from asmil.errors import MetricError
 from asmil.registry import load
 
 if TYPE_CHECKING:
-    from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations, require_classes
     from asmil.evaluation.calibration import (
         Calibration,
         DecisionCurve,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
         tile_scores,
         tile_truth,
     )
-    from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold, youden_threshold
+    from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold
     from asmil.evaluation.paired import (
         CorrectedMean,
         Ranking,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from asmil.evaluation.tasks import evaluate_task
 
 _HOMES = {
-    "annotations": ("Annotations", "MaskLabels", "find_annotation", "read_annotations", "require_classes"),
     "calibration": (
         "Calibration",
         "DecisionCurve",
@@ -80,7 +78,7 @@ _HOMES = {
         "tile_scores",
         "tile_truth",
     ),
-    "metrics": ("LOWER_IS_BETTER", "METRICS", "best_threshold", "youden_threshold"),
+    "metrics": ("LOWER_IS_BETTER", "METRICS", "best_threshold"),
     "paired": (
         "CorrectedMean",
         "Ranking",
@@ -98,7 +96,7 @@ _HOMES = {
     "tasks": ("evaluate_task",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "AnnotationError", "MetricError"])
+__all__ = sorted([*_HOME_OF, "MetricError"])
 
 
 def __getattr__(name: str) -> object:

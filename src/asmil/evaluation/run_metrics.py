@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
-from asmil.evaluation.annotations import MaskLabels
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
 from asmil.errors import SplitError
-from asmil.evaluation import MetricError, find_annotation, read_annotations, require_classes, tile_truth
+from asmil.evaluation import MetricError, tile_truth
 from asmil.files import Facts
 from asmil.study.config import Part, StudyConfig
 

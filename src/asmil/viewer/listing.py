@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from asmil.annotations import Annotations
 from asmil.attention import normalized_entropy
-from asmil.evaluation import Annotations
 from asmil.files import Facts
 from asmil.runs import Cell
 from asmil.viewer.session import RunView

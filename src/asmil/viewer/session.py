@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asmil.annotations import Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
-from asmil.evaluation import Annotations, MaskLabels, find_annotation, read_annotations, tile_truth
+from asmil.evaluation import tile_truth
 from asmil.runs import Run, spacing, stated_size
 from asmil.slides import scan_slides, slide_named
 from asmil.viewer.layers import Heads, Layers

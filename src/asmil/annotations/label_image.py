@@ -18,8 +18,8 @@ import shapely
 import tifffile
 from PIL import Image
 
+from asmil.annotations.drawing import Drawing
 from asmil.errors import AnnotationError
-from asmil.evaluation.annotations.drawing import Drawing
 from asmil.slides import tag_mpp
 from asmil.tiles import mask_polygons
 
