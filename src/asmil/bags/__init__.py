@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         load_bags,
         patient_bags,
         require_one_answer,
-        tiles_by_patient,
     )
     from asmil.bags.reading.entry import FeatureInfo
     from asmil.bags.reading.slide_tiles import read_slide
@@ -34,7 +33,7 @@ _HOMES = {
     "datasets": ("DATASETS", "Dataset", "DatasetError", "list_datasets", "load_dataset"),
     "export": ("LAYOUTS",),
     "formats": ("FEATURE_FORMATS",),
-    "loading": ("available_memory", "by_slide", "load_bags", "patient_bags", "require_one_answer", "tiles_by_patient"),
+    "loading": ("available_memory", "by_slide", "load_bags", "patient_bags", "require_one_answer"),
     "reading.entry": ("FeatureInfo",),
     "reading.slide_tiles": ("read_slide",),
     "split_files": ("read_splits",),

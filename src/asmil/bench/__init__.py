@@ -9,9 +9,8 @@ from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.bench.parts import PARTS
-    from asmil.bench.rows import Row, read_rows, write_rows
+    from asmil.bench.rows import DEFAULT, QUICK, Row, Scale, read_rows, write_rows
     from asmil.bench.runner import Change, best_of, check_against, compare, keep_ratios, run_parts
-    from asmil.bench.scale import DEFAULT, QUICK, Scale
     from asmil.bench.steps import TextbookASMIL
     from asmil.bench.table import print_changes, print_rows, write_curve
     from asmil.bench.timing import Machine, machine_facts, measure_machine
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "timing": ("Machine", "machine_facts", "measure_machine"),
     "parts": ("PARTS",),
-    "rows": ("Row", "read_rows", "write_rows"),
+    "rows": ("DEFAULT", "QUICK", "Row", "Scale", "read_rows", "write_rows"),
     "runner": ("Change", "best_of", "check_against", "compare", "keep_ratios", "run_parts"),
-    "scale": ("DEFAULT", "QUICK", "Scale"),
     "table": ("print_changes", "print_rows", "write_curve"),
     "steps": ("TextbookASMIL",),
 }

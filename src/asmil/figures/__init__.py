@@ -7,7 +7,6 @@ from asmil.registry import load
 if TYPE_CHECKING:
     from asmil.figures.curves import (
         Curve,
-        calibration_figure,
         confusion_figure,
         cost_figure,
         dynamics_figure,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "curves": (
         "Curve",
-        "calibration_figure",
         "confusion_figure",
         "cost_figure",
         "dynamics_figure",

@@ -1,4 +1,4 @@
-"""Curves of a run: learning and attention by epoch, weights, ROC, precision-recall, calibration."""
+"""Curves of a run: learning and attention by epoch, weights, ROC, precision-recall."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,27 +53,6 @@ def precision_recall_figure(curves: Sequence[Curve], *, prevalence: float | None
     _draw(axes, curves)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
     add_legend(axes, loc="lower left")
-    return figure
-
-
-def calibration_figure(
-    predicted: np.ndarray, observed: np.ndarray, *, low: np.ndarray, high: np.ndarray, counts: np.ndarray
-) -> Figure:
-    """Mean predicted probability against observed frequency per bin; dot area follows the count."""
-    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
-    errors = np.clip([observed - low, high - observed], 0, None)
-    axes.errorbar(predicted, observed, yerr=errors, fmt="none", ecolor=SERIES[0], alpha=0.5, linewidth=1.2)
-    sizes = 14 + 70 * counts / max(counts.max(initial=1), 1)
-    axes.plot(predicted, observed, color=SERIES[0], linewidth=1.0, alpha=0.6)
-    axes.scatter(predicted, observed, s=sizes, color=SERIES[0], linewidths=0, zorder=3, clip_on=False)
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1.01),
-        xlabel="predicted probability",
-        ylabel="observed frequency",
-        aspect="equal",
-    )
     return figure
 
 
