@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,12 +121,26 @@ class FunctionRegistry:
         return _key(name) in self._functions
 
 
-def load(package: str, home: Mapping[str, str], name: str) -> Any:
-    """What a package's `__getattr__` returns: `name` from its module `home[name]`, relative to the package.
+def door(package: str) -> tuple[list[str], Callable[[str], object]]:
+    """`__all__` and `__getattr__` of a package whose names are loaded when they are used.
 
-    Raises:
-        AttributeError: the package has no such name.
+    Its `__init__` offers what it imports from asmil under `if TYPE_CHECKING:`, where type checkers and readers see it,
+    and what it defines: a name is written once.
     """
-    if name not in home:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+    body = ast.parse(Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8")).body
+    guarded = [node for block in body if isinstance(block, ast.If) for node in block.body]
+    home = {
+        alias.name: str(node.module)
+        for node in guarded
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("asmil.")
+        for alias in node.names
+    }
+    own = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    own += [str(getattr(node.targets[0], "id", "")) for node in body if isinstance(node, ast.Assign)]
+
+    def load(name: str) -> object:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(home[name]), name)
+
+    return sorted({*home, *(name for name in own if name and not name.startswith("_"))}), load

@@ -269,6 +269,15 @@ def _past_the_door(file: Path) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("package", ["asmil", *sorted(f"asmil.{room}" for room in RANK if (SOURCE / room).is_dir())])
+def test_what_a_door_names_is_there(package):
+    offered = importlib.import_module(package)
+    for name in getattr(offered, "__all__", ()):
+        getattr(offered, name)
+    with pytest.raises(AttributeError, match=f"{package}' has no attribute 'nothing'"):
+        offered.nothing  # noqa: B018
+
+
 @every_module
 def test_rooms_are_entered_by_their_doors(file):
     assert not _past_the_door(file), "import it from `asmil.<room>`, and offer it there"

@@ -2,20 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.errors import AnnotationError
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.annotations.label_image import MaskLabels
     from asmil.annotations.reading import Annotations, bounds_of, find_annotation, read_annotations, require_classes
-
-_HOMES = {
-    "label_image": ("MaskLabels",),
-    "reading": ("Annotations", "bounds_of", "find_annotation", "read_annotations", "require_classes"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "AnnotationError"])
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+    from asmil.errors import AnnotationError
+else:
+    __all__, __getattr__ = door(__name__)

@@ -9,25 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from asmil.errors import ConfigError
 from asmil.files import Facts
-from asmil.registry import FolderRegistry, load
+from asmil.registry import FolderRegistry, door
 
 if TYPE_CHECKING:
     from torch import nn
 
     from asmil.models.parts.layers import MILOutput
     from asmil.models.parts.published import load_published
-
-_HOME_OF = {"MILOutput": "parts.layers", "load_published": "parts.published"}
-__all__ = [
-    "MODELS",
-    "MILOutput",
-    "ModelInfo",
-    "create_model",
-    "list_models",
-    "load_published",
-    "model_info",
-    "model_options",
-]
+else:
+    __all__, __getattr__ = door(__name__)
 
 MODELS = FolderRegistry("model", "asmil.models", "MODEL")
 
@@ -93,7 +83,3 @@ def model_info(name: str) -> ModelInfo:
     }
     description = (ast.get_docstring(tree) or "").splitlines()[0]
     return ModelInfo(key, description, constants.get("PAPER", ""), constants.get("ALIGNED", ""))
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
