@@ -1,7 +1,6 @@
 """Parts by name: one file per part found by reading its folder, or functions registered one by one; lazy doors."""
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asmil.errors import UnknownPartError
+from asmil.errors import ConfigError, UnknownPartError, did_you_mean
 from asmil.files import Facts
 
 T = TypeVar("T")
@@ -23,9 +22,8 @@ def _key(name: str) -> str:
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> UnknownPartError:
     known = sorted(known)
-    close = difflib.get_close_matches(_key(name), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return UnknownPartError(f"there is no {kind} {name!r}", fix=f"{hint}known: {', '.join(known)}")
+    fix = f"{did_you_mean(_key(name), known)} known: {', '.join(known)}"
+    return UnknownPartError(f"there is no {kind} {name!r}", fix=fix.strip())
 
 
 class FolderRegistry:
@@ -33,11 +31,14 @@ class FolderRegistry:
 
     Each file exposes its part under `attribute` (for example `MODEL = ABMIL`). Listing reads file names only, so
     it imports nothing. Dashes and underscores are the same in names. Folders within hold what parts share.
-    `rows` are further parts by name, of a table: each says in `about` what it is.
+    `rows` are further parts by name, of a table: each says in `about` what it is. Parts that are called take the
+    arguments `given`, and options of their own.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str, *, rows: Facts | None = None):
-        self.kind, self.package, self.attribute = kind, package, attribute
+    def __init__(
+        self, kind: str, package: str, attribute: str, *, rows: Facts | None = None, given: tuple[str, ...] = ()
+    ):
+        self.kind, self.package, self.attribute, self.given = kind, package, attribute, given
         self.rows = {_key(name): part for name, part in (rows or {}).items()}
 
     def names(self) -> list[str]:
@@ -69,6 +70,23 @@ class FolderRegistry:
         if file is None:
             raise _unknown(self.kind, name, self.names())
         return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
+
+    def options(self, name: str) -> Facts:
+        """The options that a part is called with, and their defaults.
+
+        Raises:
+            UnknownPartError: no part of that name.
+        """
+        parameters = inspect.signature(self[name]).parameters.values()
+        return {p.name: p.default for p in parameters if p.name not in self.given}
+
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Raise a `ConfigError` for the first option that the part does not have, or as `options` does."""
+        known = self.options(name)
+        if wrong := next((option for option in options if option not in known), None):
+            listed = ", ".join(f"{option}={default!r}" for option, default in known.items()) or "none"
+            fix = f"{did_you_mean(wrong, known)} its options: {listed}"
+            raise ConfigError(f"the {self.kind} {name!r} has no option {wrong!r}", fix=fix.strip())
 
     def _folders(self) -> list[str]:
         spec = importlib.util.find_spec(self.package)

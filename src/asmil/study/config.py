@@ -1,7 +1,6 @@
 """The settings of a study, read from YAML: the parts it names, tried before anything is trained, and how it trains."""
 
 import dataclasses
-import difflib
 import inspect
 import re
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from asmil.errors import AsmilError, ConfigError
+from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts
 from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
 from asmil.training import TrainSettings
@@ -48,10 +47,10 @@ def dataset_part(value: object) -> Part:
 
     part = _part(value)
     try:
-        known = inspect.signature(DATASETS[part.name]).parameters
+        known = DATASETS.options(part.name)
     except AsmilError as error:
         raise _wrong(_text(error), at="name") from error
-    _check_options(part.options, ["root", *(name for name in known if name != "root")], of=f"dataset {part.name!r}")
+    _check_options(part.options, ["root", *known], of=f"dataset {part.name!r}")
     return part
 
 
@@ -141,8 +140,7 @@ def _check_options(options: Iterable[str], known: Iterable[str], *, of: str) -> 
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"
+    return "; " + (did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}")
 
 
 def _text(error: AsmilError) -> str:
@@ -247,9 +245,7 @@ def _mistake(error: Any, source: MarkedYaml) -> Mistake:
         known = (
             [field.name for field in dataclasses.fields(TrainSettings)] if location[1:] else StudyConfig.model_fields
         )
-        near = difflib.get_close_matches(str(location[-1]).replace("-", "_"), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-        return Mistake(f"unknown key {name!r}{hint}", location=(KEY, *location))
+        return Mistake(f"unknown key {name!r}{_near(str(location[-1]), known)}", location=(KEY, *location))
     if error["type"] == "part":
         key = (KEY, *location, error["ctx"]["at"])
         return Mistake(text, location=key if key in source.marks else location)

@@ -1,10 +1,7 @@
 """Tasks beside single-label classification: how targets are read, learned from and predicted; one task per file."""
 
-import difflib
-import inspect
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from asmil.errors import ConfigError
 from asmil.files import Facts
 from asmil.registry import FolderRegistry, door
 
@@ -37,22 +34,15 @@ def task_options(name: str) -> Facts:
     Raises:
         UnknownPartError: no task of that name.
     """
-    return {p.name: p.default for p in inspect.signature(TASKS[name]).parameters.values()}
+    return TASKS.options(name)
 
 
-def create_task(name: str, **options: Any) -> "Task":
+def create_task(name: str, **options: object) -> "Task":
     """Make a task by name; what `Task.options()` returned makes an equal one.
 
     Raises:
         UnknownPartError: no task of that name.
         ConfigError: the task has no such option, or its value is out of range.
     """
-    known = task_options(name)
-    for option in options:
-        if option not in known:
-            close = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(
-                f"the task {name!r} has no option {option!r}", fix=f"{hint}its options: {', '.join(known)}"
-            )
+    TASKS.check_options(name, options)
     return cast("Task", TASKS[name](**options))
