@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
+    from asmil.settings.checks import check_inputs
     from asmil.settings.extraction import extract_folder, slides_in
     from asmil.settings.identity import data_identity, go_on, require_shapes, settings_identity
     from asmil.settings.inputs import (
