@@ -14,6 +14,7 @@ from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags.bag import Bag
 from asmil.bags.cohort import Cohort, read_cohort
 from asmil.bags.dataset_files import data_folder, find
+from asmil.bags.dataset_rows import SlideSet
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.loading import load_bags
 from asmil.bags.split_files import read_splits
@@ -39,9 +40,7 @@ def open_made_features(
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
-def load_slides(
-    root: Path | None, features: str | Path | None, *, name: str, positive: str, source: str, licence: str
-) -> Dataset:
+def load_slides(own: SlideSet, root: Path | None, features: str | Path | None) -> Dataset:
     """A folder with `labels.csv` (slide_id, case_id, label), `slides/` and `annotations/`, or the folder above it.
 
     Slides without features are set aside and named in the cohort's problems.
@@ -50,6 +49,7 @@ def load_slides(
         DatasetError: no such folder, or no features.
     """
     top = root or data_folder()
+    name = own.name
     places = [] if top is None else [top, top / name]
     folder = next((place for place in places if (place / "labels.csv").is_file()), None)
     if folder is None:
@@ -63,9 +63,9 @@ def load_slides(
         load_bags(store, cohort),
         cohort,
         annotations=annotations if annotations.is_dir() else None,
-        positive=(positive,),
-        source=source,
-        licence=licence,
+        positive=(own.positive,),
+        source=own.source,
+        licence=own.licence,
     )
 
 

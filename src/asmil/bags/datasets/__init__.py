@@ -1,10 +1,10 @@
-"""Public datasets by name, a file or a row of `bags/classic.py` each: bags, patients, official splits, true tiles."""
+"""Public datasets by name, a file or a row of `bags/dataset_rows.py` each: bags, patients, splits, true tiles."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asmil.bags.classic import CLASSIC
+from asmil.bags.dataset_rows import ROWS
 from asmil.errors import AsmilError
 from asmil.registry import FolderRegistry
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asmil.bags.cohort import Cohort
     from asmil.bags.splits import Splits
 
-DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET", rows=CLASSIC, given=("root",))
+DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET", rows=ROWS, given=("root",))
 """Each part is a function (root, *, options) -> Dataset."""
 
 
