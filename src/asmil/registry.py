@@ -71,7 +71,7 @@ class FolderRegistry:
             raise _unknown(self.kind, name, self.names())
         return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
 
-    def options(self, name: str) -> Facts:
+    def options(self, name: str) -> dict[str, object]:
         """The options that a part is called with, and their defaults.
 
         Raises:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import shapely
@@ -61,7 +60,7 @@ class _Level:
     """Pixels at one resolution, unread: a page of a TIFF, or an image of Pillow."""
 
     size: tuple[int, int]
-    source: Any
+    source: Image.Image | tifffile.TiffPage
 
     @property
     def pixels(self) -> int:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from asmil.evaluation.run_metrics import evaluate
     from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
     from asmil.evaluation.summary import evaluate_predictions
-    from asmil.evaluation.task_scores import kaplan_meier
+    from asmil.evaluation.task_scores import SurvivalCurve, kaplan_meier
     from asmil.evaluation.tasks import evaluate_task
 else:
     __all__, __getattr__ = door(__name__)

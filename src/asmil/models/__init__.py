@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.files import Facts
 from asmil.registry import FolderRegistry, door
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def list_models() -> list[str]:
     return MODELS.names()
 
 
-def model_options(name: str) -> Facts:
+def model_options(name: str) -> dict[str, object]:
     """The options of a model and their defaults.
 
     Raises:

@@ -54,7 +54,7 @@ class Mistake(NamedTuple):
     location: Location = ()
 
 
-def dump_yaml(values: Facts) -> str:
+def dump_yaml(values: dict[str, object]) -> str:
     """YAML text, keys in the given order, that `MarkedYaml` reads back equal."""
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not any(c in text for c in "\x85\u2028\u2029"):

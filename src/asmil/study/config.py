@@ -3,9 +3,9 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,9 @@ from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts
 from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
 from asmil.training import TrainSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # The parts a study names: datasets, models and stabilisers, looked up and tried before anything is trained.
 
@@ -73,7 +76,7 @@ def model_part(value: object) -> Part:
     return part
 
 
-def stabilizer_options(value: object) -> Facts | None:
+def stabilizer_options(value: object) -> dict[str, object] | None:
     """Options of the stabiliser, tried on a small model; null: without. For pydantic."""
     from asmil.attention import AttentionStabilizer
     from asmil.models import create_model
@@ -94,7 +97,7 @@ def stabilizer_options(value: object) -> Facts | None:
     return value
 
 
-def stabilizer_defaults() -> Facts:
+def stabilizer_defaults() -> dict[str, object]:
     """The options of the stabiliser and their defaults."""
     from asmil.attention import AttentionStabilizer
 
@@ -166,7 +169,7 @@ def _different(values: list[T]) -> list[T]:
     return values
 
 
-def _settings(value: Any, validate: Any) -> TrainSettings:
+def _settings(value: object, validate: Callable[[object], TrainSettings]) -> TrainSettings:
     try:
         return validate(value)
     except ConfigError as error:  # what the settings themselves refuse
@@ -212,7 +215,7 @@ class StudyConfig(BaseModel):
     engine: Literal["local", "ray"] = "local"
 
 
-def load_study(path: str | Path, overrides: Facts | None = None) -> StudyConfig:
+def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
     """Settings from a YAML file and, over them, from flags; a flag that is None was not given.
 
     Every model is made once and every stabiliser tried, so that a wrong name or option is found before training.
@@ -238,7 +241,7 @@ def load_study(path: str | Path, overrides: Facts | None = None) -> StudyConfig:
     raise ConfigError("\n".join([*shown, f"{count} in the settings of the study."]))
 
 
-def _mistake(error: Any, source: MarkedYaml) -> Mistake:
+def _mistake(error: "ErrorDetails", source: MarkedYaml) -> Mistake:
     location, text = error["loc"], error["msg"].removeprefix("Value error, ")
     name = ".".join(str(part) for part in location)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):

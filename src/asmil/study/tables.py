@@ -238,6 +238,6 @@ def _by(table: pd.DataFrame, columns: str | list[str]) -> list:
     return list(table.groupby(columns, sort=False)) if len(table) else []
 
 
-def _title(metric: Any) -> str:
-    name = METRIC_NAMES[metric]
+def _title(metric: object) -> str:
+    name = METRIC_NAMES[str(metric)]
     return name[0].upper() + name[1:]

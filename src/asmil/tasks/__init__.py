@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, cast
 
-from asmil.files import Facts
 from asmil.registry import FolderRegistry, door
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def list_tasks() -> list[str]:
     return TASKS.names()
 
 
-def task_options(name: str) -> Facts:
+def task_options(name: str) -> dict[str, object]:
     """The options of a task and their defaults.
 
     Raises:

@@ -1,7 +1,6 @@
 """What the page shows of a run as plain values: its heading, its table of slides, one slide, one training."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,6 +132,6 @@ def training(view: RunView, cell: Cell, slide: str) -> Facts:
     }
 
 
-def number(value: Any) -> float | None:
+def number(value: float | None) -> float | None:
     """A finite float, else None: JSON has no NaN."""
     return float(value) if value is not None and math.isfinite(float(value)) else None
