@@ -65,7 +65,8 @@ class FolderRegistry:
         """What a part is, in one line: the first of its file, read without importing it, or its row's `about`."""
         if _key(name) in self.rows:
             return self.rows[_key(name)].about
-        places = (Path(folder, *file) for folder in self._folders() for file in _files_of(_key(name)))
+        files = f"{_key(name)}.py", f"{_key(name)}/__init__.py"
+        places = (Path(folder, file) for folder in self._folders() for file in files)
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             raise _unknown(self.kind, name, self.names())
@@ -97,10 +98,6 @@ class FolderRegistry:
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self.names()
-
-
-def _files_of(name: str) -> tuple[tuple[str, ...], ...]:
-    return (f"{name}.py",), (name, "__init__.py")
 
 
 def _first_line(docstring: str | None) -> str:

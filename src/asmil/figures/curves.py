@@ -24,15 +24,14 @@ class Curve:
     faint: Sequence[tuple[np.ndarray, np.ndarray]] = field(default_factory=tuple)
 
 
-def _draw(axes: Axes, curves: Sequence[Curve], *, steps: bool = False) -> None:
-    style = "steps-post" if steps else "default"
+def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     for i, curve in enumerate(curves):
         colour = SERIES[i % len(SERIES)]
         if curve.low is not None and curve.high is not None:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
         for x, y in curve.faint:
-            axes.plot(x, y, color=colour, alpha=0.35, linewidth=0.7, drawstyle=style)
-        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=curve.label or None, drawstyle=style)
+            axes.plot(x, y, color=colour, alpha=0.35, linewidth=0.7)
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=curve.label or None)
 
 
 def roc_figure(curves: Sequence[Curve]) -> Figure:
