@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
+from asmil.annotations import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.attention import is_even
 from asmil.errors import AsmilError, RunError, SlideError
-from asmil.evaluation import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.figures import (
     EVEN_WORDS,
     evidence_limit,

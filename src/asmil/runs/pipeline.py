@@ -301,7 +301,7 @@ def _require_some(stores: list[Path], outcome: Outcome, hear: Listener) -> None:
 
 def _check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    from asmil.evaluation import MaskLabels
+    from asmil.annotations import MaskLabels
 
     if settings.annotations is not None and not settings.annotations.exists():
         raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
@@ -370,6 +370,7 @@ def _train_into(
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:
     from asmil import evaluation
+    from asmil.annotations import MaskLabels
 
     metrics = evaluation.evaluate(
         made,
@@ -378,7 +379,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
         positive=settings.positive,
         exclude=settings.exclude_class,
         min_coverage=settings.min_coverage,
-        labels=evaluation.MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
+        labels=MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
         slide_mpp=settings.slide_mpp,
         froc=settings.froc is not None,
         bootstrap=settings.bootstrap,
