@@ -27,7 +27,7 @@ def whole(begin_run, write_feature_files, tmp_path_factory):
     cohort = read_cohort(pd.DataFrame({"slide_id": slides, "label": ["no", "yes"] * 8}))
     splits = make_splits(cohort, folds=2)
     run = begin_run(folder / "run", cohort, splits, model="abmil", seeds=2, features=folder / "features")
-    recipe = Recipe("abmil", settings=TrainSettings(epochs=3, min_epochs=3), refit=False)
+    recipe = Recipe("abmil", settings=TrainSettings(epochs=3, min_steps=0), refit=False)
     cells = [(fold, seed) for fold in (0, 1) for seed in (0, 1)]
     store = open_features(folder / "features")
     crossval(cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints)

@@ -35,10 +35,15 @@ def alignment(
     temperature: float = 1.0,
     reduction: str = "sum",
     each: bool = False,
+    gated: bool = False,
 ) -> Tensor:
     """`kl_divergence` of anchor and online from their scores, by the normalizers of these names; the loss of ASMIL.
 
     `temperature` divides the anchor's scores only; the anchor gets no gradient. Source: ASMIL, arXiv 2603.06658.
+
+    `gated` (ours, not the paper's): each row of each bag counts by how far the anchor's own softmax is from even, 1 - its
+    normalised entropy. An even anchor then pulls at nothing. Near evenness the pull is of third order in the scores,
+    so it cannot keep attention from forming, whatever its weight.
 
     Raises:
         AttentionError: the two differ in shape, an unknown reduction, or a temperature that is not above 0.
@@ -50,12 +55,22 @@ def alignment(
     precise = torch.promote_types(online.dtype, torch.float32)
     anchored = anchored.detach().to(precise)
     anchored = anchored if temperature == 1 else anchored / temperature
-    between = partial(_between, normalizers=normalizers)
+    between = partial(_between, normalizers=normalizers, gated=gated)
     return _mean(layout.reduce(between, anchored, online.to(precise)), online, layout, reduction=reduction, each=each)
 
 
-def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[str, str]) -> Tensor:
-    return _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
+def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[str, str], gated: bool) -> Tensor:
+    kl = _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
+    return kl * _unevenness(anchored, dim) if gated else kl
+
+
+def _unevenness(scores: Tensor, dim: int) -> Tensor:
+    """1 - normalised entropy of the softmax: 0 where it is even (or there is one tile), 1 where one tile has it all."""
+    log_p = log_weights("softmax", scores, dim)
+    p = log_p.exp()
+    entropy = -(p * log_p.masked_fill(p == 0, 0)).sum(dim)
+    tiles = torch.isfinite(scores).sum(dim).clamp(min=2).to(entropy.dtype)
+    return (1 - entropy / tiles.log()).clamp(min=0)
 
 
 def _kl(log_target: Tensor, log_online: Tensor, dim: int) -> Tensor:

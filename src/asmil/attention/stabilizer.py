@@ -72,6 +72,7 @@ class AttentionStabilizer:
         start_epoch: int = 0,
         warmup_epochs: int = 0,
         max_gradient_ratio: float | None = None,
+        gated: bool = False,
     ):
         if anchor not in ("ema", "frozen"):
             raise AttentionError("unknown kind of anchor", found=repr(anchor), fix='use "ema" or "frozen"')
@@ -92,7 +93,7 @@ class AttentionStabilizer:
         self._tile_dim, self._mask, self._normalized = tile_dim, mask, normalized
         self._start_epoch, self._warmup_epochs = start_epoch, warmup_epochs
         self._epoch, self._step, self._begun = 0, 0, False
-        self.max_gradient_ratio = max_gradient_ratio
+        self.max_gradient_ratio, self._gated = max_gradient_ratio, gated
         self._kl: Tensor | None = None
         self._scale = torch.ones(())
         self._aligned: tuple[Tensor, list[Tensor]] | None = None
@@ -252,6 +253,7 @@ class AttentionStabilizer:
                     normalizers=self._normalizers,
                     temperature=self._temperature,
                     reduction=self._reduction,
+                    gated=self._gated,
                 )
             )
         return torch.stack(terms).mean()

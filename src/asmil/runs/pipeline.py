@@ -335,7 +335,7 @@ def _train_into(
     made: Run, settings: Settings, *, inputs: Inputs, store: "FeatureStore", outcome: Outcome, hear: Listener
 ) -> None:
     """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
-    from asmil.training import crossval
+    from asmil.training import crossval, most_epochs
 
     cohort = inputs.labelled.match(store.slides)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
@@ -347,20 +347,19 @@ def _train_into(
     for sentence in standing.says:
         hear.note(sentence)
     cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
-    with (
-        made.timed("train"),
-        hear.stage("train", total=len(cells) * settings.epochs * (1 + settings.refit), unit="epochs") as advance,
-    ):
+    recipe, by_patient = recipe_of(settings), settings.bag == "patient"
+    total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=by_patient)
+    with made.timed("train"), hear.stage("train", total=total, unit="epochs") as advance:
         crossval(
             cohort,
             store,
             splits,
-            recipe=recipe_of(settings),
+            recipe=recipe,
             cells=cells,
             keep=made.keep,
             checkpoints=made.checkpoints,
             workers=workers_of(settings),
-            by_patient=settings.bag == "patient",
+            by_patient=by_patient,
             progress=steps_of_cells(advance),
             tell=hear.note,
         )

@@ -2,7 +2,7 @@
 
 from asmil.training.batches import bag_order
 from asmil.training.cell import CellResult
-from asmil.training.crossval import crossval
+from asmil.training.crossval import crossval, most_epochs
 from asmil.training.fit import FitResult, Member, fit, train_members
 from asmil.training.listeners import EMBEDDINGS, AttentionRecorder
 from asmil.training.optim import TrainSettings
@@ -25,6 +25,7 @@ __all__ = [
     "crossval",
     "fit",
     "has_scores",
+    "most_epochs",
     "predict",
     "train_members",
 ]

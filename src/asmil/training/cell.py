@@ -21,7 +21,7 @@ from asmil.files import write_json
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
 from asmil.training.listeners import AttentionRecorder, Listener
-from asmil.training.optim import refit_settings
+from asmil.training.optim import TrainSettings, refit_settings
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized
 
@@ -89,10 +89,11 @@ class Job:
     copies: Path | None = None
     by_patient: bool = False
 
-    @property
-    def epochs(self) -> int:
-        """At most, of a model."""
-        return self.recipe.settings.epochs * (2 if self.recipe.refit else 1)
+    def epochs(self, fold: int) -> int:
+        """At most, of a model of this fold, with its refit."""
+        part = self.cohort.subset(self.splits.fold(fold).train)
+        bags = len({*part.cases}) if self.by_patient else len(part)
+        return self.recipe.settings.planned(bags).epochs * (2 if self.recipe.refit else 1)
 
     def bags(self, tell: Callable[[str], None] = lambda line: None) -> dict[str, Bag]:
         """The cohort's bags by slide (the first of a patient's); `tell` hears where their features are."""
@@ -159,7 +160,7 @@ def train_fold(
     refit, which trains on training and validation part for as long as the latter selected.
     """
     train, val, test = job.parts(fold.fold, bags)
-    task = job.task(train)
+    task, total = job.task(train), job.epochs(fold.fold)
     fold.folder.mkdir(parents=True, exist_ok=True)
     write_json(fold.folder / COMPANY, {"fold": fold.fold, "seeds": fold.seeds})
     recorders = {seed: AttentionRecorder() for seed in fold.seeds}
@@ -167,17 +168,17 @@ def train_fold(
     for _ in train_members(
         list(chosen.values()), train, val, task=task, checkpoint=fold.folder / SELECT, one_pass=True
     ):
-        yield from (Progress(fold.fold, seed, len(chosen[seed].result.history), job.epochs) for seed in fold.wanted)
+        yield from (Progress(fold.fold, seed, len(chosen[seed].result.history), total) for seed in fold.wanted)
     final = {seed: member for seed, member in chosen.items() if member.error is None}
     if job.recipe.refit and final:
-        epochs = {seed: member.result.best_epoch + 1 for seed, member in final.items()}
-        final = {seed: _member(job, fold, seed, train + val, task=task, epochs=n) for seed, n in epochs.items()}
+        again = {s: refit_settings(m.settings, m.result.best_epoch + 1) for s, m in final.items()}
+        final = {s: _member(job, fold, s, train + val, task=task, refit=settings) for s, settings in again.items()}
         both = train_members(
             list(final.values()), train + val, [], task=task, checkpoint=fold.folder / REFIT, one_pass=True
         )
         for _ in both:
             yield from (
-                Progress(fold.fold, s, job.recipe.settings.epochs + len(m.result.history), job.epochs)
+                Progress(fold.fold, s, total // 2 + len(m.result.history), total)
                 for s, m in final.items()
                 if s in fold.wanted
             )
@@ -190,7 +191,7 @@ def train_fold(
         else:
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
             keep(_result(job, fold.fold, seed, parts, recorder=recorders[seed], task=task))
-        yield Progress(fold.fold, seed, job.epochs, job.epochs)
+        yield Progress(fold.fold, seed, total, total)
     if not failed:
         rmtree(fold.folder)
 
@@ -203,16 +204,15 @@ def _member(
     *,
     task: Task | None,
     listeners: Sequence[Listener] = (),
-    epochs: int | None = None,
+    refit: TrainSettings | None = None,
 ) -> Member:
-    """A fresh model for a training part; with `epochs`, for the refit that is as long as these."""
+    """A fresh model for a training part; with the settings of a `refit`, for that."""
     recipe = job.recipe
-    settings = recipe.settings if epochs is None else refit_settings(recipe.settings, epochs)
     classes = task.outputs if task else len(job.cohort.classes)
     model = recipe.build(in_dim=train[0].features.shape[1], n_classes=classes, train=train, seed=seed)
     stabilizer = recipe.stabilize(model, train[0], seed=seed)
-    key = ("fold", fold.fold, "seed", seed, "refit" if epochs else "select")
-    return Member(model, settings, stabilizer, key=key, listeners=listeners)
+    key = ("fold", fold.fold, "seed", seed, "refit" if refit else "select")
+    return Member(model, refit or recipe.settings, stabilizer, key=key, listeners=listeners)
 
 
 def _result(

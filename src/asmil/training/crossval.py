@@ -11,6 +11,14 @@ from asmil.extraction import WorkerDied, run_tasks
 from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
 
+def most_epochs(
+    cohort: Cohort, splits: Splits, *, recipe: Recipe, cells: Sequence[tuple[int, int]], by_patient: bool = False
+) -> int:
+    """Epochs that `crossval` of these cells takes at most, refits included."""
+    job = Job(Path(), cohort, splits, recipe, by_patient=by_patient)
+    return sum(job.epochs(fold) for fold, _ in cells)
+
+
 Keep = Callable[[CellResult], None]
 """What is done with a trained model; called in the process that trained it, so it must survive being sent there."""
 

@@ -42,7 +42,8 @@ class FitResult:
 class Member:
     """A model in training, its stabiliser, the `key` of its random draws, and how its training went.
 
-    Settings of members that train together differ in `epochs` only. `error` says why there is no result.
+    Settings of members that train together differ in `epochs` only. `error` says why there is no result. Before
+    `least_epochs`, which follow from the bags, patience ends nothing.
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class Member:
     best: dict[str, Tensor] = field(default_factory=dict)
     moments: dict[str, Tensor] = field(default_factory=dict)
     error: AsmilError | None = None
+    least_epochs: int = 0
 
     @property
     def done(self) -> bool:
@@ -61,7 +63,7 @@ class Member:
         epochs = len(self.result.history)
         if self.error is not None or epochs >= self.settings.epochs:
             return True
-        if self.settings.select == "last" or epochs < self.settings.min_epochs:
+        if self.settings.select == "last" or epochs < self.least_epochs:
             return False
         return epochs - 1 - self.result.best_epoch >= self.settings.patience
 
@@ -124,6 +126,8 @@ def train_members(
     """
     for member in members:
         check_bags(train, val, member.settings, task=task)
+        member.least_epochs = member.settings.least_epochs(len(train))
+        member.settings = member.settings.planned(len(train))
     device = next(members[0].model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(members):
         if checkpoint and checkpoint.exists():

@@ -22,8 +22,9 @@ class TrainSettings:
     `batch_size` counts bags; batches are packed, so any size is exact. The learning rate rises linearly for
     `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
     "val_loss", "val_auroc" and, of another task than classification, "val_metric" look at the inner validation part
-    only, "last" looks at nothing. Training stops when the selected value has not improved for `patience` epochs (never
-    with "last"), but not before `min_epochs`.
+    only, "last" looks at nothing. Training lasts `epochs`, or as many as `min_steps` of the optimiser take where these are
+    more: attention to a small lesion forms late, and in steps, not in passes over a small cohort (docs/log.md). It
+    stops when the selected value has not improved for `patience` epochs (never with "last"), but not before `min_steps`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
@@ -37,7 +38,7 @@ class TrainSettings:
     clip_norm: float = 5.0
     warmup_epochs: int = 2
     patience: int = 15
-    min_epochs: int = 10
+    min_steps: int = 1800
     select: str = "val_loss"
     tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
@@ -54,9 +55,21 @@ class TrainSettings:
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
         if not 0 <= self.tile_dropout < 1:
             raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1", found=getattr(self, name))
+        for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}", found=getattr(self, name))
+
+    def steps(self, bags: int) -> int:
+        """Steps of the optimiser in an epoch of so many bags."""
+        return -(-bags // self.batch_size)
+
+    def least_epochs(self, bags: int) -> int:
+        """Epochs of so many bags that `min_steps` take."""
+        return -(-self.min_steps // max(1, self.steps(bags)))
+
+    def planned(self, bags: int) -> "TrainSettings":
+        """These settings with the epochs that a training of so many bags takes at most."""
+        return replace(self, epochs=max(self.epochs, self.least_epochs(bags)))
 
 
 def decayed_names(model: nn.Module) -> set[str]:
@@ -81,7 +94,7 @@ def refit_settings(settings: TrainSettings, epochs: int) -> TrainSettings:
     Stopping in mid-schedule leaves the weights noisy; this schedule has the same sum and ends at zero.
     """
     budget = sum(learning_rate(settings, epoch + 0.5) for epoch in range(epochs)) / settings.learning_rate
-    return replace(settings, select="last", epochs=max(1, round(2 * budget)))
+    return replace(settings, select="last", epochs=max(1, round(2 * budget)), min_steps=0)
 
 
 def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:

@@ -16,7 +16,7 @@ from asmil.models import create_model
 from asmil.training import Standardized, TrainSettings, fit, predict
 from asmil.training.batches import bag_batches, bag_order, packed
 
-SETTINGS = TrainSettings(epochs=2, batch_size=3, min_epochs=1, tile_dropout=0.3)
+SETTINGS = TrainSettings(epochs=2, batch_size=3, min_steps=0, tile_dropout=0.3)
 
 
 def write(folder: Path, *, slides: int = 8, tiles: int = 30, dim: int = 16) -> Path:

@@ -13,7 +13,7 @@ from asmil.errors import AsmilError, RunError
 from asmil.runs import Run
 from asmil.training import CellResult, Recipe, TrainSettings, crossval
 
-SETTINGS = TrainSettings(epochs=4, min_epochs=1, checkpoint_seconds=0)
+SETTINGS = TrainSettings(epochs=4, min_steps=0, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="module")

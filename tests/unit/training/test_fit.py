@@ -12,7 +12,7 @@ from asmil.models import create_model
 from asmil.training import AttentionRecorder, TrainSettings, fit, predict
 from asmil.training.optim import learning_rate, refit_settings
 
-SETTINGS = TrainSettings(epochs=8, batch_size=4, min_epochs=1, patience=50, checkpoint_seconds=0)
+SETTINGS = TrainSettings(epochs=8, batch_size=4, min_steps=0, patience=50, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_the_kept_epoch_is_the_best_on_validation(bags):
 
 def test_early_stopping_waits_for_patience_and_min_epochs(bags):
     noise = [dataclasses.replace(bag, label=i % 2) for i, bag in enumerate(make_bags(24, dim=16, shift=0.0)[0])]
-    settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=1e-2, patience=3, min_epochs=5, warmup_epochs=0)
+    settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=1e-2, patience=3, min_steps=0, warmup_epochs=0)
     result = fit(build(), noise[:16], noise[16:], settings=settings)
     assert len(result.history) == max(5, result.best_epoch + 1 + 3) < 60
 

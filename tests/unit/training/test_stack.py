@@ -15,7 +15,7 @@ from asmil.training import FitResult, Member, Stack, Standardized, TrainSettings
 from asmil.training.optim import RowAdamW, Rows, trained_names
 
 SETTINGS = TrainSettings(
-    epochs=3, min_epochs=1, patience=9, learning_rate=3e-3, batch_size=4, clip_norm=0.5, warmup_epochs=1
+    epochs=3, min_steps=0, patience=9, learning_rate=3e-3, batch_size=4, clip_norm=0.5, warmup_epochs=1
 )
 BAGS = make_bags(14, tiles=(4, 20), dim=10)[0]
 TRAIN, VAL = BAGS[:10], BAGS[10:]

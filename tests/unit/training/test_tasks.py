@@ -83,7 +83,7 @@ def test_a_planted_signal_is_learned_with_the_stabiliser(name, select):
 def test_every_model_trains_or_is_refused(name):
     bags = planted("survival", 9)
     task = fitted("survival", bags)
-    recipe = Recipe(name, settings=settings("survival", epochs=1, min_epochs=1))
+    recipe = Recipe(name, settings=settings("survival", epochs=1, min_steps=0))
     if name in NEED_CLASSES:
         with pytest.raises(ConfigError, match="classification alone"):
             recipe.check(task)
@@ -139,7 +139,7 @@ def crossvalidated(tmp_path_factory, write_feature_files, begin_run):
     columns = {"slide_id": names, "time": rng.exponential(20, 24), "event": [1] * 24}
     cohort = read_cohort(pd.DataFrame(columns), task=create_task("survival"))
     splits = make_splits(cohort, folds=2)
-    recipe = Recipe("abmil", settings=TrainSettings(epochs=1, min_epochs=1))
+    recipe = Recipe("abmil", settings=TrainSettings(epochs=1, min_steps=0))
     run = begin_run(folder / "run", cohort, splits, model="abmil", task="survival", seeds=1)
     store, cells = open_features(folder / "features"), [(0, 0), (1, 0)]
     crossval(cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints)

@@ -51,7 +51,7 @@ def make_run(folder: Path, real_slide: Path, *, seeds=(0, 1), model: str = "asmi
     run.write_settings(Settings(**paths, model=model, model_options=options, positive="tumour", seeds=list(seeds)))
     splits = make_splits(cohort, folds=2, val_fraction=0.4)
     run.set_data(cohort, splits)
-    recipe = Recipe(model=model, model_options=options, settings=TrainSettings(epochs=4, min_epochs=4, patience=9))
+    recipe = Recipe(model=model, model_options=options, settings=TrainSettings(epochs=4, min_steps=0, patience=9))
     cells = [(fold, seed) for fold in (0, 1) for seed in seeds]
     crossval(cohort, store, splits, recipe=recipe, cells=cells, keep=run.keep, checkpoints=run.checkpoints)
     evaluate(run, bootstrap=20)
