@@ -6,15 +6,14 @@ from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.deploy.card import model_card, write_card
-    from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, load_ensemble
-    from asmil.deploy.onnx_file import export_onnx
+    from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, Published, load_ensemble
+    from asmil.deploy.onnx_file import Exported, export_onnx, export_run
     from asmil.deploy.profile import Preprocessing, Profile
     from asmil.deploy.use import (
-        Exported,
         Predicted,
         Predictions,
-        export_run,
         predict_new,
+        predict_published,
         predict_slides,
         prepare,
         settings_for_new,
@@ -23,15 +22,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "card": ("model_card", "write_card"),
-    "ensemble": ("Ensemble", "EnsemblePrediction", "Member", "load_ensemble"),
-    "onnx_file": ("export_onnx",),
+    "ensemble": ("Ensemble", "EnsemblePrediction", "Member", "Published", "load_ensemble"),
+    "onnx_file": ("Exported", "export_onnx", "export_run"),
     "profile": ("Preprocessing", "Profile"),
     "use": (
-        "Exported",
         "Predicted",
         "Predictions",
-        "export_run",
         "predict_new",
+        "predict_published",
         "predict_slides",
         "prepare",
         "settings_for_new",
