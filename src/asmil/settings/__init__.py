@@ -6,7 +6,16 @@ from asmil.registry import load
 
 if TYPE_CHECKING:
     from asmil.settings.extraction import extract_folder, slides_in
-    from asmil.settings.identity import data_identity, go_on, require_shapes, settings_identity
+    from asmil.settings.identity import (
+        compare,
+        data_identity,
+        go_on,
+        lacks_data,
+        require_shapes,
+        settings_identity,
+        tables_identity,
+        task_facts,
+    )
     from asmil.settings.inputs import (
         Inputs,
         check_extraction,
@@ -36,7 +45,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "extraction": ("extract_folder", "slides_in"),
-    "identity": ("data_identity", "go_on", "require_shapes", "settings_identity"),
+    "identity": (
+        "compare",
+        "data_identity",
+        "go_on",
+        "lacks_data",
+        "require_shapes",
+        "settings_identity",
+        "tables_identity",
+        "task_facts",
+    ),
     "inputs": (
         "Inputs",
         "check_extraction",
