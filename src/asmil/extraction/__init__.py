@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import load
 
 if TYPE_CHECKING:
+    from asmil.extraction.claims import sole
     from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
     from asmil.extraction.feature_file import is_finished, write_features
     from asmil.extraction.job import UNSTAINED, SlideResult
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from asmil.extraction.workers import EncoderChoice, Extraction, extract_folder
 
 _HOMES = {
+    "claims": ("sole",),
     "engines": ("WorkerDied", "exit_on_sigterm", "run_tasks"),
     "feature_file": ("is_finished", "write_features"),
     "job": ("UNSTAINED", "SlideResult"),

@@ -26,6 +26,7 @@ from asmil.settings import (
     open_inputs,
     recipe_of,
     require_shapes,
+    require_some,
     require_writable,
     settings_identity,
     slide_files_of,
@@ -63,12 +64,13 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         fix = "use --shard with `asmil embed`"
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
     inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
-    store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
-    _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
-    with made.timed("evaluate"):
-        _evaluate_into(made, settings, outcome)
-    with made.timed("report"):
-        _report_into(made, settings)
+    with made.held(hear):
+        store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
+        _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
+        with made.timed("evaluate"):
+            _evaluate_into(made, settings, outcome)
+        with made.timed("report"):
+            _report_into(made, settings)
     return _closed(made, outcome, hear)
 
 
@@ -93,7 +95,7 @@ def extract(settings: Given = None, *, listener: Listener | None = None, **given
     check_extraction(settings, files)
     stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
     outcome.write(Run(settings.out).failures_file)
-    _require_some(stores, outcome, hear)
+    require_some(stores, outcome, hear)
     hear.closing(outcome)
     return Extracted(stores[0], tuple(stores[1:]), outcome)
 
@@ -105,7 +107,8 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
     if inputs.store is not None:
-        _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+        with made.held(hear):
+            _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
     return _closed(made, outcome, hear)
 
 
@@ -291,14 +294,6 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
     return made
 
 
-def _require_some(stores: list[Path], outcome: Outcome, hear: Listener) -> None:
-    """Raise a `RunError` where no slide has features now."""
-    if outcome.counts["ok"] == 0 or not stores:
-        hear.closing(outcome)
-        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
-        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix="see failures.csv, or `asmil check`")
-
-
 def _check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
     from asmil.evaluation import MaskLabels
@@ -326,7 +321,7 @@ def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Out
             inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
         )
     outcome.write(made.failures_file)
-    _require_some(stores, outcome, hear)
+    require_some(stores, outcome, hear)
     made.set_features(stores[0])
     return open_features(made.features)
 

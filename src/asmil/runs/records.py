@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
-from asmil.progress import NOTED
+from asmil.progress import NOTED, Listener
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
 from asmil.settings import Settings, dump_settings, lacks_data, load_settings, task_facts
@@ -49,6 +51,14 @@ class Records:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+
+    def held(self, hear: Listener) -> AbstractContextManager[None]:
+        """A block in which no other process makes this run: two would write the same checkpoints and models.
+
+        Raises:
+            RunError: another does; it is named.
+        """
+        return sole(self.folder, within=layout.MAKING, what="making a run", hear=hear)
 
     def refresh(self) -> None:
         """Forget what was read."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import load
 
 if TYPE_CHECKING:
-    from asmil.settings.extraction import extract_folder, slides_in
+    from asmil.settings.extraction import extract_folder, require_some, slides_in
     from asmil.settings.identity import (
         compare,
         data_identity,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from asmil.settings.settings import ABOUT, Described, Device, Group, PositiveInt, Settings, described
 
 _HOMES = {
-    "extraction": ("extract_folder", "slides_in"),
+    "extraction": ("extract_folder", "require_some", "slides_in"),
     "identity": (
         "compare",
         "data_identity",
