@@ -214,7 +214,7 @@ def sole(folder: Path, *, within: str, what: str, hear: Listener) -> Iterator[No
     Raises:
         RunError: another process does it, or one of another machine did until a moment ago.
     """
-    name = what.replace(" ", "-")
+    name, fresh = what.replace(" ", "-"), not folder.exists()
     before = read_owner(folder / within / f"{name}.lock")
     with Claims(folder, within=within) as claims:
         claim = claims.take_over(name)
@@ -234,6 +234,8 @@ def sole(folder: Path, *, within: str, what: str, hear: Listener) -> Iterator[No
             claims.close()
             with suppress(OSError):  # somebody else's lock may be there by now
                 claims.folder.rmdir()
+                if fresh:  # a start that is refused leaves no folder
+                    folder.rmdir()
 
 
 _UNREADABLE = Owner(host="", machine="", pid=0, started="", token="unreadable")

@@ -25,6 +25,7 @@ from asmil.settings import (
     note_tables,
     open_inputs,
     recipe_of,
+    require_finite,
     require_shapes,
     require_some,
     require_writable,
@@ -335,7 +336,9 @@ def _train_into(
     cohort = inputs.labelled.match(store.slides)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
-    go_on(made, settings_identity(settings) | {"data": data_identity(cohort, splits, store)}, hear)
+    data = data_identity(cohort, splits, store)
+    require_finite(made, store, data, hear)
+    go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)
     standing = made.unfinished()

@@ -120,6 +120,19 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
+def require_finite(run: "Run", store: "FeatureStore", data: Facts, hear: Listener) -> None:
+    """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
+
+    Raises:
+        FeatureError: some hold NaN or infinite values; all slides are named.
+    """
+    known = run.identity.get("data", {}).get("features", {}) if run.begun else {}
+    new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
+    if new:
+        with hear.stage("read the features", total=len(new)) as advance:
+            store.require_finite(new, progress=advance)
+
+
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     """Write into a run who it is, or that it is the same; nothing that it holds may have been made from something else.
 

@@ -65,16 +65,17 @@ def crossval(
                 failures.append(event)
             else:
                 progress(*event)
+    rmtree(copies, ignore_errors=True)
+    with suppress(OSError):  # another call may have checkpoints there
+        checkpoints.rmdir()
     if failures:
         error = failures[0].error
         raise AsmilError(
             f"{len(failures)} of {len(cells)} trainings failed (what is finished is kept): {error.what}",
             found="; ".join(f"fold {fold} seed {seed}: {one.found}" for fold, seed, one in failures),
-            fix=error.fix,
+            fix=f"{error.fix}. Other settings go on in this --out (and its features) where no model is finished; else "
+            "they need another, and `asmil evaluate` and `asmil report` show the finished ones with --partial",
         ) from error
-    rmtree(copies, ignore_errors=True)
-    with suppress(OSError):  # another call may have checkpoints there
-        checkpoints.rmdir()
 
 
 def _events(
