@@ -17,7 +17,7 @@ from asmil.errors import AsmilError, ConfigError, FeatureError
 from asmil.files import Facts, safe_name, write_text, written_beside
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
-from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_writable
+from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
@@ -227,7 +227,7 @@ def settings_for_new(own: Settings, given: Facts) -> Settings:
     """The settings of a run, without what is about its own slides and its own machine, and over them what was given.
 
     Raises:
-        ConfigError: neither slides nor features are given, or both.
+        ConfigError: neither slides nor features are given, or both; or the output folder is the run itself.
     """
     typed = {name: value for name, value in given.items() if value is not None}
     if ("slides" in typed) == ("features" in typed):
@@ -235,7 +235,10 @@ def settings_for_new(own: Settings, given: Facts) -> Settings:
     groups = (Group.SOURCE, Group.SCALE, Group.EXTRACTION)
     left_out = {name for name, about in ABOUT.items() if about.group in groups}
     recipe = own.model_dump(exclude=left_out | {"slide_settings", "also_encoder", "device"})
-    return load_settings(None, recipe | typed, flags=False)
+    settings = load_settings(None, recipe | typed, flags=False)
+    if settings.out.resolve() == own.out.resolve():
+        raise ConfigError("--out is the run itself, whose predictions.csv would be lost", fix="choose another --out")
+    return settings
 
 
 def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
@@ -310,7 +313,7 @@ def predict_published(
         WeightsError, ConfigError: as `Published`. FeatureError: no features there, or of another dimension.
     """
     settings = load_settings(None, {"features": features, "out": out, "device": device}, flags=False)
-    require_writable(settings.out)
+    require_place(settings)
     model = Published(weights, classes=classes, heads=heads, device=device_of(settings.device))
     store, outcome, hear = open_features(features), Outcome(), hear or default_listener()
     model.require_fit(store)

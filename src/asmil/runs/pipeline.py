@@ -26,6 +26,7 @@ from asmil.settings import (
     open_inputs,
     recipe_of,
     require_finite,
+    require_place,
     require_shapes,
     require_some,
     require_writable,
@@ -91,7 +92,7 @@ def extract(settings: Given = None, *, listener: Listener | None = None, **given
         AsmilError: an input or a setting is wrong, which is found before anything is written; or no slide can be used.
     """
     settings, hear, outcome = _settled(settings, given), listener or default_listener(), Outcome()
-    require_writable(settings.out)
+    require_place(settings)
     files = slide_files_of(settings)
     check_extraction(settings, files)
     stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
@@ -136,7 +137,7 @@ def evaluate(
     made, outcome = Run.open(run), Outcome()
     settings = changed(settings or made.settings, given)
     _check_truth(settings)
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, settings)
     with made.timed("evaluate"):
         metrics = _evaluate_into(made, settings, outcome, partial=partial)
@@ -163,7 +164,7 @@ def write_report(
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
     """
     made, outcome = Run.open(run), Outcome()
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     if against is not None:
         from asmil.report import write_comparison
 
@@ -189,7 +190,7 @@ def heatmap(
     from asmil.report import write_heatmaps
 
     made, outcome = Run.open(run), Outcome()
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
     files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
     if not files:
@@ -235,7 +236,7 @@ def predict(
     own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
     typed = {"slides": slides} | own | given | {"out": out or made.predicted}
     settings = settings_for_new(made.settings, typed)
-    require_writable(settings.out)
+    require_place(settings)
     _look_at(made, partial, outcome)
     ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -276,7 +277,7 @@ def export(
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
@@ -304,8 +305,10 @@ def _check_truth(settings: Settings) -> None:
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 
-def _look_at(made: Run, partial: bool, outcome: Outcome) -> None:
-    """Raise a `RunError` where a run is not finished; with `partial` it is noted what is missing instead."""
+def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = None) -> None:
+    """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
+    if into is not None:
+        require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
     sentence = made.require_whole(partial=partial)
     if sentence:
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
@@ -333,7 +336,7 @@ def _train_into(
     """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
     from asmil.training import crossval
 
-    cohort = inputs.labelled.match(store.slides)
+    cohort = inputs.labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
     data = data_identity(cohort, splits, store)

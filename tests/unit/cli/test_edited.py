@@ -1,7 +1,9 @@
 """A run whose settings or tables were edited after training: nothing is made of it, and the file is named."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -144,3 +146,26 @@ def test_an_empty_identity_names_the_file_and_no_flag(run, trained, command):
 def test_models_without_an_identity_are_not_gone_on_with(run, trained):
     (run / "identity.json").unlink()
     assert "nothing that says what made them" in asmil(*trained[1], "--learning-rate", 0.1, "--out", run, code=2)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "heatmap", "export", "figure"])
+def test_a_run_that_is_read_only_is_refused_at_the_start_in_words(run, trained, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
+    monkeypatch.setattr("asmil.runs.Run.cell_predictions", property(lambda run: pytest.fail("it was begun")))
+    said = called(command, run, trained, tmp_path)
+    assert "cannot be written to" in said
+    assert "no right to write in" in said
+
+
+def test_predictions_of_a_run_that_is_read_only_go_elsewhere(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
+    features = ("--features", trained[0].parent / "features")
+    assert "choose another --out" in asmil("predict", run, *features, code=2)
+    asmil("predict", run, *features, "--out", tmp_path / "out")
+
+
+def test_the_folder_of_a_run_is_no_place_for_predictions(run, trained):
+    before = (run / "predictions.csv").read_bytes()
+    said = asmil("predict", run, "--features", trained[0].parent / "features", "--out", run, code=2)
+    assert "--out is the run itself" in said
+    assert (run / "predictions.csv").read_bytes() == before

@@ -78,3 +78,13 @@ def test_one_with_finished_models_keeps_them_and_needs_another_folder(small, tmp
     assert "another --out" in error.value.fix
     assert {path: path.stat().st_mtime_ns for path in made.cell(0, 0).folder.iterdir()} == before
     assert made.evaluate(partial=True)["test"]
+
+
+def test_a_file_that_cannot_be_read_is_told_as_that(small):
+    path = Path("features/s3.h5")
+    path.write_bytes(path.read_bytes()[:1000])
+    made = train(**small, listener=Deaf())
+    (row,) = [row for row in made.outcome.rows if row.name == "s3"]
+    assert row.result == "failed"
+    assert "s3.h5 cannot be read" in row.reason
+    assert not [row for row in made.outcome.rows if "no file" in row.reason]
