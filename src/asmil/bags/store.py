@@ -247,6 +247,8 @@ class FeatureStore(Shown):
                 self.load(slide)
             except FeatureError as error:
                 wrong.append(error.what if error.found is None else f"{error.what} ({error.found})")
+            except OSError as error:  # of a chunk that is damaged, say
+                wrong.append(f"{slide} cannot be read ({error})")
             progress(1)
         if wrong:
             raise FeatureError(

@@ -20,7 +20,7 @@ from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.progress import NOTED, Listener
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
-from asmil.settings import Settings, dump_settings, lacks_data, load_settings, task_facts
+from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import scan_slides
 from asmil.tasks import Task, create_task
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
 
 COPY = "copy the whole run folder"
-CLASSIFICATION = "classification"
 PACKAGES = (
     "asmil",
     "torch",

@@ -215,7 +215,7 @@ def require_unedited(run: "Records") -> None:
             changes = compare({"data": data}, {"data": data | {part: tables[part]}})
             _refuse_edited(run.folder / path, [change.text for change in changes])
         told = run.splits.set_index("slide")[["case", "label"]].itertuples()
-        other = {slide for slide, *both in told if both != data["cohort"][slide][:2]}
+        other = {slide for slide, *both in told if both != data["cohort"].get(slide, both)[:2]}
         _refuse_edited(run.folder / SPLITS, [f"another patient or label: {listed(sorted(other))}"] if other else [])
     if "task" in data and run.task_said != data["task"]:
         _refuse_edited(run.folder / TASK, [f"it was {data['task']}, and is {run.task_said}"])

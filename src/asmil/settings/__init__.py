@@ -7,6 +7,7 @@ from asmil.registry import load
 if TYPE_CHECKING:
     from asmil.settings.extraction import extract_folder, require_some, slides_in
     from asmil.settings.identity import (
+        CLASSIFICATION,
         compare,
         data_identity,
         go_on,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "extraction": ("extract_folder", "require_some", "slides_in"),
     "identity": (
+        "CLASSIFICATION",
         "compare",
         "data_identity",
         "go_on",

@@ -189,9 +189,8 @@ def train_fold(
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
             keep(_result(job, fold.fold, seed, parts, recorder=recorders[seed], task=task))
         yield Progress(fold.fold, seed, job.epochs, job.epochs)
-    rmtree(
-        fold.folder
-    )  # of one that diverged too: it has nothing to go on from, and must not bind --out to its settings
+    # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
+    rmtree(fold.folder)
 
 
 def _member(
