@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from asmil.evaluation.annotations import MaskLabels, read_annotations
+from asmil.annotations import MaskLabels, read_annotations
 from asmil.evaluation.froc import Findings, froc_curve
 
 SIDE, TILE = 100_000, 512

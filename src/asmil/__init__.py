@@ -5,53 +5,32 @@ write_report; part by part: open_slide -> find_tissue -> tile -> embed -> open_f
 crossval. Names are loaded when used: importing asmil imports no torch.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
-_ROOM_OF = {
-    "AsmilError": "errors",
-    "Slide": "slides",
-    "open_slide": "slides",
-    "scan_slides": "slides",
-    "Tissue": "tiles",
-    "TileGrid": "tiles",
-    "find_tissue": "tiles",
-    "tile": "tiles",
-    "EncoderCard": "encoders",
-    "create_encoder": "encoders",
-    "embed": "extraction",
-    "extract_slides": "extraction",
-    "Bag": "bags",
-    "BagBatch": "bags",
-    "Cohort": "bags",
-    "FeatureStore": "bags",
-    "Splits": "bags",
-    "load_bags": "bags",
-    "make_splits": "bags",
-    "open_features": "bags",
-    "read_cohort": "bags",
-    "Anchor": "attention",
-    "AttentionStabilizer": "attention",
-    "MILOutput": "models",
-    "create_model": "models",
-    "list_models": "models",
-    "TrainSettings": "training",
-    "crossval": "training",
-    "fit": "training",
-    "predict": "training",
-    "Run": "runs",
-    "Settings": "settings",
-    "evaluate": "runs",
-    "extract": "runs",
-    "run": "runs",
-    "train": "runs",
-    "write_report": "runs",
-    "bootstrap_ci": "evaluation",
-}
-
-__all__ = sorted(_ROOM_OF)
-
-
-def __getattr__(name: str) -> Any:
-    return load(__name__, _ROOM_OF, name)
+if TYPE_CHECKING:
+    from asmil.attention import Anchor, AttentionStabilizer
+    from asmil.bags import (
+        Bag,
+        BagBatch,
+        Cohort,
+        FeatureStore,
+        Splits,
+        load_bags,
+        make_splits,
+        open_features,
+        read_cohort,
+    )
+    from asmil.encoders import EncoderCard, create_encoder
+    from asmil.errors import AsmilError
+    from asmil.evaluation import bootstrap_ci
+    from asmil.extraction import embed, extract_slides
+    from asmil.models import MILOutput, create_model, list_models
+    from asmil.runs import Run, evaluate, extract, run, train, write_report
+    from asmil.settings import Settings
+    from asmil.slides import Slide, open_slide, scan_slides
+    from asmil.tiles import TileGrid, Tissue, find_tissue, tile
+    from asmil.training import TrainSettings, crossval, fit, predict  # type: ignore[no-redef]  # modules too
+else:
+    __all__, __getattr__ = door(__name__)

@@ -1,5 +1,8 @@
 """What went wrong, what was found, and what to do about it."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class AsmilError(Exception):
     """Base of every error asmil raises on purpose.
@@ -18,6 +21,12 @@ class AsmilError(Exception):
 
     def __reduce__(self):  # keeps keyword arguments when an error crosses a process boundary
         return _rebuild, (type(self), self.what, self.found, self.fix)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is most like one that is not known; empty where none is like it."""
+    close = difflib.get_close_matches(name.replace("-", "_"), list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
 
 
 def _rebuild(cls: type[AsmilError], what: str, found: object, fix: str | None) -> AsmilError:

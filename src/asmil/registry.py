@@ -1,17 +1,16 @@
 """Parts by name: one file per part found by reading its folder, or functions registered one by one; lazy doors."""
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asmil.errors import UnknownPartError
+from asmil.errors import ConfigError, UnknownPartError, did_you_mean
 from asmil.files import Facts
 
 T = TypeVar("T")
@@ -23,9 +22,8 @@ def _key(name: str) -> str:
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> UnknownPartError:
     known = sorted(known)
-    close = difflib.get_close_matches(_key(name), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return UnknownPartError(f"there is no {kind} {name!r}", fix=f"{hint}known: {', '.join(known)}")
+    fix = f"{did_you_mean(_key(name), known)} known: {', '.join(known)}"
+    return UnknownPartError(f"there is no {kind} {name!r}", fix=fix.strip())
 
 
 class FolderRegistry:
@@ -33,11 +31,14 @@ class FolderRegistry:
 
     Each file exposes its part under `attribute` (for example `MODEL = ABMIL`). Listing reads file names only, so
     it imports nothing. Dashes and underscores are the same in names. Folders within hold what parts share.
-    `rows` are further parts by name, of a table: each says in `about` what it is.
+    `rows` are further parts by name, of a table: each says in `about` what it is. Parts that are called take the
+    arguments `given`, and options of their own.
     """
 
-    def __init__(self, kind: str, package: str, attribute: str, *, rows: Facts | None = None):
-        self.kind, self.package, self.attribute = kind, package, attribute
+    def __init__(
+        self, kind: str, package: str, attribute: str, *, rows: Facts | None = None, given: tuple[str, ...] = ()
+    ):
+        self.kind, self.package, self.attribute, self.given = kind, package, attribute, given
         self.rows = {_key(name): part for name, part in (rows or {}).items()}
 
     def names(self) -> list[str]:
@@ -64,11 +65,29 @@ class FolderRegistry:
         """What a part is, in one line: the first of its file, read without importing it, or its row's `about`."""
         if _key(name) in self.rows:
             return self.rows[_key(name)].about
-        places = (Path(folder, *file) for folder in self._folders() for file in _files_of(_key(name)))
+        files = f"{_key(name)}.py", f"{_key(name)}/__init__.py"
+        places = (Path(folder, file) for folder in self._folders() for file in files)
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             raise _unknown(self.kind, name, self.names())
         return _first_line(ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))))
+
+    def options(self, name: str) -> dict[str, object]:
+        """The options that a part is called with, and their defaults.
+
+        Raises:
+            UnknownPartError: no part of that name.
+        """
+        parameters = inspect.signature(self[name]).parameters.values()
+        return {p.name: p.default for p in parameters if p.name not in self.given}
+
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Raise a `ConfigError` for the first option that the part does not have, or as `options` does."""
+        known = self.options(name)
+        if wrong := next((option for option in options if option not in known), None):
+            listed = ", ".join(f"{option}={default!r}" for option, default in known.items()) or "none"
+            fix = f"{did_you_mean(wrong, known)} its options: {listed}"
+            raise ConfigError(f"the {self.kind} {name!r} has no option {wrong!r}", fix=fix.strip())
 
     def _folders(self) -> list[str]:
         spec = importlib.util.find_spec(self.package)
@@ -79,10 +98,6 @@ class FolderRegistry:
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self.names()
-
-
-def _files_of(name: str) -> tuple[tuple[str, ...], ...]:
-    return (f"{name}.py",), (name, "__init__.py")
 
 
 def _first_line(docstring: str | None) -> str:
@@ -121,12 +136,26 @@ class FunctionRegistry:
         return _key(name) in self._functions
 
 
-def load(package: str, home: Mapping[str, str], name: str) -> Any:
-    """What a package's `__getattr__` returns: `name` from its module `home[name]`, relative to the package.
+def door(package: str) -> tuple[list[str], Callable[[str], object]]:
+    """`__all__` and `__getattr__` of a package whose names are loaded when they are used.
 
-    Raises:
-        AttributeError: the package has no such name.
+    Its `__init__` offers what it imports from asmil under `if TYPE_CHECKING:`, where type checkers and readers see it,
+    and what it defines: a name is written once.
     """
-    if name not in home:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+    body = ast.parse(Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8")).body
+    guarded = [node for block in body if isinstance(block, ast.If) for node in block.body]
+    home = {
+        alias.name: str(node.module)
+        for node in guarded
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("asmil.")
+        for alias in node.names
+    }
+    own = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    own += [str(getattr(node.targets[0], "id", "")) for node in body if isinstance(node, ast.Assign)]
+
+    def load(name: str) -> object:
+        if name not in home:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(home[name]), name)
+
+    return sorted({*home, *(name for name in own if name and not name.startswith("_"))}), load

@@ -134,7 +134,7 @@ def find_part(model: nn.Module, name: str) -> nn.Module:
     return known[name]
 
 
-def checked(scores: Any) -> Tensor:
+def checked(scores: object) -> Tensor:
     """The scores, if they are a tensor of scores.
 
     Raises:

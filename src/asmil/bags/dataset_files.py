@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 
 from asmil.bags.bag import Bag
-from asmil.bags.classic import ClassicSet
 from asmil.bags.cohort import Cohort
+from asmil.bags.dataset_rows import ClassicSet
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.files import written_beside
 

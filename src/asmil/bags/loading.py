@@ -55,16 +55,6 @@ def require_one_answer(cohort: "Cohort") -> None:
         )
 
 
-def tiles_by_patient(cohort: "Cohort", tiles: dict[str, int]) -> dict[str, int]:
-    """Numbers of tiles by the first slide of each patient, of numbers by slide."""
-    totals: dict[str, int] = {}
-    first: dict[str, str] = {}
-    for slide, case in zip(cohort.slides, cohort.cases, strict=True):
-        name = first.setdefault(case, slide)
-        totals[name] = totals.get(name, 0) + tiles[slide]
-    return totals
-
-
 def by_slide(bag: Bag, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Each slide of a bag with its part of values whose last axis is the bag's tiles."""
     if not bag.tiles_of:

@@ -1,6 +1,5 @@
 """Data sets of slides: the user's features, the labels of the set and, where there is one, its official test part."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,11 @@ import shapely
 import torch
 from shapely.geometry.base import BaseGeometry
 
+from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags.bag import Bag
 from asmil.bags.cohort import Cohort, read_cohort
 from asmil.bags.dataset_files import data_folder, find
+from asmil.bags.dataset_rows import SlideSet
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.loading import load_bags
 from asmil.bags.split_files import read_splits
@@ -39,9 +40,7 @@ def open_made_features(
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
-def load_slides(
-    root: Path | None, features: str | Path | None, *, name: str, positive: str, source: str, licence: str
-) -> Dataset:
+def load_slides(own: SlideSet, root: Path | None, features: str | Path | None) -> Dataset:
     """A folder with `labels.csv` (slide_id, case_id, label), `slides/` and `annotations/`, or the folder above it.
 
     Slides without features are set aside and named in the cohort's problems.
@@ -50,6 +49,7 @@ def load_slides(
         DatasetError: no such folder, or no features.
     """
     top = root or data_folder()
+    name = own.name
     places = [] if top is None else [top, top / name]
     folder = next((place for place in places if (place / "labels.csv").is_file()), None)
     if folder is None:
@@ -63,9 +63,9 @@ def load_slides(
         load_bags(store, cohort),
         cohort,
         annotations=annotations if annotations.is_dir() else None,
-        positive=(positive,),
-        source=source,
-        licence=licence,
+        positive=(own.positive,),
+        source=own.source,
+        licence=own.licence,
     )
 
 
@@ -236,7 +236,7 @@ class Needles:
 def load_needles(
     root: Path | None, annotations: str | Path | None, needles: Needles, *, truth: Truth, source: str
 ) -> Dataset:
-    """Bags of features in the folder `root`; what is positive says the folder `annotations` (GeoJSON).
+    """Bags of features in the folder `root`; what is positive says the folder `annotations`.
 
     A pool is a slide, or as many as it takes to cut `BAGS_PER_POOL` bags from its negative tiles at random. Two pools
     and slides for positive tiles are a group, and each slide is of one group at most: the group is the case of its
@@ -246,11 +246,11 @@ def load_needles(
 
     Raises:
         DatasetError: no features or annotations, numbers that are impossible, or too few tiles.
-        FeatureError: features that cannot be read.
+        FeatureError, AnnotationError: files that cannot be read, or annotations without the positive class.
     """
     needles.check()
     store = open_made_features(root, name=needles.of, slides=f"{needles.of}/slides", option="root")
-    truths, problems = _truths(store, _drawn(annotations, needles), truth)
+    truths, problems = _truths(store, _drawn(store, annotations, needles), truth)
     rng = np.random.default_rng(needles.seed)
     bags: list[Bag] = []
     labels = {}
@@ -340,30 +340,19 @@ def _truths(
     return truths, problems
 
 
-def _drawn(annotations: str | Path | None, needles: Needles) -> dict[str, BaseGeometry]:
-    """What each GeoJSON file of the folder says is positive, by slide."""
+def _drawn(store: FeatureStore, annotations: str | Path | None, needles: Needles) -> dict[str, BaseGeometry]:
+    """The areas and points that say what is positive, by slide of those that are annotated."""
     top = data_folder()
     folder = Path(annotations).expanduser() if annotations is not None else top and top / needles.of / "annotations"
-    files = sorted(folder.glob("*.geojson")) if folder else []
-    if not files:
-        fix = f"give annotations=FOLDER with a GeoJSON file per slide, or set ASMIL_DATA to a folder with {needles.of}/"
+    paths = {slide: find_annotation(folder, slide) for slide in store.slides} if folder else {}
+    read = {slide: read_annotations(path) for slide, path in paths.items() if path}
+    if not read:
+        fix = f"give annotations=FOLDER with a file per slide, or set ASMIL_DATA to a folder with {needles.of}/"
         found = folder or "no annotations option, no ASMIL_DATA"
         raise DatasetError(f"the annotations of {needles.of} are not found", found=found, fix=fix)
-    drawn, classes = {}, set()
-    for file in files:
-        try:
-            features = json.loads(file.read_text(encoding="utf-8"))["features"]
-            named = [
-                (f["properties"]["classification"]["name"], shapely.geometry.shape(f["geometry"])) for f in features
-            ]
-        except (ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
-            fix = "use GeoJSON as QuPath writes it, with a class for each object"
-            raise DatasetError(f"{file} cannot be read as annotations", found=error, fix=fix) from error
-        classes |= {name for name, _ in named}
-        parts = [part for name, shape in named if name == needles.positive for part in shapely.get_parts(shape)]
-        drawn[file.stem] = shapely.union_all(parts)
-    if needles.positive not in classes:
-        raise DatasetError(
-            f"no annotation is of the class {needles.positive!r}", found=f"classes {listed(sorted(classes))}"
-        )
-    return drawn
+    positive = [needles.positive]
+    require_classes(read.values(), positive)
+    return {
+        slide: drawn.area_of(positive).union(shapely.multipoints(drawn.points_of(positive)))
+        for slide, drawn in read.items()
+    }

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asmil.bench.parts import PARTS
-from asmil.bench.rows import Row, by_name, read_rows, write_rows
-from asmil.bench.scale import Scale
+from asmil.bench.rows import Row, Scale, by_name, read_rows, write_rows
 from asmil.errors import ConfigError
 
 # What got worse: the ratios of a run against those of an earlier one, kept in a file.

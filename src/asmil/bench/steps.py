@@ -76,35 +76,6 @@ class TextbookASMIL(nn.Module):
         embedding, _ = self.cls(self.cls_token[0], torch.stack(outputs))
         return self.classifier(embedding)[None], rows.softmax(-1).mean(0), rows.T
 
-    def production_names(self) -> dict[str, list[Tensor]]:
-        """Own parameters under the production names; a stacked parameter is the list of its sets."""
-        named: dict[str, list[Tensor]] = {
-            "projection.linear.weight": [self.projection.weight],
-            "feat.tokens": [self.tokens],
-            "cls.tokens": [self.cls_token],
-            "classifier.weight": [self.classifier.weight],
-            "classifier.bias": [self.classifier.bias],
-        }
-        for block, sets in (("feat", list(self.feat)), ("cls", [self.cls])):
-            for layer in ("query", "key", "value", "out", "norm"):
-                for kind in ("weight", "bias"):
-                    dot = "_" if layer == "norm" else "."
-                    named[f"{block}.{layer}{dot}{kind}"] = [getattr(getattr(s, layer), kind) for s in sets]
-        return named
-
-    @torch.no_grad()
-    def load_production(self, state: dict[str, Tensor]) -> None:
-        """Take the weights of a production model of the same sizes; every entry must be used."""
-        named = self.production_names()
-        if named.keys() != state.keys():
-            raise ValueError(f"other parameters than expected: {sorted(named.keys() ^ state.keys())}")
-        for name, parameters in named.items():
-            value = state[name]
-            for parameter, part in zip(
-                parameters, value if value.dim() > parameters[0].dim() else [value], strict=True
-            ):
-                parameter.copy_(part)
-
 
 AS_TEXTBOOK: dict[str, object] = {"variant": "per_token", "feature_dropout": 0.0}
 """Options of our model with which it is the textbook's."""

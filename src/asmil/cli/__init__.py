@@ -90,7 +90,7 @@ class CommandGroup(TyperGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         return name, _load(name) if name and stub else stub, rest
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:

@@ -1,70 +1,11 @@
 """Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from asmil.bags import listed
 from asmil.cli.parts import settings_from, with_settings
 from asmil.settings import Group
-
-if TYPE_CHECKING:
-    from asmil.bags import Cohort, FeatureInfo
-    from asmil.progress import Listener, Outcome
-    from asmil.settings import Settings
-    from asmil.slides import Slide, SlideFile
-
-# What was inferred of feature files and by what slides were read, in lines that say each thing once.
-
-_COORDINATES = {
-    "level0": "coordinates in level-0 pixels",
-    "um": "coordinates in micrometres",
-    None: "no coordinates",
-}
-
-
-def of_features(infos: Iterable["FeatureInfo"]) -> list[str]:
-    """A line per kind of file (format, encoder, scale), then what was inferred, each with its number of slides."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    notes: dict[str, list[str]] = defaultdict(list)
-    for info in infos:
-        side = None if info.tile_level0_px is None else f"tiles of {info.tile_level0_px:g} level-0 px"
-        um = None if info.tile_um is None else f"{info.tile_um:g} um wide"
-        scale = None if info.mpp is None else f"at {info.mpp:.3g} um/px"
-        flags = f"flags {', '.join(info.quality)}" if info.quality else None
-        facts = (f"{info.dim} x {info.dtype}", _COORDINATES[info.coordinates], side, um, scale, flags)
-        kind = ", ".join(fact for fact in (f"encoder {info.encoder or 'not said'}", *facts) if fact)
-        kinds[f"{info.format}: {kind}"].append(info.slide)
-        for note in info.notes:
-            notes[note].append(info.slide)
-    return _lines(kinds) + [f"  {line}" for line in _lines(notes)]
-
-
-def of_slides(slides: Iterable["Slide"]) -> list[str]:
-    """A line per reader, then why the readers before it did not open them, each with its slides."""
-    readers: dict[str, list[str]] = defaultdict(list)
-    reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for slide in slides:
-        readers[slide.reader].append(slide.name)
-        for other, reason in slide.passed_over.items():
-            reasons[slide.reader][f"not {other}: {reason.replace(str(slide.path), 'the file')}"].append(slide.name)
-    lines = []
-    for reader, names in readers.items():
-        lines += _lines({f"reader {reader}": names})
-        lines += [f"  {line}" for line in _lines(reasons[reader])]
-    return lines
-
-
-def _lines(found: Mapping[str, list[str]]) -> list[str]:
-    return [f"{what} [{len(names)}: {listed(sorted(names), 3)}]" for what, names in found.items()]
-
-
-PROBE_PX = 256
-Known = tuple[tuple[int, int] | None, float | None]
-"""Width and height of a slide in level-0 pixels, and its um per pixel, as far as they are known."""
 
 
 @with_settings(Group.SOURCE, Group.TABLES, Group.TASK, Group.SCALE, "mpp", Group.TRUTH, Group.SPLITS)
@@ -75,119 +16,9 @@ def check(
     """Look at everything a run would read; exit code 1 if anything in it would fail."""
     from asmil.cli import exit_with
     from asmil.progress import Screen
+    from asmil.settings import check_inputs
 
     hear = Screen()
-    outcome = check_inputs(settings_from(settings, config), hear)
+    outcome = check_inputs(settings_from(settings, config), hear, typer.echo)
     hear.closing(outcome)
     exit_with(outcome)
-
-
-def check_inputs(config: "Settings", hear: "Listener") -> "Outcome":
-    """Every problem of the inputs: labels first, then the files they name, annotations, and the splits.
-
-    What the labels decide is not checked where they cannot be read.
-    """
-    from asmil.progress import Outcome
-    from asmil.settings import note_tables, read_tables, splits_of
-
-    outcome = Outcome()
-    cohort = None
-    with outcome.attempt("labels", stage="labels"):
-        cohort = read_tables(config)
-    usable = dict[str, Known]()
-    if config.features:
-        usable = _check_features(config, outcome)
-    elif config.slides:
-        usable = _check_slides(config, cohort, outcome=outcome, hear=hear)
-    else:
-        outcome.failed("slides", stage="open", reason="neither --slides nor --features is given")
-    if cohort is None:
-        return outcome
-    if config.annotations:
-        _check_annotations(config, cohort, known=usable, outcome=outcome)
-    with outcome.attempt("splits", stage="splits"):
-        matched = cohort.match(usable)
-        note_tables(outcome, labelled=cohort, matched=matched)
-        splits_of(config, matched)
-    return outcome
-
-
-def _check_features(config: "Settings", outcome: "Outcome") -> dict[str, Known]:
-    """The slides whose feature files are sound, and what these say of them."""
-    from asmil.bags import open_features
-    from asmil.runs import stated_size
-
-    with outcome.attempt("features", stage="features"):
-        store = open_features(config.features or Path())
-        for problem in store.check(deep=True):
-            outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
-        bad = {row.name for row in outcome.rows}
-        sound = [name for name in store.slides if name not in bad]
-        for name in sound:
-            outcome.ok(name)
-        infos = [store.info(name) for name in sound]
-        for line in of_features(infos):
-            typer.echo(line)
-        return {info.slide: (stated_size(info), info.slide_mpp) for info in infos}
-    return {}
-
-
-def _check_slides(
-    config: "Settings", cohort: "Cohort | None", *, outcome: "Outcome", hear: "Listener"
-) -> dict[str, Known]:
-    """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
-    from asmil.bags import SlideNames
-    from asmil.extraction import find_duplicates
-    from asmil.settings import slide_mpp_of
-    from asmil.slides import scan_slides, slide_files
-
-    paths: list[Path] = []
-    with outcome.attempt("slides", stage="open"):
-        paths = scan_slides(config.slides or Path())
-    for first, *others in find_duplicates(paths):
-        for other in others:
-            outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
-    own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
-    slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
-    labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
-    usable, opened = dict[str, Known](), []
-    with hear.stage("check", total=len(slides)) as advance:
-        for slide in slides:
-            row = (labelled.find_or_file(slide.name) or [""])[0]
-            with outcome.attempt(slide.name, stage="open"):
-                opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
-                if row:
-                    outcome.ok(slide.name)
-                    usable[slide.name] = opened[-1].size, opened[-1].mpp
-                else:
-                    outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
-            advance(1)
-    for line in of_slides(opened):
-        typer.echo(line)
-    return usable
-
-
-def _probe(file: "SlideFile", *, mpp: float | None, config: "Settings") -> "Slide":
-    """The slide, closed, which opened and could be read."""
-    with file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
-        if "mpp" in config.model_fields_set:
-            slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
-        for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
-            corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
-            slide.read(corner, PROBE_PX, mpp=slide.mpp)
-    return slide
-
-
-def _check_annotations(config: "Settings", cohort: "Cohort", *, known: dict[str, Known], outcome: "Outcome") -> None:
-    from asmil.evaluation import MaskLabels, find_annotation, read_annotations, require_classes
-
-    labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
-    found = []
-    for name in cohort.slides:
-        size, mpp = known.get(name, (None, None))
-        with outcome.attempt(name, stage="annotations"):
-            path = find_annotation(config.annotations or Path(), name)
-            if path is not None:
-                found.append(read_annotations(path, slide_size=size, slide_mpp=mpp or config.slide_mpp, labels=labels))
-    with outcome.attempt("annotations", stage="annotations"):
-        require_classes(found, config.positive)

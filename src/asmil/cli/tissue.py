@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from asmil.cli.parts import settings_from, with_settings
-from asmil.files import Facts
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def tissue(**settings: object) -> None:
     """
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
-    from asmil.extraction import read_slide_table, settings_of, write_slide_table
+    from asmil.extraction import read_slide_table, row_of, settings_of, write_slide_table
     from asmil.progress import Outcome, Screen
     from asmil.settings import extract_settings, require_place, slide_files_of, slides_in
 
@@ -45,21 +44,25 @@ def tissue(**settings: object) -> None:
     with hear.stage("tissue", total=len(slides)) as advance:
         for slide in slides:
             one = settings_of(slide.name, default=default, table=own)
-            found: Facts = {}
+            found: dict[str, object] = {}
             with outcome.attempt(slide.name, stage="tissue"):
                 _look(slide, config.out, settings=one, with_grid=with_grid, found=found)
                 outcome.ok(slide.name)
             rows.append((slide.name, one, found))
             advance(1)
     problems = {row.name: {"result": row.result, "reason": row.reason} for row in outcome.rows}
-    write_slide_table(table, [_row(*row, problems.get(row[0], {"result": "ok"})) for row in rows])
+    write_slide_table(
+        table, [row_of(name, one, **found, **problems.get(name, {"result": "ok"})) for name, one, found in rows]
+    )
     outcome.write(config.out / "failures.csv")
     hear.closing(outcome)
     typer.echo(f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}")
     exit_with(outcome)
 
 
-def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: Facts) -> None:
+def _look(
+    file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_grid: bool, found: dict[str, object]
+) -> None:
     """Find or read the tissue of a slide and draw it; `found` is filled as far as it goes.
 
     Raises:
@@ -89,9 +92,3 @@ def _look(file: "SlideFile", out: Path, *, settings: "ExtractSettings", with_gri
                 min_tissue=settings.min_tissue,
             )
             write_tissue_picture(picture, slide, tissue, grid=grid)
-
-
-def _row(slide: str, settings: "ExtractSettings", found: Facts, result: dict[str, str]) -> Facts:
-    from asmil.extraction import row_of
-
-    return row_of(slide, settings, **found, **result)

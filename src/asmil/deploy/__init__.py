@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.deploy.card import model_card, write_card
@@ -19,26 +19,5 @@ if TYPE_CHECKING:
         settings_for_new,
         write_heatmap,
     )
-
-_HOMES = {
-    "card": ("model_card", "write_card"),
-    "ensemble": ("Ensemble", "EnsemblePrediction", "Member", "Published", "load_ensemble"),
-    "onnx_file": ("Exported", "export_onnx", "export_run"),
-    "profile": ("Preprocessing", "Profile"),
-    "use": (
-        "Predicted",
-        "Predictions",
-        "predict_new",
-        "predict_published",
-        "predict_slides",
-        "prepare",
-        "settings_for_new",
-        "write_heatmap",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

@@ -30,7 +30,7 @@ _TRAINING = (
 _STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
 
 
-def model_card(ensemble: Ensemble) -> Facts:
+def model_card(ensemble: Ensemble) -> dict[str, object]:
     """What there is to say about the models of a run, by section; None is what the run does not know.
 
     Raises:
@@ -80,7 +80,7 @@ def markdown(card: Facts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _model(ensemble: Ensemble) -> Facts:
+def _model(ensemble: Ensemble) -> dict[str, object]:
     config, info = ensemble.run.settings, model_info(ensemble.run.settings.model)
     return {
         "name": info.name,
@@ -95,7 +95,7 @@ def _model(ensemble: Ensemble) -> Facts:
     }
 
 
-def _settings(ensemble: Ensemble, names: Sequence[str]) -> Facts:
+def _settings(ensemble: Ensemble, names: Sequence[str]) -> dict[str, object]:
     """Settings of the run; None means that something is not done."""
     values = {name: getattr(ensemble.run.settings, name) for name in names}
     return {name: "none" if value is None else value for name, value in values.items()}
@@ -112,7 +112,7 @@ def _use(ensemble: Ensemble) -> list[str]:
     ]
 
 
-def _data(ensemble: Ensemble) -> Facts:
+def _data(ensemble: Ensemble) -> dict[str, object]:
     table = ensemble.run.cohort
     sites = table["site"].replace("", UNKNOWN).value_counts().to_dict() if "site" in table else None
     classes = {
@@ -131,22 +131,26 @@ def _data(ensemble: Ensemble) -> Facts:
     }
 
 
-def _validation(metrics: Facts) -> Facts:
+def _validation(metrics: Facts) -> dict[str, object]:
     protocol = dict(metrics.get("protocol", {}))
     values = {name: value for name, value in metrics.get("test", {}).items() if name not in CALIBRATION}
     return protocol | {"value_is": metrics.get("test_is")} | values | {"external_validation": "none in this run"}
 
 
-def _calibration(metrics: Facts) -> Facts:
+def _calibration(metrics: Facts) -> dict[str, object]:
     values = {name: metrics.get("test", {}).get(name) for name in CALIBRATION}
     return values | {"probabilities_recalibrated_on_validation": metrics.get("calibration", "no")}
 
 
-def _encoder(ensemble: Ensemble) -> Facts:
+def _encoder(ensemble: Ensemble) -> dict[str, object]:
     name = ensemble.run.settings.encoder if ensemble.run.settings.features is None else None
     stated = ensemble.preprocessing.values
-    name = name or next(iter(stated.get("encoder", [])), None)
-    facts: Facts = {"name": name, "weight_hash": stated.get("weight_hash"), "computed_in": stated.get("precision")}
+    name = name or next(map(str, stated.get("encoder", [])), None)
+    facts: dict[str, object] = {
+        "name": name,
+        "weight_hash": stated.get("weight_hash"),
+        "computed_in": stated.get("precision"),
+    }
     try:
         card = encoder_card(name) if name and ":" not in name else None
     except AsmilError:  # another tool's name of an encoder
@@ -158,14 +162,14 @@ def _encoder(ensemble: Ensemble) -> Facts:
     return facts
 
 
-def _preprocessing(ensemble: Ensemble) -> Facts:
+def _preprocessing(ensemble: Ensemble) -> dict[str, object]:
     encoder = {"encoder", "weight_hash", "precision"}
     stated = {name: values for name, values in ensemble.preprocessing.values.items() if name not in encoder}
     settings = ensemble.run.settings
     return stated | {"stain_normalisation": settings.stain if settings.features is None else None}
 
 
-def _warnings(ensemble: Ensemble) -> Facts:
+def _warnings(ensemble: Ensemble) -> dict[str, object]:
     alarms = ensemble.profile.alarms() if ensemble.profile else None
     rate = ensemble.profile.false_alarms() if ensemble.profile else None
     return {
@@ -194,7 +198,7 @@ def _limits(ensemble: Ensemble, metrics: Facts) -> list[str]:
     return said
 
 
-def _made_with(ensemble: Ensemble) -> Facts:
+def _made_with(ensemble: Ensemble) -> dict[str, object]:
     environment = ensemble.run.environment
     packages = {name: version for name, version in (environment.get("packages") or {}).items() if version}
     return {

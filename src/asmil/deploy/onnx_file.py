@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,7 +90,7 @@ def export_onnx(
     *,
     in_dim: int,
     name: str,
-    facts: Facts | None = None,
+    facts: dict[str, object] | None = None,
     sizes: Sequence[int] = SIZES,
 ) -> OnnxFile:
     """Write the mean of models in evaluation mode as one ONNX file, and `facts` into it and as JSON beside it.
@@ -133,7 +132,7 @@ def _require_packages() -> None:
         raise AsmilError("ONNX export needs packages", found=error, fix="pip install 'asmil[onnx]'") from error
 
 
-def _program(module: Deployed, features: Tensor, name: str) -> Any:
+def _program(module: Deployed, features: Tensor, name: str) -> "torch.onnx.ONNXProgram":
     """The graph of any number of tiles."""
     tiles = torch.export.Dim("tiles", min=1, max=MOST_TILES)
     try:

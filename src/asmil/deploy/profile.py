@@ -41,14 +41,14 @@ class Preprocessing:
     @classmethod
     def of(cls, infos: Iterable[FeatureInfo]) -> "Preprocessing":
         """What the feature files of a run say."""
-        values: dict[str, list[Any]] = {}
+        made = cls()
         for info in infos:
             for name, value in facts_of(info).items():
-                if value not in values.setdefault(name, []):
-                    values[name].append(value)
-        return cls(values)
+                if value not in made.values.setdefault(name, []):
+                    made.values[name].append(value)
+        return made
 
-    def differences(self, facts: Facts) -> dict[str, str]:
+    def differences(self, facts: Mapping[str, object]) -> dict[str, str]:
         """By setting, in words, what is different; a setting that one side does not state is not compared."""
         return {
             name: f"{name} is {value}, the run was trained with {' or '.join(map(str, self.values[name]))}"
@@ -56,7 +56,7 @@ class Preprocessing:
             if name in self.values and not any(_same(name, value, known) for known in self.values[name])
         }
 
-    def check(self, what: str, facts: Facts, *, accept: Sequence[str] = ()) -> list[str]:
+    def check(self, what: str, facts: Mapping[str, object], *, accept: Sequence[str] = ()) -> list[str]:
         """Refuse other features; returns the differences, in words, in settings that the caller accepts.
 
         Raises:
@@ -74,7 +74,7 @@ class Preprocessing:
         return list(different.values())
 
 
-def facts_of(info: FeatureInfo) -> Facts:
+def facts_of(info: FeatureInfo) -> dict[str, object]:
     """What a feature file states about its making."""
     settings = _settings(info.provenance.get("settings"))
     stated = {
@@ -88,10 +88,10 @@ def facts_of(info: FeatureInfo) -> Facts:
     return {name: value for name, value in stated.items() if value is not None} | own
 
 
-def _settings(text: Any) -> Facts:
+def _settings(text: object) -> dict[str, object]:
     try:
-        settings = json.loads(text)
-    except (TypeError, ValueError):  # another tool's file
+        settings = json.loads(text) if isinstance(text, str) else None
+    except ValueError:  # another tool's file
         return {}
     return settings if isinstance(settings, dict) else {}
 

@@ -100,7 +100,7 @@ def read_cards(path: Path) -> dict[str, EncoderCard]:
     return cards
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> Any:
     """TOML's lists as tuples, as the dataclass and timm have them."""
     if isinstance(value, dict):
         return {name: _tuples(inner) for name, inner in value.items()}

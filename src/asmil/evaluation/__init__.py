@@ -1,12 +1,11 @@
-"""Predictions to numbers with intervals: metrics, patient bootstrap, annotations, localisation, FROC."""
+"""Predictions to numbers with intervals: metrics, patient bootstrap, localisation, FROC."""
 
 from typing import TYPE_CHECKING
 
-from asmil.errors import AnnotationError, MetricError
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.evaluation.annotations import Annotations, MaskLabels, find_annotation, read_annotations, require_classes
+    from asmil.errors import MetricError
     from asmil.evaluation.calibration import (
         Calibration,
         DecisionCurve,
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
         tile_scores,
         tile_truth,
     )
-    from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold, youden_threshold
+    from asmil.evaluation.metrics import LOWER_IS_BETTER, METRICS, best_threshold
     from asmil.evaluation.paired import (
         CorrectedMean,
         Ranking,
@@ -48,58 +47,7 @@ if TYPE_CHECKING:
     from asmil.evaluation.run_metrics import evaluate
     from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
     from asmil.evaluation.summary import evaluate_predictions
-    from asmil.evaluation.task_scores import kaplan_meier
+    from asmil.evaluation.task_scores import SurvivalCurve, kaplan_meier
     from asmil.evaluation.tasks import evaluate_task
-
-_HOMES = {
-    "annotations": ("Annotations", "MaskLabels", "find_annotation", "read_annotations", "require_classes"),
-    "calibration": (
-        "Calibration",
-        "DecisionCurve",
-        "at_temperature",
-        "calibrate",
-        "decision_curve",
-        "fit_temperature",
-        "net_benefit",
-    ),
-    "froc": ("Findings", "Lesions", "find_lesions", "froc_curve", "local_maxima", "score_findings"),
-    "intervals": (
-        "Interval",
-        "bootstrap_ci",
-        "compare_predictions",
-        "mean_over_folds",
-        "percentile_interval",
-        "resample_counts",
-    ),
-    "localization": (
-        "best_dice_threshold",
-        "chance_average_precision",
-        "dice_at",
-        "scaled",
-        "tile_metrics",
-        "tile_scores",
-        "tile_truth",
-    ),
-    "metrics": ("LOWER_IS_BETTER", "METRICS", "best_threshold", "youden_threshold"),
-    "paired": (
-        "CorrectedMean",
-        "Ranking",
-        "corrected_mean",
-        "effect_sizes",
-        "holm",
-        "rank_correlation",
-        "rank_methods",
-        "signed_rank_p",
-    ),
-    "run_metrics": ("evaluate",),
-    "subgroups": ("FEW_PATIENTS", "Share", "Subgroup", "by_subgroup"),
-    "summary": ("evaluate_predictions",),
-    "task_scores": ("kaplan_meier",),
-    "tasks": ("evaluate_task",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME_OF, "AnnotationError", "MetricError"])
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

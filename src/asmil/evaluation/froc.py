@@ -9,8 +9,8 @@ import shapely.geometry.polygon
 from scipy.spatial import cKDTree
 from shapely.geometry import Polygon
 
+from asmil.annotations import Annotations
 from asmil.errors import MetricError
-from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.intervals import percentile_interval, resample_counts
 from asmil.evaluation.localization import points_in_tiles
 
@@ -32,11 +32,6 @@ class Lesions:
     areas: np.ndarray
     itc: np.ndarray
     points: np.ndarray
-
-    @property
-    def n_required(self) -> int:
-        """Lesions that count for the sensitivity."""
-        return int((~self.itc).sum()) + len(self.points)
 
 
 NO_LESIONS = Lesions(np.empty(0, dtype=object), np.empty(0, dtype=bool), np.empty((0, 2)))

@@ -76,7 +76,7 @@ def bootstrap_values(
         MetricError: as `bootstrap_ci`.
     """
     y, prob = check_scores(y, prob)
-    rows = _codes(_same_length("groups", groups, y))
+    rows = codes_of(_same_length("groups", groups, y))
     counts = resample_counts(rows, strata=_same_length("strata", strata, y), n=n, seed=seed)
     return _values(metric, y, prob, counts=counts, rows=rows)
 
@@ -110,10 +110,10 @@ def mean_over_folds(
     members = [m for m, value in zip(members, by_fold, strict=True) if np.isfinite(value)]
     if not members:
         return Interval(np.nan, np.nan, np.nan, 0, n)
-    keys = np.zeros(len(y), dtype=int) if strata is None else _codes(_same_length("strata", strata, y))
+    keys = np.zeros(len(y), dtype=int) if strata is None else codes_of(_same_length("strata", strata, y))
     if _in_one_fold_each(folds, groups):
-        keys = _codes(keys) * len(by_fold) + _codes(folds)
-    drawn, rows = resample_counts(groups, strata=keys, n=n, seed=seed), _codes(groups)
+        keys = codes_of(keys) * len(by_fold) + codes_of(folds)
+    drawn, rows = resample_counts(groups, strata=keys, n=n, seed=seed), codes_of(groups)
     resampled = [_values(metric, y[m], prob[m], counts=drawn, rows=rows[m]) for m in members]
     return percentile_interval(float(np.nanmean(by_fold)), np.mean(resampled, axis=0), level=level)
 
@@ -122,7 +122,7 @@ def resample_counts(
     groups: np.ndarray, *, strata: np.ndarray | None = None, n: int = 1000, seed: int = 0
 ) -> np.ndarray:
     """How often each patient occurs in each resample: int64 (n, patients), patients by sorted name."""
-    rows = _codes(groups)
+    rows = codes_of(groups)
     n_groups = rows.max() + 1
     keys = np.zeros(n_groups, dtype=int) if strata is None else _stratum_of_groups(rows, np.asarray(strata))
     rng = np.random.default_rng(seed)
@@ -164,13 +164,13 @@ def _fast_name(metric: Metric) -> str:
     return names[0] if names else ""
 
 
-def _codes(keys: np.ndarray) -> np.ndarray:
+def codes_of(keys: Sequence | np.ndarray) -> np.ndarray:
     """Each key as the position of its value in sorted order."""
     return np.unique(np.asarray(keys), return_inverse=True)[1].reshape(-1)
 
 
 def _stratum_of_groups(rows: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    codes = _codes(strata)
+    codes = codes_of(strata)
     occurs = np.zeros((rows.max() + 1, codes.max() + 1), dtype=bool)
     occurs[rows, codes] = True
     return np.unique(occurs, axis=0, return_inverse=True)[1].reshape(-1)

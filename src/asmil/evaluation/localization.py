@@ -12,8 +12,8 @@ import shapely
 from scipy.stats import rankdata
 from shapely.geometry.base import BaseGeometry
 
+from asmil.annotations import Annotations
 from asmil.errors import MetricError
-from asmil.evaluation.annotations import Annotations
 from asmil.evaluation.intervals import Interval, bootstrap_ci, percentile_interval, resample_counts
 from asmil.evaluation.metrics import auroc, average_precision
 

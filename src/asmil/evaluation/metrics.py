@@ -354,12 +354,3 @@ def best_threshold(y: np.ndarray, prob: np.ndarray, *, metric: str = "macro_f1")
     values = CONFUSION_METRICS[metric](confusion)
     best = np.flatnonzero(values >= values.max() - 1e-12)
     return float(candidates[best[np.abs(candidates[best] - 0.5).argmin()]])
-
-
-def youden_threshold(y: np.ndarray, prob: np.ndarray) -> float:
-    """Threshold that maximises sensitivity + specificity - 1 (Youden 1950): for VALIDATION slides only.
-
-    Raises:
-        MetricError: as `best_threshold`.
-    """
-    return best_threshold(y, prob, metric="balanced_accuracy")

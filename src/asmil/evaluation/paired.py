@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from asmil.errors import MetricError
+from asmil.evaluation.intervals import codes_of
 
 MIN_METHODS = 3
 
@@ -232,12 +233,12 @@ def rank_correlation(
         MetricError: arrays of different lengths.
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    groups = _codes(within) if within is not None else np.zeros(len(x), dtype=np.int64)
-    drawn = _codes(clusters)
+    groups = codes_of(within) if within is not None else np.zeros(len(x), dtype=np.int64)
+    drawn = codes_of(clusters)
     if len({len(x), len(y), len(groups), len(drawn)}) > 1:
         raise MetricError("a correlation needs one value per row", found=f"{len(x)}, {len(y)}, {len(drawn)}")
     kept = np.isfinite(x) & np.isfinite(y)
-    x, y, groups, drawn = x[kept], y[kept], _codes(groups[kept]), _codes(drawn[kept])
+    x, y, groups, drawn = x[kept], y[kept], codes_of(groups[kept]), codes_of(drawn[kept])
     ordered_x, ordered_y = _codes_in_groups(x, groups), _codes_in_groups(y, groups)
 
     def rho(weights: np.ndarray) -> float:
@@ -269,10 +270,6 @@ def _centred_ranks(codes: np.ndarray, groups: np.ndarray, weights: np.ndarray) -
 def _codes_in_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Each row's position among the distinct (group, value) pairs, sorted by group, then value."""
     return np.unique(np.stack([groups, values], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-
-
-def _codes(keys: Sequence | np.ndarray) -> np.ndarray:
-    return np.unique(np.asarray(keys), return_inverse=True)[1].reshape(-1)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from asmil.bags import FeatureStore, Problem
-from asmil.errors import AsmilError, MetricError, RunError
-from asmil.evaluation.annotations import (
+from asmil.annotations import (
     Annotations,
     MaskLabels,
     bounds_of,
@@ -18,6 +16,8 @@ from asmil.evaluation.annotations import (
     read_annotations,
     require_classes,
 )
+from asmil.bags import FeatureStore, Problem
+from asmil.errors import AsmilError, MetricError, RunError
 from asmil.evaluation.froc import NO_LESIONS, Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
 from asmil.evaluation.localization import best_dice_threshold, dice_at, scaled, tile_metrics, tile_scores, tile_truth
 from asmil.evaluation.summary import bags_are_patients, own_maps, test_maps

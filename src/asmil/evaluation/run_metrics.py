@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
-from asmil.evaluation.annotations import MaskLabels
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,
@@ -155,7 +155,7 @@ def _dynamics(run: Run, cells: Sequence[Cell]) -> dict[str, float]:
     return {"jsd_last10": float(np.nanmean(last)) if np.isfinite(last).any() else float("nan")} | seeds
 
 
-def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str) -> Facts:
+def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str) -> dict[str, object]:
     """What the numbers are of; of an unfinished run it is said, and whether all of its finished models are in them."""
     note = f"Numbers are of {len(cells)} of them, which have the same seeds in every fold."
     said = {"partial": partial, "partial_note": note} if partial else {}
@@ -170,7 +170,7 @@ def _head(run: Run, cells: Sequence[Cell], table: pd.DataFrame, *, partial: str)
     }
 
 
-def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> Facts:
+def _protocol(run: Run, cells: Sequence[Cell], table: pd.DataFrame) -> dict[str, object]:
     """What was done, in facts the report can put into words."""
     return {
         "folds": len({c.fold for c in cells}),

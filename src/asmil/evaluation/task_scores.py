@@ -5,6 +5,7 @@ a row that counts twice is as good as two rows. Times and events are (rows, 2).
 """
 
 import warnings
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -98,7 +99,21 @@ def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bo
     return curve[:, np.searchsorted(np.unique(time), at, side="right")]
 
 
-def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> dict[str, object]:
+class SurvivalCurve(TypedDict):
+    """Survival by time with its band (None: undefined), as metrics.json holds it; `at_risk` are pairs (time, count)."""
+
+    name: NotRequired[str]
+    times: list[float]
+    survival: list[float]
+    low: list[float | None]
+    high: list[float | None]
+    censored_at: list[float]
+    at_risk: list[tuple[float, int]]
+    n: int
+    events: int
+
+
+def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = None) -> SurvivalCurve:
     """Survival by time with its 95 % band (Greenwood, log-log), plain lists.
 
     How many are at risk is counted at round times up to `until`, None for the last of these rows: curves that are
@@ -116,7 +131,7 @@ def kaplan_meier(targets: Float[np.ndarray, "rows 2"], *, until: float | None = 
         "low": [1.0, *map(or_none, band.low.probabilities)],
         "high": [1.0, *map(or_none, band.high.probabilities)],
         "censored_at": sorted(time[~event].tolist()),
-        "at_risk": [[tick, int((time >= tick).sum())] for tick in ticks],
+        "at_risk": [(tick, int((time >= tick).sum())) for tick in ticks],
         "n": len(time),
         "events": int(event.sum()),
     }

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.extraction.claims import sole
@@ -21,28 +21,5 @@ if TYPE_CHECKING:
         write_slide_table,
     )
     from asmil.extraction.workers import EncoderChoice, Extraction, extract_folder
-
-_HOMES = {
-    "claims": ("sole",),
-    "engines": ("WorkerDied", "exit_on_sigterm", "run_tasks"),
-    "feature_file": ("is_finished", "write_features"),
-    "job": ("UNSTAINED", "SlideResult"),
-    "ledger": ("Record", "content_hash", "find_duplicates", "note_duplicates", "start_time"),
-    "pipeline": ("embed", "extract_slides"),
-    "settings": (
-        "ExtractSettings",
-        "read_slide_table",
-        "row_of",
-        "settings_of",
-        "store_name",
-        "tissue_of",
-        "write_slide_table",
-    ),
-    "workers": ("EncoderChoice", "Extraction", "extract_folder"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

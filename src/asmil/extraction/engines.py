@@ -271,7 +271,7 @@ class _RayPool:
         if self._own:
             _ray().shutdown()
 
-    def _next(self, stream: Iterator[object]) -> tuple[Kind, Any]:
+    def _next(self, stream: Iterator[object]) -> tuple[Kind, object]:
         try:
             return "event", self._ray.get(next(stream))
         except StopIteration:

@@ -1,7 +1,6 @@
 """The table of settings slide by slide: written to look at, edited in a spreadsheet, read back."""
 
 import csv
-import difflib
 import hashlib
 import io
 import json
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from asmil.errors import ConfigError, UnknownPartError
+from asmil.errors import ConfigError, UnknownPartError, did_you_mean
 from asmil.files import Facts, safe_name, write_json, write_text, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, Slide, file_name
@@ -252,8 +251,8 @@ def _number(cell: str, *, positive: bool) -> float:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    question = did_you_mean(name, known)
+    return question and f"; {question}"
 
 
 def _text(value: object) -> str:

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.figures.curves import (
         Curve,
-        calibration_figure,
         confusion_figure,
         cost_figure,
         dynamics_figure,
@@ -40,47 +39,5 @@ if TYPE_CHECKING:
         stability_figure,
         tsne,
     )
-
-_HOMES = {
-    "curves": (
-        "Curve",
-        "calibration_figure",
-        "confusion_figure",
-        "cost_figure",
-        "dynamics_figure",
-        "epochs_figure",
-        "precision_recall_figure",
-        "roc_figure",
-        "score_histogram_figure",
-        "weights_figure",
-    ),
-    "decisions": (
-        "agreement_figure",
-        "decision_figure",
-        "froc_figure",
-        "kaplan_meier_figure",
-        "predicted_survival_figure",
-        "reliability_figure",
-        "two_runs_figure",
-    ),
-    "export": ("figure_svg", "image_data_uri", "tile_scores_geojson", "write_figure", "write_png"),
-    "heatmap": ("colour_stops", "draw_outlines", "enlarge", "percentiles", "raw_limits", "times_uniform"),
-    "panels": ("heatmap_panels", "length_text", "range_text", "scale_bar_um", "slide_maps", "tile_strip"),
-    "study": (
-        "Difference",
-        "attention_by_epoch_figure",
-        "critical_difference_figure",
-        "embeddings_figure",
-        "forest_figure",
-        "learning_figure",
-        "sharpness_figure",
-        "stability_figure",
-        "tsne",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

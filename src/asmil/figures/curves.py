@@ -1,4 +1,4 @@
-"""Curves of a run: learning and attention by epoch, weights, ROC, precision-recall, calibration."""
+"""Curves of a run: learning and attention by epoch, weights, ROC, precision-recall."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,15 +24,14 @@ class Curve:
     faint: Sequence[tuple[np.ndarray, np.ndarray]] = field(default_factory=tuple)
 
 
-def _draw(axes: Axes, curves: Sequence[Curve], *, steps: bool = False) -> None:
-    style = "steps-post" if steps else "default"
+def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
     for i, curve in enumerate(curves):
         colour = SERIES[i % len(SERIES)]
         if curve.low is not None and curve.high is not None:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0)
         for x, y in curve.faint:
-            axes.plot(x, y, color=colour, alpha=0.35, linewidth=0.7, drawstyle=style)
-        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=curve.label or None, drawstyle=style)
+            axes.plot(x, y, color=colour, alpha=0.35, linewidth=0.7)
+        axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=curve.label or None)
 
 
 def roc_figure(curves: Sequence[Curve]) -> Figure:
@@ -53,27 +52,6 @@ def precision_recall_figure(curves: Sequence[Curve], *, prevalence: float | None
     _draw(axes, curves)
     axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="recall", ylabel="precision", aspect="equal")
     add_legend(axes, loc="lower left")
-    return figure
-
-
-def calibration_figure(
-    predicted: np.ndarray, observed: np.ndarray, *, low: np.ndarray, high: np.ndarray, counts: np.ndarray
-) -> Figure:
-    """Mean predicted probability against observed frequency per bin; dot area follows the count."""
-    figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
-    errors = np.clip([observed - low, high - observed], 0, None)
-    axes.errorbar(predicted, observed, yerr=errors, fmt="none", ecolor=SERIES[0], alpha=0.5, linewidth=1.2)
-    sizes = 14 + 70 * counts / max(counts.max(initial=1), 1)
-    axes.plot(predicted, observed, color=SERIES[0], linewidth=1.0, alpha=0.6)
-    axes.scatter(predicted, observed, s=sizes, color=SERIES[0], linewidths=0, zorder=3, clip_on=False)
-    axes.set(
-        xlim=(0, 1),
-        ylim=(0, 1.01),
-        xlabel="predicted probability",
-        ylabel="observed frequency",
-        aspect="equal",
-    )
     return figure
 
 

@@ -1,7 +1,7 @@
 """Figures for whoever is to act on a prediction: reliability, net benefit, lesions, survival."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from asmil.figures.curves import Curve
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, TEXT_PT, add_legend, new_figure, plain_ticks
-from asmil.files import Facts
+
+if TYPE_CHECKING:
+    from asmil.evaluation import SurvivalCurve
 
 MAX_VECTOR_POINTS = 1500
 
@@ -125,15 +127,11 @@ def two_runs_figure(
 
 # Survival by risk group, and survival as predicted and as observed.
 
-Group: TypeAlias = Facts
-"""A curve with its band and its counts by name, as `asmil.evaluation` makes it."""
 
-
-def kaplan_meier_figure(groups: Sequence[Group], *, xlabel: str = "time") -> Figure:
+def kaplan_meier_figure(groups: Sequence["SurvivalCurve"], *, xlabel: str = "time") -> Figure:
     """Kaplan-Meier curves with their 95 % bands, small marks where patients were censored, and who is left at risk.
 
-    Each group is what `evaluation.survival.kaplan_meier` returns and a `name`: lists `times`, `survival`, `low`, `high`
-    (None where undefined), `censored_at`, `at_risk` (pairs of time and count).
+    Each group has a `name`.
     """
     figure, (axes, below) = new_figure(width_in=6.8, height_in=3.9, panels=2, heights=[9, 0.6 + len(groups)])
     for group, colour in zip(groups, SERIES, strict=False):
@@ -153,7 +151,7 @@ def kaplan_meier_figure(groups: Sequence[Group], *, xlabel: str = "time") -> Fig
     return figure
 
 
-def _risk_table(axes: Axes, groups: Sequence[Group]) -> None:
+def _risk_table(axes: Axes, groups: Sequence["SurvivalCurve"]) -> None:
     ticks = max((group["at_risk"] for group in groups), key=len)
     for row, group in enumerate(groups):
         for tick, count in group["at_risk"]:
@@ -167,7 +165,7 @@ def _risk_table(axes: Axes, groups: Sequence[Group]) -> None:
 
 
 def predicted_survival_figure(
-    times: np.ndarray, predicted: np.ndarray, *, observed: Group, xlabel: str = "time"
+    times: np.ndarray, predicted: np.ndarray, *, observed: "SurvivalCurve", xlabel: str = "time"
 ) -> Figure:
     """Mean predicted survival at `times` (n,) over the Kaplan-Meier curve of the same patients."""
     figure, (axes,) = new_figure(width_in=3.1, height_in=3.0)

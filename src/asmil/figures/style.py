@@ -1,7 +1,7 @@
 """The look of every figure: line weights, sizes, and colours that a web page may replace."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -53,7 +53,10 @@ def plain_ticks(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def add_legend(axes: Axes, *, loc: Any = "best") -> None:
+Corner = Literal["best", "upper left", "lower left", "lower right"]
+
+
+def add_legend(axes: Axes, *, loc: Corner = "best") -> None:
     """A frameless legend of all labelled artists, in the ink colour."""
     if not axes.get_legend_handles_labels()[0]:
         return

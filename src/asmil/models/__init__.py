@@ -1,35 +1,21 @@
 """Models: a bag of tiles in, a `MILOutput` out; one file per model."""
 
 import ast
-import difflib
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asmil.errors import ConfigError
-from asmil.files import Facts
-from asmil.registry import FolderRegistry, load
+from asmil.registry import FolderRegistry, door
 
 if TYPE_CHECKING:
     from torch import nn
 
     from asmil.models.parts.layers import MILOutput
     from asmil.models.parts.published import load_published
+else:
+    __all__, __getattr__ = door(__name__)
 
-_HOME_OF = {"MILOutput": "parts.layers", "load_published": "parts.published"}
-__all__ = [
-    "MODELS",
-    "MILOutput",
-    "ModelInfo",
-    "create_model",
-    "list_models",
-    "load_published",
-    "model_info",
-    "model_options",
-]
-
-MODELS = FolderRegistry("model", "asmil.models", "MODEL")
+MODELS = FolderRegistry("model", "asmil.models", "MODEL", given=("in_dim", "n_classes"))
 
 
 def list_models() -> list[str]:
@@ -37,30 +23,23 @@ def list_models() -> list[str]:
     return MODELS.names()
 
 
-def model_options(name: str) -> Facts:
+def model_options(name: str) -> dict[str, object]:
     """The options of a model and their defaults.
 
     Raises:
         UnknownPartError: no model of that name.
     """
-    parameters = inspect.signature(MODELS[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return MODELS.options(name)
 
 
-def create_model(name: str, *, in_dim: int, n_classes: int, **options: Any) -> "nn.Module":
+def create_model(name: str, *, in_dim: int, n_classes: int, **options: object) -> "nn.Module":
     """Make a model by name for features of `in_dim` and `n_classes` classes.
 
     Raises:
         UnknownPartError: no model of that name.
         ConfigError: the model has no such option, or its value is out of range.
     """
-    known = model_options(name)
-    for option in options:
-        if option not in known:
-            close = difflib.get_close_matches(option, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            listed = ", ".join(f"{key}={value!r}" for key, value in known.items())
-            raise ConfigError(f"the model {name!r} has no option {option!r}", fix=f"{hint}its options: {listed}")
+    MODELS.check_options(name, options)
     return MODELS[name](in_dim, n_classes, **options)
 
 
@@ -93,7 +72,3 @@ def model_info(name: str) -> ModelInfo:
     }
     description = (ast.get_docstring(tree) or "").splitlines()[0]
     return ModelInfo(key, description, constants.get("PAPER", ""), constants.get("ALIGNED", ""))
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)

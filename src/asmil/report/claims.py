@@ -99,7 +99,7 @@ def leaks(run: Run) -> tuple[str, ...]:
     return paragraphs("claims", "leaks", split=split_facts(run.splits))
 
 
-def split_facts(splits: pd.DataFrame) -> Facts:
+def split_facts(splits: pd.DataFrame) -> dict[str, object]:
     """What the split table itself shows: folds, patients, and how often a clean split's rules are broken.
 
     Returns:
@@ -146,7 +146,7 @@ def trust_section(
     folds = [fold["auroc"] for fold in metrics.get("per_fold") or [] if fold.get("auroc") is not None]
     patients = table.groupby("label")["case"].nunique()
     few = [f"{patients[name]} of class {name}" for name in run.classes if patients.get(name, 0) < FEW_IN_CLASS]
-    values: Facts = {
+    values: dict[str, object] = {
         "run": run,
         "headline": found,
         "attention": attention,
@@ -173,7 +173,7 @@ def trust_section(
     )
 
 
-def _calibration(found: Calibration | None) -> Facts | None:
+def _calibration(found: Calibration | None) -> dict[str, object] | None:
     """Median temperature (None: no validation slides determine one), and the errors before and after."""
     if found is None:
         return None

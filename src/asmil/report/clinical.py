@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from asmil.evaluation import (
     FEW_PATIENTS,
     Calibration,
     DecisionCurve,
+    Interval,
     Share,
     Subgroup,
     by_subgroup,
@@ -21,7 +21,6 @@ from asmil.evaluation import (
     net_benefit,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
-from asmil.files import Facts
 from asmil.report.pages import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
@@ -143,7 +142,7 @@ def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibrat
     return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures))
 
 
-def useful_ranges(curve: DecisionCurve) -> Facts:
+def useful_ranges(curve: DecisionCurve) -> dict[str, object]:
     """Whether there are thresholds at which the model surely does more good than acting on all or none, and which."""
     texts = [f"{percent(low)} to {percent(high)}" for low, high in curve.useful if high - low >= NARROW]
     return {"useful": bool(curve.useful), "texts": texts}
@@ -245,7 +244,7 @@ def _subgroup_table(run: Run, column: str, groups: list[Subgroup]) -> Table:
     return Table(f"By {column}", columns, tuple(rows))
 
 
-def _estimate(interval: Any, *, sign: bool = False) -> Entry:
+def _estimate(interval: Interval, *, sign: bool = False) -> Entry:
     text = signed(interval.value) if sign else number(interval.value)
     return Entry(text, span(interval.low, interval.high))
 

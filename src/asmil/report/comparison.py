@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -274,10 +273,10 @@ def _maps(pair: Pair) -> Section:
         change = Entry(signed(gap.value), span(gap.low, gap.high), strong=sure)
         rows.append((Entry(MAP_NAMES[key]), *entries(near_one(own), near_one(other)), change, Entry(str(n))))
     for key in ("jsd_last10", "jsd_between_seeds"):
-        values: list[Any] = [(run.metrics.get("attention") or {}).get(key) for run in (pair.own, pair.other)]
-        if all(value is not None for value in values):
-            ends = entries(*(number(value) for value in values))
-            rows.append((Entry(MAP_NAMES[key]), *ends, Entry(signed(values[0] - values[1])), Entry("–")))
+        here, there = ((run.metrics.get("attention") or {}).get(key) for run in (pair.own, pair.other))
+        if here is not None and there is not None:
+            ends = entries(number(here), number(there))
+            rows.append((Entry(MAP_NAMES[key]), *ends, Entry(signed(here - there)), Entry("–")))
     note = sentence("comparison", "maps note")
     table = Table("", ("Measure", *pair.names, "Difference", "Slides"), tuple(rows), note=note)
     return Section("attention", "Attention", tables=(table,) if rows else ())

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
+from asmil.annotations import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.errors import RunError, SlideError
-from asmil.evaluation import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.figures import (
     heatmap_panels,
     image_data_uri,

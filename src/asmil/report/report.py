@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from asmil.figures import colour_stops
 from asmil.files import Facts
 from asmil.report import claims, clinical, sections
@@ -79,7 +81,7 @@ def _task_part(run: Run) -> TaskPart | None:
 
 
 def _parts(
-    run: Run, part: TaskPart | None, *, groups: Facts, links: dict[str, str]
+    run: Run, part: TaskPart | None, *, groups: dict[str, pd.Series], links: dict[str, str]
 ) -> tuple[Facts | None, list[Section]]:
     """The headline, and the sections up to the maps in the order of the page."""
     names = sections.METRIC_NAMES | (part.names if part else {})

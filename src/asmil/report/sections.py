@@ -156,7 +156,7 @@ def _histogram(run: Run, label: np.ndarray, probability: np.ndarray) -> Figure:
     return figure(drawing, "Predicted probabilities by true class", caption=sentence("sections", "histogram"))
 
 
-def stages(run: Run) -> list[Facts]:
+def stages(run: Run) -> list[dict[str, object]]:
     """Wall time by stage with its share of the longest."""
     known = (run.metrics.get("seconds") or {}) | run.seconds
     seconds = {stage: value for stage, value in known.items() if stage != "report"}  # known only when it is written

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation import kaplan_meier
+from asmil.evaluation import SurvivalCurve, kaplan_meier
 from asmil.figures import agreement_figure, confusion_figure, kaplan_meier_figure, predicted_survival_figure
-from asmil.files import Facts
 from asmil.report.pages import Entry, Figure, Section, Table, TaskPart, entries, figure
 from asmil.report.words import number, paragraphs, sentence, span
 from asmil.runs import Run
@@ -62,7 +61,7 @@ def _survival(run: Run) -> tuple[Section, ...]:
     return (Section("survival", title, says=says, warns=warns, figures=tuple(figures), tables=tuple(tables)),)
 
 
-def _group_table(groups: list[Facts], unit: str) -> Table:
+def _group_table(groups: list[SurvivalCurve], unit: str) -> Table:
     """Patients, events, and survival at the middle times of the table below the curves."""
     ticks = [tick for tick, _ in max((group["at_risk"] for group in groups), key=len)][1:4]
     rows = []

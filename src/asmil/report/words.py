@@ -46,13 +46,13 @@ def span(low: object, high: object, digits: int = 3) -> str:
     return "–" if ends == ("–", "–") else " – ".join(ends) if "−" not in "".join(ends) else " to ".join(ends)
 
 
-def signed(value: Any, digits: int = 3) -> str:
+def signed(value: float | None, digits: int = 3) -> str:
     """A difference with its sign."""
     text = number(value, digits)
-    return f"+{text}" if text[0].isdigit() and float(value) > 0 else text
+    return f"+{text}" if value is not None and value > 0 and text[0].isdigit() else text
 
 
-def percent(share: Any) -> str:
+def percent(share: float | None) -> str:
     """A share as per cent without digits that a few slides cannot carry."""
     return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 

@@ -190,7 +190,7 @@ class Cell:
             yield file
 
 
-def _write_log(path: Path, history: Sequence[Facts]) -> None:
+def _write_log(path: Path, history: Sequence[Mapping[str, object]]) -> None:
     """The rows of the epochs; columns in the order in which they first appear."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(key for row in history for key in row)), lineterminator="\n")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
@@ -298,8 +299,6 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
 
 def _check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    from asmil.evaluation import MaskLabels
-
     if settings.annotations is not None and not settings.annotations.exists():
         raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
@@ -379,7 +378,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
         positive=settings.positive,
         exclude=settings.exclude_class,
         min_coverage=settings.min_coverage,
-        labels=evaluation.MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
+        labels=MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
         slide_mpp=settings.slide_mpp,
         froc=settings.froc is not None,
         bootstrap=settings.bootstrap,

@@ -63,7 +63,7 @@ class Records:
         """Forget what was read."""
         self.__dict__ = {"folder": self.folder}
 
-    def __getstate__(self) -> Facts:  # to another process goes the place, not what was read
+    def __getstate__(self) -> dict[str, object]:  # to another process goes the place, not what was read
         return {"folder": self.folder}
 
     # What it was made with.
@@ -95,7 +95,7 @@ class Records:
         fix = "put it back from a copy of the run: without it nobody can tell what made the models"
         return read_json(path, fix=fix) if path.exists() else {}
 
-    def write_identity(self, identity: Facts) -> None:
+    def write_identity(self, identity: dict[str, object]) -> None:
         """Write identity.json, and where the run is made."""
         write_json(self.folder / layout.IDENTITY, json.loads(json.dumps(identity, default=str)))
         write_json(self.folder / layout.ENVIRONMENT, environment())
@@ -240,7 +240,7 @@ class Records:
         """Where that is."""
         return self.folder / layout.PROFILE
 
-    def write_profile(self, profile: Facts) -> None:
+    def write_profile(self, profile: dict[str, object]) -> None:
         """Write profile.json."""
         write_json(self.profile_file, profile)
 
@@ -255,7 +255,7 @@ class Records:
         return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
 
     @property
-    def code(self) -> Facts:
+    def code(self) -> dict[str, object]:
         """The version of asmil and the commit that it runs from, for identity.json."""
         found = environment()
         return {"asmil": found["packages"]["asmil"], "commit": found["commit"]}

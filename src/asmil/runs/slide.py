@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from asmil.bags import FeatureInfo, FeatureStore
+from asmil.bags import FeatureStore
 from asmil.runs.reading import reading
 
 if TYPE_CHECKING:
@@ -56,17 +56,7 @@ def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None)
         return None
     level0_xy = bag.level0_xy.numpy().astype(np.float64)
     side = float(bag.tile_level0_px or spacing(level0_xy))
-    return SlideTiles(level0_xy, side, stated_size(store.info(slide)), slide_mpp)
-
-
-def stated_size(info: FeatureInfo) -> tuple[int, int] | None:
-    """Width and height of a slide in level-0 pixels, where its feature file says them."""
-    said = [info.provenance.get(f"level0_{name}") for name in ("width", "height")]
-    try:
-        width, height = (int(float(length)) for length in said if length is not None)
-    except (TypeError, ValueError):  # one of them only, or no number
-        return None
-    return width, height
+    return SlideTiles(level0_xy, side, store.info(slide).slide_size, slide_mpp)
 
 
 def spacing(xy: np.ndarray) -> float:

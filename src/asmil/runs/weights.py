@@ -25,7 +25,7 @@ should be equal files."""
 
 def write_model(path: Path, module: nn.Module, *, model: str, best_epoch: int, task: Task | None = None) -> None:
     """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task."""
-    facts: Facts = {"model": model, "best_epoch": best_epoch}
+    facts: dict[str, object] = {"model": model, "best_epoch": best_epoch}
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
     with written_beside(path) as partial:

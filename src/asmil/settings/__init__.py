@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
+    from asmil.settings.checks import check_inputs
     from asmil.settings.extraction import extract_folder, require_some, slides_in
     from asmil.settings.identity import (
         CLASSIFICATION,
@@ -45,43 +46,5 @@ if TYPE_CHECKING:
         read_value,
     )
     from asmil.settings.settings import ABOUT, Described, Device, Group, PositiveInt, Settings, described
-
-_HOMES = {
-    "extraction": ("extract_folder", "require_some", "slides_in"),
-    "identity": (
-        "CLASSIFICATION",
-        "compare",
-        "data_identity",
-        "go_on",
-        "lacks_data",
-        "require_finite",
-        "require_shapes",
-        "settings_identity",
-        "tables_identity",
-        "task_facts",
-    ),
-    "inputs": (
-        "Inputs",
-        "check_extraction",
-        "device_of",
-        "extract_settings",
-        "note_tables",
-        "open_inputs",
-        "read_tables",
-        "recipe_of",
-        "require_place",
-        "require_writable",
-        "slide_files_of",
-        "slide_mpp_of",
-        "splits_of",
-        "workers_of",
-    ),
-    "reading": ("KEY", "MarkedYaml", "Mistake", "changed", "dump_settings", "ended", "load_settings", "read_value"),
-    "settings": ("ABOUT", "Described", "Device", "Group", "PositiveInt", "Settings", "described"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

@@ -31,7 +31,7 @@ class Change(NamedTuple):
     text: str
 
 
-def settings_identity(settings: Settings) -> Facts:
+def settings_identity(settings: Settings) -> dict[str, object]:
     """The settings that have to be the same; those of extraction only where features are not given but made."""
     wanted = {"training"} if settings.features else {"training", "features"}
     values = settings.model_dump(mode="json")

@@ -1,6 +1,5 @@
 """Settings read from YAML, flags or keywords, every mistake shown where it was made, and written back."""
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from asmil.errors import ConfigError
+from asmil.errors import ConfigError, did_you_mean
 from asmil.files import Facts, write_text
 from asmil.settings.settings import Settings
 
@@ -55,7 +54,7 @@ class Mistake(NamedTuple):
     location: Location = ()
 
 
-def dump_yaml(values: Facts) -> str:
+def dump_yaml(values: dict[str, object]) -> str:
     """YAML text, keys in the given order, that `MarkedYaml` reads back equal."""
     text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not any(c in text for c in "\x85\u2028\u2029"):
@@ -235,8 +234,8 @@ def _mistakes(error: ValidationError) -> list[Mistake]:
 
 
 def _unknown(name: str, *, hint: bool) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_"), Settings.model_fields, n=1) if hint else []
-    return f"unknown key {name!r}{f'; did you mean {near[0]!r}?' if near else ''}"
+    question = did_you_mean(name, Settings.model_fields) if hint else ""
+    return f"unknown key {name!r}" + (question and f"; {question}")
 
 
 def _joined(texts: list[str]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from asmil.evaluation import (
     rank_methods,
     signed_rank_p,
 )
-from asmil.files import Facts
 
 # The results of a study, read back: its cells, which of them were tested on the same slides, and their histories.
 
@@ -53,9 +51,10 @@ def with_splits(cells: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame
     if "split" in cells:
         return cells
     known: dict[tuple, str] = {}
-    for arm, own in cells.groupby(ARM, sort=False) if folder else ():
-        if not {(arm[0], f, s) for f, s in zip(own["fold"], own["seed"], strict=True)} <= known.keys():
-            known |= _tested(_arm_folder(folder, arm) / "predictions.csv", arm[0])
+    if folder is not None:
+        for arm, own in cells.groupby(ARM, sort=False):
+            if not {(arm[0], f, s) for f, s in zip(own["fold"], own["seed"], strict=True)} <= known.keys():
+                known |= _tested(_arm_folder(folder, arm) / "predictions.csv", arm[0])
     places = zip(cells["dataset"], cells["fold"], cells["seed"], strict=True)
     return cells.assign(split=[known.get(place, f"fold {place[1]} of seed {place[2]}") for place in places])
 
@@ -66,8 +65,8 @@ def read_history(folder: Path, arm: tuple[str, str, str]) -> pd.DataFrame:
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
-def _arm_folder(folder: Any, arm: Any) -> Path:
-    return folder / "arms" / "--".join(arm)
+def _arm_folder(folder: Path, arm: Iterable[object]) -> Path:
+    return folder / "arms" / "--".join(map(str, arm))
 
 
 def _tested(path: Path, dataset: object) -> dict[tuple, str]:
@@ -309,5 +308,5 @@ def _against(cells: pd.DataFrame, baseline: str) -> Iterator[tuple[tuple[Hashabl
             yield (dataset, model, stabilizer), own.assign(split=own["split"].fillna(none["split"])), none
 
 
-def _row(key: Iterable[object], columns: list[str]) -> Facts:
+def _row(key: Iterable[object], columns: list[str]) -> dict[str, object]:
     return dict(zip(columns, key, strict=True))

@@ -16,7 +16,7 @@ from asmil.bags import Bag
 from asmil.draws import stream
 from asmil.errors import CohortError
 from asmil.evaluation import METRICS, tile_scores
-from asmil.files import Facts, write_text
+from asmil.files import write_text
 from asmil.study.arms import Arm, Cell
 from asmil.study.config import StudyConfig, stabilizer_defaults
 from asmil.study.data import StudyData
@@ -161,7 +161,7 @@ AT_BEST = ("entropy", "effective_tiles", "top1_mass", "kl", "gradient_ratio")
 TABLES = ("history", "predictions", "cells")
 """The tables of an arm; a cell counts as finished with its row in the last one, which is written last."""
 
-Rows = dict[str, list[Facts]]
+Rows = dict[str, list[dict[str, object]]]
 """The rows of some cells, by table."""
 
 
@@ -212,7 +212,7 @@ def auroc_by_epoch(y: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.mean([auroc(y == c, probabilities[:, :, c]) for c in scored], axis=0)
 
 
-def settings_of(arm: Arm, config: StudyConfig) -> Facts:
+def settings_of(arm: Arm, config: StudyConfig) -> dict[str, object]:
     """Every setting of an arm, defaults included: model.*, stabilizer.*, train.*."""
     from asmil.models import model_options
 

@@ -1,12 +1,11 @@
 """The settings of a study, read from YAML: the parts it names, tried before anything is trained, and how it trains."""
 
 import dataclasses
-import difflib
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,10 +18,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from asmil.errors import AsmilError, ConfigError
+from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts
 from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
 from asmil.training import TrainSettings
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # The parts a study names: datasets, models and stabilisers, looked up and tried before anything is trained.
 
@@ -48,10 +50,10 @@ def dataset_part(value: object) -> Part:
 
     part = _part(value)
     try:
-        known = inspect.signature(DATASETS[part.name]).parameters
+        known = DATASETS.options(part.name)
     except AsmilError as error:
         raise _wrong(_text(error), at="name") from error
-    _check_options(part.options, ["root", *(name for name in known if name != "root")], of=f"dataset {part.name!r}")
+    _check_options(part.options, ["root", *known], of=f"dataset {part.name!r}")
     return part
 
 
@@ -74,7 +76,7 @@ def model_part(value: object) -> Part:
     return part
 
 
-def stabilizer_options(value: object) -> Facts | None:
+def stabilizer_options(value: object) -> dict[str, object] | None:
     """Options of the stabiliser, tried on a small model; null: without. For pydantic."""
     from asmil.attention import AttentionStabilizer
     from asmil.models import create_model
@@ -95,7 +97,7 @@ def stabilizer_options(value: object) -> Facts | None:
     return value
 
 
-def stabilizer_defaults() -> Facts:
+def stabilizer_defaults() -> dict[str, object]:
     """The options of the stabiliser and their defaults."""
     from asmil.attention import AttentionStabilizer
 
@@ -141,8 +143,7 @@ def _check_options(options: Iterable[str], known: Iterable[str], *, of: str) -> 
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"
+    return "; " + (did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}")
 
 
 def _text(error: AsmilError) -> str:
@@ -168,7 +169,7 @@ def _different(values: list[T]) -> list[T]:
     return values
 
 
-def _settings(value: Any, validate: Any) -> TrainSettings:
+def _settings(value: object, validate: Callable[[object], TrainSettings]) -> TrainSettings:
     try:
         return validate(value)
     except ConfigError as error:  # what the settings themselves refuse
@@ -214,7 +215,7 @@ class StudyConfig(BaseModel):
     engine: Literal["local", "ray"] = "local"
 
 
-def load_study(path: str | Path, overrides: Facts | None = None) -> StudyConfig:
+def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
     """Settings from a YAML file and, over them, from flags; a flag that is None was not given.
 
     Every model is made once and every stabiliser tried, so that a wrong name or option is found before training.
@@ -240,16 +241,14 @@ def load_study(path: str | Path, overrides: Facts | None = None) -> StudyConfig:
     raise ConfigError("\n".join([*shown, f"{count} in the settings of the study."]))
 
 
-def _mistake(error: Any, source: MarkedYaml) -> Mistake:
+def _mistake(error: "ErrorDetails", source: MarkedYaml) -> Mistake:
     location, text = error["loc"], error["msg"].removeprefix("Value error, ")
     name = ".".join(str(part) for part in location)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = (
             [field.name for field in dataclasses.fields(TrainSettings)] if location[1:] else StudyConfig.model_fields
         )
-        near = difflib.get_close_matches(str(location[-1]).replace("-", "_"), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-        return Mistake(f"unknown key {name!r}{hint}", location=(KEY, *location))
+        return Mistake(f"unknown key {name!r}{_near(str(location[-1]), known)}", location=(KEY, *location))
     if error["type"] == "part":
         key = (KEY, *location, error["ctx"]["at"])
         return Mistake(text, location=key if key in source.marks else location)

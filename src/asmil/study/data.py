@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
 from asmil.errors import SplitError
-from asmil.evaluation import MetricError, find_annotation, read_annotations, require_classes, tile_truth
-from asmil.files import Facts
+from asmil.evaluation import MetricError, tile_truth
 from asmil.study.config import Part, StudyConfig
 
 
@@ -85,7 +85,7 @@ class StudyData:
                 raise SplitError(f"{self.dataset.name}: slides of the splits have no bag", found=listed(missing))
             _refuse_copies(self.dataset.name, splits, copies)
 
-    def facts(self) -> Facts:
+    def facts(self) -> dict[str, object]:
         """What identifies the data: its size, and a digest of features, labels and patients."""
         digest = hashlib.sha256()
         for bag in self.bags:

@@ -109,7 +109,7 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
             found = arm.set_index("metric")
             values = [_estimate(found.loc[m]) if m in found.index else Entry("–") for m in metrics]
             rows.append((*_names(model, stabilizer, arm["n"].max()), *values))
-        columns = ("Model", "Stabiliser", "Cells", *(_title(m) for m in metrics))
+        columns = ("Model", "Stabiliser", "Cells", *(title_of(m) for m in metrics))
         note = (
             "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t; it is symmetric, "
             "so few cells near the best possible value can carry it beyond."
@@ -135,7 +135,7 @@ def _difference_tables(analysis: Analysis) -> Iterator[TextTable]:
                 for m in metrics
             ]
             rows.append((*_names(model, stabilizer), *values))
-        columns = ("Model", "Stabiliser", *(_title(m) for m in metrics))
+        columns = ("Model", "Stabiliser", *(title_of(m) for m in metrics))
         note = (
             f"With the stabiliser minus without ({analysis.baseline}), paired by fold and seed. Bold: Holm-adjusted "
             "p below 0.05 in the family of all comparisons of that metric."
@@ -149,7 +149,7 @@ def _overall_table(analysis: Analysis) -> TextTable:
         if row.model == "all models" and row.metric in MAIN:
             counts = (row.comparisons, row.interval_higher, row.interval_lower, row.holm_higher, row.holm_lower)
             values = (row.datasets, number(row.mean, signed=True), p_value(row.wilcoxon_p), *counts)
-            rows.append(tuple(_names(row.stabilizer, _title(row.metric), *values)))
+            rows.append(tuple(_names(row.stabilizer, title_of(row.metric), *values)))
     columns = (
         "Stabiliser",
         "Metric",
@@ -238,6 +238,7 @@ def _by(table: pd.DataFrame, columns: str | list[str]) -> list:
     return list(table.groupby(columns, sort=False)) if len(table) else []
 
 
-def _title(metric: Any) -> str:
-    name = METRIC_NAMES[metric]
+def title_of(metric: object) -> str:
+    """The name of a metric as the first word of a line."""
+    name = METRIC_NAMES[str(metric)]
     return name[0].upper() + name[1:]

@@ -1,13 +1,12 @@
 """What a study shows, in plain words: what was compared, what differs, what does not, and what cannot be said."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
+from asmil.bags import listed
 from asmil.report import plural
 from asmil.study.analysis import METRIC_NAMES, Analysis
-from asmil.study.tables import number
+from asmil.study.tables import number, title_of
 
 PRIMARY = ("test_auroc", "test_accuracy", "tile_ap", "log10_jsd")
 NAMED = 8
@@ -33,7 +32,7 @@ def _compared(analysis: Analysis) -> list[str]:
     others = [name for name in cells["stabilizer"].unique() if name != analysis.baseline]
     says = [
         f"{plural(cells['model'].nunique(), 'model')} on {plural(cells['dataset'].nunique(), 'dataset')}"
-        + (f", without stabiliser and with {_listed(others)}" if others else "")
+        + (f", without stabiliser and with {', '.join(others)}" if others else "")
         + f": {plural(len(cells), 'cell')}. A cell is one model trained on the training part of a split; its epoch is "
         "chosen on the validation part, and the test part is used once.",
     ]
@@ -64,7 +63,7 @@ def _differs(analysis: Analysis) -> list[str]:
             here = sure[sure["mean"] * side > 0]
             if len(here):
                 says.append(
-                    f"{_title(METRIC_NAMES[metric])} is {word} with {stabilizer} in {len(here)} of {len(own)} "
+                    f"{title_of(metric)} is {word} with {stabilizer} in {len(here)} of {len(own)} "
                     f"comparisons, by {_span(here['mean'])} ({_places(here)})."
                 )
     return says or (["No difference holds after adjustment."] if len(table) else [])
@@ -78,7 +77,7 @@ def _same(analysis: Analysis) -> list[str]:
             half = float(((rest["high"] - rest["low"]) / 2).median())
             loose = int((rest["p"] < 0.05).sum())
             says.append(
-                f"{_title(METRIC_NAMES[metric])} with {stabilizer}: no difference that holds in {len(rest)} of "
+                f"{title_of(metric)} with {stabilizer}: no difference that holds in {len(rest)} of "
                 f"{len(own)} comparisons; the half width of their intervals is {number(half)} at the median"
                 + (f", and {loose} of them exclude 0 before adjustment." if loose else ".")
             )
@@ -174,12 +173,12 @@ def _unknown(analysis: Analysis) -> list[str]:
     one = [str(name) for name in splits[splits == 1].index]
     if one:
         says.append(
-            f"{_listed(one)}: all cells are tested on the same slides. The intervals speak of training anew with other "
-            "seeds, not of other patients."
+            f"{', '.join(one)}: all cells are tested on the same slides. The intervals speak of training anew with "
+            "other seeds, not of other patients."
         )
     missing = [METRIC_NAMES[m] for m in ("tile_ap", "log10_jsd") if cells[m].isna().all()]
     if missing:
-        says.append(f"Not measured in any cell: {_listed(missing)}.")
+        says.append(f"Not measured in any cell: {', '.join(missing)}.")
     dropped = tables["differences"]["dropped"].sum() if len(tables["differences"]) else 0
     if dropped:
         says.append(
@@ -207,18 +206,9 @@ def _main(table: pd.DataFrame) -> str:
 
 
 def _places(rows: pd.DataFrame) -> str:
-    names = [f"{row.model} on {row.dataset}" for row in rows.itertuples()]
-    return _listed(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return listed((f"{row.model} on {row.dataset}" for row in rows.itertuples()), NAMED)
 
 
 def _span(values: pd.Series) -> str:
     low, high = (number(v, signed=True) for v in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _title(text: str) -> str:
-    return text[0].upper() + text[1:]

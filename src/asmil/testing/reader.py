@@ -36,7 +36,7 @@ def _require(kept: bool, rule: str, found: object) -> None:
         raise SlideError(f"the reader breaks its contract: {rule}", found=found)
 
 
-def _check_levels(source: Any) -> None:
+def _check_levels(source: Reader) -> None:
     sizes, downs = source.level_sizes, source.downsamples
     _require(len(sizes) == len(downs) > 0, "every level has a size and a downsample", (sizes, downs))
     _require(downs[0] == 1, "level 0 has downsample 1", downs)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from asmil.registry import load
+from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.tiles.geojson import EDITED
@@ -10,17 +10,5 @@ if TYPE_CHECKING:
     from asmil.tiles.quality import QUALITY_FLAGS, flag_tiles
     from asmil.tiles.tiling import TileGrid, tile, tissue_picture, write_tissue_picture
     from asmil.tiles.tissue import MAX_HOLE_UM2, MIN_AREA_UM2, SMOOTHING_UM, Tissue, find_tissue
-
-_HOMES = {
-    "geojson": ("EDITED",),
-    "masks": ("TISSUE_METHODS", "Thumbnail", "mask_polygons"),
-    "quality": ("QUALITY_FLAGS", "flag_tiles"),
-    "tiling": ("TileGrid", "tile", "tissue_picture", "write_tissue_picture"),
-    "tissue": ("MAX_HOLE_UM2", "MIN_AREA_UM2", "SMOOTHING_UM", "Tissue", "find_tissue"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> object:
-    return load(__name__, _HOME_OF, name)
+else:
+    __all__, __getattr__ = door(__name__)

@@ -1,13 +1,12 @@
 """What the page shows of a run as plain values: its heading, its table of slides, one slide, one training."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from asmil.annotations import Annotations
 from asmil.attention import normalized_entropy
-from asmil.evaluation import Annotations
 from asmil.files import Facts
 from asmil.runs import Cell
 from asmil.viewer.session import RunView
@@ -133,6 +132,6 @@ def training(view: RunView, cell: Cell, slide: str) -> Facts:
     }
 
 
-def number(value: Any) -> float | None:
+def number(value: float | None) -> float | None:
     """A finite float, else None: JSON has no NaN."""
     return float(value) if value is not None and math.isfinite(float(value)) else None

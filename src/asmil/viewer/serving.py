@@ -2,18 +2,15 @@
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from asmil.errors import RunError
 
-# What keeps other pages out: the Host header is checked, and every answer carries a strict policy.
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# What keeps other pages out: the Host header is checked, and every answer carries a strict policy.
 
 HEADERS = {
     # nothing from elsewhere, in no frame, nothing inline but the one rule that OpenSeadragon adds (by its hash);
@@ -35,15 +32,15 @@ class Guard:
     name stays in the Host header. No address in numbers can be made to point elsewhere.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str] = ()):
+    def __init__(self, app: "ASGIApp", *, hosts: Sequence[str] = ()):
         self._app, self._hosts = app, {"localhost", *(host.lower() for host in hosts)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_with_headers(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *own]}
@@ -94,7 +91,7 @@ def listen(host: str, port: int | None) -> socket.socket:
     )
 
 
-def serve(app: Any, bound: socket.socket, *, started: Callable[[], None] = lambda: None) -> None:
+def serve(app: "ASGIApp", bound: socket.socket, *, started: Callable[[], None] = lambda: None) -> None:
     """Answer requests at a bound socket until ctrl-C; `started` is called once they are."""
     import uvicorn
 

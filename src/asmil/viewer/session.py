@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from asmil.annotations import Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
-from asmil.evaluation import Annotations, MaskLabels, find_annotation, read_annotations, tile_truth
-from asmil.runs import Run, spacing, stated_size
+from asmil.evaluation import tile_truth
+from asmil.runs import Run, spacing
 from asmil.slides import scan_slides, slide_named
 from asmil.viewer.layers import Heads, Layers
 from asmil.viewer.pyramid import Picture, Pyramid
@@ -179,7 +180,7 @@ class RunView:
         """Level-0 size of a slide that is not at hand, where the feature file says it."""
         if unit != "px" or self.store is None or slide not in self.store:
             return None
-        return stated_size(self.store.info(slide))
+        return self.store.info(slide).slide_size
 
     @property
     def positive(self) -> list[str]:

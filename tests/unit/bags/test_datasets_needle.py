@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from asmil.annotations import AnnotationError
 from asmil.bags import DatasetError, load_dataset, make_splits
 
 SIDE, GRID = 32, 8
@@ -184,11 +185,11 @@ class TestReal:
         monkeypatch.delenv("ASMIL_DATA")
         with pytest.raises(DatasetError, match="give annotations=FOLDER"):
             load()
-        (tmp_path / "a.geojson").write_text("{}")
-        with pytest.raises(DatasetError, match="cannot be read as annotations"):
+        (tmp_path / "s00.geojson").write_text("{}")
+        with pytest.raises(AnnotationError, match="is not an annotation file"):
             load(annotations=tmp_path)
-        (tmp_path / "a.geojson").write_text('{"features": []}')
-        with pytest.raises(DatasetError, match="no annotation is of the class"):
+        (tmp_path / "s00.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+        with pytest.raises(AnnotationError, match="no annotation file has the class"):
             load(annotations=tmp_path)
 
 
@@ -196,8 +197,9 @@ def test_the_truth_of_real_tiles_agrees_with_that_of_the_evaluation(data_dir):
     """It may leave a tile open, and never contradicts."""
     from shapely.geometry import MultiPoint
 
+    from asmil.annotations import find_annotation, read_annotations
     from asmil.bags import DATASETS
-    from asmil.evaluation import find_annotation, read_annotations, tile_truth
+    from asmil.evaluation import tile_truth
 
     xy = np.array([[x, y] for y in range(0, 512, SIDE) for x in range(0, 512, SIDE)])
     for name, positive in (("colon", "epithelial"), ("idc", "IDC")):

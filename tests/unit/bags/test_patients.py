@@ -15,7 +15,6 @@ from asmil.bags import (
     open_features,
     patient_bags,
     require_one_answer,
-    tiles_by_patient,
 )
 from asmil.bags.loading import GAP
 from asmil.errors import CohortError
@@ -121,11 +120,6 @@ def test_slides_of_one_patient_with_different_answers_are_refused():
         require_one_answer(cohort(["yes", "no", "yes", "no"]))
     with pytest.raises(CohortError, match="different ones"):
         require_one_answer(cohort(["yes", "yes", "yes", "no"], target_age=[3.0, np.nan, 3.0, 1.0]))
-
-
-def test_tiles_are_counted_by_patient():
-    tiles = {"p1": 1, "p2": 2, "p3": 4, "q1": 8}
-    assert tiles_by_patient(cohort(["yes"] * 4), tiles) == {"p1": 7, "q1": 8}
 
 
 @pytest.mark.parametrize("budget", [None, 0])

@@ -16,7 +16,7 @@ def run(monkeypatch):
     def call(value, *arguments):
         row = Row("training step", "case", "times faster", value, "x", "higher", 0.25)
         monkeypatch.setattr("asmil.bench.parts.step.measure", lambda scale: [row])
-        monkeypatch.setattr("asmil.bench.scale.DEFAULT", Scale(seconds=0.0))
+        monkeypatch.setattr("asmil.bench.rows.DEFAULT", Scale(seconds=0.0))
         monkeypatch.setattr("asmil.bench.timing.measure_machine", lambda device: Machine(device, 1e10, 1e10))
         return CliRunner().invoke(app, ["bench", "--only", "step", "--device", "cpu", *map(str, arguments)])
 

@@ -9,9 +9,9 @@ from scipy import ndimage
 from shapely.geometry import MultiPolygon, Polygon, box
 from typer.testing import CliRunner
 
+from asmil.annotations import Annotations, read_annotations
 from asmil.cli import app
-from asmil.evaluation import find_lesions, froc_curve, read_annotations
-from asmil.evaluation.annotations import Annotations
+from asmil.evaluation import find_lesions, froc_curve
 from asmil.evaluation.froc import Findings, _extent, score_findings
 from asmil.evaluation.intervals import resample_counts
 from asmil.evaluation.run_metrics import evaluate

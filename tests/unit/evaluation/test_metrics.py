@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asmil.errors import UnknownPartError
-from asmil.evaluation import LOWER_IS_BETTER, METRICS, MetricError, best_threshold, youden_threshold
+from asmil.evaluation import LOWER_IS_BETTER, METRICS, MetricError, best_threshold
 
 COMPARES_CLASSES = ("auroc", "average_precision", "macro_f1", "balanced_accuracy", "mcc")
 
@@ -68,10 +68,10 @@ def test_an_unknown_metric_is_named_with_the_nearest():
         METRICS["aurocc"]
 
 
-def test_youden_finds_the_gap_and_the_tie_goes_to_one_half():
+def test_the_best_threshold_is_in_the_gap_and_the_tie_goes_to_one_half():
     y = np.array([0, 0, 1, 1])
-    assert youden_threshold(y, two([0.1, 0.2, 0.3, 0.4])) == pytest.approx(0.25)
-    assert youden_threshold(y, two([0.6, 0.7, 0.8, 0.9])) == pytest.approx(0.75)
+    assert best_threshold(y, two([0.1, 0.2, 0.3, 0.4]), metric="balanced_accuracy") == pytest.approx(0.25)
+    assert best_threshold(y, two([0.6, 0.7, 0.8, 0.9]), metric="balanced_accuracy") == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "mcc"])

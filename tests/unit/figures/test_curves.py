@@ -5,7 +5,6 @@ import pytest
 
 from asmil.figures import (
     Curve,
-    calibration_figure,
     confusion_figure,
     dynamics_figure,
     epochs_figure,
@@ -58,13 +57,6 @@ def test_confusion_shows_every_count_and_share():
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert {"8", "2", "80% of row", "20% of row"} <= set(texts)
     figure.canvas.draw()
-
-
-def test_calibration_intervals_end_where_told():
-    values = np.array([0.2, 0.8])
-    figure = calibration_figure(values, values, low=values - 0.1, high=values + 0.1, counts=np.array([5, 10]))
-    segments = figure.axes[0].collections[0].get_segments()
-    assert segments[0][:, 1] == pytest.approx([0.1, 0.3])
 
 
 def test_weight_histograms_keep_all_tiles_even_far_outside():

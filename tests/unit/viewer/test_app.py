@@ -15,8 +15,9 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 from starlette.testclient import TestClient
 
+from asmil.annotations import read_annotations
 from asmil.errors import RunError
-from asmil.evaluation import read_annotations, tile_truth
+from asmil.evaluation import tile_truth
 from asmil.viewer import RunView, make_app, serve
 from asmil.viewer.pyramid import Pyramid
 from asmil.viewer.serving import listen

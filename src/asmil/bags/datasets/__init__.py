@@ -1,13 +1,11 @@
-"""Public datasets by name, a file or a row of `bags/classic.py` each: bags, patients, official splits, true tiles."""
+"""Public datasets by name, a file or a row of `bags/dataset_rows.py` each: bags, patients, splits, true tiles."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asmil.bags.classic import CLASSIC
-from asmil.errors import AsmilError, ConfigError
+from asmil.bags.dataset_rows import ROWS
+from asmil.errors import AsmilError
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from asmil.bags.cohort import Cohort
     from asmil.bags.splits import Splits
 
-DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET", rows=CLASSIC)
+DATASETS = FolderRegistry("dataset", "asmil.bags.datasets", "DATASET", rows=ROWS, given=("root",))
 """Each part is a function (root, *, options) -> Dataset."""
 
 
@@ -63,9 +61,5 @@ def load_dataset(name: str, *, root: str | Path | None = None, **options: object
         DatasetError: files are missing, are not what they should be, or cannot be downloaded.
         CohortError, SplitError, FeatureError: tables, splits or features cannot be used.
     """
-    load: Callable[..., Dataset] = DATASETS[name]
-    known = [option for option in inspect.signature(load).parameters if option != "root"]
-    if unknown := sorted(set(options) - set(known)):
-        fix = f"known: {', '.join(known)}" if known else "leave it out"
-        raise ConfigError(f"dataset {name!r} has no option {unknown[0]!r}", found=f"options {sorted(options)}", fix=fix)
-    return load(None if root is None else Path(root).expanduser(), **options)
+    DATASETS.check_options(name, options)
+    return DATASETS[name](None if root is None else Path(root).expanduser(), **options)

@@ -28,7 +28,7 @@ def load_needle_colon(
 
     Raises:
         DatasetError: no features, no annotations, too few tiles for one group of bags, or impossible numbers.
-        FeatureError: features that cannot be read.
+        FeatureError, AnnotationError: files that cannot be read.
     """
     needles = Needles("needle_colon", "colon", "epithelial", tiles_per_bag, witness_rate, seed)
     source = "Sirinukunwattana et al. 2016, CRCHistoPhenotypes, doi:10.1109/TMI.2016.2525803; tiles put in by asmil"

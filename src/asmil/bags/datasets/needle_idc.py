@@ -28,7 +28,7 @@ def load_needle_idc(
 
     Raises:
         DatasetError: no features, no annotations, too few tiles for one group of bags, or impossible numbers.
-        FeatureError: features that cannot be read.
+        FeatureError, AnnotationError: files that cannot be read.
     """
     needles = Needles("needle_idc", "idc", "IDC", tiles_per_bag, witness_rate, seed)
     source = "Cruz-Roa et al. 2014, doi:10.1117/12.2043872 (IDC_regular_ps50); tiles put in by asmil"

@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.entry import Facts
 from asmil.bags.reading.slide_tiles import SlideTiles, half, new_hdf5
 from asmil.files import safe_name
 from asmil.units import whole
@@ -46,12 +45,12 @@ def _per_tile(tiles: SlideTiles) -> dict[str, np.ndarray]:
         return {name: file[name][()] for name in names}
 
 
-def _facts(tiles: SlideTiles) -> Facts:
+def _facts(tiles: SlideTiles) -> dict[str, object]:
     """What our own files say anyway; of another tool's file, what it said, as JSON."""
     info = tiles.info
     if info.format == "asmil":
         return dict(info.provenance)
-    facts: Facts = {
+    facts: dict[str, object] = {
         "format": "asmil",
         "asmil_version": importlib.metadata.version("asmil"),
         "name": tiles.slide,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.reading.entry import Facts
 from asmil.bags.reading.slide_tiles import SlideTiles, appendable, new_hdf5
 from asmil.files import safe_name
 from asmil.units import mpp_of_objective, whole
@@ -32,7 +31,7 @@ def write(tiles: SlideTiles, folder: Path) -> Path:
     return path
 
 
-def _attributes(tiles: SlideTiles) -> Facts:
+def _attributes(tiles: SlideTiles) -> dict[str, object]:
     side, mpp = tiles.fact("tile_level0_px"), tiles.fact("mpp")
     tile_px = int(tiles.fact("tile_px"))
     slide_mpp = tiles.slide_mpp or mpp * tile_px / side

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from asmil.bags.reading.entry import Array, Entry, Facts, number
+from asmil.bags.reading.entry import Array, Entry, number
 from asmil.bags.reading.source import ZarrSource, is_array, member, whole
 from asmil.errors import FeatureError
 
@@ -29,8 +29,8 @@ class _Lazyslide:
         table = source.group["tables"][name]
         region = table.attrs.get("region", "tiles")
         region = region if isinstance(region, str) else region[0]
-        spec: Facts = source.group.attrs.get("tile_spec", {}).get(region, {})
-        slide: Facts = source.group.attrs.get("slide_properties", {})
+        spec = source.group.attrs.get("tile_spec", {}).get(region, {})
+        slide = source.group.attrs.get("slide_properties", {})
         features, downsample = whole(table["X"], source), number(spec, "base_downsample")
         width = number(spec, "width")
         corners, notes = _corners(source, region, table["obs"]["tile_id"][()])

@@ -83,6 +83,16 @@ class FeatureInfo:
     provenance: Facts
     notes: tuple[str, ...]
 
+    @property
+    def slide_size(self) -> tuple[int, int] | None:
+        """Width and height of the slide in level-0 pixels, where the file says them."""
+        said = [self.provenance.get(f"level0_{name}") for name in ("width", "height")]
+        try:
+            width, height = (int(float(length)) for length in said if length is not None)
+        except (TypeError, ValueError):  # one of them only, or no number
+            return None
+        return width, height
+
 
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:
     """Number of tiles and dimension of a feature array.

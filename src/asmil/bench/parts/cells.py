@@ -6,8 +6,7 @@ from functools import partial
 import numpy as np
 
 from asmil.bags import Bag, make_bags
-from asmil.bench.rows import HIGHER, Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import HIGHER, Row, Scale
 from asmil.bench.timing import seconds_of
 from asmil.study import CellPlan, train_cells
 from asmil.training import Recipe, TrainSettings

@@ -9,8 +9,7 @@ import pandas as pd
 
 from asmil.bags import Bag, Cohort, load_bags, open_features
 from asmil.bench.parts.loading import write_slide
-from asmil.bench.rows import HIGHER, Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import HIGHER, Row, Scale
 from asmil.bench.timing import seconds_of
 from asmil.training import FitResult, Recipe, TrainSettings, fit
 

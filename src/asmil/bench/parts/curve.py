@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from asmil.bench.rows import Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import Row, Scale
 from asmil.bench.steps import AS_TEXTBOOK, our_step
 from asmil.bench.timing import best_seconds, first_call, free_bytes
 

@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 
 from asmil.bags import LAYOUTS, open_features, read_slide
-from asmil.bench.rows import HIGHER, Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import HIGHER, Row, Scale
 from asmil.bench.timing import Step, best_seconds
 
 PART = "loading"

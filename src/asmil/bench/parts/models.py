@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from asmil.bags import Bag, BagBatch
-from asmil.bench.rows import HIGHER, Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import HIGHER, Row, Scale
 from asmil.bench.timing import Step, best_seconds, first_call
 from asmil.errors import AsmilError
 from asmil.models import create_model, list_models

@@ -5,8 +5,7 @@ from itertools import product
 
 import torch
 
-from asmil.bench.rows import HIGHER, Row
-from asmil.bench.scale import Scale
+from asmil.bench.rows import HIGHER, Row, Scale
 from asmil.bench.steps import AS_TEXTBOOK, least_flops, limit_step, our_step, textbook_step
 from asmil.bench.timing import best_seconds, first_call, flops_of, free_bytes, measure_machine
 

@@ -3,17 +3,18 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, TypeVar, get_args, get_origin
 
 import typer
 
 from asmil.files import Facts
 from asmil.settings import ABOUT, Group, Settings
 
+Command = TypeVar("Command", bound=Callable[..., None])
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
 
 
-def with_settings(*chosen: Group | str, without: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
+def with_settings(*chosen: Group | str, without: Collection[str] = ()) -> Callable[[Command], Command]:
     """Give a command an option for each setting of the chosen groups and names; they arrive as keyword arguments.
 
     Defaults are shown in the help and stay None when not given, so that only what was typed overrides a YAML file.
@@ -22,7 +23,7 @@ def with_settings(*chosen: Group | str, without: Collection[str] = ()) -> Callab
     named = {one for one in chosen if not isinstance(one, Group)}
     names = [name for name, a in ABOUT.items() if (name in named or a.group in groups) and name not in without]
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Command) -> Command:
         own = [
             p for p in inspect.signature(function).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD
         ]
@@ -58,7 +59,7 @@ def _is_pairs(name: str) -> bool:
     return get_origin(Settings.model_fields[name].annotation) is dict
 
 
-def _type(name: str) -> Any:
+def _type(name: str) -> object:
     """What typer reads: lists by repeating the flag or, where the setting takes them, with commas; seeds as a count."""
     annotation, commas = Settings.model_fields[name].annotation, ABOUT[name].commas
     if (_is_pairs(name) or get_origin(annotation) is list) and not commas:
@@ -73,7 +74,7 @@ def _flat(annotation: object) -> list[object]:
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
-def settings_from(flags: Facts, config: Path | None = None) -> Settings:
+def settings_from(flags: dict[str, object], config: Path | None = None) -> Settings:
     """The settings of a YAML file, if there is one, and over them what was typed.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
-from asmil.files import Facts
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Cells of text to numbers, flags and strata, with words for what cannot be read.
 
@@ -24,7 +26,7 @@ FLAGS = {
 }
 
 
-def plain_options(task: Any) -> Facts:
+def plain_options(task: "DataclassInstance") -> dict[str, object]:
     """The fields of a task as plain values for YAML and JSON: tuples as lists."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(task).items()}
 
@@ -151,7 +153,7 @@ class Task(Protocol):
         """Names of the predicted values: the columns of predictions.csv."""
         ...
 
-    def options(self) -> Facts:
+    def options(self) -> dict[str, object]:
         """What `create_task` takes back."""
         ...
 

@@ -1,4 +1,4 @@
-"""`asmil check`: each kind of problem is named, and sound inputs pass."""
+"""Inputs looked at before a run: each kind of problem is named, and sound inputs pass."""
 
 import json
 import shutil
@@ -8,9 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from asmil.cli.check import check_inputs
 from asmil.progress import Outcome, Screen
-from asmil.settings import Settings
+from asmil.settings import Settings, check_inputs
 from asmil.slides.synthetic import make_slides
 
 
@@ -40,7 +39,7 @@ def _check(folder: Path, **settings) -> Outcome:
         "folds": 2,
         "val_fraction": 0.3,
     }
-    return check_inputs(Settings(**{**given, **settings}), Screen())
+    return check_inputs(Settings(**{**given, **settings}), Screen(), print)
 
 
 def _found(outcome: Outcome) -> dict[str, tuple[str, str]]:

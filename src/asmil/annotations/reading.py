@@ -13,10 +13,10 @@ import shapely
 from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
+from asmil.annotations import label_image
+from asmil.annotations.drawing import Drawing, add_json, asap_shapes
+from asmil.annotations.label_image import MaskLabels, add_label_image
 from asmil.errors import AnnotationError
-from asmil.evaluation.annotations import label_image
-from asmil.evaluation.annotations.drawing import Drawing, add_json, asap_shapes
-from asmil.evaluation.annotations.label_image import MaskLabels, add_label_image
 
 SUFFIXES = (".geojson", ".json", ".xml")
 MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in label_image.SUFFIXES)

@@ -1,9 +1,8 @@
 """Annotations drawn as shapes, read by class: ASAP XML, GeoJSON as QuPath writes it, CAMELYON's polygon JSON."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -208,7 +207,7 @@ def _add_geometry(drawing: Drawing, name: str, geometry: Facts | None) -> None:
         raise ValueError(f"unknown geometry type {kind!r}")
 
 
-def _positions(found: Any) -> np.ndarray:
+def _positions(found: Sequence[Sequence[float]]) -> np.ndarray:
     """Coordinates (points, 2); a third one, a height, is left out."""
     return np.array([(x, y) for x, y, *_ in found], dtype=np.float64).reshape(-1, 2)
 

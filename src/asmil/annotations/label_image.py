@@ -11,15 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import shapely
 import tifffile
 from PIL import Image
 
+from asmil.annotations.drawing import Drawing
 from asmil.errors import AnnotationError
-from asmil.evaluation.annotations.drawing import Drawing
 from asmil.slides import tag_mpp
 from asmil.tiles import mask_polygons
 
@@ -61,7 +60,7 @@ class _Level:
     """Pixels at one resolution, unread: a page of a TIFF, or an image of Pillow."""
 
     size: tuple[int, int]
-    source: Any
+    source: Image.Image | tifffile.TiffPage
 
     @property
     def pixels(self) -> int:

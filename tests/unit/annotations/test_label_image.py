@@ -8,8 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from asmil.evaluation import AnnotationError, find_annotation, read_annotations
-from asmil.evaluation.annotations import MaskLabels, label_image
+from asmil.annotations import AnnotationError, MaskLabels, find_annotation, label_image, read_annotations
 
 LABELS = MaskLabels({1: "tumor", 2: "necrosis"})
 SIZE = (1600, 1200)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from asmil.evaluation import AnnotationError, find_annotation, read_annotations, require_classes
+from asmil.annotations import AnnotationError, find_annotation, read_annotations, require_classes
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from shapely.geometry import MultiPolygon, box
 
-from asmil.evaluation import AnnotationError, MetricError, read_annotations, require_classes
-from asmil.evaluation.annotations import Annotations
+from asmil.annotations import AnnotationError, Annotations, read_annotations, require_classes
+from asmil.evaluation import MetricError
 from asmil.evaluation.place import Wanted, other_scale, read_truth
 from asmil.runs import SlideTiles
 

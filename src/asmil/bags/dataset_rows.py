@@ -1,4 +1,4 @@
-"""The classic bags of multiple-instance learning, a row each: the same bags from whichever of its files."""
+"""Public datasets of which there are several of a kind, a row each: classic bags, and folders of slides."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ UCI = "Dietterich, Lathrop and Lozano-Perez 1997, UCI Machine Learning Repositor
 
 @dataclass(frozen=True)
 class ClassicSet:
-    """One of the sets: called with a path, it is loaded.
+    """Classic bags of multiple-instance learning, the same from whichever of their files.
 
     `files` are the names it is looked for under, `urls` its homes, tried in turn; `member` its file in Andrews's
     archive. `content` is the SHA-256 of what the files say (`content_sha256`), whatever their form.
@@ -90,4 +90,43 @@ _SETS = (
         content="4e56afd977644b6344996c1a062f1a35b47808747b322c5ba70bc4099f7f1285",
     ),
 )
-CLASSIC = {one.name: one for one in _SETS}
+
+
+@dataclass(frozen=True)
+class SlideSet:
+    """Slides with labels, of which the user makes features; annotations of the class `positive` tell true tiles."""
+
+    name: str
+    about: str
+    positive: str
+    source: str
+    licence: str = "none stated; research use"
+
+    def __call__(self, root: Path | None = None, *, features: str | Path | None = None) -> "Dataset":
+        """Load `features` (a folder that asmil made of the slides) with the tables in `root`, else in `ASMIL_DATA`.
+
+        Raises:
+            DatasetError: no data at `root`, or no features.
+        """
+        from asmil.bags.slide_sets import load_slides
+
+        return load_slides(self, root, features)
+
+
+_SLIDES = (
+    SlideSet(
+        name="colon",
+        about="Colon: 100 H&E images of colorectal adenocarcinoma as slides (500 x 500 px at .55 um/px, each its own "
+        "patient); is there any epithelial nucleus, as in 51 of them (points as truth).",
+        positive="epithelial",
+        source="Sirinukunwattana et al. 2016, CRCHistoPhenotypes, doi:10.1109/TMI.2016.2525803; label as in Ilse 2018",
+    ),
+    SlideSet(
+        name="idc",
+        about="IDC: 140 breast patients as slides of 50-px tiles at about 4 um/px; are at least 30 % of the tiles "
+        "invasive carcinoma, as in 70 of them (tiles as truth).",
+        positive="IDC",
+        source="Cruz-Roa et al. 2014, doi:10.1117/12.2043872 (IDC_regular_ps50)",
+    ),
+)
+ROWS = {one.name: one for one in (*_SETS, *_SLIDES)}
