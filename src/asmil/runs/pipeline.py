@@ -339,7 +339,7 @@ def _train_into(
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
     data = data_identity(cohort, splits, store)
-    require_finite(made, store, data, hear)
+    require_finite(made, store, data, hear=hear)
     go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)

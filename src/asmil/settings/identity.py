@@ -120,7 +120,7 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
-def require_finite(run: "Run", store: "FeatureStore", data: Facts, hear: Listener) -> None:
+def require_finite(run: "Run", store: "FeatureStore", data: Facts, *, hear: Listener) -> None:
     """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
 
     Raises:
