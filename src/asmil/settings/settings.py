@@ -359,10 +359,13 @@ class Described(NamedTuple):
 
 
 def described(settings: Settings) -> list[Described]:
-    """Every setting with its value, unit and sentence, for cards and reports; paths are text."""
+    """Every setting with its value, unit and sentence, for cards and reports; paths are text, 0 processes are auto."""
     values = settings.model_dump(mode="json")
+    units = {name: about.unit for name, about in ABOUT.items()}
+    for name in [name for name, unit in units.items() if unit == "processes" and not values[name]]:
+        values[name], units[name] = "auto", ""
     return [
-        Described(name, values[name], a.unit, a.sentence, a.group, a.is_default(getattr(settings, name)))
+        Described(name, values[name], units[name], a.sentence, a.group, a.is_default(getattr(settings, name)))
         for name, a in ABOUT.items()
     ]
 
