@@ -75,3 +75,23 @@ def write_feature_files():
         return [bag.slide for bag in bags]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_published():
+    """A function that writes a random model of 2 classes, named and saved as the authors' script does."""
+    import torch
+
+    def write(path: Path, *, in_dim: int) -> Path:
+        torch.manual_seed(3)
+        shapes = {"dimreduction.fc1.weight": (8, in_dim), "q": (1, 2, 8), "cls": (1, 1, 8)}
+        shapes |= {"Slide_classifier.fc.weight": (2, 8), "Slide_classifier.fc.bias": (2,)}
+        shapes |= {"dimreduction.bn.weight": (8,), "classifier.0.fc.weight": (2, 8)}
+        for block in ("sub_attention.0", "sub_attention.1", "bag_attention"):
+            for layer in ("q_proj", "k_proj", "v_proj", "out_proj", "layer_norm"):
+                shapes[f"{block}.{layer}.weight"] = (8,) if layer == "layer_norm" else (8, 8)
+                shapes[f"{block}.{layer}.bias"] = (8,)
+        torch.save({"model": {name: torch.randn(shape) for name, shape in shapes.items()}, "epoch": 3}, path)
+        return path
+
+    return write

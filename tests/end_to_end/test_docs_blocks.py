@@ -157,18 +157,20 @@ def _answer_once(made, bound, *, started) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory) -> Path:
+def world(tmp_path_factory, write_published) -> Path:
     """What every page may take for granted.
 
     slides/ labels.csv annotations/ (class tumour), runs/first (a run of them), features/ (its features), new/ (two more
     slides), trident_out/ clam_out/ stamp_out/ (its features in these layouts), clini.xlsx and slide.csv (labels as
-    STAMP has them).
+    STAMP has them), weights.pt (a model of the authors' script for these features, random).
     """
     import pandas as pd
 
+    from asmil.encoders import card
     from asmil.slides import make_slides
 
     folder = tmp_path_factory.mktemp("world")
+    write_published(folder / "weights.pt", in_dim=card("colour-texture").dim)
     kind = {"slides_per_patient": (1, 1), "size_px": (700, 620), "awkward": False}
     make_slides(folder, patients=8, seed=3, **kind)
     make_slides(folder / "other", patients=2, seed=5, **kind)

@@ -45,7 +45,9 @@ class AttentionStabilizer:
     beta rises linearly over `warmup_epochs`. `temperature` divides the anchor's scores only. With
     `max_gradient_ratio` beta tunes itself downwards: in every step it is made so small that the gradient of the
     alignment is at most that many times the task's, in norm, with respect to the scores (where the task's loss passes
-    through the recorded tensor of scores; else beta stays).
+    through the recorded tensor of scores; else beta stays). `gated` counts each row by how uneven the anchor's own
+    attention is (`alignment`): without it, as in the paper, the anchor pulls towards evenness from the first step and
+    keeps attention to small lesions from forming (docs/log.md).
 
     Raises:
         AttentionError: no such submodule, an unknown option, or an online normalizer that gives exact zeros,
@@ -72,7 +74,7 @@ class AttentionStabilizer:
         start_epoch: int = 0,
         warmup_epochs: int = 0,
         max_gradient_ratio: float | None = None,
-        gated: bool = False,
+        gated: bool = True,
     ):
         if anchor not in ("ema", "frozen"):
             raise AttentionError("unknown kind of anchor", found=repr(anchor), fix='use "ema" or "frozen"')

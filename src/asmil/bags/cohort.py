@@ -102,11 +102,11 @@ class Cohort(Shown):
             raise CohortError("slides are not in the cohort", found=listed(unknown))
         return replace(self, table=self.table.iloc[[row[slide] for slide in slides]].reset_index(drop=True))
 
-    def match(self, names: Iterable[str]) -> "Cohort":
+    def match(self, names: Iterable[str], *, unreadable: Iterable[Problem] = ()) -> "Cohort":
         """The slides that are among `names` (of files); all others on either side become problems.
 
         A row that names a file of several scenes becomes a row for each of them, of the same case and label; a scene
-        that has a row of its own keeps that.
+        that has a row of its own keeps that. A row whose file is there and `unreadable` says what is wrong with it.
 
         Raises:
             CohortError: no slide is among the names.
@@ -115,6 +115,8 @@ class Cohort(Shown):
         index, keep = SlideNames(names), list[tuple[int, str]]()
         used: dict[str, str] = {}
         problems = list(self.problems)
+        wrong = {problem.slide: problem for problem in unreadable}
+        broken = SlideNames(list(wrong))
         own = {slide: index.find(slide) for slide in self.slides}
         named = {name for found in own.values() for name in found}
         for row, slide in enumerate(self.slides):
@@ -123,7 +125,10 @@ class Cohort(Shown):
             if len(found) > 1:
                 problems.append(Problem(slide, f"can be several files: {listed(found)}", "give the full name"))
             elif not found and not scenes:
-                problems.append(Problem(slide, "has a label but no file"))
+                said = [wrong[name] for name in broken.find_or_file(slide)] or [
+                    Problem(slide, "has a label but no file")
+                ]
+                problems += [replace(problem, slide=slide) for problem in said]
             elif taken := [used[name] for name in found + scenes if name in used]:
                 problems.append(Problem(slide, f"is the same file as {taken[0]}", "keep one of the two rows"))
             else:
@@ -194,17 +199,14 @@ def read_cohort(
     if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
     cohort = Cohort(table, known, problems, task)
-    for names in (_feature_names(features), _slide_names(slides)):
-        cohort = cohort if names is None else cohort.match(names)
-    return cohort
-
-
-def _feature_names(features: "FeatureStore | str | Path | None") -> list[str] | None:
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
 
         features = open_features(features)
-    return None if features is None else features.slides
+    if features is not None:
+        cohort = cohort.match(features.slides, unreadable=features.problems)
+    names = _slide_names(slides)
+    return cohort if names is None else cohort.match(names)
 
 
 def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] | None:

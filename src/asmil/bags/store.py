@@ -2,7 +2,7 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -234,6 +234,28 @@ class FeatureStore(Shown):
             if entry.coords is None or scale is None:
                 return None
             return read_rows(entry.coords, entry.keep).astype(np.float64) * scale
+
+    def require_finite(self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None) -> None:
+        """Read the features of these slides once, one slide at a time, before anything is made of them.
+
+        Raises:
+            FeatureError: some hold NaN or infinite values, or are damaged; all of them are named.
+        """
+        wrong: list[str] = []
+        for slide in slides:
+            try:
+                self.load(slide)
+            except FeatureError as error:
+                wrong.append(error.what if error.found is None else f"{error.what} ({error.found})")
+            except OSError as error:  # of a chunk that is damaged, say
+                wrong.append(f"{slide} cannot be read ({error})")
+            progress(1)
+        if wrong:
+            raise FeatureError(
+                f"{len(wrong)} of {len(slides)} slides have features that cannot be learned from",
+                found=listed(wrong, 3),
+                fix="extract these slides again, or take them out of the table, and give the same command",
+            )
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """All known problems; `deep` also reads every slide and finds NaN, damage and equal content."""

@@ -23,18 +23,18 @@ def convert(
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
     from asmil.progress import Outcome, Screen
-    from asmil.settings import note_tables, read_tables, require_writable, slide_mpp_of
+    from asmil.settings import note_tables, read_tables, require_place, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], Screen(), Outcome()
     config = settings_from(settings)
-    require_writable(config.out)
+    require_place(config.model_copy(update={"features": source}))
     store = open_features(source, encoder=encoder)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
     slides, mpps = store.slides, {}
     if config.labels is not None:
         labelled = read_tables(config)
-        cohort = labelled.match(store.slides)
+        cohort = labelled.match(store.slides, unreadable=store.problems)
         note_tables(outcome, labelled=labelled, matched=cohort, store=store)
         slides, mpps = list(cohort.slides), slide_mpp_of(cohort)
     with hear.stage("convert", total=len(slides)) as advance:

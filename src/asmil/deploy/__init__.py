@@ -6,15 +6,14 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.deploy.card import model_card, write_card
-    from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, load_ensemble
-    from asmil.deploy.onnx_file import export_onnx
+    from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, Published, load_ensemble
+    from asmil.deploy.onnx_file import Exported, export_onnx, export_run
     from asmil.deploy.profile import Preprocessing, Profile
     from asmil.deploy.use import (
-        Exported,
         Predicted,
         Predictions,
-        export_run,
         predict_new,
+        predict_published,
         predict_slides,
         prepare,
         settings_for_new,

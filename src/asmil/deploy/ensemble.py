@@ -12,8 +12,8 @@ from torch import nn
 
 from asmil.bags import Bag, FeatureStore, SlideNames, open_features
 from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
-from asmil.errors import FeatureError, RunError
-from asmil.models import evidence
+from asmil.errors import ConfigError, FeatureError, RunError
+from asmil.models import evidence, load_published
 from asmil.runs import Cell, Run
 from asmil.tasks import Task
 from asmil.training import Standardized, predict
@@ -269,3 +269,69 @@ def load_ensemble(run: str | Path | Run, *, device: str = "cpu", partial: bool =
             fix="copy the whole run folder",
         )
     return Ensemble(run, load_members(run, device=device), partial=sentence)
+
+
+# The authors' trained weights in the place of a run: nothing is known of them but their sizes.
+
+NOT_A_RUN = "weights of the authors' script: one model, nothing calibrated, features not standardised, no drift warning"
+"""Stands in every row: who gets the table alone must not take it for a run's."""
+
+
+class Published:
+    """Weights that the authors' script trained, to predict with as an `Ensemble` does: one model that knows no slides.
+
+    Args:
+        path: the file, as `asmil.models.load_published` takes it, and `heads`, too.
+        classes: their names in the order of training, which the weights do not say; none: class_0, class_1 ...
+
+    Raises:
+        WeightsError: no such file, or one that does not hold weights of the authors' ASMIL.
+        ConfigError: names for another number of classes, or the same name twice, or `heads` that do not fit.
+    """
+
+    task: Task | None = None
+    preprocessing = Preprocessing()  # weights say no more of features than their dimension
+
+    def __init__(self, path: str | Path, *, classes: Sequence[str] = (), heads: int = 8, device: str = "cpu"):
+        self.path, model = Path(path), load_published(path, heads=heads)
+        state = model.state_dict()
+        self.dim, outputs = state["projection.linear.weight"].shape[1], len(state["classifier.bias"])
+        self.classes = tuple(classes) or tuple(f"class_{index}" for index in range(outputs))
+        if len(self.classes) != outputs or len(set(self.classes)) != outputs:
+            raise ConfigError(
+                f"{path} tells {outputs} classes apart, and needs as many names",
+                found=", ".join(self.classes),
+                fix="--classes with a name for each, in the order of training, or leave it out",
+            )
+        self.model = model.to(device)
+        with self.path.open("rb") as file:
+            self.digest = f"{hashlib.file_digest(file, 'sha256').hexdigest()} {heads} {' '.join(self.classes)}"
+
+    def predict(self, bag: Bag, *, slide_file: Path | None = None) -> EnsemblePrediction:
+        """Predict one slide from its features (tiles, dim); `slide_file` is not looked at."""
+        found = predict(self.model, [bag])[0]
+        probabilities = found.probabilities.astype(np.float64)
+        return EnsemblePrediction(
+            slide=bag.slide,
+            probabilities=probabilities,
+            attention=found.attention.astype(np.float64),
+            by_member=probabilities[None],
+            members=((0, 0),),
+            distance=None,
+            seen_as=None,
+            warnings=(NOT_A_RUN,),
+        )
+
+    def evidence(self, bag: Bag, *, slide_file: Path | None = None) -> dict[str, np.ndarray]:
+        """What each tile says for each class, as of an `Ensemble`; `slide_file` is not looked at."""
+        found = evidence(self.model, bag).centred.cpu().numpy().astype(np.float64)
+        return dict(zip(self.classes, found.T, strict=True))
+
+    def require_fit(self, store: FeatureStore) -> None:
+        """Raise a `FeatureError` where features have another dimension than those of the training."""
+        if store.dim != self.dim:
+            raise FeatureError(
+                f"{store.path} does not fit the weights in {self.path}",
+                found=f"features of dimension {store.dim}, the weights take {self.dim}",
+                fix="give features of the encoder that the weights were trained on",
+            )

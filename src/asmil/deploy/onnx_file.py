@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from asmil.attention import Packed
 from asmil.bags import BagBatch
-from asmil.errors import AsmilError
-from asmil.files import write_json, written_beside
+from asmil.deploy.card import write_card
+from asmil.deploy.ensemble import Ensemble
+from asmil.errors import AsmilError, ConfigError
+from asmil.files import Facts, write_json, written_beside
 from asmil.training import Standardized
 
 # Models of bags as one function of plain tensors, the form in which they leave asmil.
@@ -220,3 +222,57 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+# The models of a run.
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote: the ONNX file (none where only the card was asked for), of how many models, its largest
+    difference from torch by number of tiles, and the card as markdown and JSON."""
+
+    onnx: Path | None
+    members: int
+    differences: dict[int, float]
+    card: tuple[Path, Path]
+
+
+def export_run(ensemble: Ensemble, out: Path, *, fold: int | None, seed: int | None, card: bool) -> Exported:
+    """The mean of a run's models, or of those of a fold or seed, as an ONNX file, and a card; with `card` that alone.
+
+    Raises:
+        ConfigError: the run is no classifier, or has no such model. AsmilError: as `export_onnx`.
+    """
+    if ensemble.task is not None:
+        found, fix = f"a run of {ensemble.task.name}", "asmil predict takes such runs"
+        raise ConfigError("only classifiers are exported", found=found, fix=fix)
+    members = [m for m in ensemble.members if fold in (None, m.fold) and seed in (None, m.seed)]
+    if not members:
+        known = ", ".join(member.name for member in ensemble.members)
+        raise ConfigError("the run has no such model", found=f"fold {fold}, seed {seed}", fix=f"one of {known}")
+    if card:
+        return Exported(None, len(members), {}, write_card(ensemble, out))
+    made = export_onnx(
+        [member.model for member in members],
+        out,
+        in_dim=ensemble.preprocessing.values["dim"][0],
+        name=ensemble.run.settings.model,
+        facts=_facts(ensemble) | {"members": [member.name for member in members]},
+    )
+    described = write_card(ensemble, out.with_name(f"{out.stem}_card.md"))
+    return Exported(out, len(members), made.differences, described)
+
+
+def _facts(ensemble: Ensemble) -> Facts:
+    """What a program that uses the file has to know."""
+    from importlib.metadata import version
+
+    return {
+        "asmil_version": version("asmil"),
+        "model": ensemble.run.settings.model,
+        "classes": list(ensemble.classes),
+        "features": ensemble.preprocessing.values,
+        "attention": "mean over the members and their attention rows; sums to 1 over the tiles",
+        "digest_of_all_members": ensemble.digest,
+    }

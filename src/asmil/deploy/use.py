@@ -1,4 +1,4 @@
-"""A run put to use: new slides to predictions, prepared as its own were, and its models to a file for others."""
+"""A run put to use, or the authors' weights: new slides to predictions, prepared as its own were."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags import FeatureStore, open_features
-from asmil.deploy.card import write_card
-from asmil.deploy.ensemble import Ensemble, EnsemblePrediction
-from asmil.deploy.onnx_file import export_onnx
+from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError
 from asmil.files import Facts, safe_name, write_text, written_beside
-from asmil.progress import Listener, Outcome
+from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
-from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings
+from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
@@ -46,7 +44,7 @@ class Predicted:
 
 
 def predict_slides(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Published,
     store: FeatureStore,
     folder: str | Path,
     *,
@@ -94,7 +92,7 @@ def _places(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _settle(
-    ensemble: Ensemble,
+    ensemble: Ensemble | Published,
     store: FeatureStore,
     slide: str,
     *,
@@ -129,7 +127,11 @@ def _read(place: Path, *, key: str) -> Facts:
 
 
 def row_of(
-    ensemble: Ensemble, prediction: EnsemblePrediction, *, tile_um: float | None = None, accepted: Sequence[str] = ()
+    ensemble: Ensemble | Published,
+    prediction: EnsemblePrediction,
+    *,
+    tile_um: float | None = None,
+    accepted: Sequence[str] = (),
 ) -> Facts:
     """A row of predictions.csv. `tile_um` is the side of a tile, `accepted` says what was prepared otherwise."""
     found, tiles = prediction.distance, len(prediction.attention)
@@ -146,7 +148,7 @@ def row_of(
     }
 
 
-def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> Facts:
+def _of_classes(ensemble: Ensemble | Published, prediction: EnsemblePrediction) -> Facts:
     best = int(prediction.probabilities.argmax())
     return {
         **{f"prob_{name}": float(p) for name, p in zip(ensemble.classes, prediction.probabilities, strict=True)},
@@ -157,7 +159,7 @@ def _of_classes(ensemble: Ensemble, prediction: EnsemblePrediction) -> Facts:
     }
 
 
-def _of_values(ensemble: Ensemble, prediction: EnsemblePrediction) -> Facts:
+def _of_values(ensemble: Ensemble | Published, prediction: EnsemblePrediction) -> Facts:
     """The values of another task than classification, and of each the standard deviation between the members."""
     rows = zip(ensemble.classes, prediction.probabilities.tolist(), prediction.std.tolist(), strict=True)
     return {key: number for name, value, std in rows for key, number in ((name, value), (f"std_{name}", std))}
@@ -241,7 +243,7 @@ def settings_for_new(own: Settings, given: Facts) -> Settings:
     """The settings of a run, without what is about its own slides and its own machine, and over them what was given.
 
     Raises:
-        ConfigError: neither slides nor features are given, or both.
+        ConfigError: neither slides nor features are given, or both; or the output folder is the run itself.
     """
     typed = {name: value for name, value in given.items() if value is not None}
     if ("slides" in typed) == ("features" in typed):
@@ -249,7 +251,10 @@ def settings_for_new(own: Settings, given: Facts) -> Settings:
     groups = (Group.SOURCE, Group.SCALE, Group.EXTRACTION)
     left_out = {name for name, about in ABOUT.items() if about.group in groups}
     recipe = own.model_dump(exclude=left_out | {"slide_settings", "also_encoder", "device"})
-    return load_settings(None, recipe | typed, flags=False)
+    settings = load_settings(None, recipe | typed, flags=False)
+    if settings.out.resolve() == own.out.resolve():
+        raise ConfigError("--out is the run itself, whose predictions.csv would be lost", fix="choose another --out")
+    return settings
 
 
 def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
@@ -299,26 +304,68 @@ def predict_new(
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)
     if features.exists():  # else no slide could be embedded, and the outcome says why
         store = open_features(features)
-        for problem in store.problems:
-            outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
-        files = {path.stem: path for path in scan_slides(settings.slides)} if settings.slides else {}
-        places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in features.resolve().parents[:2])]
-        thumbnails = next((place for place in places if place.is_dir()), places[0])
-        with hear.stage("predict", total=len(store.slides)) as advance:
-
-            def settled(slide: Predicted) -> None:
-                advance(1)
-                _note(slide, outcome)
-                if heatmaps and slide.error is None:
-                    with outcome.attempt(slide.slide, stage="heatmap"):
-                        _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
-
-            predicted = predict_slides(
-                ensemble, store, settings.out, slide_files=files, accept=accept, progress=settled
-            )
-        table = pd.DataFrame([slide.row for slide in predicted if slide.error is None])
+        table = _predict_stored(ensemble, store, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
     outcome.write(settings.out / "failures.csv")
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
+
+
+def predict_published(
+    weights: str | Path,
+    features: str | Path,
+    out: str | Path,
+    *,
+    classes: Sequence[str] = (),
+    heads: int = 8,
+    device: str = "auto",
+    heatmaps: bool = False,
+    hear: Listener | None = None,
+) -> Predictions:
+    """Features by weights that the authors' script trained, into the same folder as by a run; the same call goes on.
+
+    For `weights`, `classes` and `heads` see `Published`. Nothing is known of how the features of the training were made
+    but their dimension, and every row says what this prediction has not.
+
+    Raises:
+        WeightsError, ConfigError: as `Published`. FeatureError: no features there, or of another dimension.
+    """
+    settings = load_settings(None, {"features": features, "out": out, "device": device}, flags=False)
+    require_place(settings)
+    model = Published(weights, classes=classes, heads=heads, device=device_of(settings.device))
+    store, outcome, hear = open_features(features), Outcome(), hear or default_listener()
+    model.require_fit(store)
+    table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
+    outcome.write(settings.out / "failures.csv")
+    hear.closing(outcome)
+    return Predictions(settings.out, model.classes, table, outcome)
+
+
+def _predict_stored(
+    ensemble: Ensemble | Published,
+    store: FeatureStore,
+    settings: Settings,
+    *,
+    outcome: Outcome,
+    heatmaps: bool,
+    accept: Sequence[str],
+    hear: Listener,
+) -> pd.DataFrame:
+    """Predict all slides of a store into `settings.out`; the rows of those that could be."""
+    for problem in store.problems:
+        outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
+    files = {path.stem: path for path in scan_slides(settings.slides)} if settings.slides else {}
+    places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
+    thumbnails = next((place for place in places if place.is_dir()), places[0])
+    with hear.stage("predict", total=len(store.slides)) as advance:
+
+        def settled(slide: Predicted) -> None:
+            advance(1)
+            _note(slide, outcome)
+            if heatmaps and slide.error is None:
+                with outcome.attempt(slide.slide, stage="heatmap"):
+                    _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
+
+        predicted = predict_slides(ensemble, store, settings.out, slide_files=files, accept=accept, progress=settled)
+    return pd.DataFrame([slide.row for slide in predicted if slide.error is None])
 
 
 def _note(slide: Predicted, outcome: Outcome) -> None:
@@ -329,7 +376,13 @@ def _note(slide: Predicted, outcome: Outcome) -> None:
 
 
 def _draw(
-    ensemble: Ensemble, slide: Predicted, store: FeatureStore, folder: Path, *, thumbnails: Path, file: Path | None
+    ensemble: Ensemble | Published,
+    slide: Predicted,
+    store: FeatureStore,
+    folder: Path,
+    *,
+    thumbnails: Path,
+    file: Path | None,
 ) -> None:
     by_class = ensemble.evidence(store.load(slide.slide), slide_file=file)
     shown = slide.row.get("prediction") if len(by_class) > 2 else list(by_class)[-1] if by_class else None
@@ -342,54 +395,3 @@ def _draw(
         evidence=by_class,
         shown=shown,
     )
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What `export` wrote: the ONNX file (none where only the card was asked for), of how many models, its largest
-    difference from torch by number of tiles, and the card as markdown and JSON."""
-
-    onnx: Path | None
-    members: int
-    differences: dict[int, float]
-    card: tuple[Path, Path]
-
-
-def export_run(ensemble: Ensemble, out: Path, *, fold: int | None, seed: int | None, card: bool) -> Exported:
-    """The mean of a run's models, or of those of a fold or seed, as an ONNX file, and a card; with `card` that alone.
-
-    Raises:
-        ConfigError: the run is no classifier, or has no such model. AsmilError: as `export_onnx`.
-    """
-    if ensemble.task is not None:
-        found, fix = f"a run of {ensemble.task.name}", "asmil predict takes such runs"
-        raise ConfigError("only classifiers are exported", found=found, fix=fix)
-    members = [m for m in ensemble.members if fold in (None, m.fold) and seed in (None, m.seed)]
-    if not members:
-        known = ", ".join(member.name for member in ensemble.members)
-        raise ConfigError("the run has no such model", found=f"fold {fold}, seed {seed}", fix=f"one of {known}")
-    if card:
-        return Exported(None, len(members), {}, write_card(ensemble, out))
-    made = export_onnx(
-        [member.model for member in members],
-        out,
-        in_dim=ensemble.preprocessing.values["dim"][0],
-        name=ensemble.run.settings.model,
-        facts=_facts(ensemble) | {"members": [member.name for member in members]},
-    )
-    described = write_card(ensemble, out.with_name(f"{out.stem}_card.md"))
-    return Exported(out, len(members), made.differences, described)
-
-
-def _facts(ensemble: Ensemble) -> Facts:
-    """What a program that uses the file has to know."""
-    from importlib.metadata import version
-
-    return {
-        "asmil_version": version("asmil"),
-        "model": ensemble.run.settings.model,
-        "classes": list(ensemble.classes),
-        "features": ensemble.preprocessing.values,
-        "attention": "mean over the members and their attention rows; sums to 1 over the tiles",
-        "digest_of_all_members": ensemble.digest,
-    }

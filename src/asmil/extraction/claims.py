@@ -6,13 +6,15 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from asmil.errors import RunError
 from asmil.files import file_system_time, safe_name
+from asmil.progress import Listener
 
 FOLDER = ".claims"
 HEARTBEAT_SECONDS = 15.0
@@ -84,8 +86,8 @@ class Claims:
     so only one does, and whoever dies while replacing is replaced in the same way. `close` ends the heartbeat.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder) / FOLDER
+    def __init__(self, folder: str | Path, *, within: str = FOLDER):
+        self.folder = Path(folder) / within
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held: set[Claim] = set()
         self._seen: dict[str, _Seen] = {}
@@ -201,6 +203,39 @@ def _beside(path: Path, owner: Owner) -> Path:
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     partial.write_text(owner.text())
     return partial
+
+
+@contextmanager
+def sole(folder: Path, *, within: str, what: str, hear: Listener) -> Iterator[None]:
+    """Be the only process that does `what` in a folder, by a lock in its folder `within`, which is gone afterwards.
+
+    The lock of a dead process is taken over, and that is said.
+
+    Raises:
+        RunError: another process does it, or one of another machine did until a moment ago.
+    """
+    name, fresh = what.replace(" ", "-"), not folder.exists()
+    before = read_owner(folder / within / f"{name}.lock")
+    with Claims(folder, within=within) as claims:
+        claim = claims.take_over(name)
+        if claim is None:
+            owner = read_owner(claims.folder / f"{name}.lock") or before or _UNREADABLE
+            raise RunError(
+                f"another process is {what} in {folder}",
+                found=f"process {owner.pid} on {owner.host or 'a machine that did not say its name'}",
+                fix="wait until it has ended, or choose another --out. If it is gone from another machine, its lock is "
+                f"free {STALE_SECONDS / 60:.0f} minutes after its last sign of life",
+            )
+        if claim.deaths and before is not None:
+            hear.note(f"process {before.pid} on {before.host}, {what} here, has died: its lock was taken over")
+        try:
+            yield
+        finally:
+            claims.close()
+            with suppress(OSError):  # somebody else's lock may be there by now
+                claims.folder.rmdir()
+                if fresh:  # a start that is refused leaves no folder
+                    folder.rmdir()
 
 
 _UNREADABLE = Owner(host="", machine="", pid=0, started="", token="unreadable")

@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -160,10 +160,27 @@ class _LocalPool:
     def _new_process(self) -> Connection:
         pipe, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
-        process.start()
+        with _without_ctrl_c():
+            process.start()
         theirs.close()  # so that its death is the end of the pipe
         self._processes[pipe] = process
         return pipe
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Start a process that ctrl-C does not reach: while it imports torch, `_serve` cannot yet say so itself.
+
+    A process inherits which signals are blocked. One that comes to us meanwhile is delivered at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(pipe: Connection, function: Function) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from asmil.errors import ConfigError, RunError
 from asmil.figures import attention_by_epoch_figure, embeddings_figure, sharpness_figure, write_figure
 from asmil.runs import Run
+from asmil.settings import require_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,9 +33,11 @@ def write_paper_figure(name: str, runs: Sequence[Run], out: Path | None = None, 
     """
     if name not in FIGURES:
         raise ConfigError("no figure of that name", found=name, fix=f"one of {', '.join(FIGURES)}")
+    path = out or runs[0].figure_file(name)
+    require_writable(path.parent, called="")
     for run in runs:
         run.require_whole(partial=partial)
-    return write_figure(FIGURES[name](_named(runs)), out or runs[0].figure_file(name))
+    return write_figure(FIGURES[name](_named(runs)), path)
 
 
 def _named(runs: Sequence[Run]) -> Runs:

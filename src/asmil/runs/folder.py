@@ -18,7 +18,7 @@ from asmil.runs.cell import Cell
 from asmil.runs.reading import check_metrics, read_json, read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
-from asmil.runs.whole import Standing
+from asmil.runs.whole import Standing, require_unedited
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ class Run(Records, Shown):
             return folder
         run = cls(folder)
         if not (run.folder / layout.IDENTITY).is_file():
-            raise RunError(
-                f"{folder} is not a run",
-                found=f"no {layout.IDENTITY}",
-                fix="give a folder that `asmil run` or `asmil crossval` made",
-            )
+            fix = "give a folder that `asmil run` or `asmil crossval` made"
+            if run.folder.is_file():
+                fix += "; `asmil predict --published FILE` takes a model of the authors' script"
+            raise RunError(f"{folder} is not a run", found=f"no {layout.IDENTITY}", fix=fix)
         return run
 
     @classmethod
@@ -127,7 +126,7 @@ class Run(Records, Shown):
         """The names of the classes in the order of the probabilities; none where the task is not classification."""
         if self.task is not None:
             return []
-        if classes := self._said_task.get("options", {}).get("classes"):
+        if classes := self.task_said.get("options", {}).get("classes"):
             return [str(name) for name in classes]
         for cell in self.cells()[:1]:  # of a run from before task.json was of classification too
             columns = map(str, cell.predictions())
@@ -208,9 +207,11 @@ class Run(Records, Shown):
             The sentence; empty where the run is whole.
 
         Raises:
-            RunError: models are missing or broken (with `partial`: all of them).
+            RunError: models are missing or broken (with `partial`: all of them), or its settings, tables or task
+                are not those that it was trained with.
         """
         self.refresh()
+        require_unedited(self)
         standing = self.standing(deep=deep)
         if standing.unfinished and not (partial and standing.whole):
             looks = "; or see what there is with --partial" if standing.whole else ""

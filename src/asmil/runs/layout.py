@@ -27,6 +27,7 @@ THUMBNAILS = "thumbnails"
 FIGURES = "figures"
 PREDICTED = "predictions"  # of new slides, where no other folder is named
 CHECKPOINTS = "checkpoints"  # of trainings that go on
+MAKING = ".making"  # the lock of the process that makes the run
 
 # Of a cell, in its own folder. The seal is written last, and says what the others have to be.
 MODEL, ANCHOR = "model.safetensors", "anchor.safetensors"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
@@ -25,7 +26,10 @@ from asmil.settings import (
     note_tables,
     open_inputs,
     recipe_of,
+    require_finite,
+    require_place,
     require_shapes,
+    require_some,
     require_writable,
     settings_identity,
     slide_files_of,
@@ -63,12 +67,13 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         fix = "use --shard with `asmil embed`"
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
     inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
-    store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
-    _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
-    with made.timed("evaluate"):
-        _evaluate_into(made, settings, outcome)
-    with made.timed("report"):
-        _report_into(made, settings)
+    with made.held(hear):
+        store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
+        _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
+        with made.timed("evaluate"):
+            _evaluate_into(made, settings, outcome)
+        with made.timed("report"):
+            _report_into(made, settings)
     return _closed(made, outcome, hear)
 
 
@@ -88,12 +93,12 @@ def extract(settings: Given = None, *, listener: Listener | None = None, **given
         AsmilError: an input or a setting is wrong, which is found before anything is written; or no slide can be used.
     """
     settings, hear, outcome = _settled(settings, given), listener or default_listener(), Outcome()
-    require_writable(settings.out)
+    require_place(settings)
     files = slide_files_of(settings)
     check_extraction(settings, files)
     stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
     outcome.write(Run(settings.out).failures_file)
-    _require_some(stores, outcome, hear)
+    require_some(stores, outcome, hear)
     hear.closing(outcome)
     return Extracted(stores[0], tuple(stores[1:]), outcome)
 
@@ -105,7 +110,8 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
     if inputs.store is not None:
-        _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+        with made.held(hear):
+            _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
     return _closed(made, outcome, hear)
 
 
@@ -132,7 +138,7 @@ def evaluate(
     made, outcome = Run.open(run), Outcome()
     settings = changed(settings or made.settings, given)
     _check_truth(settings)
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, settings)
     with made.timed("evaluate"):
         metrics = _evaluate_into(made, settings, outcome, partial=partial)
@@ -159,7 +165,7 @@ def write_report(
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
     """
     made, outcome = Run.open(run), Outcome()
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     if against is not None:
         from asmil.report import write_comparison
 
@@ -185,7 +191,7 @@ def heatmap(
     from asmil.report import write_heatmaps
 
     made, outcome = Run.open(run), Outcome()
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
     files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
     if not files:
@@ -231,7 +237,7 @@ def predict(
     own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
     typed = {"slides": slides} | own | given | {"out": out or made.predicted}
     settings = settings_for_new(made.settings, typed)
-    require_writable(settings.out)
+    require_place(settings)
     _look_at(made, partial, outcome)
     ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -272,7 +278,7 @@ def export(
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
@@ -291,25 +297,17 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
     return made
 
 
-def _require_some(stores: list[Path], outcome: Outcome, hear: Listener) -> None:
-    """Raise a `RunError` where no slide has features now."""
-    if outcome.counts["ok"] == 0 or not stores:
-        hear.closing(outcome)
-        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
-        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix="see failures.csv, or `asmil check`")
-
-
 def _check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    from asmil.annotations import MaskLabels
-
     if settings.annotations is not None and not settings.annotations.exists():
         raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 
-def _look_at(made: Run, partial: bool, outcome: Outcome) -> None:
-    """Raise a `RunError` where a run is not finished; with `partial` it is noted what is missing instead."""
+def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = None) -> None:
+    """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
+    if into is not None:
+        require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
     sentence = made.require_whole(partial=partial)
     if sentence:
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
@@ -326,7 +324,7 @@ def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Out
             inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
         )
     outcome.write(made.failures_file)
-    _require_some(stores, outcome, hear)
+    require_some(stores, outcome, hear)
     made.set_features(stores[0])
     return open_features(made.features)
 
@@ -337,10 +335,12 @@ def _train_into(
     """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
     from asmil.training import crossval, most_epochs
 
-    cohort = inputs.labelled.match(store.slides)
+    cohort = inputs.labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
-    go_on(made, settings_identity(settings) | {"data": data_identity(cohort, splits, store)}, hear)
+    data = data_identity(cohort, splits, store)
+    require_finite(made, store, data, hear=hear)
+    go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)
     standing = made.unfinished()
@@ -369,7 +369,6 @@ def _train_into(
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:
     from asmil import evaluation
-    from asmil.annotations import MaskLabels
 
     metrics = evaluation.evaluate(
         made,

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
-from asmil.progress import NOTED
+from asmil.progress import NOTED, Listener
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
-from asmil.settings import Settings, dump_settings, load_settings
+from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import scan_slides
 from asmil.tasks import Task, create_task
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
 
 COPY = "copy the whole run folder"
-CLASSIFICATION = "classification"
 PACKAGES = (
     "asmil",
     "torch",
@@ -50,6 +51,14 @@ class Records:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
+    def held(self, hear: Listener) -> AbstractContextManager[None]:
+        """A block in which no other process makes this run: two would write the same checkpoints and models.
+
+        Raises:
+            RunError: another does; it is named.
+        """
+        return sole(self.folder, within=layout.MAKING, what="making a run", hear=hear)
+
     def refresh(self) -> None:
         """Forget what was read."""
         self.__dict__ = {"folder": self.folder}
@@ -67,9 +76,12 @@ class Records:
             raise RunError(f"{self.folder} has no settings", found=f"no {layout.CONFIG}", fix=COPY)
         with reading(path, fix=COPY):
             try:
-                return load_settings(path, {"out": self.folder}, saved=True)
+                settings = load_settings(path, {"out": self.folder}, saved=True)
             except ConfigError as error:
                 raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
+        if settings.model_fields_set == {"out"}:  # every setting is written: defaults are not what was asked for
+            raise RunError(f"{path} holds no settings", found="an empty file", fix=COPY)
+        return settings
 
     def write_settings(self, settings: Settings) -> None:
         """Write config.yaml."""
@@ -80,9 +92,8 @@ class Records:
     def identity(self) -> Facts:
         """What decided the results, as it was written down when the run began; empty before that."""
         path = self.folder / layout.IDENTITY
-        return (
-            read_json(path, fix="choose another --out: it cannot be told what made this run") if path.exists() else {}
-        )
+        fix = "put it back from a copy of the run: without it nobody can tell what made the models"
+        return read_json(path, fix=fix) if path.exists() else {}
 
     def write_identity(self, identity: dict[str, object]) -> None:
         """Write identity.json, and where the run is made."""
@@ -96,7 +107,8 @@ class Records:
         return read_json(path, fix="delete it: it is for the reader only") if path.is_file() else {}
 
     @cached_property
-    def _said_task(self) -> Facts:
+    def task_said(self) -> Facts:
+        """Name and options of the task, as task.json says them; empty where an older run has none."""
         path = self.folder / layout.TASK
         said = read_json(path, fix=COPY) if path.is_file() else {}
         with reading(path, fix=COPY, what="names no task of asmil"):
@@ -105,7 +117,7 @@ class Records:
     @cached_property
     def task(self) -> Task | None:
         """What the run predicts, as it was read off the table of labels; None for classification."""
-        said = self._said_task
+        said = self.task_said
         if not said or said["name"] == CLASSIFICATION:
             return None
         try:
@@ -116,26 +128,27 @@ class Records:
     @property
     def task_name(self) -> str:
         """Of the task, or "classification"."""
-        return self._said_task.get("name", CLASSIFICATION)
+        return self.task_said.get("name", CLASSIFICATION)
 
     # Whom it learns from.
 
     def set_data(self, cohort: "Cohort", splits: "Splits") -> None:
         """Note the slides, how they are divided, and what is predicted of them.
 
+        In a run whose identity says them, `go_on` has compared them, and files that were edited are written as they
+        were.
+
         Raises:
             RunError: something was trained with others; the run is left as it was.
         """
-        task = cohort.task
-        options = {"classes": list(cohort.classes)} if task is None else task.options()
-        said = json.loads(json.dumps({"name": task.name if task else CLASSIFICATION, "options": options}))
-        if self.begun and self._said_task not in ({}, said):
+        said, older = task_facts(cohort), self.begun and lacks_data(self.identity)
+        if older and self.task_said not in ({}, said):
             raise RunError(
                 "the task is not the one this run was started with",
-                found=f"{said}, was {self._said_task}",
+                found=f"{said}, was {self.task_said}",
                 fix="choose another --out (--features takes the features of this one)",
             )
-        if self.begun and (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
+        if older and (self.folder / layout.SPLITS).exists() and not self._has_data(cohort, splits):
             raise RunError(
                 "the cohort is not the one this run was started with",
                 found=f"other slides, targets or folds than in {self.folder / layout.SPLITS}",

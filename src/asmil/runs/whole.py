@@ -1,7 +1,7 @@
 """Whether a run is whole: the seals of its models, what has become of their files, and what is still to be trained."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from asmil.bags import listed
 from asmil.errors import RunError
 from asmil.files import Facts, write_json
-from asmil.runs.layout import NEEDED, PREDICTIONS, SEAL
+from asmil.runs.layout import COHORT, CONFIG, NEEDED, PREDICTIONS, SEAL, SPLITS, TASK
 from asmil.runs.reading import read_json
+from asmil.settings import compare, settings_identity, tables_identity
 
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell
+    from asmil.runs.records import Records
 
 OPEN = {"open": True}
 """The seal of a cell whose files are being written."""
@@ -191,3 +193,39 @@ def even(cells: "list[Cell]") -> "list[Cell]":
     # of equally many, more folds: they test more slides
     best = max(sets, key=lambda seeds: (len(seeds) * len(folds(seeds)), len(folds(seeds)), sorted(seeds)), default=None)
     return [] if best is None else [c for c in cells if c.seed in best and c.fold in folds(best)]
+
+
+def require_unedited(run: "Records") -> None:
+    """Refuse a run whose settings, tables or task are not those that it was trained with: what is made of it would lie.
+
+    Settings that decide no model (`bootstrap`, `heatmaps`, paths) may differ, and so may whatever the identity, being
+    older, does not say.
+
+    Raises:
+        RunError: the first of these files that was changed; it says how.
+    """
+    identity, now = run.identity, settings_identity(run.settings)
+    data, known = identity.get("data", {}), {name: value for name, value in identity.items() if name in now}
+    lost = [f"{name} is missing" for name in known if name not in run.settings.model_fields_set]
+    changes = compare(known, {name: now[name] for name in known})
+    _refuse_edited(run.folder / CONFIG, lost + [change.text for change in changes])
+    if "cohort" in data:
+        tables = tables_identity(run.cohort, run.splits)
+        for path, part in ((COHORT, "cohort"), (SPLITS, "splits")):
+            changes = compare({"data": data}, {"data": data | {part: tables[part]}})
+            _refuse_edited(run.folder / path, [change.text for change in changes])
+        told = run.splits.set_index("slide")[["case", "label"]].itertuples()
+        other = {slide for slide, *both in told if both != data["cohort"].get(slide, both)[:2]}
+        _refuse_edited(run.folder / SPLITS, [f"another patient or label: {listed(sorted(other))}"] if other else [])
+    if "task" in data and run.task_said != data["task"]:
+        _refuse_edited(run.folder / TASK, [f"it was {data['task']}, and is {run.task_said}"])
+
+
+def _refuse_edited(path: Path, found: Sequence[str]) -> None:
+    if found:
+        raise RunError(
+            f"{path} is not as the run was trained",
+            found=listed(found, SHOWN),
+            fix="give the command that made the run again, which writes the file as it was. What is to be different in "
+            "training needs another --out; settings of results are flags of `asmil evaluate` and `asmil report`",
+        )

@@ -6,8 +6,19 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.settings.checks import check_inputs
-    from asmil.settings.extraction import extract_folder, slides_in
-    from asmil.settings.identity import data_identity, go_on, require_shapes, settings_identity
+    from asmil.settings.extraction import extract_folder, require_some, slides_in
+    from asmil.settings.identity import (
+        CLASSIFICATION,
+        compare,
+        data_identity,
+        go_on,
+        lacks_data,
+        require_finite,
+        require_shapes,
+        settings_identity,
+        tables_identity,
+        task_facts,
+    )
     from asmil.settings.inputs import (
         Inputs,
         check_extraction,
@@ -17,6 +28,7 @@ if TYPE_CHECKING:
         open_inputs,
         read_tables,
         recipe_of,
+        require_place,
         require_writable,
         slide_files_of,
         slide_mpp_of,

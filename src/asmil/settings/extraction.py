@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.errors import ConfigError
+from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
@@ -65,6 +65,18 @@ def extract_folder(
     for note in _notes(done):
         hear.note(note)
     return [folder / "features" / store for store in stores]
+
+
+def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> None:
+    """Refuse to go on without any slide that has features; what became of them is told.
+
+    Raises:
+        RunError: there is none.
+    """
+    if outcome.counts["ok"] == 0 or not stores:
+        hear.closing(outcome)
+        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
+        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix="see failures.csv, or `asmil check`")
 
 
 def _notes(records: "list[Record]") -> Iterator[str]:

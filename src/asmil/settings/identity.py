@@ -1,5 +1,6 @@
 """What decides the results of a run, as identity.json keeps it, and in words what of it changed since."""
 
+import json
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +12,8 @@ from asmil.progress import Listener
 from asmil.settings.settings import ABOUT, Settings
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from asmil.bags import Cohort, FeatureStore, Splits
     from asmil.runs import Run  # which is a room above, and only named here
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 and commit that the run was begun with, which is only to be looked at. Older runs have the settings alone."""
 
 Kind = Literal["extraction", "training", "cohort", "features"]
+CLASSIFICATION = "classification"
 
 
 class Change(NamedTuple):
@@ -36,19 +40,34 @@ def settings_identity(settings: Settings) -> dict[str, object]:
 
 def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> Facts:
     """What a run learns from: who is in it with which label, in which part of which fold, and a digest of every bag."""
-    rows = cohort.table.sort_values("slide").to_dict("records")
-    columns = [name for name in ("case", "label", "site") if name in cohort.table]
-    targets = sorted(str(name) for name in cohort.table if str(name).startswith("target_"))
-    table = splits.table.sort_values(["fold", "slide"])[["slide", "fold", "part"]].to_csv(index=False)
     return {
-        "cohort": {str(row["slide"]): [str(row[name]) for name in [*columns, *targets]] for row in rows},
-        "splits": blake2b(table.encode(), digest_size=16).hexdigest(),
+        **tables_identity(cohort.table, splits.table),
+        "task": task_facts(cohort),
         "features": {
             slide: [found.file, found.tiles, found.width, found.digest]
             for slide in sorted(cohort.slides)
             for found in [store.content(slide)]
         },
     }
+
+
+def tables_identity(cohort: "DataFrame", splits: "DataFrame") -> Facts:
+    """Who is in a run with which label, in which part of which fold: of the tables, or of their files."""
+    rows = cohort.sort_values("slide").to_dict("records")
+    columns = [name for name in ("case", "label", "site") if name in cohort]
+    targets = sorted(str(name) for name in cohort if str(name).startswith("target_"))
+    table = splits.sort_values(["fold", "slide"])[["slide", "fold", "part"]].to_csv(index=False)
+    return {
+        "cohort": {str(row["slide"]): [str(row[name]) for name in [*columns, *targets]] for row in rows},
+        "splits": blake2b(table.encode(), digest_size=16).hexdigest(),
+    }
+
+
+def task_facts(cohort: "Cohort") -> Facts:
+    """What is predicted, by the name of the task and its options, of classification the classes in their order."""
+    task = cohort.task
+    options = {"classes": list(cohort.classes)} if task is None else task.options()
+    return json.loads(json.dumps({"name": task.name if task else CLASSIFICATION, "options": options}))
 
 
 def compare(before: Facts, now: Facts) -> list[Change]:
@@ -65,6 +84,8 @@ def compare(before: Facts, now: Facts) -> list[Change]:
         changes += [Change("cohort", text) for text in _changed_cohort(old["cohort"], new["cohort"])]
         if old.get("splits") != new.get("splits") and old["cohort"].keys() == new["cohort"].keys():
             changes.append(Change("cohort", "slides are in other folds or parts than they were"))
+        if "task" in old and "task" in new and old["task"] != new["task"]:
+            changes.append(Change("cohort", f"the task was {old['task']}, is {new['task']}"))
         changes += [Change("features", text) for text in _changed_features(old["features"], new["features"])]
     return changes
 
@@ -99,19 +120,40 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
+def require_finite(run: "Run", store: "FeatureStore", data: Facts, *, hear: Listener) -> None:
+    """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
+
+    Raises:
+        FeatureError: some hold NaN or infinite values; all slides are named.
+    """
+    known = run.identity.get("data", {}).get("features", {}) if run.begun else {}
+    new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
+    if new:
+        with hear.stage("read the features", total=len(new)) as advance:
+            store.require_finite(new, progress=advance)
+
+
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     """Write into a run who it is, or that it is the same; nothing that it holds may have been made from something else.
 
     Raises:
         RunError: it was; what changed is named, and what to do.
     """
-    before = run.identity  # empty: features of `asmil embed`, perhaps, which are kept or passed over by their store
+    before = run.identity
+    if run.begun and not before:
+        raise RunError(
+            f"{run.folder} holds models, and nothing that says what made them",
+            found="no identity.json",
+            fix="put the run's own back from a copy of the folder, or choose another --out",
+        )
+    # empty: features of `asmil embed`, perhaps, which are kept or passed over by their store
     holds = {"extraction"} if run.extracted or run.begun else set()
     holds |= {"training", "cohort", "features"} if run.begun else set()
     changes = [change for change in compare(before, now) if change.kind in holds] if before else []
     require_same(run.folder, changes, features=run.features if run.extracted else None)
     if run.begun and lacks_data(before) and "data" in now:
         hear.note("this run is of an older asmil: that its features are those it was trained on is not known")
+        now = {name: value for name, value in now.items() if name != "data"}  # `set_data` compares the tables' files
     kept = {name: before[name] for name in ("code", "data") if name in before}
     older = run.begun and "code" not in before  # whose cells have no seals: `Run.standing` tells it by this
     written = ({} if older else {"code": run.code}) | kept | now

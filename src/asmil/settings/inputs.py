@@ -33,7 +33,7 @@ def open_inputs(settings: Settings) -> Inputs:
     Raises:
         AsmilError: what is wrong first, in this order: output folder, device, tables, features or slides, model, folds.
     """
-    require_writable(settings.out)
+    require_place(settings)
     device_of(settings.device)
     labelled = read_tables(settings)
     if settings.features is None:
@@ -50,14 +50,35 @@ def open_inputs(settings: Settings) -> Inputs:
     return Inputs(labelled, store)
 
 
-def require_writable(out: Path) -> None:
-    """Raise a `ConfigError` unless a folder can be made, or written to, at this path."""
+def require_place(settings: Settings) -> None:
+    """Refuse an output folder that cannot be written to, or in which inputs would be taken for outputs, or these for
+    inputs: pictures of tissue for slides, predictions for features.
+
+    Raises:
+        ConfigError: it cannot be written to, or is or lies in the folder of slides or features, or features lie in it.
+    """
+    require_writable(settings.out)
+    out = settings.out.resolve()
+    for flag, given in (("--slides", settings.slides), ("--features", settings.features)):
+        path = out.parent if given is None else given.resolve()
+        below = flag == "--features" and path.is_relative_to(out)
+        if given is not None and (out.is_relative_to(path) or below):
+            place = "is" if path == out else "lies around" if below else "lies in"
+            raise ConfigError(
+                f"--out {settings.out} {place} the folder of {flag}",
+                found=given,
+                fix="choose another --out, apart from what is read",
+            )
+
+
+def require_writable(out: Path, *, called: str = "--out ", fix: str = "choose another --out") -> None:
+    """Raise a `ConfigError` unless a folder can be made, or written to, at this path; `called` stands before it."""
     existing = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         where = "is a file" if existing == out.absolute() else "lies below a file"
-        raise ConfigError(f"--out {out} {where}", found=existing, fix="name a folder, or one that can be made")
+        raise ConfigError(f"{called}{out} {where}", found=existing, fix="name a folder, or one that can be made")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out {out} cannot be written to", found=f"no right to write in {existing}")
+        raise ConfigError(f"{called}{out} cannot be written to", found=f"no right to write in {existing}", fix=fix)
 
 
 def device_of(device: str) -> str:

@@ -220,6 +220,12 @@ class Settings(BaseModel):
     max_gradient_ratio: PositiveFloat | None = in_stabiliser(
         None, "Self-tuning beta: at most this ratio of the alignment's gradient to the task's."
     )
+    anchor_gated: bool = in_stabiliser(
+        True,
+        "Count each row of attention by how uneven the anchor's is, so that no attention is kept from forming "
+        "(the paper: no).",
+        called="gated",
+    )
     anchor_start_epoch: Annotated[int, Field(ge=0)] = in_stabiliser(
         0, "Epoch in which the alignment begins.", called="start_epoch"
     )
@@ -236,9 +242,14 @@ class Settings(BaseModel):
     seeds: PositiveInt | Annotated[list[int], Field(min_length=1)] = in_training(
         3, "Models trained per fold; their probabilities are averaged."
     )
-    epochs: PositiveInt = in_training(40, "Most epochs.", unit="epochs")
-    learning_rate: PositiveFloat = in_training(3e-4, "Peak learning rate of AdamW.")
-    weight_decay: NonNegative = in_training(1e-2, "Weight decay of AdamW.")
+    epochs: PositiveInt = in_training(40, "Most epochs, where they are more than min_steps.", unit="epochs")
+    min_steps: Annotated[int, Field(ge=0)] = in_training(
+        1800, "Least steps of the optimiser, before which patience ends nothing.", unit="steps"
+    )
+    learning_rate: PositiveFloat = in_training(1e-3, "Peak learning rate of AdamW.")
+    weight_decay: NonNegative | None = in_training(
+        None, "Weight decay of AdamW; not given: the model's own (3 of asmil, .01 of the others)."
+    )
     batch_size: PositiveInt = in_training(4, "Bags per step.", unit="bags")
     clip_norm: PositiveFloat = in_training(5.0, "Largest norm of the gradient.")
     patience: PositiveInt = in_training(
@@ -359,10 +370,13 @@ class Described(NamedTuple):
 
 
 def described(settings: Settings) -> list[Described]:
-    """Every setting with its value, unit and sentence, for cards and reports; paths are text."""
+    """Every setting with its value, unit and sentence, for cards and reports; paths are text, 0 processes are auto."""
     values = settings.model_dump(mode="json")
+    units = {name: about.unit for name, about in ABOUT.items()}
+    for name in [name for name, unit in units.items() if unit == "processes" and not values[name]]:
+        values[name], units[name] = "auto", ""
     return [
-        Described(name, values[name], a.unit, a.sentence, a.group, a.is_default(getattr(settings, name)))
+        Described(name, values[name], units[name], a.sentence, a.group, a.is_default(getattr(settings, name)))
         for name, a in ABOUT.items()
     ]
 

@@ -182,18 +182,22 @@ def train_fold(
                 for s, m in final.items()
                 if s in fold.wanted
             )
-    failed = False
     for seed in fold.wanted:
         error = chosen[seed].error or final[seed].error
         if error:
-            failed = True
             yield Failure(fold.fold, seed, error)
         else:
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
             keep(_result(job, fold.fold, seed, parts, recorder=recorders[seed], task=task))
+<<<<<<< HEAD
         yield Progress(fold.fold, seed, total, total)
     if not failed:
         rmtree(fold.folder)
+=======
+        yield Progress(fold.fold, seed, job.epochs, job.epochs)
+    # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
+    rmtree(fold.folder)
+>>>>>>> main
 
 
 def _member(

@@ -11,16 +11,20 @@ from asmil.extraction import WorkerDied, run_tasks
 from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
 
+_OTHERWISE = (
+    "other settings go on in this --out (and with its features) where no model is finished; else they need another, "
+    "and `asmil evaluate` and `asmil report` show the finished ones with --partial"
+)
+Keep = Callable[[CellResult], None]
+"""What is done with a trained model; called in the process that trained it, so it must survive being sent there."""
+
+
 def most_epochs(
     cohort: Cohort, splits: Splits, *, recipe: Recipe, cells: Sequence[tuple[int, int]], by_patient: bool = False
 ) -> int:
     """Epochs that `crossval` of these cells takes at most, refits included."""
     job = Job(Path(), cohort, splits, recipe, by_patient=by_patient)
     return sum(job.epochs(fold) for fold, _ in cells)
-
-
-Keep = Callable[[CellResult], None]
-"""What is done with a trained model; called in the process that trained it, so it must survive being sent there."""
 
 
 def crossval(
@@ -73,16 +77,16 @@ def crossval(
                 failures.append(event)
             else:
                 progress(*event)
+    rmtree(copies, ignore_errors=True)
+    with suppress(OSError):  # another call may have checkpoints there
+        checkpoints.rmdir()
     if failures:
         error = failures[0].error
         raise AsmilError(
             f"{len(failures)} of {len(cells)} trainings failed (what is finished is kept): {error.what}",
             found="; ".join(f"fold {fold} seed {seed}: {one.found}" for fold, seed, one in failures),
-            fix=error.fix,
+            fix=f"{error.fix}; {_OTHERWISE}",
         ) from error
-    rmtree(copies, ignore_errors=True)
-    with suppress(OSError):  # another call may have checkpoints there
-        checkpoints.rmdir()
 
 
 def _events(

@@ -28,12 +28,13 @@ class TrainSettings:
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
+    `weight_decay` None is the model's own (`weight_decay_of`).
     `compile` compiles the model's forward and backward while it is trained.
     """
 
     epochs: int = 40
-    learning_rate: float = 3e-4
-    weight_decay: float = 1e-2
+    learning_rate: float = 1e-3
+    weight_decay: float | None = None
     batch_size: int = 4
     clip_norm: float = 5.0
     warmup_epochs: int = 2
@@ -70,6 +71,18 @@ class TrainSettings:
     def planned(self, bags: int) -> "TrainSettings":
         """These settings with the epochs that a training of so many bags takes at most."""
         return replace(self, epochs=max(self.epochs, self.least_epochs(bags)))
+
+
+WEIGHT_DECAY = 1e-2
+"""Where neither settings nor model say another."""
+
+
+def weight_decay_of(model: nn.Module, settings: TrainSettings) -> float:
+    """The settings' weight decay, else that which the model's class asks for as `WEIGHT_DECAY`, else .01."""
+    if settings.weight_decay is not None:
+        return settings.weight_decay
+    inner = getattr(model, "model", model)  # behind standardised features
+    return float(getattr(inner, "WEIGHT_DECAY", WEIGHT_DECAY))
 
 
 def decayed_names(model: nn.Module) -> set[str]:
@@ -187,12 +200,13 @@ class RowAdamW:
     """
 
     def __init__(self, rows: Rows, border: int, settings: TrainSettings):
+        decayed = weight_decay_of(rows.models[0], settings)
         self.rows, self.border, self.clip_norm = rows, border, settings.clip_norm
         device = rows.matrix.device.type
         groups = [
             {"params": [nn.Parameter(part)], "weight_decay": decay}
             for row in rows.matrix
-            for part, decay in zip(self._cut(row), (settings.weight_decay, 0.0), strict=True)
+            for part, decay in zip(self._cut(row), (decayed, 0.0), strict=True)
         ]
         # One pass over the moments instead of some fifteen, where torch has it.
         self.adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=device in ("cpu", "cuda"))

@@ -216,3 +216,13 @@ def test_real_stamp_tables(data_dir):
     assert cohort.table["site"].str.fullmatch("TCGA-[A-Z0-9]{2}").all()
     clini = pd.read_excel(folder / "TCGA-CRC-DX_CLINI.xlsx", dtype=str).set_index("PATIENT")["isMSIH"]
     assert (cohort.table["case"].map(clini) == cohort.table["label"]).all()
+
+
+def test_a_file_that_cannot_be_read_is_what_is_wrong_with_its_slide(write_feature_files, tmp_path):
+    slides = write_feature_files(tmp_path / "features", n_slides=4, dim=6)
+    (tmp_path / "features" / f"{slides[0]}.h5").write_bytes(b"torn")
+    table = pd.DataFrame({"slide_id": [*slides, "other"], "label": ["a", "b", "a", "b", "a"]})
+    cohort = read_cohort(table, features=tmp_path / "features")
+    said = {problem.slide: problem.what for problem in cohort.problems}
+    assert f"{slides[0]}.h5 cannot be read" in said[slides[0]]
+    assert said["other"] == "has a label but no file"

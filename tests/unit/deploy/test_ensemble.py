@@ -1,5 +1,6 @@
 """The ensemble of a run: equal to its evaluation, honest about its own slides, and about disagreement."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from asmil.bags import Bag, Splits, open_features
 from asmil.deploy import load_ensemble
 from asmil.errors import FeatureError
 from asmil.runs import Run
+from asmil.settings import tables_identity
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,9 @@ def test_a_slide_that_every_member_trained_on_is_marked(run):
     slide = table.slide[0]
     table.loc[(table.slide == slide) & (table.part == "test"), "part"] = "train"
     table.to_csv(run / "splits.csv", index=False)
+    identity = json.loads((run / "identity.json").read_text())  # as if it had been trained so, by splits of a user's
+    identity["data"] |= tables_identity(Run(run).cohort, table)
+    (run / "identity.json").write_text(json.dumps(identity))
     found = load_ensemble(run).predict(replace(new_bag(), slide=slide))
     assert len(found.members) == 4
     assert "proves nothing" in found.warnings[0]

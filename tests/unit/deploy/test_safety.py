@@ -1,10 +1,12 @@
 """A run from a stranger: nothing in it is executed, and what does not fit is refused."""
 
+import json
 import pickle
 import shutil
 
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -39,18 +41,21 @@ def test_a_planted_pickle_is_refused_and_never_run(unsealed, tmp_path, write):
     assert mark.exists(), "the pickle would have left its mark"
 
 
+def forge(run, **settings):
+    """Other settings in both files that say them, as a stranger's run may have."""
+    config, identity = run / "config.yaml", run / "identity.json"
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | settings))
+    identity.write_text(json.dumps(json.loads(identity.read_text()) | settings))
+
+
 def test_weights_of_other_settings_are_refused(run):
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("model_options: {}", "model_options: {hidden: 99}"))
+    forge(run, model_options={"hidden": 99})
     with pytest.raises(RunError, match=r"does not fit the run's settings.*model\.gate"):
         load_ensemble(run)
 
 
 def test_settings_of_an_enormous_model_allocate_nothing(run):
-    config = run / "config.yaml"
-    config.write_text(
-        config.read_text().replace("model_options: {}", "model_options: {dim: 10000000, hidden: 90000000}")
-    )
+    forge(run, model_options={"dim": 10_000_000, "hidden": 90_000_000})
     with pytest.raises(RunError, match="does not fit"):
         load_ensemble(run)
 
@@ -66,8 +71,7 @@ def test_weights_that_were_changed_are_refused(run):
 
 
 def test_weights_of_another_model_are_refused(run):
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("model: abmil", "model: mean"))
+    forge(run, model="mean")
     with pytest.raises(RunError, match=r"weights of abmil, the settings say mean"):
         load_ensemble(run)
 

@@ -3,6 +3,9 @@
 import importlib
 import importlib.util
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,38 @@ def test_an_error_that_cannot_travel_becomes_its_text():
 
     assert str(sendable(Local("what happened"))) == "Local: what happened."
     assert isinstance(sendable(ValueError("v")), ValueError)
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+place = Path(PLACE)
+if os.getpid() != PARENT:
+    place.with_suffix(".partial").write_text(str(os.getpid()))
+    place.with_suffix(".partial").rename(place)
+    while place.exists():
+        time.sleep(0.01)
+def work(task):
+    yield task
+"""
+
+
+def test_ctrl_c_does_not_reach_a_process_that_still_imports(tasks, tmp_path, monkeypatch, capfd):
+    """The process that started it says when to stop; a traceback of each worker says nothing to anybody."""
+    place = tmp_path / "importing"
+    (tmp_path / "slow_tasks.py").write_text(SLOW.replace("PLACE", repr(str(place))).replace("PARENT", str(os.getpid())))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    def interrupt():
+        while not place.exists():
+            time.sleep(0.01)
+        os.kill(int(place.read_text()), signal.SIGINT)
+        place.unlink()
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    events = list(run_tasks(importlib.import_module("slow_tasks").work, ["a"], workers=1, tries=1))
+    thread.join(timeout=60)
+    assert events == [(0, "a")]
+    assert "Traceback" not in capfd.readouterr().err

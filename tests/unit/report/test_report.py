@@ -85,6 +85,8 @@ def test_names_from_elsewhere_cannot_become_markup(run, read_page):
     )
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"model": evil}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
+    identity = json.loads((run / "identity.json").read_text()) | {"model": evil}
+    (run / "identity.json").write_text(json.dumps(identity))
     page = read_page(write_report(run, heatmaps=1))
     assert evil not in page.source
     assert "<img src=x" not in page.source

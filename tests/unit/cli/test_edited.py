@@ -1,0 +1,171 @@
+"""A run whose settings or tables were edited after training: nothing is made of it, and the file is named."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from asmil.cli import app
+
+
+def asmil(*arguments, code=0):
+    done = CliRunner().invoke(app, [str(text) for text in arguments])
+    assert done.exit_code == code, f"exit {done.exit_code}\n{done.output}\n{done.exception!r}"
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def trained(write_feature_files, tmp_path_factory):
+    """An evaluated run, and the command that made it."""
+    folder = tmp_path_factory.mktemp("edited")
+    slides = write_feature_files(folder / "features", n_slides=12, dim=8)
+    rows = {"slide_id": slides, "label": ["no", "yes"] * 6, "site": ["x", "x", "y"] * 4}
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+    command = ["crossval", "--features", folder / "features", "--labels", folder / "labels.csv", "--model", "abmil",
+               "--folds", 2, "--seeds", 1, "--epochs", 2, "--workers", 1]  # fmt: skip
+    asmil(*command, "--out", folder / "run")
+    asmil("evaluate", folder / "run", "--bootstrap", 5)
+    return folder / "run", command
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+def edit_yaml(run, **values):
+    settings = yaml.safe_load((run / "config.yaml").read_text()) | values
+    (run / "config.yaml").write_text(yaml.safe_dump({n: v for n, v in settings.items() if v != "gone"}))
+
+
+def edit_table(run, name, change):
+    table = pd.read_csv(run / name, dtype=str)
+    change(table).to_csv(run / name, index=False)
+
+
+def swapped(column, values=("no", "yes")):
+    """A change that exchanges two values in the first row that has one of them."""
+    return lambda table: table.assign(**{column: [values[table[column][0] == values[0]], *table[column][1:]]})
+
+
+def swap_classes(run):
+    said = json.loads((run / "task.json").read_text())
+    said["options"]["classes"].reverse()
+    (run / "task.json").write_text(json.dumps(said))
+
+
+EDITS = {
+    "a setting": ("config.yaml", lambda run: edit_yaml(run, learning_rate=0.1), "learning_rate was 0.0003, is 0.1"),
+    "another model": ("config.yaml", lambda run: edit_yaml(run, model="mean"), "model was 'abmil', is 'mean'"),
+    "seeds": ("config.yaml", lambda run: edit_yaml(run, seeds=2), "seeds was 1, is 2"),
+    "a setting gone": ("config.yaml", lambda run: edit_yaml(run, epochs="gone"), "epochs is missing"),
+    "a label": ("cohort.csv", lambda run: edit_table(run, "cohort.csv", swapped("label")), "other patient, label"),
+    "a site": ("cohort.csv", lambda run: edit_table(run, "cohort.csv", swapped("site", "xy")), "other patient, label"),
+    "a slide gone": ("cohort.csv", lambda run: edit_table(run, "cohort.csv", lambda t: t[1:]), "gone: 1 slide"),
+    "a part": (
+        "splits.csv",
+        lambda run: edit_table(run, "splits.csv", swapped("part", ("train", "val"))),
+        "other folds",
+    ),
+    "its label": (
+        "splits.csv",
+        lambda run: edit_table(run, "splits.csv", swapped("label")),
+        "another patient or label",
+    ),
+    "classes": ("task.json", swap_classes, "['yes', 'no']"),
+}
+COMMANDS = {
+    "evaluate": ("evaluate", "RUN"),
+    "report": ("report", "RUN"),
+    "view": ("view", "RUN", "--port", 0),
+    "predict": ("predict", "RUN", "--features", "FEATURES", "--out", "OUT"),
+    "export": ("export", "RUN", "--card"),
+    "heatmap": ("heatmap", "RUN"),
+    "figure": ("figure", "fig1", "RUN"),
+}
+
+
+def called(name, run, trained, tmp_path):
+    places = {"RUN": run, "FEATURES": trained[0].parent / "features", "OUT": tmp_path / "out"}
+    return asmil(*(places.get(word, word) for word in COMMANDS[name]), code=2)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_file_is_named_with_what_is_different(run, trained, tmp_path, edit):
+    name, change, says = EDITS[edit]
+    change(run)
+    said = called("evaluate", run, trained, tmp_path)
+    assert f"{run / name} is not as the run was trained" in said
+    assert says in said
+    assert "the command that made the run again" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_it(run, trained, tmp_path, command):
+    edit_yaml(run, model_options={"dim": 7})
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert f"{run / 'config.yaml'} is not as" in called(command, run, trained, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_settings_of_results_may_be_edited(run):
+    edit_yaml(run, bootstrap=7, heatmaps=0, features=str(run.parent / "moved"), workers=3)
+    asmil("evaluate", run)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_the_command_that_made_it_writes_the_file_as_it_was(run, trained, edit):
+    change = EDITS[edit][1]
+    cells = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")}
+    change(run)
+    asmil(*trained[1], "--out", run)
+    asmil("evaluate", run, "--bootstrap", 5)
+    assert {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")} == cells
+
+
+def test_an_empty_config_is_refused_and_not_filled_from_defaults(run):
+    for text in ("", "# nothing\n", "{}\n"):
+        (run / "config.yaml").write_text(text)
+        assert f"{run / 'config.yaml'} holds no settings" in asmil("evaluate", run, code=2)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "crossval"])
+def test_an_empty_identity_names_the_file_and_no_flag(run, trained, command):
+    (run / "identity.json").write_text("")
+    words = ("evaluate", run) if command == "evaluate" else (*trained[1], "--out", run)
+    said = asmil(*words, code=2)
+    assert f"{run / 'identity.json'} cannot be read" in said
+    assert "--out" not in said
+
+
+def test_models_without_an_identity_are_not_gone_on_with(run, trained):
+    (run / "identity.json").unlink()
+    assert "nothing that says what made them" in asmil(*trained[1], "--learning-rate", 0.1, "--out", run, code=2)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "heatmap", "export", "figure"])
+def test_a_run_that_is_read_only_is_refused_at_the_start_in_words(run, trained, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
+    monkeypatch.setattr("asmil.runs.Run.cell_predictions", property(lambda run: pytest.fail("it was begun")))
+    said = called(command, run, trained, tmp_path)
+    assert "cannot be written to" in said
+    assert "no right to write in" in said
+
+
+def test_predictions_of_a_run_that_is_read_only_go_elsewhere(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
+    features = ("--features", trained[0].parent / "features")
+    assert "choose another --out" in asmil("predict", run, *features, code=2)
+    asmil("predict", run, *features, "--out", tmp_path / "out")
+
+
+def test_the_folder_of_a_run_is_no_place_for_predictions(run, trained):
+    before = (run / "predictions.csv").read_bytes()
+    said = asmil("predict", run, "--features", trained[0].parent / "features", "--out", run, code=2)
+    assert "--out is the run itself" in said
+    assert (run / "predictions.csv").read_bytes() == before
