@@ -242,9 +242,11 @@ class Settings(BaseModel):
     seeds: PositiveInt | Annotated[list[int], Field(min_length=1)] = in_training(
         3, "Models trained per fold; their probabilities are averaged."
     )
-    epochs: PositiveInt = in_training(40, "Most epochs, where they are more than min_steps.", unit="epochs")
+    epochs: PositiveInt | None = in_training(
+        None, "Most epochs; not given: 40, or as many as min_steps take where these are more.", unit="epochs"
+    )
     min_steps: Annotated[int, Field(ge=0)] = in_training(
-        1800, "Least steps of the optimiser, before which patience ends nothing.", unit="steps"
+        1800, "Steps of the optimiser before which patience ends nothing.", unit="steps"
     )
     learning_rate: PositiveFloat = in_training(1e-3, "Peak learning rate of AdamW.")
     weight_decay: NonNegative | None = in_training(

@@ -125,7 +125,7 @@ def _train(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_
     """Plans that differ in their seeds only."""
     started = time.monotonic()
     train, val = ([bags[i] for i in part] for part in (plans[0].train, plans[0].val))
-    settings = replace(recipe.settings, patience=recipe.settings.planned(len(train)).epochs)
+    settings = replace(recipe.settings, patience=recipe.settings.planned(len(train)).most_epochs)
     members, ledgers = [], []
     for plan in plans:
         model = recipe.build(in_dim=bags[0].features.shape[1], n_classes=n_classes, train=train, seed=plan.seed)

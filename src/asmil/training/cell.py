@@ -93,7 +93,7 @@ class Job:
         """At most, of a model of this fold, with its refit."""
         part = self.cohort.subset(self.splits.fold(fold).train)
         bags = len({*part.cases}) if self.by_patient else len(part)
-        return self.recipe.settings.planned(bags).epochs * (2 if self.recipe.refit else 1)
+        return self.recipe.settings.planned(bags).most_epochs * (2 if self.recipe.refit else 1)
 
     def bags(self, tell: Callable[[str], None] = lambda line: None) -> dict[str, Bag]:
         """The cohort's bags by slide (the first of a patient's); `tell` hears where their features are."""
@@ -189,15 +189,9 @@ def train_fold(
         else:
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
             keep(_result(job, fold.fold, seed, parts, recorder=recorders[seed], task=task))
-<<<<<<< HEAD
         yield Progress(fold.fold, seed, total, total)
-    if not failed:
-        rmtree(fold.folder)
-=======
-        yield Progress(fold.fold, seed, job.epochs, job.epochs)
     # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
     rmtree(fold.folder)
->>>>>>> main
 
 
 def _member(

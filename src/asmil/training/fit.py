@@ -61,7 +61,7 @@ class Member:
     def done(self) -> bool:
         """Whether nothing is left to train: the epochs are over, or patience is at its end."""
         epochs = len(self.result.history)
-        if self.error is not None or epochs >= self.settings.epochs:
+        if self.error is not None or epochs >= self.settings.most_epochs:
             return True
         if self.settings.select == "last" or epochs < self.least_epochs:
             return False
@@ -205,7 +205,7 @@ def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], 
         for member in members:
             hook = getattr(member.model, "after_step", None)
             if hook:
-                hook((epoch + (step + 1) / len(steps)) / member.settings.epochs)
+                hook((epoch + (step + 1) / len(steps)) / member.settings.most_epochs)
     known = {name: value.tolist() for name, value in totals.items()}
     found, others = (
         predict_each(stack.outputs, part, device=stack.device, models=len(members), task=stack.task)

@@ -15,6 +15,10 @@ from asmil.errors import CohortError, ConfigError
 from asmil.tasks import Task
 
 
+EPOCHS = 40
+"""At most, of cohorts so large that these are more steps than needed."""
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of `fit`.
@@ -22,9 +26,10 @@ class TrainSettings:
     `batch_size` counts bags; batches are packed, so any size is exact. The learning rate rises linearly for
     `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
     "val_loss", "val_auroc" and, of another task than classification, "val_metric" look at the inner validation part
-    only, "last" looks at nothing. Training lasts `epochs`, or as many as `min_steps` of the optimiser take where these are
-    more: attention to a small lesion forms late, and in steps, not in passes over a small cohort (docs/log.md). It
-    stops when the selected value has not improved for `patience` epochs (never with "last"), but not before `min_steps`.
+    only, "last" looks at nothing. Without `epochs` training lasts 40, or as many as `min_steps` of the optimiser take where
+    these are more: attention to a small lesion forms late, and in steps, not in passes over a small cohort
+    (docs/log.md). It stops when the selected value has not improved for `patience` epochs (never with "last"), but not
+    before `min_steps`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
@@ -32,7 +37,7 @@ class TrainSettings:
     `compile` compiles the model's forward and backward while it is trained.
     """
 
-    epochs: int = 40
+    epochs: int | None = None
     learning_rate: float = 1e-3
     weight_decay: float | None = None
     batch_size: int = 4
@@ -57,7 +62,7 @@ class TrainSettings:
         if not 0 <= self.tile_dropout < 1:
             raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
         for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0)):
-            if getattr(self, name) < least:
+            if (getattr(self, name) if getattr(self, name) is not None else least) < least:
                 raise ConfigError(f"{name} must be at least {least}", found=getattr(self, name))
 
     def steps(self, bags: int) -> int:
@@ -70,7 +75,12 @@ class TrainSettings:
 
     def planned(self, bags: int) -> "TrainSettings":
         """These settings with the epochs that a training of so many bags takes at most."""
-        return replace(self, epochs=max(self.epochs, self.least_epochs(bags)))
+        return self if self.epochs else replace(self, epochs=max(EPOCHS, self.least_epochs(bags)))
+
+    @property
+    def most_epochs(self) -> int:
+        """The epochs at most; of settings that are not `planned` yet, the least that they may become."""
+        return self.epochs or EPOCHS
 
 
 WEIGHT_DECAY = 1e-2
@@ -97,7 +107,7 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
     """The learning rate at `progress` epochs (fractional): linear warm-up, then half cosine to zero."""
     if progress < settings.warmup_epochs:
         return settings.learning_rate * (progress + 1e-2) / (settings.warmup_epochs + 1e-2)
-    span = max(settings.epochs - settings.warmup_epochs, 1e-9)
+    span = max(settings.most_epochs - settings.warmup_epochs, 1e-9)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup_epochs) / span))
 
 
