@@ -41,9 +41,9 @@ def alignment(
 
     `temperature` divides the anchor's scores only; the anchor gets no gradient. Source: ASMIL, arXiv 2603.06658.
 
-    `gated` (ours, not the paper's): each row of each bag counts by how far the anchor's own softmax is from even, 1 - its
-    normalised entropy. An even anchor then pulls at nothing. Near evenness the pull is of third order in the scores,
-    so it cannot keep attention from forming, whatever its weight.
+    `gated` (ours, not the paper's): each row of each bag counts by how far the anchor's own softmax is from even,
+    1 - its normalised entropy. An even anchor then pulls at nothing. Near evenness the pull is of third order in the
+    scores, so it cannot keep attention from forming, whatever its weight.
 
     Raises:
         AttentionError: the two differ in shape, an unknown reduction, or a temperature that is not above 0.
@@ -66,11 +66,12 @@ def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[s
 
 def _unevenness(scores: Tensor, dim: int) -> Tensor:
     """1 - normalised entropy of the softmax: 0 where it is even (or there is one tile), 1 where one tile has it all."""
-    log_p = log_weights("softmax", scores, dim)
-    p = log_p.exp()
-    entropy = -(p * log_p.masked_fill(p == 0, 0)).sum(dim)
-    tiles = torch.isfinite(scores).sum(dim).clamp(min=2).to(entropy.dtype)
-    return (1 - entropy / tiles.log()).clamp(min=0)
+    tiles = torch.isfinite(scores)
+    count = tiles.sum(dim, keepdim=True).clamp(min=2).to(scores.dtype)
+    apart = log_weights("softmax", scores, dim).exp() * count - 1  # each weight against an even one
+    # The divergence from even, each tile's share of it at least 0: 1 - entropy would be rounding alone near evenness.
+    share = torch.where(apart > -1, (1 + apart) * torch.log1p(apart), 0) - apart
+    return (share.masked_fill(~tiles, 0) / count).sum(dim) / count.squeeze(dim).log()
 
 
 def _kl(log_target: Tensor, log_online: Tensor, dim: int) -> Tensor:

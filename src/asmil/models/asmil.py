@@ -21,6 +21,10 @@ PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging
 ALIGNED = "The attention of every token and head over the tiles."
 
 
+DEFAULTS_BEFORE = {"token_std": 0.02, "score_scale": 1.0, "even_start": False}
+"""Of weights that do not say their options: of before 2026-11-29."""
+
+
 class ASMIL(nn.Module):
     """The online branch of ASMIL; the anchor is attached by `asmil.AttentionStabilizer`.
 
@@ -32,9 +36,9 @@ class ASMIL(nn.Module):
     authors' code. `token_std` is 1e-6 in their code. `feature_dropout` acts on x; the paper has none, .25 is
     usual in its peers and better on small cohorts (docs/log.md).
 
-    Small lesions are found (docs/log.md) with scores times `score_scale`, keys that start at zero (`even_start`), tokens
-    of std 1, and a weight decay of 3 at a learning rate of 1e-3. The paper's start, which stays at mean pooling, is
-    `score_scale=1, even_start=False, token_std=0.02`.
+    Small lesions are found (docs/log.md) with scores times `score_scale`, keys that start at zero (`even_start`),
+    tokens of std 1, and a weight decay of 3 at a learning rate of 1e-3. The paper's start, which stays at mean pooling,
+    is `score_scale=1, even_start=False, token_std=0.02`.
 
     Raises:
         ConfigError: an option out of its range.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asmil.bags import listed
 from asmil.errors import AsmilError, RunError
 from asmil.files import Facts, written_beside
-from asmil.models import create_model
+from asmil.models import MODELS, create_model
 from asmil.runs.reading import reading
 from asmil.tasks import Task, create_task
 from asmil.training import Standardized
@@ -23,9 +23,14 @@ _KEY = "asmil"
 should be equal files."""
 
 
-def write_model(path: Path, module: nn.Module, *, model: str, best_epoch: int, task: Task | None = None) -> None:
-    """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task."""
-    facts: dict[str, object] = {"model": model, "best_epoch": best_epoch}
+def write_model(
+    path: Path, module: nn.Module, *, model: str, options: Facts, best_epoch: int, task: Task | None = None
+) -> None:
+    """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task.
+
+    All options of the model are written, defaults too: some are in no weight, and defaults change with time.
+    """
+    facts: dict[str, object] = {"model": model, "options": MODELS.options(model) | options, "best_epoch": best_epoch}
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
     with written_beside(path) as partial:
@@ -61,6 +66,7 @@ def read_model(
             found=f"weights of {said}, the settings say {name}",
             fix="give the run its own settings and weights",
         )
+    options = _options(path, name, options, said=facts.get("options"))
     width = state.get("mean") if standardize else state.get("projection.linear.weight")
     if width is None or not width.dim():
         raise RunError(f"{path} does not say how wide its features are", found=listed(state, 3), fix=_OTHER)
@@ -86,6 +92,19 @@ def read_facts(path: Path) -> Facts:
     """What a weights file says of itself, without reading the weights: `model`, `best_epoch`, `task`."""
     with reading(path, fix=_OTHER, what=_FOREIGN), safe_open(path, framework="pt") as file:
         return _said((file.metadata() or {}).get(_KEY))
+
+
+def _options(path: Path, name: str, given: Facts, *, said: Facts | None) -> Facts:
+    """The options that the weights were trained with: those they say, where they say any."""
+    if said is None:  # of before 2026-11-29: what was not given had the defaults of then
+        return getattr(MODELS.module(name), "DEFAULTS_BEFORE", {}) | given
+    if wrong := [f"{option} {value!r}" for option, value in given.items() if said.get(option) != value]:
+        raise RunError(
+            f"{path} does not fit the run's settings",
+            found=f"the settings say {listed(wrong, 3)}, the weights {said}",
+            fix="give the run its own settings and weights",
+        )
+    return said
 
 
 def _task(path: Path, facts: Facts) -> Task | None:

@@ -37,14 +37,16 @@ if TYPE_CHECKING:
     )
     from asmil.settings.reading import (
         KEY,
+        Described,
         MarkedYaml,
         Mistake,
         changed,
+        described,
         dump_settings,
         ended,
         load_settings,
         read_value,
     )
-    from asmil.settings.settings import ABOUT, Described, Device, Group, PositiveInt, Settings, described
+    from asmil.settings.settings import ABOUT, Device, Group, PositiveInt, Settings
 else:
     __all__, __getattr__ = door(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from asmil.errors import FeatureError, RunError
 from asmil.files import Facts
 from asmil.progress import Listener
+from asmil.settings.reading import BEFORE
 from asmil.settings.settings import ABOUT, Settings
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def task_facts(cohort: "Cohort") -> Facts:
 def compare(before: Facts, now: Facts) -> list[Change]:
     """What changed, in words. What either side does not say is not compared.
 
-    A setting that an old run does not name is younger than it, and had its default then.
+    A setting that an old run does not name is younger than it, and was its default or what `BEFORE` says of then.
     """
     extracts, extracted = (any(_kind(n) == "extraction" for n in one if n in ABOUT) for one in (now, before))
     if extracts and not extracted:
@@ -194,7 +195,7 @@ def _kind(name: str) -> Kind:
 
 
 def _changed_settings(before: Facts, now: Facts) -> Iterable[tuple[str, str]]:
-    defaults = Settings().model_dump(mode="json")
+    defaults = Settings().model_dump(mode="json") | BEFORE
     for name in ABOUT:
         if name in now and (was := before.get(name, defaults[name])) != now[name]:
             yield name, f"{name} was {_value(was)}, is {_value(now[name])}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from asmil.errors import ConfigError, did_you_mean
 from asmil.files import Facts, write_text
-from asmil.settings.settings import Settings
+from asmil.settings.settings import ABOUT, Group, Settings
 
 # YAML read with the place of every key and value, so that a mistake can be shown where it was made.
 
@@ -155,6 +155,9 @@ ENDED = {
 }
 """Settings that there are no more, and why. The run folders that hold them open: they decided nothing that is read."""
 
+BEFORE: Facts = {"min_steps": 0, "anchor_gated": False}
+"""What runs were made with that do not name these settings, which are younger than they."""
+
 SHOWN = 20
 """Problems that are shown with a near name; a table given as settings has thousands."""
 
@@ -181,6 +184,7 @@ def load_settings(
     values = {**(source.values if source else {}), **typed}
     if saved:
         values = {key: value for key, value in values.items() if key not in ENDED or key in typed}
+        values = (BEFORE if source and source.values else {}) | values
     problems = list(source.problems) if source else []
     try:
         settings = Settings(**values)
@@ -209,6 +213,29 @@ def changed(settings: Settings, given: Mapping[str, object], *, flags: bool = Fa
 def dump_settings(settings: Settings, path: str | Path) -> None:
     """Write all settings, defaults included, as YAML that loads back equal; atomically."""
     write_text(path, dump_yaml(settings.model_dump(mode="json")))
+
+
+class Described(NamedTuple):
+    """A setting of a run as a page shows it."""
+
+    name: str
+    value: object
+    unit: str
+    sentence: str
+    group: Group
+    is_default: bool
+
+
+def described(settings: Settings) -> list[Described]:
+    """Every setting with its value, unit and sentence, for cards and reports; paths are text, 0 processes are auto."""
+    values = settings.model_dump(mode="json")
+    units = {name: about.unit for name, about in ABOUT.items()}
+    for name in [name for name, unit in units.items() if unit == "processes" and not values[name]]:
+        values[name], units[name] = "auto", ""
+    return [
+        Described(name, values[name], units[name], a.sentence, a.group, a.is_default(getattr(settings, name)))
+        for name, a in ABOUT.items()
+    ]
 
 
 def ended(name: str) -> str | None:

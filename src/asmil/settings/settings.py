@@ -103,6 +103,24 @@ in_extraction = _written_in(Group.EXTRACTION, "nothing")
 in_results = _written_in(Group.RESULTS, "evaluation")
 
 
+_PAPER_START: Facts = {"score_scale": 1, "even_start": False, "feature_dropout": 0}
+_PAPER_TRAINING: Facts = {
+    **{"model": "asmil", "anchor_gated": False, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 100},
+    **{"batch_size": 1, "tile_dropout": 0, "standardize": False},
+}
+_SCRIPT_ANCHOR: Facts = {"anchor": "frozen", "anchor_init": "independent", "reduction": "mean", "beta": 1}
+PRESETS: dict[str, Facts] = {
+    "paper": {**_PAPER_TRAINING, "model_options": {**_PAPER_START, "token_std": 0.02}},
+    "published-script": {
+        **_PAPER_TRAINING,
+        **_SCRIPT_ANCHOR,
+        "model_options": {**_PAPER_START, "token_std": 1e-6, "variant": "per_token"},
+    },
+}
+"""Named settings, which those that are given go before. Sources: arXiv 2603.06658, and the script its authors
+published, whose anchor has random weights of its own, is never updated, and whose divergence is a mean over tiles."""
+
+
 class Settings(BaseModel):
     """Every setting of a run, with its default.
 
@@ -202,6 +220,9 @@ class Settings(BaseModel):
     )
     tile_batch: PositiveInt = in_encoder(256, "Tiles encoded at once.", unit="tiles", decides="nothing")
 
+    preset: Literal["paper", "published-script"] | None = in_model(
+        None, "Settings of ASMIL by name: of its paper, or of the script that its authors published."
+    )
     model: str = in_model("asmil", "MIL model; `asmil list models`.")
     model_options: dict[str, object] = in_model({}, "Option of the model as name=value; repeat for several.")
     stabilize: bool = in_model(True, "Align the attention with an anchor (ASMIL).")
@@ -300,6 +321,16 @@ class Settings(BaseModel):
         "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: object) -> object:
+        preset = PRESETS.get(str(given.get("preset"))) if isinstance(given, dict) else None
+        if not preset or not isinstance(given, dict):
+            return given
+        options = given.get("model_options")
+        both = preset["model_options"] | options if isinstance(options, dict) else preset["model_options"]
+        return {**preset, **given, "model_options": both}
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
         if self.overlap_px >= self.tile_px:
@@ -358,29 +389,6 @@ def _about(name: str) -> About:
 
 ABOUT: dict[str, About] = {name: _about(name) for name in Settings.model_fields}
 """Every setting by name, in the order in which they are written down."""
-
-
-class Described(NamedTuple):
-    """A setting of a run as a page shows it."""
-
-    name: str
-    value: object
-    unit: str
-    sentence: str
-    group: Group
-    is_default: bool
-
-
-def described(settings: Settings) -> list[Described]:
-    """Every setting with its value, unit and sentence, for cards and reports; paths are text, 0 processes are auto."""
-    values = settings.model_dump(mode="json")
-    units = {name: about.unit for name, about in ABOUT.items()}
-    for name in [name for name, unit in units.items() if unit == "processes" and not values[name]]:
-        values[name], units[name] = "auto", ""
-    return [
-        Described(name, values[name], units[name], a.sentence, a.group, a.is_default(getattr(settings, name)))
-        for name, a in ABOUT.items()
-    ]
 
 
 def _short(value: object) -> object:

@@ -17,7 +17,7 @@ from torch import nn
 from asmil.attention import nsf, softmax
 from asmil.bags import Bag, BagBatch, Cohort, Splits, by_slide, load_bags, open_features
 from asmil.errors import AsmilError
-from asmil.files import write_json
+from asmil.files import Facts, write_json
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
 from asmil.training.listeners import AttentionRecorder, Listener
@@ -45,6 +45,7 @@ class CellResult:
     fold: int
     seed: int
     model_name: str
+    model_options: Facts
     model: nn.Module
     anchor: nn.Module | None
     task: Task | None
@@ -227,6 +228,7 @@ def _result(
         fold=fold,
         seed=seed,
         model_name=job.recipe.model,
+        model_options=job.recipe.model_options,
         model=final.model,
         anchor=anchor_of(final),
         task=task,

@@ -14,7 +14,6 @@ from asmil.bags import Bag
 from asmil.errors import CohortError, ConfigError
 from asmil.tasks import Task
 
-
 EPOCHS = 40
 """At most, of cohorts so large that these are more steps than needed."""
 
@@ -26,8 +25,8 @@ class TrainSettings:
     `batch_size` counts bags; batches are packed, so any size is exact. The learning rate rises linearly for
     `warmup_epochs` and falls as a half cosine to zero at `epochs`. `select` names the epoch whose weights are kept:
     "val_loss", "val_auroc" and, of another task than classification, "val_metric" look at the inner validation part
-    only, "last" looks at nothing. Without `epochs` training lasts 40, or as many as `min_steps` of the optimiser take where
-    these are more: attention to a small lesion forms late, and in steps, not in passes over a small cohort
+    only, "last" looks at nothing. Without `epochs` training lasts 40, or as many as `min_steps` of the optimiser take
+    where these are more: attention to a small lesion forms late, and in steps, not in passes over a small cohort
     (docs/log.md). It stops when the selected value has not improved for `patience` epochs (never with "last"), but not
     before `min_steps`.
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps

@@ -36,7 +36,7 @@ def same(first, second):
 
 def test_claim_1_the_anchor_starts_equal(toys):
     model = toys.Packed()
-    stabilizer = AttentionStabilizer(model)
+    stabilizer = AttentionStabilizer(model, gated=False)
     assert same(model.state_dict(), stabilizer.anchor.state_dict())
     with torch.no_grad():  # weights loaded after the stabilizer was made
         model.layer.weight.mul_(2)
@@ -71,7 +71,7 @@ def test_claim_2_after_k_steps_the_anchor_is_the_closed_form_average(toys):
 def test_claim_3_the_anchor_has_no_gradient_stays_in_eval_and_out_of_the_state(toys):
     model = toys.Packed()
     names, parameters = set(model.state_dict()), len(list(model.parameters()))
-    stabilizer = AttentionStabilizer(model)
+    stabilizer = AttentionStabilizer(model, gated=False)
     model.train()
     train(model, stabilizer, torch.optim.SGD(model.parameters(), 0.1), [toys.batch(5, 3)] * 2)
     assert not any(part.training for part in stabilizer.anchor.module.modules())
@@ -149,7 +149,9 @@ def test_claims_9_and_11_every_attention_parameter_gets_gradient_and_it_does_not
     for tiles in (50, 5000):
         torch.manual_seed(3)
         model = toys.ClamLike()
-        stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c", beta=1, init="independent")
+        stabilizer = AttentionStabilizer(
+            model, gated=False, scores="attention_net.3.attention_c", beta=1, init="independent"
+        )
         output = model.train()(torch.randn(tiles, 5))
         (output[0].square().sum() * 0 + stabilizer.loss()).backward()
         norms[tiles] = {n: float(p.grad.norm()) for n, p in model.attention_net.named_parameters()}
@@ -167,7 +169,7 @@ def test_claim_10_several_bags_are_the_mean_over_single_bags(toys):
     model = toys.Packed().train()
     model.drop.p = 0.0
     model.norm = torch.nn.Identity()  # batch statistics are the one thing that bags of a batch may share
-    stabilizer = AttentionStabilizer(model, beta=1, init="independent")
+    stabilizer = AttentionStabilizer(model, gated=False, beta=1, init="independent")
     together = toys.batch(3, 11, 6)
     model(together)
     loss = stabilizer.loss().item()
@@ -190,7 +192,7 @@ def test_claim_12_the_anchor_moves_after_the_step_and_the_momentum_is_configurab
         return 0.0 if step >= 2 else 1.0
 
     model = toys.Packed().train()
-    stabilizer = AttentionStabilizer(model, momentum=schedule)
+    stabilizer = AttentionStabilizer(model, gated=False, momentum=schedule)
     optimizer = torch.optim.SGD(model.parameters(), 0.5)
     start = stabilizer.anchor.module.layer.weight.clone()
     train(model, stabilizer, optimizer, [toys.batch(5, 8)] * 2)
@@ -206,7 +208,9 @@ def test_claim_13_a_resumed_training_is_bit_equal(toys):
     def fresh():
         torch.manual_seed(1)
         model = toys.Packed().train()
-        stabilizer = AttentionStabilizer(model, momentum=0.9, beta=lambda step: 0.1 * step, warmup_epochs=2)
+        stabilizer = AttentionStabilizer(
+            model, gated=False, momentum=0.9, beta=lambda step: 0.1 * step, warmup_epochs=2
+        )
         return model, stabilizer, torch.optim.AdamW(model.parameters(), 1e-2)
 
     unbroken, parts = fresh(), fresh()

@@ -134,7 +134,7 @@ def make(style: Style, **options: Any) -> tuple[nn.Module, AttentionStabilizer]:
         if isinstance(part, nn.Dropout):
             part.p = 0.0  # with dropout the anchor, which has none, differs from the start
     options = {"beta": 1.0, "momentum": MOMENTUM, "anchor_normalizer": "softmax"} | style.options | options
-    return model, AttentionStabilizer(model, **options)
+    return model, AttentionStabilizer(model, gated=False, **options)
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

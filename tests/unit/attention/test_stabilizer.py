@@ -32,7 +32,7 @@ def without_dropout(model):
 @pytest.mark.parametrize("scores", ["attention_net.3.attention_c", lambda output: output[3]])
 def test_clam_by_module_name_and_by_output(toys, scores):
     model = without_dropout(toys.ClamLike())
-    stabilizer = AttentionStabilizer(model, scores=scores, beta=0.5)
+    stabilizer = AttentionStabilizer(model, gated=False, scores=scores, beta=0.5)
     raw = model(TILES, label=torch.tensor([0]))[3]
     assert float(stabilizer.loss()) == pytest.approx(0.5 * kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7)
     assert stabilizer.statistics()["kl"] == pytest.approx(kl(raw.detach(), raw.detach(), 1), rel=1e-5, abs=2e-7)
@@ -40,7 +40,7 @@ def test_clam_by_module_name_and_by_output(toys, scores):
 
 def test_multi_head_rows_along_the_last_axis(toys):
     model = toys.MultiHead()
-    stabilizer = AttentionStabilizer(model, scores=lambda output: output[1], beta=1)
+    stabilizer = AttentionStabilizer(model, gated=False, scores=lambda output: output[1], beta=1)
     _, scores = model(TILES[None])
     assert float(stabilizer.loss()) == pytest.approx(kl(scores.detach(), scores.detach(), 2), rel=1e-5, abs=2e-7)
 
@@ -48,7 +48,7 @@ def test_multi_head_rows_along_the_last_axis(toys):
 def test_padded_batches_by_a_mask_of_the_inputs(toys):
     model = toys.MultiHead()
     stabilizer = AttentionStabilizer(
-        model, scores=lambda output: output[1], beta=1, mask=lambda tiles: (tiles != 0).any(-1)[:, None]
+        model, gated=False, scores=lambda output: output[1], beta=1, mask=lambda tiles: (tiles != 0).any(-1)[:, None]
     )
     alone = []
     for bag in (TILES[:12], TILES[12:]):
@@ -60,8 +60,8 @@ def test_padded_batches_by_a_mask_of_the_inputs(toys):
 
 def test_scores_that_are_weights_already(toys):
     model = toys.MultiHead()
-    raw = AttentionStabilizer(model, scores=lambda o: o[1].log_softmax(-1), beta=1)
-    weights = AttentionStabilizer(model, scores=lambda o: o[1].softmax(-1), beta=1, normalized=True)
+    raw = AttentionStabilizer(model, gated=False, scores=lambda o: o[1].log_softmax(-1), beta=1)
+    weights = AttentionStabilizer(model, gated=False, scores=lambda o: o[1].softmax(-1), beta=1, normalized=True)
     model(TILES[None])
     assert float(weights.loss()) == pytest.approx(float(raw.loss()), rel=1e-5, abs=2e-7)
 
@@ -72,7 +72,7 @@ def test_attaching_changes_no_output_gradient_or_state(toys):
         model = toys.ClamLike().train()
         before = list(model.state_dict())
         if stabilized:
-            stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c")
+            stabilizer = AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c")
             assert list(model.state_dict()) == before
         torch.manual_seed(8)
         output = model(TILES)
@@ -93,7 +93,7 @@ def test_attaching_changes_no_output_gradient_or_state(toys):
 
 def test_evaluation_and_no_grad_record_nothing(toys):
     model = toys.ClamLike()
-    stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c")
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c")
     model.eval()(TILES)
     with torch.no_grad():
         model.train()(TILES)
@@ -111,7 +111,7 @@ def test_evaluation_and_no_grad_record_nothing(toys):
 
 def test_detach_leaves_no_trace(toys):
     model = toys.ClamLike()
-    AttentionStabilizer(model, scores="attention_net.3.attention_c").detach()
+    AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c").detach()
     for part in model.modules():
         hooks = [part._forward_hooks, part._forward_pre_hooks, part._forward_hooks_with_kwargs]
         assert not any(hooks)
@@ -119,8 +119,8 @@ def test_detach_leaves_no_trace(toys):
 
 def test_copies_of_the_model_are_free_of_the_stabilizer(toys):
     model = toys.ClamLike().train()
-    stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c")
-    second = AttentionStabilizer(model, scores=lambda output: output[3])
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c")
+    second = AttentionStabilizer(model, gated=False, scores=lambda output: output[3])
     copy.deepcopy(model)(TILES)
     pickle.loads(pickle.dumps(model))(TILES)
     with pytest.raises(AttentionError, match="no forward to align"):
@@ -137,7 +137,7 @@ def test_models_with_cached_tensors_and_old_weight_norm(toys):
     with pytest.warns(FutureWarning):
         nn.utils.weight_norm(model.classifiers)
     model.cache = {"last": [model(TILES)[3]]}  # inside a graph: deepcopy alone refuses it
-    stabilizer = AttentionStabilizer(model, scores=lambda output: output[3])
+    stabilizer = AttentionStabilizer(model, gated=False, scores=lambda output: output[3])
     model(TILES)
     stabilizer.loss().backward()
     stabilizer.update()
@@ -156,7 +156,7 @@ def test_the_anchor_sees_the_same_random_split():
             return self.attention(tiles[self.drawn[-1]])
 
     model = Split().train()
-    stabilizer = AttentionStabilizer(model, scores="attention")
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention")
     model(TILES)
     torch.rand(3)
     state = torch.get_rng_state()
@@ -175,7 +175,7 @@ def test_a_submodule_that_runs_several_times_counts_each_time():
             return sum(self.attention(part).softmax(0).T @ part for part in (tiles[:20], tiles[20:]))
 
     model = Twice().train()
-    stabilizer = AttentionStabilizer(model, scores="attention", beta=1)
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention", beta=1)
     model(TILES)
     expected = [kl(z, z, 0) for z in (model.attention(part).detach() for part in (TILES[:20], TILES[20:]))]
     assert float(stabilizer.loss()) == pytest.approx(sum(expected) / 2, rel=1e-5, abs=2e-7)
@@ -183,7 +183,7 @@ def test_a_submodule_that_runs_several_times_counts_each_time():
 
 def test_autocast_of_the_forward_is_that_of_the_anchor(toys):
     model = toys.ClamLike().train()
-    stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c", beta=1)
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c", beta=1)
     seen = []
     stabilizer.anchor.module.attention_net[0].register_forward_hook(lambda *call: seen.append(call[-1].dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -199,7 +199,7 @@ def test_autocast_of_the_forward_is_that_of_the_anchor(toys):
 
 def test_late_start_and_warm_up(toys):
     model = toys.Packed().train()
-    stabilizer = AttentionStabilizer(model, beta=0.8, start_epoch=2, warmup_epochs=3, momentum=0.5)
+    stabilizer = AttentionStabilizer(model, gated=False, beta=0.8, start_epoch=2, warmup_epochs=3, momentum=0.5)
     betas = []
     for epoch in range(7):
         stabilizer.set_epoch(epoch)
@@ -217,7 +217,7 @@ def test_late_start_and_warm_up(toys):
 
 def test_a_frozen_anchor_stays_and_an_independent_one_differs(toys):
     model = toys.Packed().train()
-    frozen = AttentionStabilizer(model, anchor="frozen", init="independent")
+    frozen = AttentionStabilizer(model, gated=False, anchor="frozen", init="independent")
     assert not torch.equal(frozen.anchor.module.attention.weight, model.attention.weight)
     start = copy.deepcopy(frozen.anchor.state_dict())
     for _ in range(3):
@@ -239,7 +239,7 @@ def test_the_anchor_runs_only_attention_scores_where_the_model_has_it(toys):
     part = WithScores().train()
     ran, losses = [], []
     for model in (whole, part):
-        stabilizer = AttentionStabilizer(model)
+        stabilizer = AttentionStabilizer(model, gated=False)
         stabilizer.anchor.module.classifier.register_forward_hook(lambda *_: ran.append(1))
         torch.manual_seed(9)
         model(toys.batch(6, 4))
@@ -250,7 +250,7 @@ def test_the_anchor_runs_only_attention_scores_where_the_model_has_it(toys):
 
 def test_auto_is_the_divergence_of_the_packed_scores(toys):
     model, batch = toys.Packed().train(), toys.batch(6, 1, 9)
-    stabilizer = AttentionStabilizer(model, beta=1, temperature=2.0)
+    stabilizer = AttentionStabilizer(model, gated=False, beta=1, temperature=2.0)
     scores = model(batch).scores.detach()
     loss = float(stabilizer.loss())
     anchored = stabilizer.anchor.module(batch).scores
@@ -261,7 +261,7 @@ def test_auto_is_the_divergence_of_the_packed_scores(toys):
 
 def test_gradient_ratio(toys):
     model = without_dropout(toys.ClamLike())
-    stabilizer = AttentionStabilizer(model, scores="attention_net.3.attention_c", beta=0.3)
+    stabilizer = AttentionStabilizer(model, gated=False, scores="attention_net.3.attention_c", beta=0.3)
     task = model(TILES)[0].logsumexp(1).sum()
     assert stabilizer.gradient_ratio(task) == 0  # before loss()
     align = stabilizer.loss()
@@ -277,7 +277,7 @@ def test_gradient_ratio(toys):
 @pytest.mark.parametrize("normalizer", ["softmax", "nsf", "sparsemax", "entmax"])
 def test_every_normalizer_may_be_the_anchors(toys, normalizer):
     model = toys.Packed().train()
-    stabilizer = AttentionStabilizer(model, anchor_normalizer=normalizer, online_normalizer="nsf", beta=1)
+    stabilizer = AttentionStabilizer(model, gated=False, anchor_normalizer=normalizer, online_normalizer="nsf", beta=1)
     model(toys.batch(5, 8))
     loss = stabilizer.loss()
     loss.backward()

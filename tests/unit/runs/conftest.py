@@ -44,7 +44,8 @@ def result(data):
         history = [{"epoch": epoch, "val_loss": 1 / (epoch + 1)} for epoch in range(3)]
         history[1]["jsd"] = 0.5
         given = {
-            "fold": fold, "seed": seed, "model_name": "abmil", "model": nn.Linear(3, 2), "anchor": nn.Linear(3, 2),
+            "fold": fold, "seed": seed, "model_name": "abmil", "model_options": {},
+            "model": nn.Linear(3, 2), "anchor": nn.Linear(3, 2),
             "task": None, "best_epoch": 2, "history": history, "recorder": recorder, "val": [],
             "score_samples": {"softmax": random.random(9), "nsf": random.random(9)}, "predictions": predictions,
         }  # fmt: skip

@@ -37,10 +37,12 @@ def test_a_changed_setting_is_told_by_name_and_kind():
 
 def test_a_setting_younger_than_a_run_had_its_default_then():
     before = {"epochs": 40, "tile_px": 224, "mpp": 0.5}
-    assert _texts(before, settings_identity(Settings())) == []
-    assert _texts(before, settings_identity(Settings(reduction="mean"))) == [
+    then = {"epochs": 40, "min_steps": 0, "anchor_gated": False}
+    assert _texts(before, settings_identity(Settings(**then))) == []
+    assert _texts(before, settings_identity(Settings(**then, reduction="mean"))) == [
         ("training", "reduction was 'sum', is 'mean'")
     ]
+    assert ("training", "anchor_gated was False, is True") in _texts(before, settings_identity(Settings(epochs=40)))
 
 
 def test_settings_that_have_ended_or_are_no_more_compared_are_passed_over():
@@ -51,7 +53,7 @@ def test_settings_that_have_ended_or_are_no_more_compared_are_passed_over():
 def test_with_given_features_those_of_extraction_decide_nothing():
     before = settings_identity(Settings(features="a", tile_px=64))
     assert "tile_px" not in before
-    assert _texts({"tile_px": 64}, settings_identity(Settings(features="a"))) == []
+    assert _texts(before | {"tile_px": 64}, settings_identity(Settings(features="a"))) == []
 
 
 def test_a_run_of_given_features_is_not_continued_from_slides():

@@ -66,8 +66,22 @@ def test_the_anchor_has_weights_of_its_own_and_keeps_them(trained):
             assert not torch.equal(other.get_parameter(name), parameter), name
 
 
+def test_the_preset_is_the_file():
+    said, wanted = load_settings(None, {"preset": "published-script"}), load_settings(EXAMPLE)
+    assert said.model_copy(update={"preset": None}) == wanted
+
+
+def test_what_is_given_goes_before_a_preset():
+    settings = load_settings(None, {"preset": "paper", "beta": 0.2, "model_options": {"tokens": 4}})
+    assert (settings.beta, settings.anchor_gated, settings.learning_rate) == (0.2, False, 1e-4)
+    assert settings.model_options == {
+        "tokens": 4, "token_std": 0.02, "score_scale": 1, "even_start": False, "feature_dropout": 0,
+    }  # fmt: skip
+
+
 def test_flags_say_the_same_as_the_file():
     flags = {"anchor": "frozen", "anchor_init": "independent", "reduction": "mean", "model": "asmil"}
+    flags["anchor_gated"] = False
     options = ["variant=per_token", "token_std=1e-6"]
     config = load_settings(None, typed(flags | {"model_options": options}))
     stabilizer, wanted = recipe_of(config).stabilizer, recipe_of(load_settings(EXAMPLE)).stabilizer
