@@ -8,6 +8,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import spearmanr
 
 from asmil.attention import (
+    Dense,
     Packed,
     agreement,
     alignment,
@@ -173,3 +174,27 @@ def test_number_of_tokens_kept_is_binomial_with_one_at_least():
     expected = [0, binomial[0] + binomial[1], binomial[2], binomial[3]]
     np.testing.assert_allclose(counts.numpy(), expected, atol=0.005)
     np.testing.assert_allclose(keep.float().mean(0), np.full(3, 0.4 + 0.6**3 / 3), atol=0.005)
+
+
+def test_a_gated_row_counts_by_how_uneven_the_anchor_is():
+    """By hand, in double precision; a row of an even anchor does not count at all."""
+    rng = np.random.default_rng(0)
+    anchored, online = rng.normal(size=(9, 3)) * [3.0, 1.0, 0.0], rng.normal(size=(9, 3))
+    target = 1 / (1 + np.exp(-anchored))
+    target /= target.sum(0)
+    softmax = np.exp(online) / np.exp(online).sum(0)
+    share = np.exp(anchored) / np.exp(anchored).sum(0)
+    uneven = 1 + (share * np.log(share)).sum(0) / np.log(9)
+    assert uneven[2] == pytest.approx(0, abs=1e-12)
+    wanted = (uneven * (target * np.log(target / softmax)).sum(0)).mean()
+    layout = Dense(0)
+    found = alignment(torch.from_numpy(anchored), torch.from_numpy(online), layout, gated=True)
+    assert float(found) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_an_even_anchor_holds_nothing_back_where_it_is_gated():
+    scores = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    pulls = {}
+    for gated in (False, True):
+        (pulls[gated],) = torch.autograd.grad(alignment(1e-4 * scores.detach(), scores, Dense(0), gated=gated), scores)
+    assert pulls[True].norm() < 1e-6 * pulls[False].norm()

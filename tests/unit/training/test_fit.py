@@ -9,8 +9,8 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, make_bags
 from asmil.errors import AsmilError, CohortError, RunError
 from asmil.models import create_model
-from asmil.training import AttentionRecorder, TrainSettings, fit, predict
-from asmil.training.optim import learning_rate, refit_settings
+from asmil.training import AttentionRecorder, Standardized, TrainSettings, fit, predict
+from asmil.training.optim import learning_rate, refit_settings, weight_decay_of
 
 SETTINGS = TrainSettings(epochs=8, batch_size=4, min_steps=0, patience=50, checkpoint_seconds=0)
 
@@ -122,11 +122,31 @@ def test_the_kept_epoch_is_the_best_on_validation(bags):
     assert sum(kept) / len(kept) == pytest.approx(min(losses), rel=1e-6)
 
 
-def test_early_stopping_waits_for_patience_and_min_epochs(bags):
+def test_early_stopping_waits_for_patience_and_min_steps(bags):
     noise = [dataclasses.replace(bag, label=i % 2) for i, bag in enumerate(make_bags(24, dim=16, shift=0.0)[0])]
-    settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=1e-2, patience=3, min_steps=0, warmup_epochs=0)
-    result = fit(build(), noise[:16], noise[16:], settings=settings)
+    settings = dataclasses.replace(SETTINGS, epochs=60, learning_rate=1e-2, patience=3, min_steps=20, warmup_epochs=0)
+    result = fit(build(), noise[:16], noise[16:], settings=settings)  # four steps an epoch
     assert len(result.history) == max(5, result.best_epoch + 1 + 3) < 60
+    longer = fit(build(), noise[:16], noise[16:], settings=dataclasses.replace(settings, min_steps=120))
+    assert len(longer.history) == 30
+
+
+def test_without_epochs_training_lasts_the_least_steps():
+    settings = TrainSettings()
+    assert settings.planned(64).epochs == 113  # of 16 steps: the least that are 1,800
+    assert settings.planned(7).epochs == 900
+    assert settings.planned(4000).epochs == 40
+    assert dataclasses.replace(settings, epochs=3).planned(7).epochs == 3
+
+
+def test_weight_decay_is_the_settings_or_the_models_own():
+    class Decaying(torch.nn.Linear):
+        WEIGHT_DECAY = 3.0
+
+    plain, own = torch.nn.Linear(4, 2), Decaying(4, 2)
+    settings = TrainSettings()
+    assert [weight_decay_of(m, settings) for m in (plain, own, Standardized(own, 4))] == [0.01, 3.0, 3.0]
+    assert weight_decay_of(own, dataclasses.replace(settings, weight_decay=0.0)) == 0
 
 
 def test_a_step_of_several_bags_is_the_mean_of_their_gradients(bags):
