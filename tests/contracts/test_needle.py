@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from asmil.bags import load_dataset
 from asmil.training import Recipe, TrainSettings, fit, predict
 
+
 @pytest.fixture(scope="module")
 def needle():
     """Bags to learn from, others to be tested on, and where their lesions are; contrast 5, 3 % of 200 tiles."""
@@ -15,7 +16,7 @@ def needle():
 
 
 def found(needle, name, stabilizer=None, *, epochs=30):
-    """AUROC of the test bags and the mean average precision of the attention in positive ones, with shipped settings."""
+    """AUROC of the test bags, mean average precision of the attention in positive ones; settings as shipped."""
     bags, rest, truth = needle
     settings = TrainSettings(epochs=epochs)  # 30: some 700 steps, less than half of what a run takes
     train, val = bags[:90], bags[90:]

@@ -37,7 +37,7 @@ def make_host(name):
 @every_host
 def test_an_anchor_equal_to_the_model_costs_nothing(name):
     model = make_host(name)
-    stabilizer = AttentionStabilizer(model, anchor_normalizer="softmax")
+    stabilizer = AttentionStabilizer(model, anchor_normalizer="softmax", gated=False)
     model(BATCH)
     assert stabilizer.loss().item() == pytest.approx(0, abs=1e-7), "more than the rounding of a sum"
 
@@ -46,7 +46,7 @@ def test_an_anchor_equal_to_the_model_costs_nothing(name):
 def test_a_step_is_stabilised_by_the_formula(name):
     """beta * mean over segments and rows of sum_i p'_i (log p'_i - log p_i), p' the NSF of the anchor's scores."""
     model = make_host(name)
-    stabilizer = AttentionStabilizer(model, beta=0.5)
+    stabilizer = AttentionStabilizer(model, gated=False, beta=0.5)
     with torch.no_grad():
         anchored = model.eval()(BATCH).scores
     model.train()(BATCH)

@@ -141,12 +141,12 @@ def test_stabilised_under_the_online_split(scores):
     """The loss is the mean over pseudo-bags of KL(NSF || softmax), in the online branch's random split."""
     model, bags = make()
     batch = BagBatch.from_bags(bags)
-    equal = AttentionStabilizer(model, scores=scores, beta=1.0, anchor_normalizer="softmax")
+    equal = AttentionStabilizer(model, gated=False, scores=scores, beta=1.0, anchor_normalizer="softmax")
     model.train()(batch)
     assert float(equal.loss().detach()) == pytest.approx(0, abs=1e-15)
     equal.detach()
 
-    stabilizer = AttentionStabilizer(model, scores=scores, beta=0.5)
+    stabilizer = AttentionStabilizer(model, gated=False, scores=scores, beta=0.5)
     model(batch)
     stabilizer.loss()  # the anchor starts here
     anchored = model.attention_scores(batch)[:, 0].detach().numpy()

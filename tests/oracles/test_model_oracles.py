@@ -49,6 +49,8 @@ def asmil_pair(variant, **options):
         dim=32,
         variant=variant,
         token_std=15.0,
+        score_scale=1,
+        even_start=False,
         token_drop=0,
         dropout=0,
         feature_dropout=0,
@@ -104,7 +106,11 @@ def test_asmil_gradients_equal_textbook(variant):
 def test_asmil_equals_torch_multihead_attention():
     """The shared block is torch's own MultiheadAttention followed by LayerNorm."""
     torch.manual_seed(1)
-    model = create_model("asmil", in_dim=20, n_classes=2, dim=32, token_std=1.0).eval().double()
+    model = (
+        create_model("asmil", in_dim=20, n_classes=2, dim=32, token_std=1.0, score_scale=1, even_start=False)
+        .eval()
+        .double()
+    )
     bag = make_bags(20, 50, dtype=torch.float64)[0]
     block = model.feat
     theirs = torch.nn.MultiheadAttention(32, 8, batch_first=True, dtype=torch.float64)
@@ -125,7 +131,15 @@ def test_asmil_equals_torch_multihead_attention():
 def test_token_dropping_is_leaving_tokens_out():
     """What the class token reads with tokens dropped is what it reads when they never existed."""
     model = create_model(
-        "asmil", in_dim=20, n_classes=2, dim=32, tokens=5, token_std=1.0, token_drop=0.5, dropout=0, feature_dropout=0
+        "asmil",
+        in_dim=20,
+        n_classes=2,
+        dim=32,
+        tokens=5,
+        token_drop=0.5,
+        dropout=0,
+        feature_dropout=0,
+        even_start=False,
     )
     model.train()
     batch = BagBatch.from_bags(make_bags(20, 30))

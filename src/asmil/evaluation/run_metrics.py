@@ -157,9 +157,10 @@ def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: P
         return {}
     from asmil.models import deletion
 
-    opened, falls = open_features(store), dict[str, list[np.ndarray]]()
-    names = [str(slide) for slide in slides.slide if slide in opened]
+    falls = dict[str, list[np.ndarray]]()
     try:
+        opened = open_features(store)
+        names = [str(slide) for slide in slides.slide if slide in opened]
         for number in np.unique(np.linspace(0, len(names) - 1, TAKEN_FROM).round().astype(int)) if names else ():
             slide = names[number]
             cell = next(cell for cell in run.tested_on(slide) if cell in cells)

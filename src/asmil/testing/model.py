@@ -165,14 +165,16 @@ class _ModelChecks:
         model = self._model().train()
         silent = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         _require(bool(silent), "no trainable parameters")
+        step = torch.optim.SGD(model.parameters(), lr=1e-2)  # a part that starts at zero hides others at first
         for _ in range(8):
-            model.zero_grad()
+            step.zero_grad()
             _loss(model(self.batch), self.batch).backward()
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
                     _require(bool(parameter.grad.isfinite().all()), f"gradient of {name} is not finite")
                     if parameter.grad.any() or name.rpartition(".")[2] == "bias":
                         silent.discard(name)
+            step.step()
         _require(not silent, f"no gradient reaches {', '.join(sorted(silent))}")
 
     def half_precision_features(self) -> None:

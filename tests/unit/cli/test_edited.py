@@ -60,7 +60,7 @@ def swap_classes(run):
 
 
 EDITS = {
-    "a setting": ("config.yaml", lambda run: edit_yaml(run, learning_rate=0.1), "learning_rate was 0.0003, is 0.1"),
+    "a setting": ("config.yaml", lambda run: edit_yaml(run, learning_rate=0.1), "learning_rate was 0.001, is 0.1"),
     "another model": ("config.yaml", lambda run: edit_yaml(run, model="mean"), "model was 'abmil', is 'mean'"),
     "seeds": ("config.yaml", lambda run: edit_yaml(run, seeds=2), "seeds was 1, is 2"),
     "a setting gone": ("config.yaml", lambda run: edit_yaml(run, epochs="gone"), "epochs is missing"),

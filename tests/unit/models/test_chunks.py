@@ -74,6 +74,8 @@ def test_asmil_inchunks(options, dtype, monkeypatch):
         tokens=3,
         heads=2,
         token_std=5.0,
+        score_scale=1,
+        even_start=False,
         dropout=0,
         feature_dropout=0,
         **options,
@@ -99,7 +101,9 @@ def test_the_scores_alone_are_the_scores(monkeypatch):
 def test_the_alignment_alone_learns_without_the_task(monkeypatch):
     """Then pooling sends nothing back."""
     monkeypatch.setattr(chunks, "CHUNK", 7)
-    model = create_model("asmil", in_dim=12, n_classes=2, dim=16, token_std=5.0, feature_dropout=0).train()
+    model = create_model(
+        "asmil", in_dim=12, n_classes=2, dim=16, token_std=5.0, score_scale=1, even_start=False, feature_dropout=0
+    ).train()
     gradients = []
     for plain in (False, True):
         if plain:

@@ -39,7 +39,9 @@ def assert_alike(one: Member, other: Member, *, atol=1e-5):
     for a, b in zip(one.result.history, other.result.history, strict=True):
         assert a.keys() == b.keys()
         for name in a:
-            assert a[name] == pytest.approx(b[name], rel=1e-3, abs=atol, nan_ok=True), name
+            # a ratio of what is left of two nearly even attentions has fewer digits
+            rel = 1e-2 if name == "gradient_ratio" else 1e-3
+            assert a[name] == pytest.approx(b[name], rel=rel, abs=atol, nan_ok=True), name
     mine, theirs = (np.stack([p.probabilities for p in predict(m.model, BAGS)]) for m in (one, other))
     np.testing.assert_allclose(mine, theirs, atol=atol)
 

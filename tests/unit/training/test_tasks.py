@@ -65,7 +65,7 @@ def test_a_planted_signal_is_learned_with_the_stabiliser(name, select):
     task = fitted(name, train)
     torch.manual_seed(0)
     model = create_model("abmil", in_dim=6, n_classes=task.outputs, dim=16, dropout=0.0)
-    stabilizer = AttentionStabilizer(model)
+    stabilizer = AttentionStabilizer(model, gated=False)
     chosen = settings(name, select=select)
     result = fit(model, train, val, settings=chosen, task=task, stabilizer=stabilizer)
     assert {"val_loss", "val_metric"} <= result.history[0].keys()

@@ -26,7 +26,7 @@ REAL, HOSTILE, UNSCALED, ABSENT, PICTURED, BROKEN = SLIDES = (
 )
 FURTHER = ("plain-1", "plain-2", "plain-3", "plain-4")
 CLASSES = ("<b>tumour</b>", "normal")
-OPTIONS = {"tokens": 3, "heads": 2, "dim": 8}
+OPTIONS = {"tokens": 3, "heads": 2, "dim": 8, "even_start": False}  # so that there is attention to show
 SIDE, SIZE = 40, (600, 480)
 
 

@@ -49,6 +49,8 @@ def load_published(path: str | Path, *, heads: int = 8) -> nn.Module:
             heads=heads,
             variant="per_token",
             token_std=1e-6,
+            score_scale=1,
+            even_start=False,
             feature_dropout=0,
         )
     shapes = {name: value.shape for name, value in model.state_dict().items()}
