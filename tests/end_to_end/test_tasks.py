@@ -10,7 +10,7 @@ import pytest
 from .conftest import flags
 
 SETTINGS = {
-    "task": "survival", "model": "abmil", "folds": 2, "seeds": 1, "epochs": 8, "patience": 8, "workers": 1,
+    "task": "survival", "model": "abmil", "folds": 2, "seeds": 1, "epochs": 8, "learning_rate": 3e-4, "patience": 8, "workers": 1,
     "learning_rate": 0.005, "device": "cpu",
 }  # fmt: skip
 

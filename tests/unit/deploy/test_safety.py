@@ -50,7 +50,7 @@ def forge(run, **settings):
 
 def test_weights_of_other_settings_are_refused(run):
     forge(run, model_options={"hidden": 99})
-    with pytest.raises(RunError, match=r"does not fit the run's settings.*model\.gate"):
+    with pytest.raises(RunError, match=r"does not fit the run's settings.*hidden 99"):
         load_ensemble(run)
 
 

@@ -26,7 +26,7 @@ def test_token_initialisation(std):
 
 def test_linear_maps_start_like_nn_linear():
     torch.manual_seed(0)
-    ours = create_model("asmil", in_dim=384, n_classes=2, variant="per_token").feat.key
+    ours = create_model("asmil", in_dim=384, n_classes=2, variant="per_token", even_start=False).feat.key
     theirs = torch.nn.Linear(128, 128)
     assert float(ours.weight.detach().abs().max()) == pytest.approx(128**-0.5, rel=0.01)
     assert float(ours.weight.detach().std()) == pytest.approx(float(theirs.weight.detach().std()), rel=0.05)

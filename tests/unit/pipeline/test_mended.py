@@ -74,7 +74,7 @@ def test_one_with_finished_models_keeps_them_and_needs_another_folder(small, tmp
             file.unlink()
     before = {path: path.stat().st_mtime_ns for path in made.cell(0, 0).folder.iterdir()}
     with pytest.raises(RunError, match="learning_rate was") as error:
-        train(**small | {"learning_rate": 1e-3}, listener=Deaf())
+        train(**small | {"learning_rate": 3e-3}, listener=Deaf())
     assert "another --out" in error.value.fix
     assert {path: path.stat().st_mtime_ns for path in made.cell(0, 0).folder.iterdir()} == before
     assert made.evaluate(partial=True)["test"]
