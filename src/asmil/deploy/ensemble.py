@@ -147,7 +147,7 @@ class Ensemble:
             return {}
         seen_as = self.known_as(bag, slide_file=slide_file)
         members = (self.members if seen_as is None else self.unseen(seen_as)) or self.members
-        found = [evidence(member.model, bag).centred.cpu().numpy().astype(np.float64) for member in members]
+        found = [evidence(member.model, bag).array for member in members]
         return dict(zip(self.classes, np.mean(found, axis=0).T, strict=True))
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
@@ -324,8 +324,7 @@ class Published:
 
     def evidence(self, bag: Bag, *, slide_file: Path | None = None) -> dict[str, np.ndarray]:
         """What each tile says for each class, as of an `Ensemble`; `slide_file` is not looked at."""
-        found = evidence(self.model, bag).centred.cpu().numpy().astype(np.float64)
-        return dict(zip(self.classes, found.T, strict=True))
+        return dict(zip(self.classes, evidence(self.model, bag).array.T, strict=True))
 
     def require_fit(self, store: FeatureStore) -> None:
         """Raise a `FeatureError` where features have another dimension than those of the training."""

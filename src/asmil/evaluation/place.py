@@ -29,7 +29,7 @@ from asmil.evaluation.localization import (
     tile_truth,
 )
 from asmil.evaluation.summary import bags_are_patients, own_maps, test_maps
-from asmil.runs import Cell, Run, SlideTiles, mean_evidence, tiles_of
+from asmil.runs import Cell, Run, SlideTiles, mean_evidence, model_of, tiles_of
 
 # The annotations of many slides, each fitted to its slide: what does not fit one is a problem of that slide only.
 
@@ -258,11 +258,11 @@ def _of_evidence(
     run: Run, cells: Sequence[Cell], truth: Truth, *, slides: pd.DataFrame, store: FeatureStore, bootstrap: int
 ) -> dict[str, object]:
     """Tile AUROC and AP of the evidence for the class that a slide is of, beside those of attention; or why not."""
-    maps, own = Maps(), slides.set_index("slide")
+    maps, own, model = Maps(), slides.set_index("slide"), model_of(run)
     try:
         for slide in truth.tiles:
             column = run.classes.index(str(own.label[slide])) if run.classes else 0
-            maps[slide] = mean_evidence(run, slide, cells=cells, store=store)[:, column]
+            maps[slide] = mean_evidence(run, slide, cells=cells, store=store, model=model)[:, column]
     except AsmilError as error:
         return {"evidence_missing": str(error)}
     cases = {str(slide): str(case) for slide, case in own.case.items()}

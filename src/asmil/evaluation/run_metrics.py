@@ -23,7 +23,7 @@ from asmil.evaluation.summary import (
 )
 from asmil.evaluation.tasks import evaluate_task
 from asmil.files import Facts
-from asmil.runs import Cell, Run, even, evidence_of
+from asmil.runs import Cell, Run, even, model_of
 from asmil.tasks import Task
 from asmil.training import predict
 
@@ -153,11 +153,11 @@ def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: P
 
     Of some slides, evenly through the table, each by one model that was tested on it; less the mean over the classes.
     """
-    if run.task is not None or bags_are_patients(run) or not store.exists():
+    if not run.classifies_slides or not store.exists():
         return {}
-    from asmil.models import deletion
+    from asmil.models import deletion, evidence
 
-    falls = dict[str, list[np.ndarray]]()
+    read, falls = model_of(run), dict[str, list[np.ndarray]]()
     try:
         opened = open_features(store)
         names = [str(slide) for slide in slides.slide if slide in opened]
@@ -167,9 +167,9 @@ def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: P
             bag = opened.load(slide, slide_mpp=run.slide(slide).mpp)
             if len(bag) < 2 or (attention := cell.attention(slide)) is None:
                 continue
-            model, _ = cell.model(run.settings, len(run.classes), in_dim=bag.features.shape[1])
+            model = read(cell, bag.features.shape[1])
             said = predict(model, [bag])[0].probabilities.argmax()
-            by = {"evidence": evidence_of(run, cell, bag)[:, said], "attention": attention}
+            by = {"evidence": evidence(model, bag).array[:, said], "attention": attention}
             by["random"] = np.random.default_rng(number).random(len(bag))
             for name, values in by.items():
                 order = torch.from_numpy(np.argsort(-values, kind="stable"))

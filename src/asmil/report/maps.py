@@ -122,7 +122,7 @@ def draw_heatmap(
 
     `evidence` (tiles,) by class is written for all of them, and drawn for the class `shown`.
     """
-    own = None if not evidence or shown is None else evidence[shown]
+    even, own = is_even(attention), None if not evidence or shown is None else evidence[shown]
     maps = slide_maps(
         picture_of(thumbnail, tiles.slide_size),
         tiles.level0_xy,
@@ -131,13 +131,11 @@ def draw_heatmap(
         slide_size=tiles.slide_size,
         outlines=outlines,
         points=points,
-        even=is_even(attention),
+        even=even,
         evidence=own,
     )
     said = None if own is None or shown is None else (own, shown)
-    picture = heatmap_panels(
-        maps, attention, even=is_even(attention), evidence=said, width_um=tiles.width_um, title=title
-    )
+    picture = heatmap_panels(maps, attention, even=even, evidence=said, width_um=tiles.width_um, title=title)
     geojson, side = Path(f"{stem}.geojson"), tiles.tile_level0_px
     return (
         write_png(picture, Path(f"{stem}.png")),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asmil.runs.layout import ATTENTION, PREDICTIONS, figure_file
     from asmil.runs.pipeline import Extracted, evaluate, export, extract, heatmap, predict, run, train, write_report
     from asmil.runs.records import environment
-    from asmil.runs.slide import RunSlide, SlideTiles, evidence_of, mean_evidence, picture_of, spacing, tiles_of
+    from asmil.runs.slide import RunSlide, SlideTiles, mean_evidence, model_of, picture_of, spacing, tiles_of
     from asmil.runs.whole import Standing, even
 else:
     __all__, __getattr__ = door(__name__)

@@ -143,6 +143,11 @@ class Run(Records, Shown):
         """The column that names what one prediction is made for: "slide", or "case" where bags are patients."""
         return "case" if self.settings.bag == "patient" else "slide"
 
+    @property
+    def classifies_slides(self) -> bool:
+        """Whether it tells classes apart, slide by slide: of such models there is evidence of tiles."""
+        return self.task is None and self.unit == "slide"
+
     def probabilities(self, table: pd.DataFrame) -> np.ndarray:
         """(rows, classes) predicted probabilities of the rows of a table."""
         return table[[f"prob_{name}" for name in self.classes]].to_numpy(dtype=np.float64)

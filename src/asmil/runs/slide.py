@@ -1,20 +1,22 @@
 """One slide of a run: where its tiles are, what it looks like, and where the models looked."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from asmil.bags import Bag, FeatureStore
+from asmil.bags import FeatureStore
 from asmil.errors import RunError
 from asmil.runs.reading import reading
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from asmil.runs.cell import Cell
     from asmil.runs.folder import Run
 
@@ -82,30 +84,40 @@ def picture_of(thumbnail: Path, size: tuple[int, int]) -> np.ndarray:
     return np.full((height, width, 3), EMPTY_GREY, dtype=np.uint8)
 
 
-def mean_evidence(run: "Run", slide: str, *, cells: "Sequence[Cell]", store: FeatureStore | None) -> np.ndarray:
+ModelOf = Callable[["Cell", int], "nn.Module"]
+
+
+def model_of(run: "Run") -> ModelOf:
+    """The model of a cell for features of so many dimensions; of what is returned, each is read once.
+
+    Raises:
+        RunError: when called: weights that cannot be used, or do not fit.
+    """
+    return cache(lambda cell, in_dim: cell.model(run.settings, len(run.classes), in_dim=in_dim)[0])
+
+
+def mean_evidence(
+    run: "Run", slide: str, *, cells: "Sequence[Cell]", store: FeatureStore | None, model: ModelOf
+) -> np.ndarray:
     """What `RunSlide.evidence` is, of those of some models that were tested on the slide, by features of this store.
+
+    `model` reads them (`model_of`): whoever goes through many slides reads each once.
 
     Raises:
         RunError, AttentionError: as there.
     """
     what, tested = f"there is no evidence of the tiles of {slide}", run.tested_on(slide)
+    from asmil.models import evidence  # torch, which only this needs
+
     cells = [cell for cell in cells if cell in tested]
-    if run.task is not None or run.unit != "slide":
+    if not run.classifies_slides:
         found = run.task_name if run.task is not None else "bags of patients"
         raise RunError(what, found=found, fix="it is there for classification of slides")
     if store is None or slide not in store or not cells:
         found = "no model that was tested on it" if not cells else f"no features of it at {run.settings.features}"
         raise RunError(what, found=found, fix="bring the features back to where the run found them")
     bag = store.load(slide, slide_mpp=run.slide(slide).mpp)
-    return np.mean([evidence_of(run, cell, bag) for cell in cells], axis=0)
-
-
-def evidence_of(run: "Run", cell: "Cell", bag: Bag) -> np.ndarray:
-    """Centred evidence of the tiles of a slide in one model of a run of classification: float64 (tiles, classes)."""
-    from asmil.models import evidence
-
-    model, _ = cell.model(run.settings, len(run.classes), in_dim=bag.features.shape[1])
-    return evidence(model, bag).centred.cpu().numpy().astype(np.float64)
+    return np.mean([evidence(model(cell, bag.features.shape[1]), bag).array for cell in cells], axis=0)
 
 
 class RunSlide:
@@ -152,7 +164,8 @@ class RunSlide:
             RunError: a run of another task or of patients, a slide without features or tests, or weights that cannot be
                 used. AttentionError: of such a model there is none.
         """
-        return mean_evidence(self.run, self.name, cells=self.run.tested_on(self.name), store=self.run.store)
+        run = self.run
+        return mean_evidence(run, self.name, cells=run.tested_on(self.name), store=run.store, model=model_of(run))
 
     @property
     def thumbnail(self) -> Path:

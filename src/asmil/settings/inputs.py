@@ -59,10 +59,11 @@ def require_place(settings: Settings) -> None:
     """
     require_writable(settings.out)
     out = settings.out.resolve()
-    for flag, given in (("--slides", settings.slides), ("--features", settings.features)):
-        path = out.parent if given is None else given.resolve()
+    inputs = {"--slides": settings.slides, "--features": settings.features}
+    for flag, given in ((flag, given) for flag, given in inputs.items() if given is not None):
+        path = given.resolve()
         below = flag == "--features" and path.is_relative_to(out)
-        if given is not None and (out.is_relative_to(path) or below):
+        if below or out.is_relative_to(path):
             place = "is" if path == out else "lies around" if below else "lies in"
             raise ConfigError(
                 f"--out {settings.out} {place} the folder of {flag}",

@@ -325,11 +325,12 @@ class Settings(BaseModel):
     @classmethod
     def _preset(cls, given: object) -> object:
         preset = PRESETS.get(str(given.get("preset"))) if isinstance(given, dict) else None
-        if not preset or not isinstance(given, dict):
+        if preset is None or not isinstance(given, dict):
             return given
-        options = given.get("model_options")
-        both = preset["model_options"] | options if isinstance(options, dict) else preset["model_options"]
-        return {**preset, **given, "model_options": both}
+        values, own = preset | given, given.get("model_options")
+        if isinstance(own, dict):
+            values["model_options"] = preset["model_options"] | own
+        return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":

@@ -61,16 +61,13 @@ class TrainSettings:
         if not 0 <= self.tile_dropout < 1:
             raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
         for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0)):
-            if (getattr(self, name) if getattr(self, name) is not None else least) < least:
-                raise ConfigError(f"{name} must be at least {least}", found=getattr(self, name))
-
-    def steps(self, bags: int) -> int:
-        """Steps of the optimiser in an epoch of so many bags."""
-        return -(-bags // self.batch_size)
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}", found=value)
 
     def least_epochs(self, bags: int) -> int:
         """Epochs of so many bags that `min_steps` take."""
-        return -(-self.min_steps // max(1, self.steps(bags)))
+        return math.ceil(self.min_steps / max(1, math.ceil(bags / self.batch_size)))
 
     def planned(self, bags: int) -> "TrainSettings":
         """These settings with the epochs that a training of so many bags takes at most."""
@@ -116,7 +113,7 @@ def refit_settings(settings: TrainSettings, epochs: int) -> TrainSettings:
     Stopping in mid-schedule leaves the weights noisy; this schedule has the same sum and ends at zero.
     """
     budget = sum(learning_rate(settings, epoch + 0.5) for epoch in range(epochs)) / settings.learning_rate
-    return replace(settings, select="last", epochs=max(1, round(2 * budget)), min_steps=0)
+    return replace(settings, select="last", epochs=max(1, round(2 * budget)))
 
 
 def autocast(device: torch.device, settings: TrainSettings) -> torch.autocast:

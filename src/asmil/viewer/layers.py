@@ -149,7 +149,7 @@ class Layers:
     def _evidence_offered(self, slide: str) -> list[Facts]:
         """A layer for each class; of two classes for the second, as the other is its opposite."""
         run = self.run
-        if run.task is not None or run.unit != "slide" or run.store is None or not run.tested_on(slide):
+        if not run.classifies_slides or run.store is None or not run.tested_on(slide):
             return []
         named = list(enumerate(run.classes))
         kept = named[1:] if len(named) == 2 else named

@@ -40,6 +40,11 @@ class Evidence:
         """Evidence for a class and against the mean of all: a softmax does not see what is added to all logits."""
         return self.tiles - self.tiles.mean(1, keepdim=True)
 
+    @property
+    def array(self) -> np.ndarray:
+        """`centred` as numpy has it: float64 (tiles, classes)."""
+        return self.centred.cpu().numpy().astype(np.float64)
+
 
 def evidence(model: nn.Module, bag: Bag) -> Evidence:
     """What every tile of a bag adds to every logit of a model in evaluation mode, with the attention as it is.
