@@ -10,24 +10,11 @@ from asmil.encoders import card as encoder_card
 from asmil.errors import AsmilError
 from asmil.files import Facts, write_json, write_text
 from asmil.models import model_info
+from asmil.settings import ABOUT, Group
+from asmil.training import EPOCHS, weight_decay_of
 
 UNKNOWN = "not known"
 CALIBRATION = ("ece", "brier", "log_loss")
-_TRAINING = (
-    "epochs",
-    "learning_rate",
-    "weight_decay",
-    "batch_size",
-    "clip_norm",
-    "patience",
-    "select",
-    "tile_dropout",
-    "tiles_per_bag",
-    "standardize",
-    "refit",
-    "precision",
-)
-_STABILIZER = ("beta", "momentum", "anchor", "anchor_init", "reduction", "anchor_start_epoch", "max_gradient_ratio")
 
 
 def model_card(ensemble: Ensemble) -> dict[str, object]:
@@ -46,7 +33,7 @@ def model_card(ensemble: Ensemble) -> dict[str, object]:
         "calibration": _calibration(metrics),
         "encoder": _encoder(ensemble),
         "preprocessing": _preprocessing(ensemble),
-        "training": _settings(ensemble, _TRAINING),
+        "training": _training(ensemble),
         "warnings_in_use": _warnings(ensemble),
         "limits": _limits(ensemble, metrics),
         "made_with": _made_with(ensemble),
@@ -90,15 +77,28 @@ def _model(ensemble: Ensemble) -> dict[str, object]:
         "members": len(ensemble.members),
         "parameters_of_a_member": sum(p.numel() for p in ensemble.members[0].model.parameters()),
         "options": config.model_options or "defaults",
-        "stabiliser": _settings(ensemble, _STABILIZER) if config.stabilize else "none",
+        "stabiliser": _settings(ensemble, Group.STABILISER) if config.stabilize else "none",
         "digest": ensemble.digest,
     }
 
 
-def _settings(ensemble: Ensemble, names: Sequence[str]) -> dict[str, object]:
-    """Settings of the run; None means that something is not done."""
-    values = {name: getattr(ensemble.run.settings, name) for name in names}
+def _settings(ensemble: Ensemble, group: Group) -> dict[str, object]:
+    """The run's settings of a group; "none" says that something is not done."""
+    values = {name: getattr(ensemble.run.settings, name) for name, about in ABOUT.items() if about.group is group}
     return {name: "none" if value is None else value for name, value in values.items()}
+
+
+def _training(ensemble: Ensemble) -> dict[str, object]:
+    """How the models were trained; of what was not given that which was done instead."""
+    run, values = (
+        ensemble.run.settings,
+        _settings(ensemble, Group.TRAINING) | {"precision": ensemble.run.settings.precision},
+    )
+    if run.epochs is None:
+        values["epochs"] = f"{EPOCHS}, or as many as min_steps take where these are more"
+    values["weight_decay"] = weight_decay_of(ensemble.members[0].model, run.weight_decay)
+    del values["seeds"]  # the members are named
+    return values
 
 
 def _use(ensemble: Ensemble) -> list[str]:

@@ -5,13 +5,14 @@ from asmil.training.cell import CellResult
 from asmil.training.crossval import crossval, most_epochs
 from asmil.training.fit import FitResult, Member, fit, train_members
 from asmil.training.listeners import EMBEDDINGS, AttentionRecorder
-from asmil.training.optim import TrainSettings
+from asmil.training.optim import EPOCHS, TrainSettings, weight_decay_of
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized, has_scores
 from asmil.training.stack import Stack
 
 __all__ = [
     "EMBEDDINGS",
+    "EPOCHS",
     "AttentionRecorder",
     "CellResult",
     "FitResult",
@@ -28,4 +29,5 @@ __all__ = [
     "most_epochs",
     "predict",
     "train_members",
+    "weight_decay_of",
 ]

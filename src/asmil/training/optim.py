@@ -83,10 +83,10 @@ WEIGHT_DECAY = 1e-2
 """Where neither settings nor model say another."""
 
 
-def weight_decay_of(model: nn.Module, settings: TrainSettings) -> float:
-    """The settings' weight decay, else that which the model's class asks for as `WEIGHT_DECAY`, else .01."""
-    if settings.weight_decay is not None:
-        return settings.weight_decay
+def weight_decay_of(model: nn.Module, given: float | None) -> float:
+    """The weight decay that was given, else that which the model's class asks for as `WEIGHT_DECAY`, else .01."""
+    if given is not None:
+        return given
     inner = getattr(model, "model", model)  # behind standardised features
     return float(getattr(inner, "WEIGHT_DECAY", WEIGHT_DECAY))
 
@@ -206,7 +206,7 @@ class RowAdamW:
     """
 
     def __init__(self, rows: Rows, border: int, settings: TrainSettings):
-        decayed = weight_decay_of(rows.models[0], settings)
+        decayed = weight_decay_of(rows.models[0], settings.weight_decay)
         self.rows, self.border, self.clip_norm = rows, border, settings.clip_norm
         device = rows.matrix.device.type
         groups = [

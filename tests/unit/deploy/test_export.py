@@ -76,6 +76,9 @@ def test_the_card_has_the_runs_facts_and_says_what_is_not_known(exported, traine
     assert "not a medical device" in text
     low, high = metrics["test"]["auroc"]["ci95"]
     assert f"| auroc | {metrics['test']['auroc']['value']:.4g} ({low:.4g} to {high:.4g}) |" in text
+    # no setting that decides the models is left out, and what was not given is said as it was done
+    assert {"min_steps", "patience", "epochs"} <= card["training"].keys()
+    assert card["training"]["weight_decay"] == 0.01
 
 
 def test_the_card_alone(asmil, run, trained):
