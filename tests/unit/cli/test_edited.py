@@ -8,26 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
-
-from asmil.cli import app
-
-
-def asmil(*arguments, code=0):
-    done = CliRunner().invoke(app, [str(text) for text in arguments])
-    assert done.exit_code == code, f"exit {done.exit_code}\n{done.output}\n{done.exception!r}"
-    return done.output
 
 
 @pytest.fixture(scope="module")
-def trained(write_feature_files, tmp_path_factory):
+def trained(asmil, crossval_of, tmp_path_factory):
     """An evaluated run, and the command that made it."""
     folder = tmp_path_factory.mktemp("edited")
-    slides = write_feature_files(folder / "features", n_slides=12, dim=8)
-    rows = {"slide_id": slides, "label": ["no", "yes"] * 6, "site": ["x", "x", "y"] * 4}
-    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
-    command = ["crossval", "--features", folder / "features", "--labels", folder / "labels.csv", "--model", "abmil",
-               "--folds", 2, "--seeds", 1, "--epochs", 2, "--workers", 1]  # fmt: skip
+    command = crossval_of(folder, site=["x", "x", "y"] * 4)
     asmil(*command, "--out", folder / "run")
     asmil("evaluate", folder / "run", "--bootstrap", 5)
     return folder / "run", command
@@ -90,36 +77,38 @@ COMMANDS = {
 }
 
 
-def called(name, run, trained, tmp_path):
+@pytest.fixture
+def called(asmil, run, trained, tmp_path):
+    """What a command says that refuses the run."""
     places = {"RUN": run, "FEATURES": trained[0].parent / "features", "OUT": tmp_path / "out"}
-    return asmil(*(places.get(word, word) for word in COMMANDS[name]), code=2)
+    return lambda name: asmil(*(places.get(word, word) for word in COMMANDS[name]), code=2)
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edited_file_is_named_with_what_is_different(run, trained, tmp_path, edit):
+def test_an_edited_file_is_named_with_what_is_different(run, called, edit):
     name, change, says = EDITS[edit]
     change(run)
-    said = called("evaluate", run, trained, tmp_path)
+    said = called("evaluate")
     assert f"{run / name} is not as the run was trained" in said
     assert says in said
     assert "the command that made the run again" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_refuses_it(run, trained, tmp_path, command):
+def test_every_command_refuses_it(run, called, command):
     edit_yaml(run, model_options={"dim": 7})
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert f"{run / 'config.yaml'} is not as" in called(command, run, trained, tmp_path)
+    assert f"{run / 'config.yaml'} is not as" in called(command)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_settings_of_results_may_be_edited(run):
+def test_settings_of_results_may_be_edited(asmil, run):
     edit_yaml(run, bootstrap=7, heatmaps=0, features=str(run.parent / "moved"), workers=3)
     asmil("evaluate", run)
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_the_command_that_made_it_writes_the_file_as_it_was(run, trained, edit):
+def test_the_command_that_made_it_writes_the_file_as_it_was(asmil, run, trained, edit):
     change = EDITS[edit][1]
     cells = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")}
     change(run)
@@ -128,14 +117,14 @@ def test_the_command_that_made_it_writes_the_file_as_it_was(run, trained, edit):
     assert {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")} == cells
 
 
-def test_an_empty_config_is_refused_and_not_filled_from_defaults(run):
+def test_an_empty_config_is_refused_and_not_filled_from_defaults(asmil, run):
     for text in ("", "# nothing\n", "{}\n"):
         (run / "config.yaml").write_text(text)
         assert f"{run / 'config.yaml'} holds no settings" in asmil("evaluate", run, code=2)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "crossval"])
-def test_an_empty_identity_names_the_file_and_no_flag(run, trained, command):
+def test_an_empty_identity_names_the_file_and_no_flag(asmil, run, trained, command):
     (run / "identity.json").write_text("")
     words = ("evaluate", run) if command == "evaluate" else (*trained[1], "--out", run)
     said = asmil(*words, code=2)
@@ -143,28 +132,28 @@ def test_an_empty_identity_names_the_file_and_no_flag(run, trained, command):
     assert "--out" not in said
 
 
-def test_models_without_an_identity_are_not_gone_on_with(run, trained):
+def test_models_without_an_identity_are_not_gone_on_with(asmil, run, trained):
     (run / "identity.json").unlink()
     assert "nothing that says what made them" in asmil(*trained[1], "--learning-rate", 0.1, "--out", run, code=2)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "report", "heatmap", "export", "figure"])
-def test_a_run_that_is_read_only_is_refused_at_the_start_in_words(run, trained, tmp_path, monkeypatch, command):
+def test_a_run_that_is_read_only_is_refused_at_the_start_in_words(run, called, monkeypatch, command):
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
     monkeypatch.setattr("asmil.runs.Run.cell_predictions", property(lambda run: pytest.fail("it was begun")))
-    said = called(command, run, trained, tmp_path)
+    said = called(command)
     assert "cannot be written to" in said
     assert "no right to write in" in said
 
 
-def test_predictions_of_a_run_that_is_read_only_go_elsewhere(run, trained, tmp_path, monkeypatch):
+def test_predictions_of_a_run_that_is_read_only_go_elsewhere(asmil, run, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: not (mode & os.W_OK and Path(path).is_relative_to(run)))
     features = ("--features", trained[0].parent / "features")
     assert "choose another --out" in asmil("predict", run, *features, code=2)
     asmil("predict", run, *features, "--out", tmp_path / "out")
 
 
-def test_the_folder_of_a_run_is_no_place_for_predictions(run, trained):
+def test_the_folder_of_a_run_is_no_place_for_predictions(asmil, run, trained):
     before = (run / "predictions.csv").read_bytes()
     said = asmil("predict", run, "--features", trained[0].parent / "features", "--out", run, code=2)
     assert "--out is the run itself" in said

@@ -2,30 +2,16 @@
 
 import shutil
 
-import pandas as pd
 import pytest
-from typer.testing import CliRunner
-
-from asmil.cli import app
 
 
 @pytest.fixture(scope="module")
-def command(write_feature_files, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("resume")
-    slides = write_feature_files(folder / "features", n_slides=12, dim=8)
-    pd.DataFrame({"slide_id": slides, "label": ["no", "yes"] * 6}).to_csv(folder / "labels.csv", index=False)
-    return ["crossval", "--features", folder / "features", "--labels", folder / "labels.csv", "--model", "abmil",
-            "--folds", 2, "--seeds", 1, "--epochs", 2, "--workers", 1]  # fmt: skip
-
-
-def asmil(*arguments, code=0):
-    done = CliRunner().invoke(app, [str(text) for text in arguments])
-    assert done.exit_code == code, f"exit {done.exit_code}\n{done.output}\n{done.exception!r}"
-    return done.output
+def command(crossval_of, tmp_path_factory):
+    return crossval_of(tmp_path_factory.mktemp("resume"))
 
 
 @pytest.fixture(scope="module")
-def trained(command, tmp_path_factory):
+def trained(asmil, command, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     asmil(*command, "--out", out)
     return out
@@ -36,7 +22,7 @@ def trained(command, tmp_path_factory):
     ("attention.h5", lambda path: path.write_bytes(b""), "attention.h5 was emptied"),
     ("log.csv", lambda path: path.write_bytes(path.read_bytes()[:-9]), "log.csv was cut"),
 ])  # fmt: skip
-def test_a_broken_model_is_trained_again_and_named(command, trained, tmp_path, name, spoil, says):
+def test_a_broken_model_is_trained_again_and_named(asmil, command, trained, tmp_path, name, spoil, says):
     out = shutil.copytree(trained, tmp_path / "run")
     broken, kept = out / "folds" / "1" / "seed_0", out / "folds" / "0" / "seed_0"
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
@@ -48,7 +34,7 @@ def test_a_broken_model_is_trained_again_and_named(command, trained, tmp_path, n
     assert "trained again" not in asmil(*command, "--out", out)
 
 
-def test_a_fold_that_is_gone_is_trained_and_evaluated_again(command, trained, tmp_path):
+def test_a_fold_that_is_gone_is_trained_and_evaluated_again(asmil, command, trained, tmp_path):
     out = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(out / "folds" / "0")
     output = asmil("evaluate", out, code=2)
