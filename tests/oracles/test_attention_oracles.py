@@ -26,6 +26,7 @@ from asmil.attention import (
     sparsemax,
     top_k_overlap,
     top_mass,
+    unevenness,
 )
 from asmil.errors import AttentionError
 
@@ -188,13 +189,14 @@ def test_a_gated_row_counts_by_how_uneven_the_anchor_is():
     assert uneven[2] == pytest.approx(0, abs=1e-12)
     wanted = (uneven * (target * np.log(target / softmax)).sum(0)).mean()
     layout = Dense(0)
-    found = alignment(torch.from_numpy(anchored), torch.from_numpy(online), layout, gated=True)
+    gate = unevenness(torch.from_numpy(anchored), layout)
+    found = alignment(torch.from_numpy(anchored), torch.from_numpy(online), layout, gate=gate)
     assert float(found) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_an_even_anchor_holds_nothing_back_where_it_is_gated():
     scores = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    pulls = {}
-    for gated in (False, True):
-        (pulls[gated],) = torch.autograd.grad(alignment(1e-4 * scores.detach(), scores, Dense(0), gated=gated), scores)
-    assert pulls[True].norm() < 1e-6 * pulls[False].norm()
+    anchored, pulls = 1e-4 * scores.detach(), []
+    for gate in (None, unevenness(anchored, Dense(0))):
+        pulls += torch.autograd.grad(alignment(anchored, scores, Dense(0), gate=gate), scores)
+    assert pulls[1].norm() < 1e-6 * pulls[0].norm()

@@ -12,7 +12,7 @@ from asmil.attention.diagnostics import (
     top_k_overlap,
     top_mass,
 )
-from asmil.attention.divergence import alignment, kl_divergence
+from asmil.attention.divergence import alignment, kl_divergence, unevenness
 from asmil.attention.dropping import drop_tokens
 from asmil.attention.layout import Dense, Packed, on_device
 from asmil.attention.normalizers import NORMALIZERS, entmax, log_nsf, log_softmax, nsf, softmax, sparsemax
@@ -43,4 +43,5 @@ __all__ = [
     "sparsemax",
     "top_k_overlap",
     "top_mass",
+    "unevenness",
 ]

@@ -35,15 +35,15 @@ def alignment(
     temperature: float = 1.0,
     reduction: str = "sum",
     each: bool = False,
-    gated: bool = False,
+    gate: Tensor | None = None,
 ) -> Tensor:
     """`kl_divergence` of anchor and online from their scores, by the normalizers of these names; the loss of ASMIL.
 
     `temperature` divides the anchor's scores only; the anchor gets no gradient. Source: ASMIL, arXiv 2603.06658.
 
-    `gated` (ours, not the paper's): each row of each bag counts by how far the anchor's own softmax is from even,
-    1 - its normalised entropy. An even anchor then pulls at nothing. Near evenness the pull is of third order in the
-    scores, so it cannot keep attention from forming, whatever its weight.
+    `gate` (ours, not the paper's) is what each row of each bag counts by, `unevenness` of the anchor's scores. An even
+    anchor then pulls at nothing. Near evenness the pull is of third order in the scores, so it cannot keep attention
+    from forming, whatever its weight.
 
     Raises:
         AttentionError: the two differ in shape, an unknown reduction, or a temperature that is not above 0.
@@ -55,17 +55,24 @@ def alignment(
     precise = torch.promote_types(online.dtype, torch.float32)
     anchored = anchored.detach().to(precise)
     anchored = anchored if temperature == 1 else anchored / temperature
-    between = partial(_between, normalizers=normalizers, gated=gated)
-    return _mean(layout.reduce(between, anchored, online.to(precise)), online, layout, reduction=reduction, each=each)
+    per_row = layout.reduce(partial(_between, normalizers=normalizers), anchored, online.to(precise))
+    per_row = per_row if gate is None else per_row * gate
+    return _mean(per_row, online, layout, reduction=reduction, each=each)
 
 
-def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[str, str], gated: bool) -> Tensor:
-    kl = _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
-    return kl * _unevenness(anchored, dim) if gated else kl
+def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[str, str]) -> Tensor:
+    return _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
+
+
+def unevenness(scores: Tensor, layout: Layout = LAST) -> Tensor:
+    """1 - normalised entropy of the softmax of each row of each bag, in at least single precision, without gradient.
+
+    0 where it is even (or there is one tile), 1 where one tile has it all.
+    """
+    return layout.reduce(_unevenness, scores.detach().to(torch.promote_types(scores.dtype, torch.float32)))
 
 
 def _unevenness(scores: Tensor, dim: int) -> Tensor:
-    """1 - normalised entropy of the softmax: 0 where it is even (or there is one tile), 1 where one tile has it all."""
     tiles = torch.isfinite(scores)
     count = tiles.sum(dim, keepdim=True).clamp(min=2).to(scores.dtype)
     apart = log_weights("softmax", scores, dim).exp() * count - 1  # each weight against an even one

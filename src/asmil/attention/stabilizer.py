@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from asmil.attention.anchor import Anchor
-from asmil.attention.divergence import alignment
+from asmil.attention.divergence import alignment, unevenness
 from asmil.attention.foreign import Forward, Recorder, Scores, checked, find_part
 from asmil.attention.layout import Dense, Layout, Packed
 from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS
@@ -46,7 +46,7 @@ class AttentionStabilizer:
     `max_gradient_ratio` beta tunes itself downwards: in every step it is made so small that the gradient of the
     alignment is at most that many times the task's, in norm, with respect to the scores (where the task's loss passes
     through the recorded tensor of scores; else beta stays). `gated` counts each row by how uneven the anchor's own
-    attention is (`alignment`): without it, as in the paper, the anchor pulls towards evenness from the first step and
+    attention is (`unevenness`): without it, as in the paper, the anchor pulls towards evenness from the first step and
     keeps attention to small lesions from forming (docs/log.md).
 
     Raises:
@@ -97,6 +97,7 @@ class AttentionStabilizer:
         self._epoch, self._step, self._begun = 0, 0, False
         self.max_gradient_ratio, self._gated = max_gradient_ratio, gated
         self._kl: Tensor | None = None
+        self._gate: Tensor | None = None
         self._scale = torch.ones(())
         self._aligned: tuple[Tensor, list[Tensor]] | None = None
         self.anchor = Anchor(model, momentum=_at(momentum, 0), init=init)
@@ -138,12 +139,12 @@ class AttentionStabilizer:
             AttentionError: there was no such forward, the scores are not where they should be, or the task's loss is
                 missing.
         """
-        self._kl, self._aligned = None, None
+        self._kl, self._gate, self._aligned = None, None, None
         self.begin_when_due()
         beta = self.beta
         if beta == 0:
             return torch.zeros((), device=self._taken()[0].device)
-        kl, scores = self.divergence()
+        kl, self._gate, scores = self.divergence()
         self._kl = kl.detach()
         if self.max_gradient_ratio is not None:
             if task_loss is None:
@@ -154,8 +155,10 @@ class AttentionStabilizer:
         self._aligned = loss, scores
         return loss
 
-    def divergence(self) -> tuple[Tensor, list[Tensor]]:
-        """KL(anchor || online) of the training forwards since the last call, without beta, and the online scores.
+    def divergence(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """KL(anchor || online) of the training forwards since the last call, without beta; its gate; the online scores.
+
+        The gate is what rows count by, in the mean: 0 while the anchor is even, 1 where nothing gates.
 
         Nothing is remembered of it: this is what `loss` and a training of many models at once have in common.
 
@@ -163,8 +166,9 @@ class AttentionStabilizer:
             AttentionError: there was no such forward, or the scores are not where they should be.
         """
         forwards = self._taken()
-        kl = torch.stack([self._divergence(forward) for forward in forwards]).mean()
-        return kl, [z for forward in forwards for z in forward.scores]
+        several = [self._divergence(forward) for forward in forwards]
+        kl, gate = (torch.stack(values).mean() for values in zip(*several, strict=True))
+        return kl, gate, [z for forward in forwards for z in forward.scores]
 
     def _taken(self) -> list[Forward]:
         forwards = self._recorder.take()
@@ -195,9 +199,13 @@ class AttentionStabilizer:
         self._step += 1
 
     def statistics(self) -> dict[str, float]:
-        """`kl` of the last loss in nats (nan where there was none), and the present `beta` and `momentum`."""
-        kl = math.nan if self._kl is None else float(self._kl)
-        return {"kl": kl, "beta": self.beta * float(self._scale), "momentum": self.momentum}
+        """`kl` of the last loss in nats and its `gate` (nan where there was none), the present `beta` and `momentum`.
+
+        The gate is what rows of attention count by, in the mean: as long as it is 0 the anchor is even and pulls at
+        nothing. It is 1 without `gated`, where the anchor pulls towards evenness just as it does towards attention.
+        """
+        kl, gate = (math.nan if value is None else float(value) for value in (self._kl, self._gate))
+        return {"kl": kl, "gate": gate, "beta": self.beta * float(self._scale), "momentum": self.momentum}
 
     def gradient_ratio(self, task_loss: Tensor) -> float:
         """Norm of the last loss's gradient over that of `task_loss`, both with respect to the online scores.
@@ -233,7 +241,8 @@ class AttentionStabilizer:
         self._recorder.detach()
         self._aligned = None
 
-    def _divergence(self, forward: Forward) -> Tensor:
+    def _divergence(self, forward: Forward) -> tuple[Tensor, Tensor]:
+        """KL, which counts each row by the gate, and the mean of the latter."""
         anchored = self._anchor_scores(forward)
         if not forward.scores or len(anchored) != len(forward.scores):
             raise AttentionError(
@@ -241,12 +250,14 @@ class AttentionStabilizer:
                 found=f"{len(forward.scores)} calls online, {len(anchored)} in the anchor",
                 fix="name another submodule, or take the scores from the output by a function",
             )
-        terms = []
+        terms, gates = [], []
         for target, online in zip(anchored, forward.scores, strict=True):
             layout = self._layout_of(forward, online)
             if forward.order is not None:  # one split for both branches: the online one
                 target, online = target[forward.order], online[forward.order]
             target, online = self._logits(target), self._logits(online)
+            gate = unevenness(target / self._temperature, layout) if self._gated else None
+            gates.append(torch.ones_like(target.flatten()[0]) if gate is None else gate.mean())
             terms.append(
                 alignment(
                     target,
@@ -255,10 +266,10 @@ class AttentionStabilizer:
                     normalizers=self._normalizers,
                     temperature=self._temperature,
                     reduction=self._reduction,
-                    gated=self._gated,
+                    gate=gate,
                 )
             )
-        return torch.stack(terms).mean()
+        return torch.stack(terms).mean(), torch.stack(gates).mean().detach()
 
     @torch.no_grad()
     def _anchor_scores(self, forward: Forward) -> list[Tensor]:

@@ -21,6 +21,7 @@ FEW_IN_CLASS = 30
 """With fewer patients of a class one patient moves the values by a point or more."""
 NEARLY_EVEN = 0.99
 """Above this normalised entropy a map is nearly flat, whatever its colours."""
+EMPTY = pd.Series(dtype=float)
 
 
 def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> Facts | None:
@@ -161,6 +162,7 @@ def trust_section(
         "calibration": _calibration(calibration),
         "decisions": [(name, useful_ranges(curve)) for name, curve in decisions.items()],
         "even": attention["entropy"] is not None and attention["entropy"] > NEARLY_EVEN,
+        "anchor": anchor_facts(run),
         "found_place": _place(attention),
         "sites": len(groups.get("site") or []),
         "few_below": FEW_PATIENTS,
@@ -171,6 +173,29 @@ def trust_section(
     return Section(
         "trust", "What to trust", words=tuple((title, several) for title, several in said.items() if several)
     )
+
+
+def anchor_facts(run: Run) -> Facts | None:
+    """What the anchors did, by the logs: of how many `models`, in which epoch (from 1, median) the gate `opened`.
+
+    `closed` counts gated anchors that stayed even, `pinned` ungated ones (the paper's) beside an attention that did.
+    None without anchor, and of runs that did not log it.
+    """
+    logs = [cell.log() for cell in run.cells()]
+    logs = [log for log in logs if "gate" in log and log["gate"].notna().any()]
+    if not logs:
+        return None
+    gated = [log for log in logs if (log["gate"].dropna() < 1).any()]
+    opened = [int((log["gate"] > 1 - NEARLY_EVEN).argmax()) + 1 for log in gated if log["gate"].max() > 1 - NEARLY_EVEN]
+    pinned = [
+        log for log in logs if (log["gate"].dropna() == 1).all() and log.get("entropy", EMPTY).min() > NEARLY_EVEN
+    ]
+    return {
+        "models": len(logs),
+        "opened": int(np.median(opened)) if opened else None,
+        "closed": len(gated) - len(opened),
+        "pinned": len(pinned),
+    }
 
 
 def _calibration(found: Calibration | None) -> dict[str, object] | None:

@@ -225,8 +225,9 @@ def _learned(member: Member, totals: dict[str, float], *, rate: float) -> dict[s
     """What the log has of an epoch's training: means over the bags, and the alignment of the last step."""
     row = {"train_loss": totals["task"], "extra_loss": totals["extra"], "lr": rate}
     if member.stabilizer:
-        beta, kl = member.stabilizer.beta, totals["kl"]
-        row |= {"align_loss": totals["align"], "kl": kl if beta else float("nan"), "beta": beta * totals["scale"]}
+        beta = member.stabilizer.beta
+        kl, gate = (totals[name] if beta else float("nan") for name in ("kl", "gate"))
+        row |= {"align_loss": totals["align"], "kl": kl, "gate": gate, "beta": beta * totals["scale"]}
         row |= {"momentum": member.stabilizer.momentum, "gradient_ratio": totals["ratio"]}
     return row
 

@@ -39,14 +39,14 @@ class Trainee(nn.Module):
         self.model, self.stabilizer = model, stabilizer
         self.anchor = stabilizer.anchor.module if stabilizer else None
 
-    def forward(self, batch: BagBatch, aligned: bool) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Logits (bags, outputs), the model's own losses, KL(anchor || online), and the scores of the latter."""
+    def forward(self, batch: BagBatch, aligned: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+        """Logits (bags, outputs), the model's own losses, KL(anchor || online), its gate, the scores of the latter."""
         output = self.model(batch)
         logits = output.logits.float()
         nothing = logits.new_zeros(())
         extra = sum((each.mean() for each in output.losses.values()), nothing)
         if self.stabilizer is None or not aligned:
-            return logits, extra, nothing, []
+            return logits, extra, nothing, nothing, []
         return logits, extra, *self.stabilizer.divergence()
 
 
@@ -134,8 +134,9 @@ class Stack:
         """A step of every model at `at`, its epoch and step.
 
         Returns:
-            `task`, `extra`, `kl` and `align`, the losses; `scale`, what max_gradient_ratio made of beta; `ratio`, the
-            norm of the alignment's gradient over the task's with respect to the scores, where it is to `measure`.
+            `task`, `extra`, `kl` and `align`, the losses; `gate`, what the alignment counts by; `scale`, what
+            max_gradient_ratio made of beta; `ratio`, the norm of the alignment's gradient over the task's with respect
+            to the scores, where it is to `measure`.
             The host waits for no device.
         """
         seeds = [draws.stream(*key, *at) for key in self.keys]
@@ -158,12 +159,12 @@ class Stack:
         beta = stabilizer.beta if stabilizer else 0.0
         with autocast(self.device, self.settings):
             if index is None:
-                logits, extra, kl, scores = self._in_one_pass(batch, seeds, aligned=beta > 0)
+                logits, extra, kl, gate, scores = self._in_one_pass(batch, seeds, aligned=beta > 0)
                 weights = list(self._leaves.values())
             else:
                 torch.manual_seed(seeds[0])
                 *alone, scores = self.trainees[index](batch, beta > 0)
-                logits, extra, kl = (part.unsqueeze(0) for part in alone)
+                logits, extra, kl, gate = (part.unsqueeze(0) for part in alone)
                 own = dict(self.models[index].named_parameters())
                 weights = [own[name] for name in self.rows.names]
             task = self._task_loss(logits, batch)
@@ -176,7 +177,7 @@ class Stack:
         whole = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
         gradient = torch.cat([part.reshape(len(kl), -1) for part in whole], 1)
         without = [name for name, part in zip(self.rows.names, found, strict=True) if part is None]
-        losses = {"task": task, "extra": extra, "kl": kl, "align": align, "scale": scale, "ratio": ratio}
+        losses = {"task": task, "extra": extra, "kl": kl, "gate": gate, "align": align, "scale": scale, "ratio": ratio}
         return losses, gradient, without
 
     def _task_loss(self, logits: Float[Tensor, "models bags outputs"], batch: BagBatch) -> Float[Tensor, " models"]:
@@ -188,14 +189,14 @@ class Stack:
 
     def _in_one_pass(
         self, batch: BagBatch, seeds: Sequence[int], *, aligned: bool
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
         """What the trainees compute, each tensor with a first axis of models."""
         trainee, slots, (static, axes) = self.trainees[0], self._slots, self._static
         anchored = {} if self.anchors is None else {f"anchor.{n}": w for n, w in self.anchors.named.items()}
 
         def forward(
             bank: Tensor, weights: Named, anchor: Named, fixed: Named
-        ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
             with draws.from_bank(bank), slots.filled({**weights, **anchor, **fixed}):
                 return trainee(batch, aligned)
 

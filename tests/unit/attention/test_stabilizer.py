@@ -284,3 +284,20 @@ def test_every_normalizer_may_be_the_anchors(toys, normalizer):
     assert loss.isfinite()
     assert loss > 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_statistics_tell_when_the_gate_opens():
+    """Even scores: nothing to hold yet; far from even: rows count; without a gate they count from the start."""
+    gates = {}
+    for gated, size in ((True, 0.0), (True, 8.0), (False, 0.0)):
+        torch.manual_seed(0)
+        model = nn.Linear(5, 2)
+        with torch.no_grad():
+            model.weight.mul_(size)
+        stabilizer = AttentionStabilizer(model, scores=lambda output: output, tile_dim=0, gated=gated)
+        assert math.isnan(stabilizer.statistics()["gate"])
+        model.train()(TILES)
+        stabilizer.loss()
+        gates[gated, size] = stabilizer.statistics()["gate"]
+    assert gates[True, 0.0] == pytest.approx(0, abs=1e-6) and gates[False, 0.0] == 1
+    assert 0.01 < gates[True, 8.0] < 1

@@ -57,3 +57,25 @@ def test_the_protocol_claims_what_the_files_show_and_no_more(run):
 def test_the_verdict_claims_no_more_than_the_interval(value, ci95, says):
     low, high = ci95 or (None, None)
     assert says in verdict(low, high, cases=100)
+
+
+def logged(run, **columns) -> str:
+    """What the page says with care, and what holds, once every model's log has these columns."""
+    for path in sorted(run.glob("folds/*/seed_*/log.csv")):
+        log = pd.read_csv(path)
+        log.assign(**{name: values[: len(log)] for name, values in columns.items()}).to_csv(path, index=False)
+    said = trusted(Run(run))
+    return said["What holds"] + said["What to take with care"]
+
+
+def test_the_page_says_when_the_anchor_began_and_whether_it_held_evenness(run):
+    epochs = 8
+    assert "anchor" not in logged(run)  # a run of before it was logged
+    assert "The anchor began to count in epoch 4 (median of" in logged(
+        run, gate=[0, 0.001, 0.009, *[0.2] * (epochs - 3)]
+    )
+    said = logged(run, gate=[0.001] * epochs)
+    assert "the anchor stayed even until the end" in said and "began to count" not in said
+    said = logged(run, gate=[1.0] * epochs, entropy=[0.999] * epochs)
+    assert "it may have held evenness instead of attention" in said
+    assert "it may have held evenness" not in logged(run, gate=[1.0] * epochs, entropy=[0.999, *[0.9] * (epochs - 1)])
