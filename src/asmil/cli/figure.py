@@ -1,4 +1,4 @@
-"""A figure of the ASMIL paper from a run of yours, as PNG and SVG; a second run to compare with."""
+"""A figure of the ASMIL paper from a run of yours, as PNG and SVG; other runs to compare with."""
 
 from pathlib import Path
 
@@ -8,19 +8,22 @@ from asmil.cli.parts import PARTIAL
 
 
 def figure(
-    name: str = typer.Argument(help="fig1 (attention by epoch), fig3 (its sharpness), fig5 (embeddings by epoch)."),
+    name: str = typer.Argument(help="fig1 (attention by epoch), fig3 (its sharpness), fig4 (maps), fig5 (embeddings)."),
     run: Path = typer.Argument(help="Run folder."),
-    against: Path = typer.Option(None, help="Another run, to compare: without stabiliser, say."),
+    against: list[Path] = typer.Option(
+        [], help="Another run, to compare: without stabiliser, say; repeat for several."
+    ),
+    slide: list[str] = typer.Option([], help="Slide that fig4 shows; repeat for several. [the first annotated ones]"),
     out: Path = typer.Option(None, help="File without or with suffix; both .png and .svg are written. [RUN/figures]"),
     partial: bool = PARTIAL,
 ) -> None:
-    """Draw fig1, fig3 or fig5 of the paper from what a run recorded while it was trained."""
+    """Draw a figure of the paper from what runs recorded; fig4 is the maps of several runs beside the truth."""
     from asmil.cli import ExitCode
     from asmil.report import write_paper_figure
     from asmil.runs import Run
 
-    runs = [Run.open(path) for path in (run, against) if path is not None]
-    for path in write_paper_figure(name, runs, out, partial=partial):
+    runs = [Run.open(path) for path in (run, *against)]
+    for path in write_paper_figure(name, runs, out, slides=slide, partial=partial):
         typer.echo(path)
     sentences = [sentence for one in runs if (sentence := one.standing().partial)]
     for sentence in sentences:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         embeddings_figure,
         forest_figure,
         learning_figure,
+        maps_figure,
         sharpness_figure,
         stability_figure,
         tsne,

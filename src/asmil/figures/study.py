@@ -221,9 +221,10 @@ def _legend_below(figure: Figure, colours: Mapping[str, str]) -> None:
         text.set_parse_math(False)
 
 
-# The figures of the ASMIL paper for runs of one's own: attention by epoch (1), its sharpness (3), embeddings (5).
+# The figures of the ASMIL paper for runs of one's own: attention by epoch (1), its sharpness (3), maps (4), embeddings
+# (5).
 #
-# Source: ASMIL, arXiv 2603.06658, figures 1, 3 and 5.
+# Source: ASMIL, arXiv 2603.06658, figures 1, 3, 4 and 5.
 
 
 def attention_by_epoch_figure(jsd: Mapping[str, Sequence[np.ndarray]]) -> Figure:
@@ -238,6 +239,28 @@ def attention_by_epoch_figure(jsd: Mapping[str, Sequence[np.ndarray]]) -> Figure
 def sharpness_figure(weights: Mapping[str, np.ndarray]) -> Figure:
     """Fig. 3: weight times tiles under the model's softmax and the anchor's NSF; arguments as `weights_figure`."""
     return weights_figure(weights)
+
+
+def maps_figure(pictures: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Fig. 4: slides as rows; the slide with what was annotated, and the map of each run, as columns.
+
+    Args:
+        pictures: slide to column to uint8 (h, w, 3); every slide has the same columns.
+    """
+    columns = list(next(iter(pictures.values())))
+    heights = [max(p.shape[0] / p.shape[1] for p in several.values()) for several in pictures.values()]
+    size = (1.9 * len(columns), 1.9 * sum(heights) + 0.3 * len(pictures))
+    figure = Figure(figsize=size, layout="constrained", facecolor="none")
+    panels = figure.subplots(len(pictures), len(columns), squeeze=False, height_ratios=heights)
+    for row, (slide, several) in zip(panels, pictures.items(), strict=True):
+        for axes, (column, picture) in zip(row, several.items(), strict=True):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+            axes.set_frame_on(False)
+            if axes in panels[0]:
+                axes.set_title(column, size=TEXT_PT, color=MUTED, parse_math=False)
+        row[0].set_ylabel(slide, size=SMALL_PT, color=MUTED, parse_math=False)
+    return figure
 
 
 def embeddings_figure(

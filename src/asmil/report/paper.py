@@ -1,19 +1,23 @@
 """A figure of the ASMIL paper, drawn from what runs recorded while they were trained."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asmil.errors import ConfigError, RunError
-from asmil.figures import attention_by_epoch_figure, embeddings_figure, sharpness_figure, write_figure
+from asmil.figures import attention_by_epoch_figure, embeddings_figure, maps_figure, sharpness_figure, write_figure
+from asmil.report.maps import attention_and_tiles, drawn, marks
 from asmil.runs import Run
 from asmil.settings import require_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAPS = 4
+"""Slides of which maps are shown, unless they are named."""
 PANELS = 4
 """Epochs shown of the embeddings, evenly spread over those recorded."""
 FEWEST = 5
@@ -22,22 +26,29 @@ FEWEST = 5
 Runs = Mapping[str, Run]
 
 
-def write_paper_figure(name: str, runs: Sequence[Run], out: Path | None = None, *, partial: bool = False) -> list[Path]:
-    """Write fig1, fig3 or fig5 of the paper as PNG and SVG, into the first run's figures unless `out` names a file.
+def write_paper_figure(
+    name: str, runs: Sequence[Run], out: Path | None = None, *, slides: Sequence[str] = (), partial: bool = False
+) -> list[Path]:
+    """Write fig1, 3, 4 or 5 of the paper as PNG and SVG, into the first run's figures unless `out` names a file.
 
-    With `partial`, runs that are not finished are drawn by what there is.
+    `slides` are those that fig4 shows. With `partial`, runs that are not finished are drawn by what there is.
 
     Raises:
-        ConfigError: no figure of that name.
+        ConfigError: no figure of that name, or slides for one that shows none.
         RunError: a run is not finished, or did not record what is drawn.
     """
     if name not in FIGURES:
         raise ConfigError("no figure of that name", found=name, fix=f"one of {', '.join(FIGURES)}")
+    if slides and name != "fig4":
+        raise ConfigError(
+            f"{name} shows no slides", found=f"--slide {slides[0]}", fix="leave --slide out, or draw fig4"
+        )
     path = out or runs[0].figure_file(name)
     require_writable(path.parent, called="")
     for run in runs:
         run.require_whole(partial=partial)
-    return write_figure(FIGURES[name](_named(runs)), path)
+    named = _named(runs)
+    return write_figure(_maps(named, slides) if name == "fig4" else FIGURES[name](named), path)
 
 
 def _named(runs: Sequence[Run]) -> Runs:
@@ -72,6 +83,26 @@ def _sharpness(runs: Runs) -> "Figure":
     return sharpness_figure({label: np.concatenate(several) for label, several in weights.items()})
 
 
+def _maps(runs: Runs, slides: Sequence[str] = ()) -> "Figure":
+    """Of the slides that are named, else of the first annotated ones that all runs have tested."""
+    if not slides:
+        tested = [set(run.predictions["slide"]) for run in runs.values()]
+        first = next(iter(runs.values()))
+        common = (slide for slide in first.predictions["slide"] if all(slide in names for names in tested))
+        slides = list(islice((s for s in common if any(mark is not None for mark in marks(first, s))), MAPS))
+    if not slides:
+        raise _missing(first, "annotated slides", "no outline of what attention should find; name slides by --slide")
+    pictures: dict[str, dict[str, np.ndarray]] = {}
+    for slide in slides:
+        for name, run in runs.items():
+            found = attention_and_tiles(run, slide) if slide in set(run.predictions["slide"]) else None
+            if found is None:
+                raise _missing(run, f"map of {slide}", "no attention on it, or no places of its tiles")
+            maps = drawn(run, slide, found)
+            pictures.setdefault(slide, {"slide": maps["slide"]})[name] = maps["percentile"]
+    return maps_figure(pictures)
+
+
 def _embeddings(runs: Runs) -> "Figure":
     recorded = {name: _recorded(run) for name, run in runs.items()}
     both = sorted(set.intersection(*(set(epochs) for epochs, _, _ in recorded.values())))
@@ -99,4 +130,9 @@ def _missing(run: Run, what: str, found: str) -> RunError:
     return RunError(f"{run.folder} has no {what}", found=found, fix="train it with this version and a stabiliser")
 
 
-FIGURES: dict[str, Callable[[Runs], "Figure"]] = {"fig1": _attention_by_epoch, "fig3": _sharpness, "fig5": _embeddings}
+FIGURES: dict[str, Callable[[Runs], "Figure"]] = {
+    "fig1": _attention_by_epoch,
+    "fig3": _sharpness,
+    "fig4": _maps,
+    "fig5": _embeddings,
+}

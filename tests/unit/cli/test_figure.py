@@ -79,7 +79,8 @@ def test_a_figure_is_written_as_png_and_svg(runs, tmp_path, name, compared, word
 def test_what_is_missing_is_named(runs):
     for arguments, word in (
         (["fig3", str(runs[1])], "without a stabiliser"),
-        (["fig2", str(runs[0])], "fig1, fig3, fig5"),
+        (["fig2", str(runs[0])], "fig1, fig3, fig4, fig5"),
+        (["fig1", str(runs[0]), "--slide", "s1"], "shows no slides"),
         (["fig1", str(runs[0].parent)], "is not a run"),
     ):
         done = CliRunner().invoke(app, ["figure", *arguments])

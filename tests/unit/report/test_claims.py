@@ -75,7 +75,8 @@ def test_the_page_says_when_the_anchor_began_and_whether_it_held_evenness(run):
         run, gate=[0, 0.001, 0.009, *[0.2] * (epochs - 3)]
     )
     said = logged(run, gate=[0.001] * epochs)
-    assert "the anchor stayed even until the end" in said and "began to count" not in said
+    assert "the anchor stayed even until the end" in said
+    assert "began to count" not in said
     said = logged(run, gate=[1.0] * epochs, entropy=[0.999] * epochs)
     assert "it may have held evenness instead of attention" in said
     assert "it may have held evenness" not in logged(run, gate=[1.0] * epochs, entropy=[0.999, *[0.9] * (epochs - 1)])
