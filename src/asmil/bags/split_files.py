@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.bags.cohort import Cohort
+from asmil.bags.columns import find_column
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import SlideNames, find_column, listed, read_table
+from asmil.bags.tables import SlideNames, listed, read_table
 from asmil.errors import SplitError
 
 Named = list[dict[str, list[str]]]

@@ -83,6 +83,13 @@ class Splits(Shown):
             if cohort.targets is None and (untrained := [name for name in cohort.classes if name not in trained]):
                 raise SplitError(f"fold {number} has no training slides of class {listed(untrained)}")
 
+    def one_class_tests(self, cohort: Cohort) -> list[str]:
+        """A sentence where folds test slides of one class only: what compares classes is not defined there."""
+        tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
+        found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
+        what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"
+        return [f"{what}: {listed(found)}"] if found and cohort.task is None else []
+
     def summary(self) -> pd.DataFrame:
         """One row per fold and part: numbers of slides and patients, and slides per class."""
         counts = self.table.groupby(["fold", "part"], sort=True).agg(

@@ -227,6 +227,15 @@ class FeatureStore(Shown):
         """Tiles and width as the file says them unread; None where only reading tells."""
         return self._places[self._find(slide)].shape
 
+    def tiles_line(self, slides: Sequence[str]) -> str:
+        """How many tiles these slides have, as their files say it unread."""
+        counts = [shape[0] for slide in slides if (shape := self.shape(slide)) is not None]
+        if not counts:
+            return f"not known before the {len(slides):,} files are read"
+        rest = f"; of {len(slides) - len(counts):,} slides not known unread" if len(counts) < len(slides) else ""
+        low, high = min(counts), max(counts)
+        return f"{sum(counts):,} of {len(counts):,} slides ({low:,} to {high:,}), {self.dim} features each{rest}"
+
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
         with self._places[self._find(slide)].entry() as entry:

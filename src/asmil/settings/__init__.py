@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         slide_files_of,
         slide_mpp_of,
         splits_of,
+        table_options,
+        tell_tables,
         workers_of,
     )
     from asmil.settings.reading import (

@@ -8,7 +8,7 @@ from asmil.annotations import MaskLabels, find_annotation, read_annotations, req
 from asmil.bags import Cohort, FeatureInfo, SlideNames, listed, open_features
 from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
-from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of
+from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
 from asmil.settings.settings import Settings
 from asmil.slides import Slide, SlideFile, scan_slides, slide_files
 
@@ -29,7 +29,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
         cohort = read_tables(config)
     usable = dict[str, Known]()
     if config.features:
-        usable = _check_features(config, outcome, tell)
+        usable = _check_features(config, cohort, outcome=outcome, tell=tell)
     elif config.slides:
         usable = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
     else:
@@ -41,14 +41,19 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
-        splits_of(config, matched)
+        for sentence in splits_of(config, matched).one_class_tests(cohort):
+            outcome.noted("folds", stage="splits", reason=sentence)
     return outcome
 
 
-def _check_features(config: Settings, outcome: Outcome, tell: Callable[[str], None]) -> dict[str, Known]:
+def _check_features(
+    config: Settings, cohort: Cohort | None, *, outcome: Outcome, tell: Callable[[str], None]
+) -> dict[str, Known]:
     """The slides whose feature files are sound, and what these say of them."""
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features or Path())
+        if cohort is not None:
+            tell_tables(cohort, store.slides, tell, store=store)
         for problem in store.check(deep=True):
             outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
         bad = {row.name for row in outcome.rows}
@@ -72,6 +77,8 @@ def _check_slides(
     for first, *others in find_duplicates(paths):
         for other in others:
             outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
+    if cohort is not None:
+        tell_tables(cohort, [path.stem for path in paths], tell)
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
