@@ -1,5 +1,6 @@
 """Patient-wise folds: who is trained on, who chooses the epoch, who is tested."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags.cohort import Cohort
+from asmil.bags.reading.twins import Twin
 from asmil.bags.tables import listed, read_table
 from asmil.errors import SplitError
 from asmil.files import write_text
@@ -90,6 +92,18 @@ class Splits(Shown):
         what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"
         return [f"{what}: {listed(found)}"] if found and cohort.task is None else []
 
+    def parting(self, twins: Iterable[Twin]) -> list[str]:
+        """Slides of the same content that are in different parts of a fold, with these."""
+        part = {(slide, fold): part for slide, fold, part in self.table[["slide", "fold", "part"]].values}
+        found = []
+        for twin in twins:
+            for fold in self.folds:
+                ours, theirs = part.get((twin.slide, fold)), part.get((twin.other, fold))
+                if ours and theirs and ours != theirs:
+                    found.append(f"{twin}: {ours} and {theirs} in fold {fold}")
+                    break
+        return found
+
     def summary(self) -> pd.DataFrame:
         """One row per fold and part: numbers of slides and patients, and slides per class."""
         counts = self.table.groupby(["fold", "part"], sort=True).agg(
@@ -111,6 +125,26 @@ class Splits(Shown):
         if missing := [column for column in columns if column not in table]:
             raise SplitError(f"{path} is no table that asmil saved", found=f"no column {listed(missing)}")
         return cls(table[columns].astype({"fold": int}))
+
+
+def require_apart(splits: Splits, twins: Sequence[Twin], *, called: str = "", allow: bool = False) -> list[str]:
+    """Refuse slides of the same content in different parts of a fold: of `called`, named by the flag or key `allow`.
+
+    Returns:
+        What there is to know of the other slides of the same content, or of all where they are allowed.
+
+    Raises:
+        SplitError: there are such slides: what is tested was trained on.
+    """
+    parted = splits.parting(twins)
+    if parted and not allow:
+        raise SplitError(
+            f"{called}slides of the same content are in different parts of a fold",
+            found=listed(parted),
+            fix="take out one of each two, or give both the same patient; --allow-duplicates (allow_duplicates: true) "
+            "goes on all the same",
+        )
+    return [f"slides of the same content, of which each counts: {listed(parted or twins)}"] if twins else []
 
 
 def _range(counts: pd.Series) -> str | None:

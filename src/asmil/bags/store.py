@@ -15,6 +15,7 @@ from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, scan
 from asmil.bags.reading.stored_slide import StoredSlide
+from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.errors import FeatureError
 from asmil.shown import Shown
@@ -244,45 +245,41 @@ class FeatureStore(Shown):
                 return None
             return read_rows(entry.coords, entry.keep).astype(np.float64) * scale
 
-    def require_finite(self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None) -> None:
-        """Read the features of these slides once, one slide at a time, before anything is made of them.
-
-        Raises:
-            FeatureError: some hold NaN or infinite values, or are damaged; all of them are named.
-        """
-        wrong: list[str] = []
+    def read_through(
+        self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None
+    ) -> tuple[dict[str, Fingerprint], list[Problem]]:
+        """Read these slides once, one at a time: the fingerprints of the sound ones, and what is wrong with others."""
+        prints, found = dict[str, Fingerprint](), list[Problem]()
         for slide in slides:
+            path = self._places[self._find(slide)].path
             try:
-                self.load(slide)
-            except FeatureError as error:
-                wrong.append(error.what if error.found is None else f"{error.what} ({error.found})")
-            except OSError as error:  # of a chunk that is damaged, say
-                wrong.append(f"{slide} cannot be read ({error})")
-            progress(1)
-        if wrong:
-            raise FeatureError(
-                f"{len(wrong)} of {len(slides)} slides have features that cannot be learned from",
-                found=listed(wrong, 3),
-                fix="extract these slides again, or take them out of the table, and give the same command",
-            )
-
-    def check(self, *, deep: bool = False) -> list[Problem]:
-        """All known problems; `deep` also reads every slide and finds NaN, damage and equal content."""
-        if not deep:
-            return list(self.problems)
-        found = list(self.problems)
-        seen: dict[bytes, str] = {}
-        for slide in self.slides:
-            path = self._places[slide].path
-            try:
-                features = self.load(slide).features
+                prints[slide] = fingerprint(self.array(slide))
             except FeatureError as error:
                 found.append(Problem(slide, error.what, error.fix or "extract the slide again", path))
-                continue
-            twin = seen.setdefault(blake2b(features.numpy().tobytes()).digest(), slide)
-            if twin != slide:
-                found.append(Problem(slide, f"has the same features as {twin}", "keep one of the two", path))
-        return found
+            except OSError as error:  # of a chunk that is damaged, say
+                found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
+            progress(1)
+        return prints, found
+
+    def array(self, slide: str) -> np.ndarray:
+        """The features of a slide as an array that NumPy can work with.
+
+        Raises:
+            FeatureError: as `load`.
+        """
+        features = self.load(slide).features
+        return (features.float() if features.is_floating_point() and features.element_size() < 4 else features).numpy()
+
+    def check(self, *, deep: bool = False) -> list[Problem]:
+        """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""
+        if not deep:
+            return list(self.problems)
+        prints, found = self.read_through(self.slides)
+        twins = [
+            Problem(two.other, f"has the features of {two.slide} ({two.share:.0%} of the tiles)", "keep one of the two")
+            for two in find_twins(prints, self.array)
+        ]
+        return [*self.problems, *found, *twins]
 
     def _find(self, slide: str) -> str:
         match self._names.find(slide):

@@ -26,10 +26,10 @@ from asmil.settings import (
     note_tables,
     open_inputs,
     recipe_of,
-    require_finite,
     require_place,
     require_shapes,
     require_some,
+    require_sound,
     require_writable,
     settings_identity,
     slide_files_of,
@@ -340,13 +340,13 @@ def _train_into(
     splits = splits_of(settings, cohort)
     for sentence in splits.one_class_tests(cohort):
         hear.warn(sentence)
-    require_finite(made, store, data := data_identity(cohort, splits, store), hear=hear)
+    data = data_identity(cohort, splits, store)
+    require_sound(made, store, splits, data=data, settings=settings, hear=hear)
     go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)
     outcome.write(made.failures_file)
-    standing = made.unfinished()
-    for sentence in standing.says:
+    for sentence in (standing := made.unfinished()).says:
         hear.note(sentence)
     cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
     recipe, patients = recipe_of(settings), settings.bag == "patient"

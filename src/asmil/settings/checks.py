@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
-from asmil.bags import Cohort, FeatureInfo, SlideNames, listed, open_features
+from asmil.bags import Cohort, FeatureInfo, SlideNames, Twin, find_twins, listed, open_features, require_apart
 from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
@@ -27,9 +27,9 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     cohort = None
     with outcome.attempt("labels", stage="labels"):
         cohort = read_tables(config)
-    usable = dict[str, Known]()
+    usable, twins = dict[str, Known](), list[Twin]()
     if config.features:
-        usable = _check_features(config, cohort, outcome=outcome, tell=tell)
+        usable, twins = _check_features(config, cohort, outcome=outcome, tell=tell)
     elif config.slides:
         usable = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
     else:
@@ -41,30 +41,33 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
-        for sentence in splits_of(config, matched).one_class_tests(cohort):
+        splits = splits_of(config, matched)
+        for sentence in splits.one_class_tests(cohort):
             outcome.noted("folds", stage="splits", reason=sentence)
+        for sentence in require_apart(splits, twins, allow=config.allow_duplicates):
+            outcome.noted("duplicates", stage="splits", reason=sentence)
     return outcome
 
 
 def _check_features(
     config: Settings, cohort: Cohort | None, *, outcome: Outcome, tell: Callable[[str], None]
-) -> dict[str, Known]:
-    """The slides whose feature files are sound, and what these say of them."""
+) -> tuple[dict[str, Known], list[Twin]]:
+    """The slides whose feature files are sound, and what these say of them; and those of the same content."""
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features or Path())
         if cohort is not None:
             tell_tables(cohort, store.slides, tell, store=store)
-        for problem in store.check(deep=True):
+        prints, wrong = store.read_through(store.slides)
+        for problem in [*store.problems, *wrong]:
             outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
-        bad = {row.name for row in outcome.rows}
-        sound = [name for name in store.slides if name not in bad]
-        for name in sound:
-            outcome.ok(name)
+        sound = list(prints)
+        outcome.ok(*sound)
         infos = [store.info(name) for name in sound]
         for line in _of_features(infos):
             tell(line)
-        return {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
-    return {}
+        known = {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
+        return known, find_twins(prints, store.array)
+    return {}, []
 
 
 def _check_slides(

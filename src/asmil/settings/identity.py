@@ -121,17 +121,31 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
-def require_finite(run: "Run", store: "FeatureStore", data: Facts, *, hear: Listener) -> None:
+def require_sound(
+    run: "Run", store: "FeatureStore", splits: "Splits", *, data: Facts, settings: Settings, hear: Listener
+) -> None:
     """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
 
     Raises:
-        FeatureError: some hold NaN or infinite values; all slides are named.
+        FeatureError: some hold NaN or infinite values, or are damaged; all slides are named.
+        SplitError: slides of the same content are in different parts of a fold, unless `allow_duplicates`.
     """
+    from asmil.bags import find_twins, listed, require_apart
+
     known = run.identity.get("data", {}).get("features", {}) if run.begun else {}
     new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
-    if new:
-        with hear.stage("read the features", total=len(new)) as advance:
-            store.require_finite(new, progress=advance)
+    if not new:
+        return
+    with hear.stage("read the features", total=len(new)) as advance:
+        prints, wrong = store.read_through(new, progress=advance)
+    if wrong:
+        raise FeatureError(
+            f"{len(wrong)} of {len(new)} slides have features that cannot be learned from",
+            found=listed([problem.what for problem in wrong], 3),
+            fix="extract these slides again, or take them out of the table, and give the same command",
+        )
+    for sentence in require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates):
+        hear.warn(sentence, fix="keep one of each two")
 
 
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:

@@ -102,7 +102,6 @@ in_machine = _written_in(Group.MACHINE, "nothing")
 in_extraction = _written_in(Group.EXTRACTION, "nothing")
 in_results = _written_in(Group.RESULTS, "evaluation")
 
-
 _PAPER_START: Facts = {"score_scale": 1, "even_start": False, "feature_dropout": 0}
 _PAPER_TRAINING: Facts = {
     **{"model": "asmil", "anchor_gated": False, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 100},
@@ -141,9 +140,7 @@ class Settings(BaseModel):
     labels: Path | None = in_tables(
         None, "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient."
     )
-    slide_table: Path | None = in_tables(
-        None, "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient."
-    )
+    slide_table: Path | None = in_tables(None, "Table of patients and their slides (PATIENT, FILENAME).")
     label: str = in_tables("label", "Column of the label.", decides="training")
     slide_column: str | None = in_tables(None, "Column that names the slides, where it is not recognised.")
     case_column: str | None = in_tables(None, "Column that names the patients; the slides' where each is its own.")
@@ -261,6 +258,7 @@ class Settings(BaseModel):
         0.2, "Share of the other patients that only selects the epoch."
     )
     by_site: bool = in_folds(False, "Keep every site within one fold.")
+    allow_duplicates: bool = in_folds(False, "Let parts of a fold share content.", decides="nothing")
     splits: Path | None = in_folds(
         None, "Your own splits: CLAM folder, ACMIL json, or a splits.csv.", decides="content"
     )
