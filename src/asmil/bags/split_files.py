@@ -10,7 +10,7 @@ import pandas as pd
 from asmil.bags.cohort import Cohort
 from asmil.bags.columns import find_column
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import SlideNames, listed, read_table
+from asmil.bags.tables import SlideNames, listed, read_table, without_point_zero
 from asmil.errors import SplitError
 
 Named = list[dict[str, list[str]]]
@@ -71,7 +71,8 @@ class _Finder:
             slides = self._slides.find(name)
             if len(slides) > 1:
                 raise SplitError(f"{name!r} can be several slides of the cohort", found=listed(slides))
-            slides = slides or self._slides.scenes(name) or self._of_case.get(name, [])
+            case = without_point_zero(name, self._of_case)
+            slides = slides or self._slides.scenes(name) or self._of_case.get(case, [])
             found += slides
             if not slides and not self._aside_names.find(name):
                 unknown.append(name)

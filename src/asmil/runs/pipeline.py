@@ -341,7 +341,7 @@ def _train_into(
     for sentence in splits.one_class_tests(cohort):
         hear.warn(sentence)
     data = data_identity(cohort, splits, store)
-    require_sound(made, store, splits, data=data, settings=settings, hear=hear)
+    data["twins"] = require_sound(made, store, splits, data=data, settings=settings, hear=hear)
     go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)

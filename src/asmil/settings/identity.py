@@ -44,6 +44,7 @@ def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> 
     return {
         **tables_identity(cohort.table, splits.table),
         "task": task_facts(cohort),
+        "tables": cohort.reading.line(),
         "features": {
             slide: [found.file, found.tiles, found.width, found.digest]
             for slide in sorted(cohort.slides)
@@ -123,8 +124,11 @@ def require_shapes(run: "Run", settings: Settings) -> None:
 
 def require_sound(
     run: "Run", store: "FeatureStore", splits: "Splits", *, data: Facts, settings: Settings, hear: Listener
-) -> None:
+) -> list[str] | None:
     """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
+
+    Returns:
+        What there is to know of slides of the same content; None of an older run, which was not looked through.
 
     Raises:
         FeatureError: some hold NaN or infinite values, or are damaged; all slides are named.
@@ -132,10 +136,11 @@ def require_sound(
     """
     from asmil.bags import find_twins, listed, require_apart
 
-    known = run.identity.get("data", {}).get("features", {}) if run.begun else {}
+    before = run.identity.get("data", {}) if run.begun else {}
+    known = before.get("features", {})
     new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
     if not new:
-        return
+        return before.get("twins")
     with hear.stage("read the features", total=len(new)) as advance:
         prints, wrong = store.read_through(new, progress=advance)
     if wrong:
@@ -144,8 +149,10 @@ def require_sound(
             found=listed([problem.what for problem in wrong], 3),
             fix="extract these slides again, or take them out of the table, and give the same command",
         )
-    for sentence in require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates):
+    found = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
+    for sentence in found:
         hear.warn(sentence, fix="keep one of each two")
+    return found
 
 
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:
