@@ -266,7 +266,8 @@ def require_known(labels: Iterable[str], label: str) -> None:
     Raises:
         CohortError: there are such words; they may be a class, which `classes` says.
     """
-    found = sorted({name for name in labels if class_key(name) in UNKNOWN})
+    words = UNKNOWN if "+" in set(labels) else UNKNOWN | {"-"}
+    found = sorted({name for name in labels if class_key(name) in words})
     if found:
         rest = sorted(set(labels) - set(found))
         raise CohortError(

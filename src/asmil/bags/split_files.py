@@ -60,7 +60,7 @@ class _Finder:
 
     def __init__(self, cohort: Cohort):
         self._slides = SlideNames(cohort.slides)
-        self._of_case = cohort.table.groupby("case")["slide"].agg(list).to_dict()
+        self._of_case = {str(case): own.tolist() for case, own in cohort.table.groupby("case")["slide"]}
         self._aside = {problem.slide for problem in cohort.problems}
         self._aside_names = SlideNames(self._aside)
 
@@ -77,7 +77,12 @@ class _Finder:
             if not slides and not self._aside_names.find(name):
                 unknown.append(name)
         if unknown:
-            fix = "remove them, or add them to the table of labels"
+            numbers = all(re.fullmatch(r"\d+\.0", name) for name in unknown)
+            fix = (
+                "remove them, or add them to the table of labels"
+                if not numbers
+                else ("names became numbers and lost their zeros in front: save that column as text")
+            )
             raise SplitError("the split names slides that are not in the cohort", found=listed(unknown), fix=fix)
         return found
 

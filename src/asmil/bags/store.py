@@ -255,7 +255,8 @@ class FeatureStore(Shown):
             try:
                 prints[slide] = fingerprint(self.array(slide))
             except FeatureError as error:
-                found.append(Problem(slide, error.what, error.fix or "extract the slide again", path))
+                what = error.what if error.found is None else f"{error.what} ({error.found})"
+                found.append(Problem(slide, what, error.fix or "extract the slide again", path))
             except OSError as error:  # of a chunk that is damaged, say
                 found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
             progress(1)

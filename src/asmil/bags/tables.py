@@ -107,8 +107,9 @@ def _rows_of(path: Path) -> tuple[Rows, list[int]]:
         if file.suffix.lower() in (".xlsx", ".xlsm"):
             numbered = _sheet(file, sheet)
         else:
-            with file.open(encoding="utf-8-sig", newline="") as text:
-                numbered = _separated(text.read())
+            content = file.read_bytes()
+            wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
+            numbered = _separated(content.decode("utf-16" if wide else "utf-8-sig"))
     except CohortError:
         raise
     except Exception as error:  # what a damaged workbook makes its reader raise cannot be listed

@@ -1,4 +1,4 @@
-"""Name every problem of slides, features, labels, annotations and splits before a run; nothing is written but --rows."""
+"""Name every problem of slides, features, labels, annotations and splits before a run; only --rows is written."""
 
 from pathlib import Path
 

@@ -138,7 +138,7 @@ def test_classes_written_in_two_ways_are_asked_about():
     assert read_cohort(signs).classes == ("ER-", "ER+")
 
 
-@pytest.mark.parametrize("word", ["Unknown", "?", "missing", "not assessed"])
+@pytest.mark.parametrize("word", ["Unknown", "?", "missing", "not assessed", "-"])
 def test_words_for_unknown_are_no_class_unless_asked_for(word):
     frame = table(patient=PEOPLE).assign(label=["a", "a", "b", "b"] * 2 + [word] * 4)
     with pytest.raises(CohortError, match=r"not known among its classes.*--classes a,b"):
@@ -195,6 +195,11 @@ def test_a_surplus_cell_is_an_error_that_names_its_line(tmp_path):
     )
     with pytest.raises(CohortError, match=r"line 3: S2, b, stray"):
         read_table(tmp_path / "t.xlsx")
+
+
+def test_unicode_text_of_excel_is_read(tmp_path):
+    table(patient=PEOPLE).to_csv(tmp_path / "t.txt", index=False, sep="\t", encoding="utf-16")
+    assert read_cohort(tmp_path / "t.txt").cases == PEOPLE
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])

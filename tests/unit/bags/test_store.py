@@ -68,7 +68,7 @@ def test_equal_content_under_two_names_is_found(tmp_path):
     write(tmp_path / "a.h5")
     write(tmp_path / "b.h5")
     (problem,) = open_features(tmp_path).check(deep=True)
-    assert (problem.slide, problem.what) == ("b", "has the same features as a")
+    assert (problem.slide, problem.what) == ("b", "has the features of a (100% of the tiles)")
 
 
 def test_one_name_in_two_folders_is_not_guessed(tmp_path):
