@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asmil.bags.reading.twins import Fingerprint, Twin, find_twins, fingerprint, twins_of
     from asmil.bags.split_files import read_splits
     from asmil.bags.splits import PARTS, Fold, Splits, make_splits, require_apart
-    from asmil.bags.store import BagContent, FeatureStore, open_features
+    from asmil.bags.store import BagContent, FeatureStore, open_features, seen_in_training
     from asmil.bags.tables import Problem, SlideNames, listed, read_table, slide_name, table_file
 else:
     __all__, __getattr__ = door(__name__)

@@ -90,17 +90,16 @@ def read_cohort(
     repeated = table["slide"].duplicated()
     problems += unusable + [Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]]
     table = with_sites(table[~repeated].reset_index(drop=True))
-    mixed = different(table, of="case")
-    if (mixed > 1).any():
-        what = f"{(mixed > 1).sum()} patients have slides of different labels: {listed(mixed.index[mixed > 1])}"
+    if (mixed := different(table, of="case") > 1).any():
+        what = f"{mixed.sum()} patients have slides of different labels: {listed(mixed.index[mixed])}"
         problems.append(Problem("", what, "intended where labels are per slide"))
     found, positive = sorted_classes(table["label"].tolist())
     known = found if classes is None or task is not None else tuple(str(c) for c in classes)
     if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
-    reading = _with_site(reading, raw, table, site_column)
-    said = positive if classes is None else "named so" if known == tuple(classes) else positive
-    cohort = Cohort(table, known, problems, task, replace(reading, positive=said))
+    said = positive if classes is None else "named so"
+    reading = replace(_with_site(reading, raw, table, site_column), positive=said)
+    cohort = Cohort(table, known, problems, task, reading)
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
 

@@ -11,7 +11,7 @@ import pandas as pd
 from asmil.bags.cohort import Cohort
 from asmil.bags.reading.twins import Twin
 from asmil.bags.tables import listed, read_table
-from asmil.errors import SplitError
+from asmil.errors import CohortError, SplitError
 from asmil.files import write_text
 from asmil.shown import Shown
 
@@ -62,7 +62,7 @@ class Splits(Shown):
         Raises:
             SplitError: a slide that is not in the cohort, twice in a fold or of an unknown part; a patient in
             two
-                parts of a fold; an empty part; a class without training slides.
+                parts of a fold; an empty part; a class without training slides; targets that a task cannot learn.
         """
         case = dict(zip(cohort.slides, cohort.cases, strict=True))
         label = dict(zip(cohort.slides, cohort.table["label"], strict=True))
@@ -84,6 +84,21 @@ class Splits(Shown):
             trained = set(rows["slide"][rows["part"] == "train"].map(label))
             if cohort.targets is None and (untrained := [name for name in cohort.classes if name not in trained]):
                 raise SplitError(f"fold {number} has no training slides of class {listed(untrained)}")
+            if cohort.task is not None:
+                self._check_targets(cohort, rows)
+
+    @staticmethod
+    def _check_targets(cohort: Cohort, rows: pd.DataFrame) -> None:
+        """Whether a task can learn from the training part of a fold."""
+        targets = cohort.subset(rows["slide"][rows["part"] == "train"]).targets
+        try:
+            if cohort.task is not None and targets is not None:
+                cohort.task.fit_targets(targets)
+        except CohortError as error:
+            fold = rows["fold"].iloc[0]
+            raise SplitError(
+                f"fold {fold}: {error.what}", found=error.found, fix=error.fix or "take fewer folds"
+            ) from error
 
     def one_class_tests(self, cohort: Cohort) -> list[str]:
         """A sentence where folds test slides of one class only: what compares classes is not defined there."""

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -17,7 +18,8 @@ from asmil.bags.reading.source import Place, scan
 from asmil.bags.reading.stored_slide import StoredSlide
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
-from asmil.errors import FeatureError
+from asmil.encoders import card
+from asmil.errors import AsmilError, FeatureError
 from asmil.shown import Shown
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
@@ -110,6 +112,17 @@ def _mapped_tensor(path: Path) -> np.ndarray | None:
         return None
     value = value.detach()
     return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def seen_in_training(encoder: str | None, slides: Sequence[str]) -> str:
+    """A warning where the encoder of this name saw such slides when it was trained, as far as its card says."""
+    if not encoder or ":" in encoder:  # those with a colon ask a hub
+        return ""
+    try:
+        seen = card(encoder).seen(slides)
+    except AsmilError:  # of another program's encoder there is no card
+        return ""
+    return f"warning: {seen}" if seen else ""
 
 
 def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
@@ -228,14 +241,18 @@ class FeatureStore(Shown):
         """Tiles and width as the file says them unread; None where only reading tells."""
         return self._places[self._find(slide)].shape
 
-    def tiles_line(self, slides: Sequence[str]) -> str:
-        """How many tiles these slides have, as their files say it unread."""
+    def lines(self, slides: Sequence[str]) -> list[str]:
+        """How many tiles these slides have, as files say it unread, and whether their encoder knows such slides."""
         counts = [shape[0] for slide in slides if (shape := self.shape(slide)) is not None]
-        if not counts:
-            return f"not known before the {len(slides):,} files are read"
-        rest = f"; of {len(slides) - len(counts):,} slides not known unread" if len(counts) < len(slides) else ""
-        low, high = min(counts), max(counts)
-        return f"{sum(counts):,} of {len(counts):,} slides ({low:,} to {high:,}), {self.dim} features each{rest}"
+        tiles = f"tiles: not known before the {len(slides):,} files are read"
+        if counts:
+            low, high, other = min(counts), max(counts), len(slides) - len(counts)
+            rest = f"; of {other:,} slides not known unread" if other else ""
+            tiles = f"tiles: {sum(counts):,} of {len(counts):,} slides ({low:,} to {high:,}), {self.dim} features{rest}"
+        encoder = None
+        with suppress(FeatureError):
+            encoder = self.info(self.slides[0]).encoder
+        return [tiles, *filter(None, [seen_in_training(encoder, slides)])]
 
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""

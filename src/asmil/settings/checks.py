@@ -81,7 +81,7 @@ def _check_slides(
         for other in others:
             outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
     if cohort is not None:
-        tell_tables(cohort, [path.stem for path in paths], tell)
+        tell_tables(cohort, [path.stem for path in paths], tell, encoder=config.encoder)
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))

@@ -40,7 +40,7 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     labelled = read_tables(settings)
     if settings.features is None:
         files = slide_files_of(settings)
-        tell_tables(labelled, [file.stem for file in files], hear.note)
+        tell_tables(labelled, [file.stem for file in files], hear.note, encoder=settings.encoder)
         check_extraction(settings, files)
         check_recipe(settings, labelled, width=_encoder_width(settings))
         check_folds(settings, labelled, [file.stem for file in files])
@@ -250,18 +250,27 @@ def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) ->
 
 
 def tell_tables(
-    labelled: "Cohort", files: Sequence[str], tell: Callable[[str], None], *, store: "FeatureStore | None" = None
+    labelled: "Cohort",
+    files: Sequence[str],
+    tell: Callable[[str], None],
+    *,
+    store: "FeatureStore | None" = None,
+    encoder: str | None = None,
 ) -> None:
-    """Say how the tables were understood, of the slides that have a file, where any has, and what was left out."""
-    from asmil.bags import SlideNames
+    """Say how the tables were understood, of the slides that have a file, where any has, and what was left out.
+
+    `encoder` is the name of the one that is going to be used; that of features they say themselves.
+    """
+    from asmil.bags import SlideNames, seen_in_training
 
     names = SlideNames(files)
     both = any(names.find_or_file(slide) or names.scenes(slide) for slide in labelled.slides)
     matched = labelled.match(files, unreadable=store.problems if store else ()) if both else labelled
     for line in matched.lines():
         tell(line)
-    if store is not None and both:
-        tell(f"tiles: {store.tiles_line(matched.slides)}")
+    seen = seen_in_training(encoder, matched.slides) if store is None else ""
+    for line in store.lines(matched.slides) if store is not None and both else filter(None, [seen]):
+        tell(line)
 
 
 def check_extraction(settings: Settings, files: Sequence[Path]) -> None:

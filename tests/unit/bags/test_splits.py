@@ -7,6 +7,7 @@ import pytest
 
 from asmil.bags import Splits, make_splits, read_cohort, read_splits
 from asmil.errors import SplitError
+from asmil.tasks import create_task
 
 
 @pytest.fixture
@@ -189,3 +190,13 @@ def test_folds_that_test_one_class_only_are_named():
     splits = Splits(table.assign(case=table["slide"], label=table["slide"].map(label)))
     (said,) = splits.one_class_tests(cohort)
     assert said == "1 of 2 folds test slides of one class only, where AUROC is not defined: fold 0 (x)"
+
+
+def test_a_training_part_without_events_is_found_before_training():
+    events = ["1"] + ["0"] * 11
+    rows = pd.DataFrame({"slide": list("abcdefghijkl"), "time": [str(i + 1) for i in range(12)], "event": events})
+    for name in ("survival", "survival_cox"):
+        with pytest.raises(SplitError, match=r"fold \d: a training part has (too few events|no event)"):
+            make_splits(read_cohort(rows, task=create_task(name)), folds=3)
+    enough = rows.assign(event=["1", "0"] * 6)
+    assert len(make_splits(read_cohort(enough, task=create_task("survival")), folds=3).folds) == 3
