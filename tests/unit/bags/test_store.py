@@ -11,6 +11,7 @@ import torch
 
 from asmil.bags import load_bags, open_features, read_cohort, seen_in_training
 from asmil.errors import FeatureError
+from asmil.files import safe_name
 
 UUID = "8923A151-A690-40B7-9E5A-FCBEDFC2394F"
 
@@ -210,3 +211,25 @@ def test_numbers_too_large_for_a_model_are_infinite(tmp_path):
     (problem,) = open_features(tmp_path).check(deep=True)
     assert problem.slide == "huge"
     assert "holds NaN or infinite values (1 of 8 tiles, the first in row 3)" in problem.what
+
+
+NAMES = {
+    "A:1": "A:1",
+    "C?2<x>": "C?2<x>",
+    "": "file",
+    "other": "file",
+    "../file": "file",
+    ".": "file",
+    "a/file": "file",
+}
+
+
+@pytest.mark.parametrize("inside", NAMES)
+def test_a_name_that_no_file_can_have_is_the_one_inside(inside, tmp_path):
+    stem = safe_name(inside) if NAMES[inside] == inside else "file"
+    with h5py.File(write(tmp_path / f"{stem}.h5"), "r+") as file:
+        file.attrs.update(format="asmil", slide=inside)
+    store = open_features(tmp_path)
+    assert store.slides == [NAMES[inside]]
+    labels = pd.DataFrame({"slide": [NAMES[inside], "none"], "label": ["a", "b"]})
+    assert read_cohort(labels, features=store).slides == [NAMES[inside]]
