@@ -97,8 +97,7 @@ def read_cohort(
     known = found if classes is None or task is not None else tuple(str(c) for c in classes)
     if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
-    said = positive if classes is None else "named so"
-    reading = replace(_with_site(reading, raw, table, site_column), positive=said)
+    reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
     cohort = Cohort(table, known, problems, task, reading)
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
@@ -110,12 +109,13 @@ def read_cohort(
     return cohort if names is None else cohort.match(names)
 
 
-def _with_site(reading: Reading, raw: pd.DataFrame, table: pd.DataFrame, site_column: str | None) -> Reading:
+def _with_site(
+    reading: Reading, raw: pd.DataFrame, table: pd.DataFrame, site_column: str | None, *, positive: str
+) -> Reading:
     site = find_column(raw, "site", site_column) or ("TCGA barcodes" if "site" in table else None)
-    also = tuple(column for column in candidates(raw, "site") if column != site)
-    return replace(
-        reading, columns=reading.columns | ({"site": site} if site else {}), also=reading.also | {"site": also}
-    )
+    also = reading.also | {"site": tuple(column for column in candidates(raw, "site") if column != site)}
+    columns = reading.columns | ({"site": site} if site else {})
+    return replace(reading, columns=columns, also=also, positive=positive)
 
 
 def _of_classes(
