@@ -75,13 +75,25 @@ def _of_numbers(features: np.ndarray) -> np.ndarray:
 
 
 def _of_signs(features: np.ndarray) -> np.ndarray:
-    """Keys of each tile, (tiles, tables): which side of random planes through the bag's middle it is on."""
-    mean, spread = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64) + 1e-6
+    """Keys of each tile, (tiles, tables): which side of random planes through the bag's middle it is on.
+
+    Features are taken in standard deviations; planes are scaled instead of tiles, which are many.
+    """
+    blocks = range(0, len(features), BLOCK)
+    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for start in blocks:
+        values = features[start : start + BLOCK].astype(np.float32)
+        total += values.sum(0, dtype=np.float64)
+        squares += np.einsum("ij,ij->j", values, values)
+    mean = total / len(features)
+    spread = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
+    planes = _planes(features.shape[1]) / (spread[:, None] + 1e-6 + 1e-4 * np.abs(mean[:, None]))
+    middle = (mean @ planes).astype(np.float32)
+    planes = planes.astype(np.float32)
     place, table = np.uint64(1) << np.arange(BITS, dtype=np.uint64), np.arange(1, TABLES + 1, dtype=np.uint64)
     keys = []
-    for start in range(0, len(features), BLOCK):
-        values = ((features[start : start + BLOCK] - mean) / spread).astype(np.float32)
-        signs = (values @ _planes(values.shape[1]) > 0).reshape(len(values), TABLES, BITS)
+    for start in blocks:
+        signs = (features[start : start + BLOCK].astype(np.float32) @ planes > middle).reshape(-1, TABLES, BITS)
         keys.append((signs * place).sum(-1, dtype=np.uint64) + (table << np.uint64(40)))
     return _mixed(np.concatenate(keys))
 
