@@ -243,3 +243,45 @@ def test_cut_and_empty_files_are_named_and_coordinates_alone_are_no_features(tmp
         file.create_dataset("/coords", data=grid(512)).attrs.update(patch_size=512, patch_spacing_um_px=0.25)
     with pytest.raises(FeatureError, match="coordinates alone are none"):
         open_features(tmp_path / "wsinfer")
+
+
+PAIRS = {
+    "a dictionary": lambda x, xy: {"features": x, "coords": xy},
+    "a dictionary of other names": lambda x, xy: {"feats": x, "coordinates": xy, "slide": "s1"},
+    "a dictionary with one more axis": lambda x, xy: {"embeddings": x[None], "coords": xy[None]},
+    "a pair": lambda x, xy: (x, xy),
+    "a pair the other way round": lambda x, xy: (xy, x),
+    "a list of two": lambda x, xy: [x, xy],
+    "arrays": lambda x, xy: {"features": x.numpy(), "coords": xy.numpy()},
+    "features alone": lambda x, xy: {"x": x},
+}
+
+
+@pytest.mark.parametrize("held", PAIRS)
+def test_a_torch_file_may_hold_features_and_coordinates(held, tmp_path):
+    values, places = torch.from_numpy(features()), torch.arange(2 * len(features())).reshape(-1, 2) * 256
+    torch.save(PAIRS[held](values, places), tmp_path / "s1.pt")
+    bag = open_features(tmp_path).load("s1")
+    assert torch.equal(bag.features, values)
+    if held == "features alone":
+        assert bag.level0_xy is None
+    else:
+        assert torch.equal(bag.level0_xy, places)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"a": torch.ones(4, 8), "b": torch.ones(4, 9)},
+        {"features": torch.ones(4, 8), "feats": torch.ones(4, 8)},
+        {"features": torch.ones(4, 8), "coords": torch.ones(3, 2)},
+        {"label": 1},
+        (),
+        (torch.ones(4, 8), torch.ones(4, 8)),
+    ],
+)
+def test_a_torch_file_in_doubt_is_named(held, tmp_path):
+    torch.save(held, tmp_path / "bad.pt")
+    torch.save(torch.from_numpy(features()), tmp_path / "s1.pt")
+    (problem,) = open_features(tmp_path).check(deep=True)
+    assert "not known which part of bad.pt is the features" in problem.what

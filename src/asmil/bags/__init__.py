@@ -9,10 +9,11 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags
-    from asmil.bags.cohort import Cohort, read_cohort, targets_of
+    from asmil.bags.cohort import Cohort, targets_of
     from asmil.bags.datasets import DATASETS, Dataset, DatasetError, list_datasets, load_dataset
     from asmil.bags.export import LAYOUTS
     from asmil.bags.formats import FEATURE_FORMATS
+    from asmil.bags.labels import TableOptions, read_cohort
     from asmil.bags.loading import (
         available_memory,
         by_slide,
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     )
     from asmil.bags.reading.entry import FeatureInfo
     from asmil.bags.reading.slide_tiles import read_slide
+    from asmil.bags.reading.twins import Fingerprint, Twin, find_twins, fingerprint, twins_of
     from asmil.bags.split_files import read_splits
-    from asmil.bags.splits import PARTS, Fold, Splits, make_splits
-    from asmil.bags.store import BagContent, FeatureStore, open_features
-    from asmil.bags.tables import Problem, SlideNames, listed, read_table, slide_name
+    from asmil.bags.splits import PARTS, Fold, Splits, make_splits, require_apart
+    from asmil.bags.store import BagContent, FeatureStore, open_features, seen_in_training
+    from asmil.bags.tables import Problem, SlideNames, listed, read_table, slide_name, table_file
 else:
     __all__, __getattr__ = door(__name__)

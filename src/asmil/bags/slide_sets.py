@@ -12,10 +12,11 @@ from shapely.geometry.base import BaseGeometry
 
 from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags.bag import Bag
-from asmil.bags.cohort import Cohort, read_cohort
+from asmil.bags.cohort import Cohort
 from asmil.bags.dataset_files import data_folder, find
 from asmil.bags.dataset_rows import SlideSet
 from asmil.bags.datasets import Dataset, DatasetError
+from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.bags.cohort import Cohort
+from asmil.bags.columns import find_column
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import SlideNames, find_column, listed, read_table
+from asmil.bags.tables import SlideNames, listed, read_table, without_point_zero
 from asmil.errors import SplitError
 
 Named = list[dict[str, list[str]]]
@@ -59,7 +60,7 @@ class _Finder:
 
     def __init__(self, cohort: Cohort):
         self._slides = SlideNames(cohort.slides)
-        self._of_case = cohort.table.groupby("case")["slide"].agg(list).to_dict()
+        self._of_case = {str(case): own.tolist() for case, own in cohort.table.groupby("case")["slide"]}
         self._aside = {problem.slide for problem in cohort.problems}
         self._aside_names = SlideNames(self._aside)
 
@@ -70,12 +71,18 @@ class _Finder:
             slides = self._slides.find(name)
             if len(slides) > 1:
                 raise SplitError(f"{name!r} can be several slides of the cohort", found=listed(slides))
-            slides = slides or self._slides.scenes(name) or self._of_case.get(name, [])
+            case = without_point_zero(name, self._of_case)
+            slides = slides or self._slides.scenes(name) or self._of_case.get(case, [])
             found += slides
             if not slides and not self._aside_names.find(name):
                 unknown.append(name)
         if unknown:
-            fix = "remove them, or add them to the table of labels"
+            numbers = all(re.fullmatch(r"\d+\.0", name) for name in unknown)
+            fix = (
+                "remove them, or add them to the table of labels"
+                if not numbers
+                else ("names became numbers and lost their zeros in front: save that column as text")
+            )
             raise SplitError("the split names slides that are not in the cohort", found=listed(unknown), fix=fix)
         return found
 

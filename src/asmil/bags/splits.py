@@ -1,5 +1,6 @@
 """Patient-wise folds: who is trained on, who chooses the epoch, who is tested."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags.cohort import Cohort
+from asmil.bags.reading.twins import Twin
 from asmil.bags.tables import listed, read_table
-from asmil.errors import SplitError
+from asmil.errors import CohortError, SplitError
 from asmil.files import write_text
 from asmil.shown import Shown
 
@@ -60,7 +62,7 @@ class Splits(Shown):
         Raises:
             SplitError: a slide that is not in the cohort, twice in a fold or of an unknown part; a patient in
             two
-                parts of a fold; an empty part; a class without training slides.
+                parts of a fold; an empty part; a class without training slides; targets that a task cannot learn.
         """
         case = dict(zip(cohort.slides, cohort.cases, strict=True))
         label = dict(zip(cohort.slides, cohort.table["label"], strict=True))
@@ -82,6 +84,40 @@ class Splits(Shown):
             trained = set(rows["slide"][rows["part"] == "train"].map(label))
             if cohort.targets is None and (untrained := [name for name in cohort.classes if name not in trained]):
                 raise SplitError(f"fold {number} has no training slides of class {listed(untrained)}")
+            if cohort.task is not None:
+                self._check_targets(cohort, rows)
+
+    @staticmethod
+    def _check_targets(cohort: Cohort, rows: pd.DataFrame) -> None:
+        """Whether a task can learn from the training part of a fold."""
+        targets = cohort.subset(rows["slide"][rows["part"] == "train"]).targets
+        try:
+            if cohort.task is not None and targets is not None:
+                cohort.task.fit_targets(targets)
+        except CohortError as error:
+            fold = rows["fold"].iloc[0]
+            raise SplitError(
+                f"fold {fold}: {error.what}", found=error.found, fix=error.fix or "take fewer folds"
+            ) from error
+
+    def one_class_tests(self, cohort: Cohort) -> list[str]:
+        """A sentence where folds test slides of one class only: what compares classes is not defined there."""
+        tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
+        found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
+        what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"
+        return [f"{what}: {listed(found)}"] if found and cohort.task is None else []
+
+    def parting(self, twins: Iterable[Twin]) -> list[str]:
+        """Slides of the same content that are in different parts of a fold, with these."""
+        part = {(slide, fold): part for slide, fold, part in self.table[["slide", "fold", "part"]].values}
+        found = []
+        for twin in twins:
+            for fold in self.folds:
+                ours, theirs = part.get((twin.slide, fold)), part.get((twin.other, fold))
+                if ours and theirs and ours != theirs:
+                    found.append(f"{twin}: {ours} and {theirs} in fold {fold}")
+                    break
+        return found
 
     def summary(self) -> pd.DataFrame:
         """One row per fold and part: numbers of slides and patients, and slides per class."""
@@ -104,6 +140,26 @@ class Splits(Shown):
         if missing := [column for column in columns if column not in table]:
             raise SplitError(f"{path} is no table that asmil saved", found=f"no column {listed(missing)}")
         return cls(table[columns].astype({"fold": int}))
+
+
+def require_apart(splits: Splits, twins: Sequence[Twin], *, called: str = "", allow: bool = False) -> list[str]:
+    """Refuse slides of the same content in different parts of a fold: of `called`, named by the flag or key `allow`.
+
+    Returns:
+        What there is to know of the other slides of the same content, or of all where they are allowed.
+
+    Raises:
+        SplitError: there are such slides: what is tested was trained on.
+    """
+    parted = splits.parting(twins)
+    if parted and not allow:
+        raise SplitError(
+            f"{called}slides of the same content are in different parts of a fold",
+            found=listed(parted),
+            fix="take out one of each two, or give both the same patient; --allow-duplicates (allow_duplicates: true) "
+            "goes on all the same",
+        )
+    return [f"slides of the same content, of which each counts: {listed(parted or twins)}"] if twins else []
 
 
 def _range(counts: pd.Series) -> str | None:

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -15,8 +16,10 @@ from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, scan
 from asmil.bags.reading.stored_slide import StoredSlide
+from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
-from asmil.errors import FeatureError
+from asmil.encoders import card
+from asmil.errors import AsmilError, FeatureError
 from asmil.shown import Shown
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
@@ -109,6 +112,17 @@ def _mapped_tensor(path: Path) -> np.ndarray | None:
         return None
     value = value.detach()
     return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def seen_in_training(encoder: str | None, slides: Sequence[str]) -> str:
+    """A warning where the encoder of this name saw such slides when it was trained, as far as its card says."""
+    if not encoder or ":" in encoder:  # those with a colon ask a hub
+        return ""
+    try:
+        seen = card(encoder).seen(slides)
+    except AsmilError:  # of another program's encoder there is no card
+        return ""
+    return f"warning: {seen}" if seen else ""
 
 
 def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
@@ -227,6 +241,19 @@ class FeatureStore(Shown):
         """Tiles and width as the file says them unread; None where only reading tells."""
         return self._places[self._find(slide)].shape
 
+    def lines(self, slides: Sequence[str]) -> list[str]:
+        """How many tiles these slides have, as files say it unread, and whether their encoder knows such slides."""
+        counts = [shape[0] for slide in slides if (shape := self.shape(slide)) is not None]
+        tiles = f"tiles: not known before the {len(slides):,} files are read"
+        if counts:
+            low, high, other = min(counts), max(counts), len(slides) - len(counts)
+            rest = f"; of {other:,} slides not known unread" if other else ""
+            tiles = f"tiles: {sum(counts):,} of {len(counts):,} slides ({low:,} to {high:,}), {self.dim} features{rest}"
+        encoder = None
+        with suppress(FeatureError):
+            encoder = self.info(self.slides[0]).encoder
+        return [tiles, *filter(None, [seen_in_training(encoder, slides)])]
+
     def um_xy(self, slide: str) -> np.ndarray | None:
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
         with self._places[self._find(slide)].entry() as entry:
@@ -235,45 +262,42 @@ class FeatureStore(Shown):
                 return None
             return read_rows(entry.coords, entry.keep).astype(np.float64) * scale
 
-    def require_finite(self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None) -> None:
-        """Read the features of these slides once, one slide at a time, before anything is made of them.
+    def read_through(
+        self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None
+    ) -> tuple[dict[str, Fingerprint], list[Problem]]:
+        """Read these slides once, one at a time: the fingerprints of the sound ones, and what is wrong with others."""
+        prints, found = dict[str, Fingerprint](), list[Problem]()
+        for slide in slides:
+            path = self._places[self._find(slide)].path
+            try:
+                prints[slide] = fingerprint(self.array(slide))
+            except FeatureError as error:
+                what = error.what if error.found is None else f"{error.what} ({error.found})"
+                found.append(Problem(slide, what, error.fix or "extract the slide again", path))
+            except OSError as error:  # of a chunk that is damaged, say
+                found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
+            progress(1)
+        return prints, found
+
+    def array(self, slide: str) -> np.ndarray:
+        """The features of a slide as an array that NumPy can work with.
 
         Raises:
-            FeatureError: some hold NaN or infinite values, or are damaged; all of them are named.
+            FeatureError: as `load`.
         """
-        wrong: list[str] = []
-        for slide in slides:
-            try:
-                self.load(slide)
-            except FeatureError as error:
-                wrong.append(error.what if error.found is None else f"{error.what} ({error.found})")
-            except OSError as error:  # of a chunk that is damaged, say
-                wrong.append(f"{slide} cannot be read ({error})")
-            progress(1)
-        if wrong:
-            raise FeatureError(
-                f"{len(wrong)} of {len(slides)} slides have features that cannot be learned from",
-                found=listed(wrong, 3),
-                fix="extract these slides again, or take them out of the table, and give the same command",
-            )
+        features = self.load(slide).features
+        return (features.float() if features.is_floating_point() and features.element_size() < 4 else features).numpy()
 
     def check(self, *, deep: bool = False) -> list[Problem]:
-        """All known problems; `deep` also reads every slide and finds NaN, damage and equal content."""
+        """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""
         if not deep:
             return list(self.problems)
-        found = list(self.problems)
-        seen: dict[bytes, str] = {}
-        for slide in self.slides:
-            path = self._places[slide].path
-            try:
-                features = self.load(slide).features
-            except FeatureError as error:
-                found.append(Problem(slide, error.what, error.fix or "extract the slide again", path))
-                continue
-            twin = seen.setdefault(blake2b(features.numpy().tobytes()).digest(), slide)
-            if twin != slide:
-                found.append(Problem(slide, f"has the same features as {twin}", "keep one of the two", path))
-        return found
+        prints, found = self.read_through(self.slides)
+        twins = [
+            Problem(two.other, f"has the features of {two.slide} ({two.share:.0%} of the tiles)", "keep one of the two")
+            for two in find_twins(prints, self.array)
+        ]
+        return [*self.problems, *found, *twins]
 
     def _find(self, slide: str) -> str:
         match self._names.find(slide):

@@ -1,10 +1,10 @@
 """Tables and names as people write them: csv, tsv or xlsx, columns and slides under many names."""
 
-import difflib
+import csv
+import io
 import re
-import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,97 +37,119 @@ def listed(names, limit: int = 5) -> str:
 
 
 MISSING = {
-    "",
-    "na",
-    "n/a",
-    "nan",
-    "<na>",
-    "null",
-    "not available",
-    "[not available]",
-    "not applicable",
-    "#n/a",
+    *("", "na", "n/a", "nan", "<na>", "null", "not available", "[not available]", "not applicable", "#n/a"),
+    *("--", "'--", "not reported"),  # as the GDC writes
+    *("#value!", "#ref!", "#name?", "#div/0!", "#num!", "#null!"),  # what is left in spreadsheets of a broken formula
 }
 """Cells that mean "unknown", in lower case; not "None", which is a class name in CAMELYON tables."""
 
-ALIASES = {
-    "slide": ("slide", "slide_id", "slideid", "slide_name", "filename", "filenames", "file_name", "wsi"),
-    "case": ("case", "case_id", "caseid", "patient", "patient_id", "patientid", "submitter_id"),
-    "site": ("site", "center", "centre", "hospital", "institution", "tissue_source_site"),
-    "mpp": ("mpp", "slide_mpp"),
-    "fold": ("fold",),
-    "part": ("part", "split"),
-}
-"""Column names of each role, in lower case; the first that a table has is taken."""
+TWIN = re.compile(r" \(column \d+\)$")
+"""How a name goes on that a table has twice, for columns of different cells: it is never known which one is meant."""
+
+Rows = list[list[str]]
 
 
 def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """A table with every cell as stripped text, so that "007" stays "007"; unknown cells are empty.
 
+    `book.xlsx#Sheet` is that sheet of a workbook, which has to be named where several are filled.
+
     Raises:
-        CohortError: no such file, or not a readable csv, tsv or xlsx table.
+        CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, or a row of more cells than
+            there are columns.
     """
     if isinstance(source, pd.DataFrame):
-        table = source.astype(object).where(source.notna(), "").map(str)
+        cells = source.astype(object).where(source.notna(), "").map(str)
+        head, rows, lines = (
+            [str(name) for name in cells.columns],
+            cells.to_numpy().tolist(),
+            list(range(1, len(cells) + 1)),
+        )
     else:
-        table = _read_file(Path(source))
-    table = table.rename(columns=lambda name: str(name).strip())
-    return table.map(lambda cell: "" if cell.strip().lower() in MISSING else cell.strip())
+        (head, *rows), lines = _rows_of(Path(source))
+    while head and not head[-1].strip():
+        head = head[:-1]
+    for line, row in zip(lines, rows, strict=True):
+        if any(cell.strip() for cell in row[len(head) :]):
+            raise CohortError(
+                "a row has more cells than the table has columns, so that it is not known which belongs where",
+                found=f"line {line}: {listed(row, 12)}; columns {listed(head, 12)}",
+                fix="write a cell that holds the separator in quotes, or take out what is above the header",
+            )
+    cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
+    return _with_unique_names(pd.DataFrame(cut, columns=[name.strip() for name in head], dtype=object))
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    if not path.is_file():
+def _known(cell: str) -> str:
+    cell = cell.strip()
+    return "" if cell.lower() in MISSING else cell
+
+
+def _with_unique_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of one name and the same cells are one; others say which column of the table they are."""
+    names, keep = list(table.columns), []
+    for place, name in enumerate(names):
+        others = [other for other, own in enumerate(names) if own == name]
+        same = all(table.iloc[:, other].equals(table.iloc[:, place]) for other in others)
+        if not same:
+            keep.append((place, f"{name} (column {place + 1})"))
+        elif place == others[0]:
+            keep.append((place, name))
+    return table.iloc[:, [place for place, _ in keep]].set_axis([name for _, name in keep], axis=1)
+
+
+def _rows_of(path: Path) -> tuple[Rows, list[int]]:
+    """The cells of a file, and the line or row of each but the first; blank ones are left out."""
+    file, sheet = table_file(path)
+    if not file.is_file():
         raise CohortError("there is no such table", found=path)
     try:
-        if path.suffix.lower() in (".xlsx", ".xlsm"):
-            return pd.read_excel(path, dtype=str, keep_default_na=False)
-        with path.open(encoding="utf-8-sig") as file:
-            head = file.readline()
-        separator = max("\t,;", key=head.count)
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+        if file.suffix.lower() in (".xlsx", ".xlsm"):
+            numbered = _sheet(file, sheet)
+        else:
+            content = file.read_bytes()
+            wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
+            numbered = _separated(content.decode("utf-16" if wide else "utf-8-sig"))
+    except CohortError:
+        raise
+    except Exception as error:  # what a damaged workbook makes its reader raise cannot be listed
         fix = "save it as csv (UTF-8), tsv or xlsx with one header row"
-        raise CohortError(f"{path.name} is not a readable table", found=error, fix=fix) from error
+        raise CohortError(f"{file.name} is not a readable table", found=error, fix=fix) from error
+    numbered = [(line, row) for line, row in numbered if any(cell.strip() for cell in row)]
+    if not numbered:
+        raise CohortError(f"{file.name} is not a readable table", found="no cells", fix="give one with a header row")
+    return [row for _, row in numbered], [line for line, _ in numbered[1:]]
 
 
-def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> str | None:
-    """The column that plays a role, None where there is none.
-
-    Raises:
-        CohortError: the named `override` is not in the table.
-    """
-    by_lower: dict[str, str] = {}
-    for column in table.columns:
-        by_lower.setdefault(column.lower(), column)
-    if override is None:
-        return next((by_lower[name] for name in ALIASES[role] if name in by_lower), None)
-    if override in table.columns:
-        return override
-    if override.lower() in by_lower:
-        return by_lower[override.lower()]
-    close = difflib.get_close_matches(override.lower(), by_lower, n=1)
-    fix = f"did you mean {by_lower[close[0]]!r}?" if close else f"name the {role} column"
-    raise CohortError(f"the table has no column {override!r}", found=f"columns {listed(table.columns, 12)}", fix=fix)
+def table_file(path: Path) -> tuple[Path, str]:
+    """The file of a table, and the sheet that is named after it: `book.xlsx#Sheet`."""
+    file, mark, sheet = path.name.partition("#")
+    return (path, "") if not mark or path.exists() else (path.with_name(file), sheet)
 
 
-def canonical_labels(cells: pd.Series) -> pd.Series:
-    """Labels as text, with 1 and 1.0 (as spreadsheets write whole numbers) the same."""
-    numbers = pd.to_numeric(cells, errors="coerce")
-    whole = len(cells) > 0 and numbers.notna().all() and (numbers == numbers.round()).all()
-    return numbers.astype("int64").astype(str) if whole else cells
+def _separated(text: str) -> list[tuple[int, list[str]]]:
+    """Rows of text by whichever separator parts the first line into most cells; quoted cells may hold lines."""
+    if "\0" in text:
+        raise ValueError("bytes of zero, as in a file that is no text or not UTF-8")
+    lines = text.splitlines(keepends=True)
+    first = next((line for line in lines if line.strip()), "")
+    separator = max("\t,;|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    return [(reader.line_num, row) for row in reader]
 
 
-def sorted_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels, by number where all are numbers, else by text."""
-    distinct = sorted(set(labels))
-    numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce")
-    return tuple(sorted(distinct, key=float) if numbers.notna().all() else distinct)
+def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
+    """The rows of the named sheet, or of the only one that has cells."""
+    sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object, keep_default_na=False)
+    filled = {str(own): cells for own, cells in sheets.items() if cells.size}
+    if name and name not in filled:
+        raise CohortError(f"{path.name} has no sheet {name!r} with cells", found=f"sheets {listed(filled, 12)}")
+    if not name and len(filled) > 1:
+        fix = f"name the one that is meant: {path}#{next(iter(filled))}"
+        raise CohortError(f"{path.name} has several sheets", found=listed(filled, 12), fix=fix)
+    cells = filled[name] if name else next(iter(filled.values()), pd.DataFrame())
+    rows = cells.astype(object).where(cells.notna(), "").map(str).to_numpy().tolist()
+    return list(enumerate(rows, start=1))
 
 
 # From file names to slide names, and which of two spellings mean the same slide.
@@ -137,7 +159,8 @@ _FILE_SUFFIX = re.compile(
 )
 _TOOL_SUFFIX = re.compile(r"_{1,2}features$", re.IGNORECASE)
 _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
-_TCGA = re.compile(r"^(TCGA-[A-Z0-9]{2})-[A-Z0-9]{4}\b")
+_TCGA = re.compile(r"^(TCGA-[A-Z0-9]{2})-[A-Z0-9]{4}\b", re.IGNORECASE)
+_POINT_ZERO = re.compile(r"(\d+)\.0")
 
 
 def slide_name(file_name: str) -> str:
@@ -153,16 +176,22 @@ def slide_name(file_name: str) -> str:
 
 def tcga_case(name: str) -> str | None:
     """The patient part of a TCGA barcode (`TCGA-AA-1234`), or None."""
-    return match.group(0) if (match := _TCGA.match(name)) else None
+    return match.group(0).upper() if (match := _TCGA.match(name)) else None
 
 
 def tcga_site(name: str) -> str | None:
     """The tissue source site of a TCGA barcode (`TCGA-AA`), or None."""
-    return match.group(1) if (match := _TCGA.match(name)) else None
+    return match.group(1).upper() if (match := _TCGA.match(name)) else None
+
+
+def without_point_zero(name: str, known: Container[str]) -> str:
+    """A whole number as it was before a spreadsheet made it `1000.0`, where that is no known name and `1000` is one."""
+    number = _POINT_ZERO.fullmatch(name)
+    return number[1] if number and name not in known and number[1] in known else name
 
 
 class SlideNames:
-    """Names to look others up in; a barcode with its UUID also matches the one without."""
+    """Names to look others up in; a barcode with its UUID also matches the one without, and `1000.0` matches `1000`."""
 
     def __init__(self, names: Iterable[str]):
         self._names = set(names)
@@ -175,7 +204,7 @@ class SlideNames:
         for spelling in (name, slide_name(name)):
             if spelling in self._names:
                 return [spelling]
-        name = slide_name(name)
+        name = without_point_zero(slide_name(name), self._names)
         stem = _UUID.sub("", name)
         candidates = self._by_stem.get(stem, [])
         if stem == name:

@@ -1,4 +1,4 @@
-"""Name every problem of slides, features, labels, annotations and splits before a run; nothing is written."""
+"""Name every problem of slides, features, labels, annotations and splits before a run; only --rows is written."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from asmil.settings import Group
 @with_settings(Group.SOURCE, Group.TABLES, Group.TASK, Group.SCALE, "mpp", Group.TRUTH, Group.SPLITS)
 def check(
     config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
+    rows: Path = typer.Option(None, help="Write every row of the closing table to this csv file.", show_default=False),
     **settings: object,
 ) -> None:
     """Look at everything a run would read; exit code 1 if anything in it would fail."""
@@ -20,5 +21,7 @@ def check(
 
     hear = Screen()
     outcome = check_inputs(settings_from(settings, config), hear, typer.echo)
+    if rows is not None:
+        outcome.write(rows)
     hear.closing(outcome)
     exit_with(outcome)

@@ -25,7 +25,9 @@ def evaluate(
     metrics = runs.evaluate(made, config, partial=partial, listener=Screen())
     for name, score in metrics["test"].items():
         low, high = score["ci95"]
-        typer.echo(f"{name:<20} {_number(score['value'])}  ({_number(low)} to {_number(high)})")
+        some = f", mean of {score['folds'][0]} of {score['folds'][1]} folds" if "folds" in score else ""
+        interval = "no interval" if low is None else f"{_number(low)} to {_number(high)}"
+        typer.echo(f"{name:<20} {_number(score['value'])}  ({interval}{some})")
     for name, value in metrics["attention"].items():
         if isinstance(value, float):
             typer.echo(f"{name:<20} {_number(value)}")

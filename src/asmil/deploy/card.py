@@ -227,9 +227,10 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        if value.keys() == {"value", "ci95"}:
-            low, high = value["ci95"]
-            return f"{_shown(value['value'])} ({_shown(low)} to {_shown(high)})"
+        if value.keys() - {"folds"} == {"value", "ci95"}:
+            (low, high), some = value["ci95"], value.get("folds")
+            folds = f", mean of {some[0]} of {some[1]} folds" if some else ""
+            return f"{_shown(value['value'])} ({_shown(low)} to {_shown(high)}{folds})"
         return ", ".join(f"{_words(str(name))}: {_shown(one)}" for name, one in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_shown(one) for one in value)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,6 +104,7 @@ class Ensemble:
         self.classes = tuple(run.classes or run.values)
         self.digest = hashlib.sha256("".join(member.digest for member in self.members).encode()).hexdigest()
         self.profile: Profile | None = Profile.of(run, digest=self.digest)
+        self._own: FeatureStore | None = None
 
     def predict(self, bag: Bag, *, slide_file: Path | None = None) -> EnsemblePrediction:
         """Predict one slide by every member; one that the run knows, by the members that did not train on it.
@@ -155,7 +157,17 @@ class Ensemble:
         named = self._names.find(bag.slide) if bag.slide else []
         if named:
             return named[0]
-        return self.profile.twin(bag.features, file_digest(slide_file)) if self.profile else None
+        if self.profile is None:
+            return None
+        return self.profile.twin(bag.features, file_digest(slide_file), load=self._own_features)
+
+    def _own_features(self, slide: str) -> np.ndarray:
+        """The features of a slide of the run; none, which are like nothing, where they are not at hand."""
+        with suppress(FeatureError):
+            self._own = self._own or self.training_features()
+            if self._own is not None:
+                return self._own.array(slide)
+        return np.empty((0, 0), np.float32)
 
     def unseen(self, slide: str) -> tuple[Member, ...]:
         """The members that neither trained on a slide of the run nor chose their epoch by it."""
@@ -171,6 +183,7 @@ class Ensemble:
         Raises:
             FeatureError: these are features of other slides or of another encoder.
         """
+        self._own = self.training_features(features) if features else None
         if self.profile is None and (store := self.training_features(features)) is not None:
             slides = [slide for slide in self.slides if slide in store]
             if not slides or store.dim != _width(self.members[0].model):

@@ -2,17 +2,20 @@
 
 import json
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from asmil.bags import FeatureInfo, FeatureStore, listed
+from asmil.bags import FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
 from asmil.errors import FeatureError, RunError
 from asmil.extraction import content_hash
 from asmil.files import Facts
@@ -203,13 +206,14 @@ def false_alarms(held_out: Sequence[Distance], tiles: Sequence[int]) -> float | 
 
 @dataclass(frozen=True)
 class SlideFacts:
-    """A slide of the run: its tiles, digests of its features and (where the file was at hand) of its file, and the
-    distance of its features from what models were trained on that never saw it."""
+    """A slide of the run: its tiles, digests of its features and (where the file was at hand) of its file, the
+    distance of its features from what models were trained on that never saw it, and its fingerprint as text."""
 
     tiles: int
     features: str
     file: str | None = None
     held_out: Distance | None = None
+    print: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,13 +239,23 @@ class Profile:
         known = [(f.held_out, f.tiles) for f in self.slides.values() if f.held_out is not None]
         return false_alarms([d for d, _ in known], [tiles for _, tiles in known])
 
-    def twin(self, features: Tensor, file: str | None) -> str | None:
-        """The slide of the run that has the same features or the same file, if there is one."""
+    @cached_property
+    def prints(self) -> dict[str, Fingerprint]:
+        """The fingerprints of the slides, as far as they were taken."""
+        return {name: _print_of(facts.print, facts.tiles) for name, facts in self.slides.items() if facts.print}
+
+    def twin(self, features: Tensor, file: str | None, *, load: Callable[[str], np.ndarray]) -> str | None:
+        """The slide of the run that has the same features or the same file, if there is one.
+
+        Features that are only alike are compared tile by tile with those that `load` gives.
+        """
         digest = features_digest(features)
         for name, facts in self.slides.items():
             if facts.features == digest or (file is not None and facts.file == file):
                 return name
-        return None
+        own = features.float().cpu().numpy()
+        found = twins_of(fingerprint(own), self.prints, lambda name: (own, load(name)))
+        return found[0].other if found else None
 
     def save(self, run: Run) -> None:
         """Write it into a run, unless that cannot be written to: it can be measured again."""
@@ -303,6 +317,7 @@ def measure(
             features=features_digest(features),
             file=file_digest(files.get(slide)),
             held_out=distance(features, models) if models else None,
+            print=_text_of(fingerprint(features.float().cpu().numpy())),
         )
         (progress or (lambda n: None))(1)
     return Profile(digest, Preprocessing.of(infos), facts)
@@ -311,6 +326,19 @@ def measure(
 def features_digest(features: Tensor) -> str:
     """Of the numbers (tiles, dim) in half precision, in which feature files hold them."""
     return blake2b(features.to(torch.float16).contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+
+
+def _text_of(own: Fingerprint) -> str:
+    return " ".join(b64encode(keys.tobytes()).decode() for keys in (own.exact, own.near))
+
+
+def _print_of(text: str, tiles: int) -> Fingerprint:
+    exact, _, near = text.partition(" ")
+    return Fingerprint(_keys(exact), _keys(near), tiles)
+
+
+def _keys(text: str) -> np.ndarray:
+    return np.frombuffer(b64decode(text), np.uint64)
 
 
 def file_digest(path: Path | None) -> str | None:

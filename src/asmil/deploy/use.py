@@ -350,6 +350,9 @@ def _predict_stored(
     hear: Listener,
 ) -> pd.DataFrame:
     """Predict all slides of a store into `settings.out`; the rows of those that could be."""
+    said = f"{len(store):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}"
+    for line in (said, *store.lines(store.slides)):
+        hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
     files = {path.stem: path for path in scan_slides(settings.slides)} if settings.slides else {}

@@ -1,7 +1,8 @@
 """What an encoder is and what it offers, readable without torch: the card, the protocol, and the table of all cards."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,14 @@ FP16_MAX = float(np.finfo(np.float16).max)
 """The largest value that a feature file can hold."""
 
 
+COLLECTIONS = {
+    "TCGA": re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE),
+    "CPTAC": re.compile(r"C3[LN]-\d{5}", re.IGNORECASE),
+    "GTEx": re.compile(r"GTEX-", re.IGNORECASE),
+}
+"""How the names of a public collection's slides begin."""
+
+
 @dataclass(frozen=True)
 class EncoderCard:
     """The facts of one encoder.
@@ -35,6 +44,9 @@ class EncoderCard:
     what becomes the features (see `TOKENS`), `registers` how many tokens between the class token and the patches
     do not. `millions` counts the parameters. `ignored` are beginnings of names in the weights file that the encoder
     has no use for. `family` says how the model is made (see `families/`).
+
+    `trained_on` names collections of slides that it was trained on, as far as they are known by their names
+    (`COLLECTIONS`); where it is empty, that is not known.
 
     `about` is one line for lists, `note` what a user should know of scale or licence, and `checked` what of all this
     was checked, against which source and when; where it is empty, nobody has.
@@ -59,9 +71,20 @@ class EncoderCard:
     millions: float | None = None
     ignored: tuple[str, ...] = ()
     family: str = "timm"
+    trained_on: tuple[str, ...] = ()
     about: str = ""
     note: str = ""
     checked: str = ""
+
+    def seen(self, slides: Iterable[str]) -> str:
+        """A sentence, where slides are of collections that the encoder was trained on; else nothing."""
+        slides = list(slides)
+        counts = {name: sum(bool(COLLECTIONS[name].match(slide)) for slide in slides) for name in self.trained_on}
+        found = ", ".join(f"{count} of {len(slides)} slides are of {name}" for name, count in counts.items() if count)
+        what = (
+            f"the encoder {self.name} was trained on slides of that collection, without labels: results on them may be"
+        )
+        return f"{found}; {what} better than on others" if found else ""
 
     @property
     def repository(self) -> str | None:

@@ -1,7 +1,7 @@
 """Confidence intervals by resampling patients, never slides: slides of one patient are not independent."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,8 @@ class Interval:
     """A value with the percentile interval of its bootstrap.
 
     `n_boot` resamples entered the interval; `n_degenerate` more were drawn in which the value is not
-    defined (a class was lost). Where the value itself is undefined all three numbers are nan.
+    defined (a class was lost). Where the value itself is undefined all three numbers are nan. A mean over folds says in
+    `folds` in how many of how many it is defined.
     """
 
     value: float
@@ -24,11 +25,13 @@ class Interval:
     high: float
     n_boot: int
     n_degenerate: int = 0
+    folds: tuple[int, int] | None = None
 
     def as_dict(self) -> dict:
-        """`{"value", "ci95": [low, high]}` for JSON, None where undefined."""
+        """`{"value", "ci95": [low, high]}` for JSON, None where undefined; `folds` where they are not all of them."""
         value, low, high = (float(v) if np.isfinite(v) else None for v in (self.value, self.low, self.high))
-        return {"value": value, "ci95": [low, high]}
+        some = self.folds is not None and self.folds[0] < self.folds[1]
+        return {"value": value, "ci95": [low, high]} | ({"folds": list(self.folds or ())} if some else {})
 
 
 def bootstrap_ci(
@@ -108,14 +111,16 @@ def mean_over_folds(
     members = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     by_fold = np.array([function(y[m], prob[m]) for m in members])
     members = [m for m, value in zip(members, by_fold, strict=True) if np.isfinite(value)]
+    of_folds = len(members), len(by_fold)
     if not members:
-        return Interval(np.nan, np.nan, np.nan, 0, n)
+        return Interval(np.nan, np.nan, np.nan, 0, n, of_folds)
     keys = np.zeros(len(y), dtype=int) if strata is None else codes_of(_same_length("strata", strata, y))
     if _in_one_fold_each(folds, groups):
         keys = codes_of(keys) * len(by_fold) + codes_of(folds)
     drawn, rows = resample_counts(groups, strata=keys, n=n, seed=seed), codes_of(groups)
     resampled = [_values(metric, y[m], prob[m], counts=drawn, rows=rows[m]) for m in members]
-    return percentile_interval(float(np.nanmean(by_fold)), np.mean(resampled, axis=0), level=level)
+    found = percentile_interval(float(np.nanmean(by_fold)), np.mean(resampled, axis=0), level=level)
+    return replace(found, folds=of_folds)
 
 
 def resample_counts(

@@ -1,7 +1,7 @@
 """The numbers of a run of another task than classification, from its table of predictions."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -135,10 +135,11 @@ def _intervals(sets: Sequence[_Part], score: Callable[..., Scores], *, n: int, s
     for name in dict.fromkeys(key for own in values for key in own):
         defined = [i for i, own in enumerate(values) if np.isfinite(own.get(name, np.nan)).all()]
         if not defined:
-            found[name] = Interval(np.nan, np.nan, np.nan, 0, n)
+            found[name] = Interval(np.nan, np.nan, np.nan, 0, n, (0, len(sets)))
             continue
         resampled = np.mean([drawn[i][name] for i in defined], axis=0)
-        found[name] = percentile_interval(float(np.mean([values[i][name] for i in defined])), resampled)
+        mean = percentile_interval(float(np.mean([values[i][name] for i in defined])), resampled)
+        found[name] = replace(mean, folds=(len(defined), len(sets)))
     return {name: interval.as_dict() for name, interval in found.items()}
 
 

@@ -3,12 +3,12 @@
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from asmil.progress.outcome import Outcome, SetAside
+from asmil.progress.outcome import Outcome, Row, SetAside
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,7 +73,7 @@ class Screen(Bars):
         print(f"warning: {text}{f'{chr(10)}fix:     {fix}' if fix else ''}", file=sys.stderr, flush=True)
 
     def closing(self, outcome: Outcome) -> None:
-        """The table of what did not go through and of remarks, and the counts."""
+        """The table of what did not go through and of remarks, a line for many of one reason, and the counts."""
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
@@ -81,10 +81,26 @@ class Screen(Bars):
         console = Console(stderr=True, width=None if sys.stderr.isatty() else 160, highlight=False)
         if outcome.rows:
             table = Table("name", "result", "stage", "reason", box=None, pad_edge=False, header_style="bold")
-            for row in outcome.rows:  # a slide name may hold what rich would read as markup
-                table.add_row(*(Text(text) for text in (row.name, row.result, row.stage, row.reason)))
+            for name, row in _together(outcome.rows):  # a slide name may hold what rich would read as markup
+                table.add_row(*(Text(text) for text in (name, row.result, row.stage, row.reason)))
             console.print(table)
         console.print(str(outcome))
+
+
+FEW_ROWS = 5
+"""More rows than this of one reason are one line, which names the first."""
+
+
+def _together(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+    """The rows, each with its name; of many of one reason the first, with the names of some and how many there are."""
+    alike: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row.result, row.stage, row.reason), []).append(row)
+    for several in alike.values():
+        if len(several) <= FEW_ROWS:
+            yield from ((row.name, row) for row in several)
+        else:
+            yield f"{', '.join(row.name for row in several[:3])} and {len(several) - 3} more", several[0]
 
 
 def default_listener() -> Listener:

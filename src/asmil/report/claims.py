@@ -10,7 +10,7 @@ from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup
 from asmil.files import Facts
 from asmil.report.clinical import useful_ranges
 from asmil.report.pages import Section, TaskPart
-from asmil.report.words import number, paragraphs, plain, sentence, span
+from asmil.report.words import number, of_folds, paragraphs, plain, sentence, span
 from asmil.runs import Run
 
 SUMMARY_NAMES = {"mean_of_folds": "mean of the folds", "pooled": "all folds pooled"}
@@ -33,6 +33,8 @@ def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> Facts
     name = wanted if wanted in test else str(next(iter(test)))
     value, (low, high) = test[name].get("value"), test[name].get("ci95") or (None, None)
     summary = SUMMARY_NAMES.get(run.metrics.get("test_is", ""), "out of fold")
+    if some := of_folds(test[name]):
+        summary = f"mean of {some}, as it is not defined in the others"
     chance = (part.chance if name == part.metric else None) if part else (0.5 if name == "auroc" else None)
     found: Facts = {
         "title": f"Test {names.get(name, name.replace('_', ' '))}, {summary}",
@@ -153,6 +155,8 @@ def trust_section(
         "attention": attention,
         "leaks": leaks(run),
         "split": split_facts(run.splits),
+        "tables": run.identity.get("data", {}).get("tables"),
+        "twins": run.identity.get("data", {}).get("twins"),
         "verdict": None if not found or not found["verdict"] else "sure" if found["sure"] else "doubtful",
         "slides": len(table),
         "lost": len(run.failures),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from asmil.bags import read_cohort
+from asmil.bags import read_cohort, table_file
 from asmil.errors import RunError
 from asmil.evaluation import (
     FEW_PATIENTS,
@@ -24,6 +24,7 @@ from asmil.figures import Curve, decision_figure, reliability_figure
 from asmil.report.pages import Entry, Section, Table, entries, figure
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
+from asmil.settings import table_options
 
 CALIBRATION_NAMES = {"ece": "Calibration error", "brier": "Brier score", "log_loss": "Log loss"}
 NARROW = 0.05
@@ -179,14 +180,16 @@ def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
     """A column of the table of labels for the run's slides; the labels must be those of the run."""
     settings = run.settings
     path = labels or settings.labels
-    if path is None or not path.is_file():
+    if path is None or not table_file(path)[0].is_file():
         columns = listed([str(column) for column in run.cohort], 12)
         raise RunError(
             f"column {name!r} is not in the cohort, and the table of labels is not at hand",
             found=f"{path or 'no table named in the settings'}; the cohort has {columns}",
             fix="give the table with --labels FILE",
         )
-    cohort = read_cohort(path, slide_table=settings.slide_table, label=settings.label, site_column=name)
+    options = table_options(settings)
+    options["site_column"] = name
+    cohort = read_cohort(path, **options)
     table = cohort.match(run.predictions["slide"]).table.set_index("slide")
     own = run.predictions.set_index("slide")["label"].reindex(table.index)
     if (own != table["label"]).any():

@@ -20,7 +20,7 @@ from asmil.figures import (
 from asmil.files import Facts
 from asmil.report.clinical import known, shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
-from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
+from asmil.report.words import duration, near_one, number, of_folds, paragraphs, sentence, span
 from asmil.runs import Run
 
 METRIC_NAMES = {
@@ -72,7 +72,8 @@ def metrics_section(run: Run, names: dict[str, str]) -> Section:
     rows = []
     for name in sorted(test, key=lambda name: [*names, name].index(name)):
         single = (spread or {}).get(name) or {}
-        row = [Entry(names.get(name, name.replace("_", " "))), Entry(number(test[name].get("value")), strong=True)]
+        called = Entry(names.get(name, name.replace("_", " ")), of_folds(test[name]))
+        row = [called, Entry(number(test[name].get("value")), strong=True)]
         row += entries(span(*(test[name].get("ci95") or (None, None))))
         row += entries(number(pooled.get(name))) if pooled is not None else ()
         row += entries(f"{number(single.get('mean'))} ± {number(single.get('sd'))}") if spread is not None else ()

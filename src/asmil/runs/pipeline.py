@@ -26,10 +26,10 @@ from asmil.settings import (
     note_tables,
     open_inputs,
     recipe_of,
-    require_finite,
     require_place,
     require_shapes,
     require_some,
+    require_sound,
     require_writable,
     settings_identity,
     slide_files_of,
@@ -66,7 +66,7 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
     if settings.shard and not settings.features:
         fix = "use --shard with `asmil embed`"
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
-    inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
+    inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     with made.held(hear):
         store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
         _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
@@ -108,7 +108,7 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
     settings, hear = _settled(settings, given), listener or default_listener()
     if settings.features is None:
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
-    inputs, made, outcome = open_inputs(settings), Run(settings.out), Outcome()
+    inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     if inputs.store is not None:
         with made.held(hear):
             _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
@@ -338,17 +338,19 @@ def _train_into(
     cohort = inputs.labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
+    for sentence in splits.one_class_tests(cohort):
+        hear.warn(sentence)
     data = data_identity(cohort, splits, store)
-    require_finite(made, store, data, hear=hear)
+    data["twins"] = require_sound(made, store, splits, data=data, settings=settings, hear=hear)
     go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)
-    standing = made.unfinished()
-    for sentence in standing.says:
+    outcome.write(made.failures_file)
+    for sentence in (standing := made.unfinished()).says:
         hear.note(sentence)
     cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
-    recipe, by_patient = recipe_of(settings), settings.bag == "patient"
-    total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=by_patient)
+    recipe, patients = recipe_of(settings), settings.bag == "patient"
+    total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=patients)
     with made.timed("train"), hear.stage("train", total=total, unit="epochs") as advance:
         crossval(
             cohort,
@@ -359,7 +361,7 @@ def _train_into(
             keep=made.keep,
             checkpoints=made.checkpoints,
             workers=workers_of(settings),
-            by_patient=by_patient,
+            by_patient=patients,
             progress=steps_of_cells(advance),
             tell=hear.note,
         )

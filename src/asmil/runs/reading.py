@@ -115,6 +115,7 @@ class Score(_Part):
 
     value: Number = None
     ci95: Interval | None = None
+    folds: tuple[int, int] | None = None
 
 
 class Patients(_Part):

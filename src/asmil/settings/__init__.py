@@ -13,8 +13,8 @@ if TYPE_CHECKING:
         data_identity,
         go_on,
         lacks_data,
-        require_finite,
         require_shapes,
+        require_sound,
         settings_identity,
         tables_identity,
         task_facts,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         slide_files_of,
         slide_mpp_of,
         splits_of,
+        table_options,
+        tell_tables,
         workers_of,
     )
     from asmil.settings.reading import (

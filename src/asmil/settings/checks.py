@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
-from asmil.bags import Cohort, FeatureInfo, SlideNames, listed, open_features
+from asmil.bags import Cohort, FeatureInfo, SlideNames, Twin, find_twins, listed, open_features, require_apart
 from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
-from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of
+from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
 from asmil.settings.settings import Settings
 from asmil.slides import Slide, SlideFile, scan_slides, slide_files
 
@@ -27,9 +27,9 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     cohort = None
     with outcome.attempt("labels", stage="labels"):
         cohort = read_tables(config)
-    usable = dict[str, Known]()
+    usable, twins = dict[str, Known](), list[Twin]()
     if config.features:
-        usable = _check_features(config, outcome, tell)
+        usable, twins = _check_features(config, cohort, outcome=outcome, tell=tell)
     elif config.slides:
         usable = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
     else:
@@ -41,25 +41,33 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
-        splits_of(config, matched)
+        splits = splits_of(config, matched)
+        for sentence in splits.one_class_tests(cohort):
+            outcome.noted("folds", stage="splits", reason=sentence)
+        for sentence in require_apart(splits, twins, allow=config.allow_duplicates):
+            outcome.noted("duplicates", stage="splits", reason=sentence)
     return outcome
 
 
-def _check_features(config: Settings, outcome: Outcome, tell: Callable[[str], None]) -> dict[str, Known]:
-    """The slides whose feature files are sound, and what these say of them."""
+def _check_features(
+    config: Settings, cohort: Cohort | None, *, outcome: Outcome, tell: Callable[[str], None]
+) -> tuple[dict[str, Known], list[Twin]]:
+    """The slides whose feature files are sound, and what these say of them; and those of the same content."""
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features or Path())
-        for problem in store.check(deep=True):
+        if cohort is not None:
+            tell_tables(cohort, store.slides, tell, store=store)
+        prints, wrong = store.read_through(store.slides)
+        for problem in [*store.problems, *wrong]:
             outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
-        bad = {row.name for row in outcome.rows}
-        sound = [name for name in store.slides if name not in bad]
-        for name in sound:
-            outcome.ok(name)
+        sound = list(prints)
+        outcome.ok(*sound)
         infos = [store.info(name) for name in sound]
         for line in _of_features(infos):
             tell(line)
-        return {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
-    return {}
+        known = {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
+        return known, find_twins(prints, store.array)
+    return {}, []
 
 
 def _check_slides(
@@ -72,6 +80,8 @@ def _check_slides(
     for first, *others in find_duplicates(paths):
         for other in others:
             outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
+    if cohort is not None:
+        tell_tables(cohort, [path.stem for path in paths], tell, encoder=config.encoder)
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))

@@ -44,6 +44,7 @@ def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> 
     return {
         **tables_identity(cohort.table, splits.table),
         "task": task_facts(cohort),
+        "tables": cohort.reading.line(),
         "features": {
             slide: [found.file, found.tiles, found.width, found.digest]
             for slide in sorted(cohort.slides)
@@ -121,17 +122,37 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
-def require_finite(run: "Run", store: "FeatureStore", data: Facts, *, hear: Listener) -> None:
+def require_sound(
+    run: "Run", store: "FeatureStore", splits: "Splits", *, data: Facts, settings: Settings, hear: Listener
+) -> list[str] | None:
     """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
 
+    Returns:
+        What there is to know of slides of the same content; None of an older run, which was not looked through.
+
     Raises:
-        FeatureError: some hold NaN or infinite values; all slides are named.
+        FeatureError: some hold NaN or infinite values, or are damaged; all slides are named.
+        SplitError: slides of the same content are in different parts of a fold, unless `allow_duplicates`.
     """
-    known = run.identity.get("data", {}).get("features", {}) if run.begun else {}
+    from asmil.bags import find_twins, listed, require_apart
+
+    before = run.identity.get("data", {}) if run.begun else {}
+    known = before.get("features", {})
     new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
-    if new:
-        with hear.stage("read the features", total=len(new)) as advance:
-            store.require_finite(new, progress=advance)
+    if not new:
+        return before.get("twins")
+    with hear.stage("read the features", total=len(new)) as advance:
+        prints, wrong = store.read_through(new, progress=advance)
+    if wrong:
+        raise FeatureError(
+            f"{len(wrong)} of {len(new)} slides have features that cannot be learned from",
+            found=listed([problem.what for problem in wrong], 3),
+            fix="extract these slides again, or take them out of the table, and give the same command",
+        )
+    found = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
+    for sentence in found:
+        hear.warn(sentence, fix="keep one of each two")
+    return found
 
 
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:

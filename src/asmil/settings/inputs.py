@@ -1,7 +1,7 @@
 """What the settings name, opened and checked: whatever can be known wrong is known here, and nothing is written."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ from asmil.machine import cores
 from asmil.settings.settings import Group, Settings
 
 if TYPE_CHECKING:
-    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.bags import Cohort, FeatureStore, Splits, TableOptions
     from asmil.extraction import ExtractSettings
-    from asmil.progress import Outcome
+    from asmil.progress import Listener, Outcome
     from asmil.tasks import Task
     from asmil.training import Recipe
 
@@ -27,8 +27,10 @@ class Inputs:
     files: tuple[Path, ...] = ()
 
 
-def open_inputs(settings: Settings) -> Inputs:
+def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     """Open what a run learns from, and try all that it names: model, task, folds, device, and parts of extraction.
+
+    `hear` is told first how the tables were understood.
 
     Raises:
         AsmilError: what is wrong first, in this order: output folder, device, tables, features or slides, model, folds.
@@ -38,6 +40,7 @@ def open_inputs(settings: Settings) -> Inputs:
     labelled = read_tables(settings)
     if settings.features is None:
         files = slide_files_of(settings)
+        tell_tables(labelled, [file.stem for file in files], hear.note, encoder=settings.encoder)
         check_extraction(settings, files)
         check_recipe(settings, labelled, width=_encoder_width(settings))
         check_folds(settings, labelled, [file.stem for file in files])
@@ -45,6 +48,7 @@ def open_inputs(settings: Settings) -> Inputs:
     from asmil.bags import open_features
 
     store = open_features(settings.features)
+    tell_tables(labelled, store.slides, hear.note, store=store)
     check_recipe(settings, labelled, width=store.dim)
     check_folds(settings, labelled, store.slides)
     return Inputs(labelled, store)
@@ -140,8 +144,20 @@ def read_tables(settings: Settings) -> "Cohort":
 
     if settings.labels is None:
         raise ConfigError("there is no table of labels", fix="give --labels FILE (csv, tsv or xlsx)")
-    task = task_of(settings)
-    return read_cohort(settings.labels, slide_table=settings.slide_table, label=settings.label, task=task)
+    return read_cohort(settings.labels, task=task_of(settings), **table_options(settings))
+
+
+def table_options(settings: Settings) -> "TableOptions":
+    """How the tables of a run are to be read, as `read_cohort` takes it."""
+    return {
+        "slide_table": settings.slide_table,
+        "label": settings.label,
+        "slide_column": settings.slide_column,
+        "case_column": settings.case_column,
+        "site_column": settings.site_column,
+        "classes": settings.classes or None,
+        "spellings": settings.spellings,
+    }
 
 
 def splits_of(settings: Settings, cohort: "Cohort") -> "Splits":
@@ -231,6 +247,30 @@ def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) ->
         found = f"the table has {', '.join(labelled.slides[:3])}; the files are {', '.join(files[:3])}"
         raise CohortError("no slide of the table has a file", found=found, fix="check the slide column; `asmil check`")
     splits_of(settings, labelled if settings.splits else labelled.subset(both))
+
+
+def tell_tables(
+    labelled: "Cohort",
+    files: Sequence[str],
+    tell: Callable[[str], None],
+    *,
+    store: "FeatureStore | None" = None,
+    encoder: str | None = None,
+) -> None:
+    """Say how the tables were understood, of the slides that have a file, where any has, and what was left out.
+
+    `encoder` is the name of the one that is going to be used; that of features they say themselves.
+    """
+    from asmil.bags import SlideNames, seen_in_training
+
+    names = SlideNames(files)
+    both = any(names.find_or_file(slide) or names.scenes(slide) for slide in labelled.slides)
+    matched = labelled.match(files, unreadable=store.problems if store else ()) if both else labelled
+    for line in matched.lines():
+        tell(line)
+    seen = seen_in_training(encoder, matched.slides) if store is None else ""
+    for line in store.lines(matched.slides) if store is not None and both else filter(None, [seen]):
+        tell(line)
 
 
 def check_extraction(settings: Settings, files: Sequence[Path]) -> None:

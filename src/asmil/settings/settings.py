@@ -102,7 +102,6 @@ in_machine = _written_in(Group.MACHINE, "nothing")
 in_extraction = _written_in(Group.EXTRACTION, "nothing")
 in_results = _written_in(Group.RESULTS, "evaluation")
 
-
 _PAPER_START: Facts = {"score_scale": 1, "even_start": False, "feature_dropout": 0}
 _PAPER_TRAINING: Facts = {
     **{"model": "asmil", "anchor_gated": False, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 100},
@@ -141,19 +140,24 @@ class Settings(BaseModel):
     labels: Path | None = in_tables(
         None, "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient."
     )
-    slide_table: Path | None = in_tables(
-        None, "Table that joins patients to slides (PATIENT, FILENAME), where the labels are per patient."
-    )
+    slide_table: Path | None = in_tables(None, "Table of patients and their slides (PATIENT, FILENAME).")
     label: str = in_tables("label", "Column of the label.", decides="training")
+    slide_column: str | None = in_tables(None, "Column that names the slides, where it is not recognised.")
+    case_column: str | None = in_tables(None, "Column that names the patients; the slides' where each is its own.")
+    site_column: str | None = in_tables(None, "Column of the site (hospital), where it is not recognised.")
+    classes: Names = in_tables(
+        [], "Classes in their order, of two the positive one last, with commas between; others are left out."
+    )
+    spellings: Literal["ask", "same", "different"] = in_tables(
+        "ask", "Patients or classes that differ only in how they are written: ask (an error), same or different."
+    )
     bag: Literal["slide", "patient"] = in_model(
         "slide", "What a prediction is made of: the tiles of a slide, or of all slides of a patient."
     )
 
     task: str = in_task("classification", "What is learned: classification, or a name of `asmil list tasks`.")
     target: Names = in_task(
-        [],
-        "Columns of another task than classification, with commas between; survival's are recognised.",
-        called="columns",
+        [], "Columns of a task other than classification, with commas; survival's are recognised.", called="columns"
     )
     levels: Names = in_task([], "Levels of an ordinal task from low to high, with commas between.")
     task_options: dict[str, object] = in_task({}, "Option of the task as name=value; repeat for several.")
@@ -202,9 +206,7 @@ class Settings(BaseModel):
         "colour-texture", "Encoder of the tiles: a name of `asmil list encoders`, timm:NAME or hf-hub:NAME."
     )
     also_encoder: Texts = in_encoder(
-        [],
-        "Further encoder of the same tiles, in one pass over the pixels; repeat for several.",
-        decides="nothing",
+        [], "Further encoder of the same tiles, in one pass over the pixels; repeat for several.", decides="nothing"
     )
     weights: Path | None = in_encoder(
         None, "Encoder weights without the network: a file, a folder of them, or a json map from name to file."
@@ -256,6 +258,7 @@ class Settings(BaseModel):
         0.2, "Share of the other patients that only selects the epoch."
     )
     by_site: bool = in_folds(False, "Keep every site within one fold.")
+    allow_duplicates: bool = in_folds(False, "Let parts of a fold share content.", decides="nothing")
     splits: Path | None = in_folds(
         None, "Your own splits: CLAM folder, ACMIL json, or a splits.csv.", decides="content"
     )
@@ -317,8 +320,7 @@ class Settings(BaseModel):
         0.5, "Share of a tile an annotated region must cover for the tile to count as positive."
     )
     froc: Literal["camelyon16"] | None = in_results(
-        None,
-        "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv.",
+        None, "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv."
     )
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.annotations import find_annotation, read_annotations, require_classes
-from asmil.bags import PARTS, Bag, Dataset, Splits, listed, load_dataset, make_splits
+from asmil.bags import Bag, Dataset, Splits, find_twins, fingerprint, listed, load_dataset, make_splits, require_apart
 from asmil.errors import SplitError
 from asmil.evaluation import MetricError, tile_truth
 from asmil.study.config import Part, StudyConfig
@@ -72,18 +72,19 @@ class StudyData:
         return {} if dataset.annotations is None else _drawn_truth(dataset, self.config.min_coverage)
 
     def check(self) -> None:
-        """Refuse leaks: a patient, or a bag with the very same features, in two parts of a fold of any seed.
+        """Refuse leaks: a patient, or slides of the same content, in two parts of a fold of any seed.
 
         Raises:
             SplitError: a leak, a slide of the splits without a bag, or splits that cannot be made.
         """
-        copies = [] if self.config.allow_duplicates else _copies(self.hashes)
+        arrays = {bag.slide: bag.features.float().cpu().numpy() for bag in self.bags}
+        twins = find_twins({slide: fingerprint(values) for slide, values in arrays.items()}, arrays.__getitem__)
         for seed in self.config.seeds:
             splits = self.splits(seed)
             splits.check(self.dataset.cohort)
             if missing := sorted(set(splits.table["slide"]) - self.rows.keys()):
                 raise SplitError(f"{self.dataset.name}: slides of the splits have no bag", found=listed(missing))
-            _refuse_copies(self.dataset.name, splits, copies)
+            require_apart(splits, twins, called=f"{self.dataset.name}: ", allow=self.config.allow_duplicates)
 
     def facts(self) -> dict[str, object]:
         """What identifies the data: its size, and a digest of features, labels and patients."""
@@ -110,27 +111,6 @@ def feature_hash(bag: Bag) -> str:
     """A hash of a bag's features, with their shape and type."""
     values = bag.features.contiguous().cpu().numpy()
     return hashlib.sha256(repr((values.shape, str(values.dtype))).encode() + values.tobytes()).hexdigest()
-
-
-def _copies(hashes: dict[str, str]) -> list[list[str]]:
-    """Slides that have the very same features as another one."""
-    same: dict[str, list[str]] = {}
-    for slide, key in hashes.items():
-        same.setdefault(key, []).append(slide)
-    return [slides for slides in same.values() if len(slides) > 1]
-
-
-def _refuse_copies(name: str, splits: Splits, copies: list[list[str]]) -> None:
-    for fold in splits.folds if copies else ():
-        part_of = {slide: part for part, slides in zip(PARTS, splits.fold(fold), strict=True) for slide in slides}
-        for slides in copies:
-            parts = {part_of[slide]: slide for slide in slides if slide in part_of}
-            if len(parts) > 1:
-                raise SplitError(
-                    f"{name}: bags with the very same features are in different parts of fold {fold}",
-                    found=" and ".join(f"{slide} ({part})" for part, slide in sorted(parts.items())),
-                    fix="give both the same case, remove one, or set `allow_duplicates: true` and say so",
-                )
 
 
 def _drawn_truth(dataset: Dataset, min_coverage: float) -> dict[str, np.ndarray]:

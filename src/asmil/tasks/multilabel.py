@@ -12,7 +12,17 @@ from torch.nn import functional as F
 
 from asmil.errors import CohortError
 from asmil.tasks.parts.scores import macro_auroc
-from asmil.tasks.parts.task import ROWS_PER_STRATUM, Targets, find, in_full, plain_options, read_flags, require_rows
+from asmil.tasks.parts.task import (
+    ROWS_PER_STRATUM,
+    Targets,
+    find,
+    in_full,
+    is_said,
+    plain_options,
+    read_flags,
+    require_readable,
+    require_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +62,11 @@ class MultiLabel:
             raise CohortError("the task multilabel reads one column per label", found="none", fix="name the targets")
         columns = tuple(find(table, column) for column in self.columns)
         read = {column: read_flags(table[column], meant="0, 1 or blank (unknown)") for column in columns}
+        require_readable(table, {column: said for column, (_, said) in read.items()})
         values = np.stack([flags for flags, _ in read.values()], axis=1)
         problems: list[str | None] = []
         for row in range(len(table)):
-            wrong = [said[row] for column, (_, said) in read.items() if said[row] and table[column].iloc[row]]
+            wrong = [said[row] for column, (_, said) in read.items() if said[row] and is_said(table[column].iloc[row])]
             blank = f"has none of {', '.join(columns)}" if np.isnan(values[row]).all() else None
             problems.append(wrong[0] if wrong else blank)
         require_rows(problems, "a label")

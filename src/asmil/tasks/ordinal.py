@@ -17,7 +17,17 @@ from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
 from asmil.tasks.parts.scores import quadratic_kappa
-from asmil.tasks.parts.task import Targets, find, in_full, only_column, plain_options, require_rows
+from asmil.tasks.parts.task import (
+    Targets,
+    find,
+    in_full,
+    is_said,
+    only_column,
+    plain_options,
+    problems_of,
+    require_readable,
+    require_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -60,14 +70,14 @@ class Ordinal:
         column = find(table, only_column(self.columns, self.name))
         cells = table[column].map(_whole)
         levels = self.levels or _numeric_levels(cells)
-        index = {_whole(level): i for i, level in enumerate(levels)}
-        known = [index.get(cell) for cell in cells]
+        written = {_whole(level): i for i, level in enumerate(levels)}
+        any_case = {level.casefold(): i for level, i in written.items()}
+        index = written if len(any_case) < len(written) else any_case
+        known = [index.get(cell if index is written else cell.casefold()) for cell in cells]
         named = ", ".join(levels)
-        problems = [
-            None if i is not None else f"{column} is {cell!r}, one of {named} is meant" if cell else f"has no {column}"
-            for cell, i in zip(table[column], known, strict=True)
-        ]
+        problems = problems_of(table[column], np.array([i is None for i in known]), f"one of {named}")
         require_rows(problems, f"a level ({named})")
+        require_readable(table, {column: problems})
         values = np.array([[np.nan if i is None else float(i)] for i in known])
         strata = ["" if i is None else levels[i] for i in known]
         return Targets(values, strata, problems, replace(self, columns=(column,), levels=levels))
@@ -108,7 +118,7 @@ def _whole(cell: str) -> str:
 
 
 def _numeric_levels(cells: pd.Series) -> tuple[str, ...]:
-    distinct = [cell for cell in cells.unique() if cell]
+    distinct = [cell for cell in cells.unique() if is_said(cell)]
     if pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce").isna().any() or len(distinct) < 2:
         raise CohortError(
             f"the order of the levels of {cells.name} is not known",

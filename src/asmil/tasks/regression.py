@@ -17,6 +17,7 @@ from asmil.tasks.parts.task import (
     plain_options,
     quantile_bins,
     read_numbers,
+    require_readable,
     require_rows,
 )
 
@@ -53,6 +54,7 @@ class Regression:
         column = find(table, only_column(self.columns, self.name))
         numbers, problems = read_numbers(table[column])
         require_rows(problems, "a number")
+        require_readable(table, {column: problems})
         strata = np.full(len(table), "", dtype=object)
         known = np.isfinite(numbers)
         strata[known] = quantile_bins(numbers[known], most=STRATA)

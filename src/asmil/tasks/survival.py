@@ -63,7 +63,7 @@ class DiscreteTime:
         """Times and events; strata are quarters of the times, of events and censored apart."""
         columns = survival_columns(table, self.columns)
         known = self.censored_is_one
-        censored_is_one = one_means_censored(columns[1]) if known is None else known
+        censored_is_one = one_means_censored(columns[-1]) if known is None else known
         values, strata, problems = read_survival(table, columns, censored_is_one=censored_is_one)
         deciles = np.quantile(values[values[:, 1] == 1, 0], np.arange(1, 10) / 10)
         times = self.times or tuple(sorted({float(f"{time:.3g}") for time in deciles if time > 0}))

@@ -47,7 +47,7 @@ class Cox:
         """Times and events; strata are quarters of the times, of events and censored apart."""
         columns = survival_columns(table, self.columns)
         known = self.censored_is_one
-        censored_is_one = one_means_censored(columns[1]) if known is None else known
+        censored_is_one = one_means_censored(columns[-1]) if known is None else known
         values, strata, problems = read_survival(table, columns, censored_is_one=censored_is_one)
         return Targets(values, strata, problems, replace(self, columns=columns, censored_is_one=censored_is_one))
 

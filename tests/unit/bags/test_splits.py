@@ -7,6 +7,7 @@ import pytest
 
 from asmil.bags import Splits, make_splits, read_cohort, read_splits
 from asmil.errors import SplitError
+from asmil.tasks import create_task
 
 
 @pytest.fixture
@@ -164,3 +165,38 @@ def test_real_survpath_splits_report_on_the_part_called_val(data_dir):
     cohort = read_cohort(folder / "metadata/tcga_blca.csv", label="is_female")
     with pytest.raises(SplitError, match=r"no test part.*name the part that is reported 'test'"):
         read_splits(folder / "splits/tcga_blca", cohort)
+
+
+def test_splits_whose_names_became_floats_are_read(tmp_path):
+    names = [str(1000 + i) for i in range(12)]
+    rows = pd.DataFrame({"slide": names, "case": [str(i // 2) for i in range(12)], "label": ["a", "a", "b", "b"] * 3})
+    cohort = read_cohort(rows)
+    for of in ([f"{name}.0" for name in names], [f"{i // 2}.0" for i in range(12)]):
+        parts = {"train": of[4:], "test": of[:4]}
+        table = pd.DataFrame({part: pd.Series(list(dict.fromkeys(own))) for part, own in parts.items()})
+        table.to_csv(tmp_path / "splits_0.csv")
+        assert sorted(read_splits(tmp_path, cohort).fold(0).test) == names[:4]
+    padded = read_cohort(rows.assign(slide=[f"{i + 1:04d}" for i in range(12)], case=[f"c{i}" for i in range(12)]))
+    pd.DataFrame({"train": ["1.0", "2.0"], "test": ["3.0", "4.0"]}).to_csv(tmp_path / "splits_0.csv")
+    with pytest.raises(SplitError, match="lost their zeros in front"):
+        read_splits(tmp_path, padded)
+
+
+def test_folds_that_test_one_class_only_are_named():
+    cohort = read_cohort(pd.DataFrame({"slide": list("abcdefgh"), "label": ["x", "y"] * 4}))
+    rows = [(s, f, "test" if (s in "ac") == (f == 0) else "train") for f in (0, 1) for s in cohort.slides]
+    table = pd.DataFrame(rows, columns=["slide", "fold", "part"])
+    label = dict(zip(cohort.slides, cohort.table["label"], strict=True))
+    splits = Splits(table.assign(case=table["slide"], label=table["slide"].map(label)))
+    (said,) = splits.one_class_tests(cohort)
+    assert said == "1 of 2 folds test slides of one class only, where AUROC is not defined: fold 0 (x)"
+
+
+def test_a_training_part_without_events_is_found_before_training():
+    events = ["1"] + ["0"] * 11
+    rows = pd.DataFrame({"slide": list("abcdefghijkl"), "time": [str(i + 1) for i in range(12)], "event": events})
+    for name in ("survival", "survival_cox"):
+        with pytest.raises(SplitError, match=r"fold \d: a training part has (too few events|no event)"):
+            make_splits(read_cohort(rows, task=create_task(name)), folds=3)
+    enough = rows.assign(event=["1", "0"] * 6)
+    assert len(make_splits(read_cohort(enough, task=create_task("survival")), folds=3).folds) == 3

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import load_bags, open_features, read_cohort
+from asmil.bags import load_bags, open_features, read_cohort, seen_in_training
 from asmil.errors import FeatureError
+from asmil.files import safe_name
 
 UUID = "8923A151-A690-40B7-9E5A-FCBEDFC2394F"
 
@@ -68,7 +69,7 @@ def test_equal_content_under_two_names_is_found(tmp_path):
     write(tmp_path / "a.h5")
     write(tmp_path / "b.h5")
     (problem,) = open_features(tmp_path).check(deep=True)
-    assert (problem.slide, problem.what) == ("b", "has the same features as a")
+    assert (problem.slide, problem.what) == ("b", "has the features of a (100% of the tiles)")
 
 
 def test_one_name_in_two_folders_is_not_guessed(tmp_path):
@@ -186,3 +187,49 @@ def test_quality_flags_of_our_files_are_named(tmp_path):
         file["quality/blur"] = np.zeros(8, bool)
         file["quality/pen"] = np.ones(8, bool)
     assert open_features(tmp_path).info("a").quality == ("blur", "pen")
+
+
+def test_an_encoder_that_knows_the_slides_is_told_of(tmp_path):
+    names = ["TCGA-AA-0001-01Z-00-DX1", "C3L-00001-21", "own"]
+    for seed, name in enumerate(names):
+        write(tmp_path / f"{name}.h5", seed=seed)
+    for encoder, found in (("phikon", 1), ("phikon-v2", 2), ("uni", 0), ("unheard of", 0), ("timm:vit", 0), (None, 0)):
+        said = seen_in_training(encoder, names)
+        assert said.count("1 of 3 slides are of") == found
+        assert bool(said) == bool(found)
+    assert open_features(tmp_path).lines(names) == ["tiles: 24 of 3 slides (8 to 8), 6 features"]
+    for name in names:
+        with h5py.File(tmp_path / f"{name}.h5", "r+") as file:
+            file.attrs["encoder"] = "phikon"
+    (_, warning) = open_features(tmp_path).lines(names)
+    assert warning.startswith("warning: 1 of 3 slides are of TCGA; the encoder phikon was trained on slides")
+
+
+def test_numbers_too_large_for_a_model_are_infinite(tmp_path):
+    poison(write(tmp_path / "huge.h5", dtype=np.float64), 1e300)
+    poison(write(tmp_path / "large.h5", dtype=np.float64, seed=1), 1e30)
+    (problem,) = open_features(tmp_path).check(deep=True)
+    assert problem.slide == "huge"
+    assert "holds NaN or infinite values (1 of 8 tiles, the first in row 3)" in problem.what
+
+
+NAMES = {
+    "A:1": "A:1",
+    "C?2<x>": "C?2<x>",
+    "": "file",
+    "other": "file",
+    "../file": "file",
+    ".": "file",
+    "a/file": "file",
+}
+
+
+@pytest.mark.parametrize("inside", NAMES)
+def test_a_name_that_no_file_can_have_is_the_one_inside(inside, tmp_path):
+    stem = safe_name(inside) if NAMES[inside] == inside else "file"
+    with h5py.File(write(tmp_path / f"{stem}.h5"), "r+") as file:
+        file.attrs.update(format="asmil", slide=inside)
+    store = open_features(tmp_path)
+    assert store.slides == [NAMES[inside]]
+    labels = pd.DataFrame({"slide": [NAMES[inside], "none"], "label": ["a", "b"]})
+    assert read_cohort(labels, features=store).slides == [NAMES[inside]]

@@ -70,6 +70,8 @@ def test_mean_over_folds_leaves_out_folds_without_both_classes():
     )
     assert more.value == whole.value
     assert whole.low < whole.value < whole.high
+    assert "folds" not in whole.as_dict()
+    assert more.as_dict()["folds"] == [2, 3]
 
 
 def test_repeated_splits_do_not_narrow_the_interval():

@@ -42,7 +42,7 @@ def test_one_fold_is_pooled_and_only_test_rows_count(table):
 
 def test_a_set_of_one_class_has_none_where_nothing_is_defined(table):
     result = evaluate_predictions(table[table.label == 1], ["no", "yes"], n_boot=20)
-    assert result["test"]["auroc"] == {"value": None, "ci95": [None, None]}
+    assert result["test"]["auroc"] == {"value": None, "ci95": [None, None], "folds": [0, 2]}
     json.dumps(result, allow_nan=False)
 
 

@@ -1,9 +1,11 @@
 """What the page says in words is what the files show, and no more."""
 
+import json
+
 import pandas as pd
 import pytest
 
-from asmil.report.claims import done_section, trust_section, verdict
+from asmil.report.claims import done_section, headline, trust_section, verdict
 from asmil.runs import Run
 
 
@@ -80,3 +82,26 @@ def test_the_page_says_when_the_anchor_began_and_whether_it_held_evenness(run):
     said = logged(run, gate=[1.0] * epochs, entropy=[0.999] * epochs)
     assert "it may have held evenness instead of attention" in said
     assert "it may have held evenness" not in logged(run, gate=[1.0] * epochs, entropy=[0.999, *[0.9] * (epochs - 1)])
+
+
+def test_a_mean_over_some_of_the_folds_says_so(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["test"]["auroc"] = {"value": 0.9, "ci95": [0.8, 1.0], "folds": [2, 3]}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    title = headline(Run(run), None, names={"auroc": "AUROC"})["title"]
+    assert title == "Test AUROC, mean of 2 of 3 folds, as it is not defined in the others"
+
+
+def test_what_was_looked_for_is_said_with_what_it_cannot_see(run):
+    identity = json.loads((run / "identity.json").read_text()) if (run / "identity.json").exists() else {}
+    assert "under two names" not in str(trusted(Run(run)))
+    said = {"tables": "slide = Slide, patient = MRN", "twins": []}
+    (run / "identity.json").write_text(json.dumps(identity | {"data": identity.get("data", {}) | said}))
+    holds = trusted(Run(run))["What holds"]
+    assert "as the tables name them: slide = Slide, patient = MRN" in holds
+    assert "no two slides are the same under two names" in holds
+    said["twins"] = ["slides of the same content: a and b"]
+    (run / "identity.json").write_text(json.dumps(identity | {"data": identity.get("data", {}) | said}))
+    found = trusted(Run(run))
+    assert "under two names" not in found["What holds"]
+    assert "Slides of the same content: a and b." in found["What to take with care"]

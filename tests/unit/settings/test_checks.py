@@ -123,6 +123,9 @@ def test_what_was_inferred_of_feature_files_is_said_once_for_all(cohort, tmp_pat
     assert outcome.rows == []
     said = capsys.readouterr().out.splitlines()
     facts = "clam: encoder not said, 6 x float32, coordinates in level-0 pixels, tiles of 512 level-0 px [8: "
-    assert said[0].startswith(facts)
-    assert said[1].startswith("  tile side 512 px is the usual distance of neighbours")
-    assert len(said) == 2
+    assert said[0].startswith("tables: slide = slide_id, patient = case_id, label = label")
+    assert said[1].startswith("cohort: 8 slides of")
+    assert said[2].startswith("tiles: 32 of 8 slides")
+    assert said[3].startswith(facts)
+    assert said[4].startswith("  tile side 512 px is the usual distance of neighbours")
+    assert len(said) == 5

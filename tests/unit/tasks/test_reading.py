@@ -72,14 +72,14 @@ def test_survival_of_unclear_columns_is_refused():
 
 
 def test_awkward_rows_are_named_and_have_no_values():
-    times = ["-1", "abc", "", "inf", "5", "5", "5"]
-    read = create_task("survival").read(table(OS_MONTHS=times, event=["1", "1", "1", "1", "2", "", "TRUE"]))
+    times = ["-1", "abc", "", "unknown", "5", "5", "5"]
+    read = create_task("survival").read(table(OS_MONTHS=times, event=["1", "1", "1", "1", "maybe", "", "TRUE"]))
     said = [
         "OS_MONTHS is -1, a time of 0 or more is meant",
         "OS_MONTHS is 'abc', a time of 0 or more is meant",
         "has no OS_MONTHS",
-        "OS_MONTHS is 'inf', a time of 0 or more is meant",
-        "event is '2', 0 or 1 (1 = event) is meant",
+        "has no OS_MONTHS",
+        "event is 'maybe', 0 or 1 (1 = event) is meant",
         "has no event",
         None,
     ]
@@ -87,6 +87,60 @@ def test_awkward_rows_are_named_and_have_no_values():
     assert np.isnan(read.values[:6]).all()
     assert read.strata == [""] * 6 + ["event q1"]
     np.testing.assert_array_equal(read.values[6], [5, 1])
+
+
+@pytest.mark.parametrize("codes", [["1", "2"], ["1.0", "2.0"], ["0", "2"], ["-1", "1"], ["1:DEAD", "2:ALIVE"]])
+@pytest.mark.parametrize("task", ["survival", "survival_cox", "multilabel"])
+def test_events_and_labels_of_other_numbers_than_0_and_1_are_refused(codes, task):
+    frame = table(time=[str(i) for i in range(24)], status=codes * 12, other=["0", "1"] * 12)
+    columns = ["status", "other"] if task == "multilabel" else ["time", "status"]
+    with pytest.raises(CohortError, match=rf"other numbers than 0 and 1.*{codes[1].partition(':')[0]} \(12 rows\)"):
+        create_task(task, columns=columns).read(frame)
+
+
+PARTLY = {
+    "regression": {"columns": ["x"]},
+    "ordinal": {"columns": ["x"], "levels": ["1", "2", "3"]},
+    "multilabel": {"columns": ["x", "y"]},
+    "survival": {"columns": ["x", "y"]},
+}
+
+
+@pytest.mark.parametrize("name", PARTLY)
+def test_of_a_column_more_than_a_few_cells_that_cannot_be_read_stop(name):
+    good = ["1", "2", "3", "1"] if name in ("regression", "ordinal") else ["1", "0", "1", "0"]
+    frame = pd.DataFrame({"x": good * 10, "y": ["0", "1"] * 20})
+    frame.loc[:2, "x"] = "<1"
+    with pytest.raises(CohortError, match=r"3 of the 40 cells in column 'x' cannot be read.*'<1' \(3\)"):
+        create_task(name, **PARTLY[name]).read(read_table(frame))
+    frame.loc[:2, "x"] = ["<1", "?", "Unknown"]
+    read = create_task(name, **PARTLY[name]).read(read_table(frame))
+    told = sum(problem is not None for problem in read.problems)
+    assert told == (1 if name == "multilabel" else 3), "a label may be unknown; a target may not"
+
+
+def test_the_times_of_the_gdc_are_one_column():
+    gdc = {
+        "days_to_death": ["100", "'--", "", "300", ""],
+        "days_to_last_follow_up": ["", "200", "250", "400", ""],
+        "vital_status": ["Dead", "Alive", "Alive", "Dead", "Not Reported"],
+    }
+    for names in (list(gdc), [name.replace("_", " ").title() for name in gdc]):
+        frame = table(**dict(zip(names, gdc.values(), strict=True)))
+        read = create_task("survival").read(frame)
+        np.testing.assert_array_equal(read.values[:4], [[100, 1], [200, 0], [250, 0], [300, 1]])
+        assert np.isnan(read.values[4]).all()
+        assert create_task("survival", **read.task.options()).read(frame).task == read.task
+    dead = table(**gdc | {"days_to_death": ["", "", "", "300", ""]})
+    assert create_task("survival").read(dead).problems[0] == "has no days_to_death or days_to_last_follow_up"
+    with pytest.raises(CohortError, match="says of nobody whether"):
+        create_task("survival").read(table(**gdc | {"vital_status": ["x"] * 5}))
+
+
+def test_columns_are_found_by_their_letters():
+    read = create_task("survival").read(table(**{"OS Months": ["3", "4"], "Vital Status": ["dead", "alive"]}))
+    np.testing.assert_array_equal(read.values, [[3, 1], [4, 0]])
+    assert create_task("regression", columns=["tumour_purity"]).read(table(**{"Tumour Purity": ["1", "2"]})).values.size
 
 
 @pytest.mark.parametrize("name", ["survival", "regression"])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asmil.bags.cohort import read_cohort
 from asmil.bags.datasets import Dataset, DatasetError
+from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
 from asmil.bags.slide_sets import open_made_features
 from asmil.bags.split_files import read_splits

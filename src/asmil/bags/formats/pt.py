@@ -1,4 +1,4 @@
-"""Torch files: a tensor (CLAM `pt_files`) or NumPy array (TRIDENT) of (tiles, dim), coordinates beside."""
+"""Torch files: a tensor (CLAM `pt_files`) or NumPy array (TRIDENT) of (tiles, dim), coordinates with it or beside."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import h5py
 
 from asmil.bags.formats import eva, slideflow
 from asmil.bags.reading.entry import Array, Entry, patches_beside
-from asmil.bags.reading.source import load_array
+from asmil.bags.reading.source import load_arrays
 from asmil.bags.tables import slide_name
 
 
@@ -20,9 +20,9 @@ class _Pt:
         return {slide_name(source.name): None}  # a pickled array has no shape before it is read
 
     def entry(self, source: Path, key: str) -> Entry:
-        features, coords, side = load_array(source), None, None
+        (features, coords), side = load_arrays(source), None
         h5 = source.parent.parent / "h5_files" / f"{source.stem}.h5"
-        if h5.is_file():
+        if coords is None and h5.is_file():
             with h5py.File(h5, "r", locking="best-effort") as file:
                 coords = file["coords"][()] if "coords" in file else None
         if (beside := patches_beside(source)) is not None:

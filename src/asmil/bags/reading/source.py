@@ -5,7 +5,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,8 +136,19 @@ def whole(array: Group, source: ZarrSource) -> Array:
     return array
 
 
+FEATURE_KEYS = ("features", "feats", "feat", "embeddings", "embedding", "x")
+COORDS_KEYS = ("coords", "coordinates", "coord", "xy", "positions", "position", "locations")
+
+
 def load_array(path: Path) -> np.ndarray:
-    """The (tiles, dim) array in a torch file: a tensor, a NumPy array, or a list with a tensor per tile.
+    """The (tiles, dim) array in a torch file, as `load_arrays`."""
+    return load_arrays(path)[0]
+
+
+def load_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The (tiles, dim) array in a torch file, and coordinates (tiles, 2) where it holds them too.
+
+    It holds a tensor or NumPy array, a list with a tensor per tile, or features and coordinates (a dictionary, a pair).
 
     Raises:
         FeatureError: the file is damaged, asks to run code, or holds something else.
@@ -155,6 +166,42 @@ def load_array(path: Path) -> np.ndarray:
         raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise FeatureError(f"{path.name} cannot be read", found=error, fix="extract the slide again") from error
+    pair = isinstance(value, list) and len(value) == 2 and list(map(_ndim, value)) == [2, 2]
+    if isinstance(value, dict | tuple) or (pair and value[0].shape[1] != value[1].shape[1]):
+        return _features_and_coords(path, value)
+    return _array(path, value), None
+
+
+def _ndim(value: object) -> int:
+    return int(getattr(value, "ndim", 0))
+
+
+def _features_and_coords(
+    path: Path, held: dict[str, object] | Sequence[object]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What is meant by its name, or else by its shape, where that leaves no doubt."""
+    members = {
+        str(name).lower(): value for name, value in (held.items() if isinstance(held, dict) else enumerate(held))
+    }
+    arrays = {name: _array(path, value) for name, value in members.items() if _ndim(value) in (2, 3)}
+    arrays = {name: array[0] if array.ndim == 3 and len(array) == 1 else array for name, array in arrays.items()}
+    coords = next((arrays[name] for name in COORDS_KEYS if name in arrays and arrays[name].shape[1:] == (2,)), None)
+    named = [arrays[name] for name in FEATURE_KEYS if name in arrays]
+    rest = [array for array in arrays.values() if array is not coords]
+    if not named and coords is None and len(rest) == 2 and sorted(array.shape[-1] for array in rest)[0] == 2:
+        coords = min(rest, key=lambda array: array.shape[-1])
+        rest = [array for array in rest if array is not coords]
+    found = named or rest
+    if len(found) != 1 or (coords is not None and len(coords) != len(found[0])):
+        shapes = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in list(members.items())[:8])
+        fix = f"save features (tiles, dim) as {FEATURE_KEYS[0]!r} and coordinates (tiles, 2) as {COORDS_KEYS[0]!r}"
+        raise FeatureError(f"it is not known which part of {path.name} is the features", found=shapes, fix=fix)
+    return found[0], coords
+
+
+def _array(path: Path, value: object) -> np.ndarray:
+    import torch
+
     if isinstance(value, list) and value and all(isinstance(row, torch.Tensor) for row in value):
         shapes = {tuple(row.shape) for row in value}
         if len(shapes) > 1:
@@ -170,7 +217,7 @@ def load_array(path: Path) -> np.ndarray:
 def _numpy_globals() -> list:
     """What a pickled NumPy array names, under old and new module paths: only constructors of data."""
     rebuild = np.zeros(1).__reduce__()[0]
-    dtypes = [type(np.dtype(name)) for name in ("float16", "float32", "float64")]
+    dtypes = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64")]
     old_and_new = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     return [np.ndarray, np.dtype, *dtypes, *old_and_new]
 

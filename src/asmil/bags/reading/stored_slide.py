@@ -208,7 +208,10 @@ class StoredSlide:
 
 
 def check_finite(features: np.ndarray, path: Path) -> None:
-    """Raise a FeatureError that names the first of the tiles with NaN or infinite values."""
+    """Raise a FeatureError that names the first of the tiles with NaN or infinite values, as a model would see them."""
+    if features.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            features = features.astype(np.float32)
     if features.dtype == np.float16:
         # By bit patterns, 6 times as fast as isfinite: exponents all ones are the largest among either sign.
         sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00

@@ -7,52 +7,82 @@ import pandas as pd
 
 from asmil.errors import CohortError
 from asmil.tasks.parts.scores import concordance
-from asmil.tasks.parts.task import find, first_problem, quantile_bins, read_flags, read_numbers, require_rows
+from asmil.tasks.parts.task import (
+    find,
+    first_problem,
+    is_said,
+    letters,
+    quantile_bins,
+    read_flags,
+    read_numbers,
+    require_readable,
+    require_rows,
+)
 
-TIMES = ("time", "survival_months", "os_months", "survival_days", "os_days", "survival_time", "os_time", "os.time")
-EVENTS = ("event", "os_status", "os_event", "vital_status", "censorship", "censored")
-STATES = dict.fromkeys(("dead", "deceased", "event"), 1.0) | dict.fromkeys(("alive", "living", "censored"), 0.0)
+TIMES = ("time", "survivalmonths", "osmonths", "survivaldays", "osdays", "survivaltime", "ostime", "followuptime")
+EVENTS = ("event", "osstatus", "osevent", "vitalstatus", "censorship", "censored")
+"""Names of the columns, in letters and digits."""
+GDC = (("daystodeath",), ("daystolastfollowup",), ("vitalstatus",))
+"""The GDC keeps the time of the dead and that of the others apart."""
+STATES = dict.fromkeys(("dead", "deceased", "event", "died"), 1.0) | dict.fromkeys(
+    ("alive", "living", "censored", "lost to follow-up"), 0.0
+)
 """Words that say what happened, whichever way round the numbers of a column are."""
 
 STRATA = 4
 Survival = tuple[np.ndarray, list[str], list[str | None]]
 
 
-def survival_columns(table: pd.DataFrame, columns: Sequence[str]) -> tuple[str, str]:
+def survival_columns(table: pd.DataFrame, columns: Sequence[str]) -> tuple[str, ...]:
     """The columns of time and event: those named, else the only ones of a usual name.
 
+    Three are the GDC's: the time of death, the time that others were last seen, and the state.
+
     Raises:
-        CohortError: not two are named, or the table has none or several of usual names.
+        CohortError: not two (or three) are named, or the table has none or several of usual names.
     """
     if columns:
-        if len(columns) != 2:
-            fix = "name the columns of time and event"
+        if len(columns) not in (2, 3):
+            fix = "name the columns of time and event (or of time of death, of last follow-up, and state)"
             raise CohortError("survival reads two columns", found=", ".join(columns), fix=fix)
-        return find(table, columns[0]), find(table, columns[1])
+        return tuple(find(table, column) for column in columns)
+    times = [column for column in table.columns if letters(column) in TIMES]
+    gdc = [_named(table, names) for names in GDC]
+    if not times and all(len(found) == 1 for found in gdc):
+        return tuple(found[0] for found in gdc)
     return _usual(table, TIMES, "time"), _usual(table, EVENTS, "event or censorship")
 
 
+def _named(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    return [column for column in table.columns if letters(column) in names]
+
+
 def _usual(table: pd.DataFrame, names: Sequence[str], role: str) -> str:
-    found = [column for column in table.columns if str(column).lower() in names]
+    found = _named(table, names)
     if len(found) != 1:
         what = f"the column of {role} is not known"
         listed = ", ".join(found) or f"none of {', '.join(names)}"
-        raise CohortError(what, found=listed, fix="name the columns of time and event as the target")
+        raise CohortError(what, found=listed, fix="name the columns of time and event: --target TIME,EVENT")
     return found[0]
 
 
 def one_means_censored(column: str) -> bool:
     """By its name: "censorship" of CLAM, PORPOISE and SurvPath tables is 1 where nothing was observed."""
-    return column.lower().startswith("censor")
+    return letters(column).startswith(("censor", "alive"))
 
 
-def read_survival(table: pd.DataFrame, columns: tuple[str, str], *, censored_is_one: bool) -> Survival:
+def read_survival(table: pd.DataFrame, columns: Sequence[str], *, censored_is_one: bool) -> Survival:
     """Time and event (rows, 2) with nan in unusable rows, strata, and what is wrong with each row.
 
     Raises:
-        CohortError: no row can be used, or nobody had an event.
+        CohortError: no row can be used, more than a few cannot, or nobody had an event.
     """
-    time_column, event_column = columns
+    event_column = columns[-1]
+    if len(columns) == 3:
+        table = _one_time(table, *columns)
+        time_column = table.columns[-1]
+    else:
+        time_column = columns[0]
     times, no_time = read_numbers(table[time_column], meant="a time of 0 or more")
     negative = np.nan_to_num(times) < 0
     too_early = [
@@ -60,14 +90,15 @@ def read_survival(table: pd.DataFrame, columns: tuple[str, str], *, censored_is_
         for cell, wrong in zip(table[time_column], negative, strict=True)
     ]
     meant = f"0 or 1 ({'1 = censored' if censored_is_one else '1 = event'})"
+    states = table[event_column].str.lower().map(STATES).to_numpy(np.float64)
     flags, no_flag = read_flags(table[event_column], meant=meant)
     events = 1 - flags if censored_is_one else flags
-    states = table[event_column].str.lower().map(STATES).to_numpy(np.float64)
     stated = np.isfinite(states)
     events = np.where(stated, states, events)
     no_event = [None if known else problem for known, problem in zip(stated, no_flag, strict=True)]
     problems = first_problem(no_time, too_early, no_event)
     require_rows(problems, "time and event")
+    require_readable(table, {time_column: first_problem(no_time, too_early), event_column: no_event})
     values = np.stack([times, events], axis=1)
     values[[problem is not None for problem in problems]] = np.nan
     if not (values[:, 1] == 1).any():
@@ -77,6 +108,18 @@ def read_survival(table: pd.DataFrame, columns: tuple[str, str], *, censored_is_
             fix="set censored_is_one, or name another column",
         )
     return values, _strata(values), problems
+
+
+def _one_time(table: pd.DataFrame, death: str, last_seen: str, state: str) -> pd.DataFrame:
+    """The table with one column of times more: of death of those who died, of the last visit of the others."""
+    died = table[state].str.lower().map(STATES) == 1
+    if not (died | (table[state].str.lower().map(STATES) == 0)).any():
+        raise CohortError(
+            f"column {state!r} says of nobody whether they are alive",
+            found=", ".join(sorted(filter(is_said, table[state].unique()))[:8]) or "an empty column",
+            fix="write Dead and Alive, or make one column of times and one of events",
+        )
+    return table.assign(**{f"{death} or {last_seen}": table[death].where(died, table[last_seen])})
 
 
 def _strata(values: np.ndarray) -> list[str]:

@@ -1,6 +1,7 @@
 """What a task is: the contract that training, prediction and evaluation rely on."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 # Cells of text to numbers, flags and strata, with words for what cannot be read.
 
+UNKNOWN = {"?", "-", "--", "unknown", "missing", "not known", "not assessed", "not evaluated", "n.a.", "nd", "n.d."}
+"""Words for what is not known, in lower case: cells of them are blank to a task."""
+FEW = 0.05
+"""Of the cells that are filled: if more than this cannot be read, the column is not what it is taken for."""
+
 ROWS_PER_STRATUM = 10
 """Fewer rows than this are no stratum of their own: every fold of ten could still have one."""
 
@@ -32,42 +38,86 @@ def plain_options(task: "DataclassInstance") -> dict[str, object]:
 
 
 def find(table: pd.DataFrame, name: str) -> str:
-    """The column of that name, in any case.
+    """The column of that name, by its letters and digits.
 
     Raises:
-        CohortError: there is none.
+        CohortError: there is none, or several.
     """
     if name in table.columns:
         return name
-    found = [column for column in table.columns if str(column).lower() == name.lower()]
-    if not found:
-        columns = ", ".join(map(str, table.columns[:20]))
-        raise CohortError(f"the table has no column {name!r}", found=f"columns {columns}", fix="name the target column")
+    found = [column for column in table.columns if letters(column) == letters(name)]
+    if len(found) != 1:
+        columns = ", ".join(map(str, found or table.columns[:20]))
+        what = f"the table has {'several columns' if found else 'no column'} {name!r}"
+        raise CohortError(what, found=f"columns {columns}", fix="name the target column")
     return found[0]
+
+
+def letters(name: str) -> str:
+    """The letters and digits of a column's name in lower case; of a name that is there twice, without its place."""
+    return "".join(filter(str.isalnum, re.sub(r" \(column \d+\)$", "", str(name)).casefold()))
 
 
 def read_numbers(cells: pd.Series, *, meant: str = "a number") -> tuple[np.ndarray, list[str | None]]:
     """float64 (rows,), nan where there is no finite number, and what is wrong with each row."""
     numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
     numbers = np.where(np.isfinite(numbers), numbers, np.nan)
-    return numbers, _problems(cells, np.isnan(numbers), meant)
+    return numbers, problems_of(cells, np.isnan(numbers), meant)
 
 
 def read_flags(cells: pd.Series, *, meant: str = "0 or 1") -> tuple[np.ndarray, list[str | None]]:
     """float64 (rows,) of 0 and 1, nan where neither, and what is wrong with each row.
 
     "1:DECEASED" (as cBioPortal writes) counts as 1.
+
+    Raises:
+        CohortError: there are other numbers, as 1 and 2, of which nobody said which is which.
     """
     of_word = {word: flag for flag, words in FLAGS.items() for word in words}
     flags = cells.map(lambda cell: of_word.get(cell.partition(":")[0].strip().lower(), np.nan)).to_numpy(np.float64)
-    return flags, _problems(cells, np.isnan(flags), meant)
+    codes = cells.map(lambda cell: cell.partition(":")[0].strip())
+    others = codes[np.isnan(flags) & pd.to_numeric(codes, errors="coerce").notna().to_numpy()]
+    if len(others):
+        counts = codes[codes != ""].value_counts().sort_index()
+        raise CohortError(
+            f"column {cells.name!r} holds other numbers than 0 and 1",
+            found=", ".join(f"{code} ({count} rows)" for code, count in counts[:8].items()),
+            fix=f"write {meant}; R has 1 for censored and 2 for an event; or words: dead and alive, yes and no",
+        )
+    return flags, problems_of(cells, np.isnan(flags), meant)
 
 
-def _problems(cells: pd.Series, wrong: np.ndarray, meant: str) -> list[str | None]:
+def problems_of(cells: pd.Series, wrong: np.ndarray, meant: str) -> list[str | None]:
+    """What is wrong with each row of a column, of which `wrong` rows could not be read."""
     return [
-        None if right else f"{cells.name} is {cell!r}, {meant} is meant" if cell else f"has no {cells.name}"
+        None if right else f"{cells.name} is {cell!r}, {meant} is meant" if is_said(cell) else f"has no {cells.name}"
         for cell, right in zip(cells, ~wrong, strict=True)
     ]
+
+
+def is_said(cell: str) -> bool:
+    """Whether a cell says something: it is neither empty nor a word for unknown."""
+    return cell != "" and cell.lower() not in UNKNOWN
+
+
+def require_readable(table: pd.DataFrame, problems: Mapping[str, Sequence[str | None]]) -> None:
+    """A few cells of a column may be unreadable, which sets their rows aside; of more the column is another one.
+
+    Raises:
+        CohortError: what cannot be read is counted.
+    """
+    for column, said in problems.items():
+        filled = table[column].map(is_said).to_numpy(bool)
+        unreadable = filled & [problem is not None for problem in said]
+        if unreadable.sum() > max(2, FEW * filled.sum()):
+            wrong, first = table[column][unreadable], said[int(unreadable.argmax())]
+            counts = wrong.value_counts()
+            raise CohortError(
+                f"{len(wrong)} of the {filled.sum()} cells in column {column!r} cannot be read",
+                found=", ".join(f"{cell!r} ({count})" for cell, count in counts[:5].items())
+                + (f" and {len(counts) - 5} more" if len(counts) > 5 else ""),
+                fix=f"correct them, or empty the cells of what is not known ({first})",
+            )
 
 
 def first_problem(*columns: Sequence[str | None]) -> list[str | None]:

@@ -1,0 +1,277 @@
+"""What a table's columns, labels and patients are taken for: which plays which role, what else could, and spellings."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+from asmil.bags.tables import TWIN, listed
+from asmil.errors import CohortError
+
+Spellings = Literal["ask", "same", "different"]
+"""What patients or classes are that differ only in how they are written: asked about, which is an error, or known."""
+
+ROLES = {
+    "slide": (
+        *("slide", "slideid", "slidename", "slidefile", "slidefilename", "slidepath", "filename", "filenames", "wsi"),
+        *("wsiid", "wsiname", "wsifile", "wsifilename", "imageid", "imagename", "imagefile", "imagefilename", "file"),
+        *("filepath", "image", "scanid", "scan"),
+    ),
+    "case": (
+        *("case", "caseid", "patient", "patientid", "casesubmitterid", "submitterid", "casename", "patientname"),
+        *("patientnumber", "patientno", "patientnr", "patientcode", "patientbarcode", "bcrpatientbarcode"),
+        *("patientidentifier", "patid", "pid", "subject", "subjectid", "subjectcode", "participant", "participantid"),
+        *("donor", "donorid", "individual", "individualid", "mrn", "pseudonym", "casenumber", "caseno", "casenr"),
+    ),
+    "site": (
+        *("site", "siteid", "sitename", "center", "centerid", "centre", "centreid", "hospital", "hospitalid"),
+        *("institution", "institutionid", "institute", "tissuesourcesite", "clinic"),
+    ),
+    "mpp": ("mpp", "slidempp"),
+    "fold": ("fold",),
+    "part": ("part", "split"),
+}
+"""Names of each role, in letters and digits; of those that a table has, the first here is taken."""
+FLAGS = {"slide": "--slide-column", "case": "--case-column", "site": "--site-column", "label": "--label"}
+
+_WHO = re.compile(r"patient|subject|case|mrn|donor|participant|individual|person|pseudonym|accession|specimen|sample")
+_NO_NAME = re.compile(
+    r"age|sex|gender|race|ethnic|status|stage|grade|date|year|month|day|time|score|count|size|weight|height|type|note"
+)
+_NUMBERED = re.compile(r"(?!\d{4}[-/.]\d\d)(?=.*\d{3})[\w./ -]*$|\d{5,}$")
+
+
+def plain(name: str) -> str:
+    """The letters and digits of a name, in lower case: by these columns are compared."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", TWIN.sub("", str(name))).casefold()))
+
+
+def candidates(table: pd.DataFrame, role: str) -> list[str]:
+    """The columns that a role's names fit, the likeliest first."""
+    by_name = {name: [column for column in table.columns if plain(column) == name] for name in ROLES[role]}
+    return [column for columns in by_name.values() for column in columns]
+
+
+def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> str | None:
+    """The column that plays a role, None where there is none.
+
+    Raises:
+        CohortError: the named `override` is not in the table, or the name that is looked for is there twice.
+    """
+    if override is None:
+        found = candidates(table, role) if role in ROLES else []
+    elif override in table.columns:
+        return override
+    else:
+        found = [column for column in table.columns if plain(column) == plain(override)]
+        if not found:
+            close = difflib.get_close_matches(override.casefold(), [c.casefold() for c in table.columns], n=1)
+            meant = next((c for c in table.columns if close and c.casefold() == close[0]), None)
+            raise CohortError(
+                f"the table has no column {override!r}",
+                found=f"columns {listed(table.columns, 12)}",
+                fix=f"did you mean {meant!r}?" if meant else f"name the {role} column",
+            )
+    twins = [column for column in found if plain(column) == plain(found[0])]
+    if len(twins) > 1:
+        flag = FLAGS.get(role, f"the column of the {role}")
+        raise CohortError(
+            f"the table has several columns {TWIN.sub('', twins[0])!r} of different cells",
+            found=listed(twins),
+            fix=f"name one with {flag}, for example {twins[0]!r}, or take the other out",
+        )
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table was understood: by role the column, and which others its names fit too; remarks on classes."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    also: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    positive: str = ""
+
+    def line(self) -> str:
+        """The roles in one line."""
+        said = []
+        for role, name in {"slide": "slide", "case": "patient", "label": "label", "site": "site"}.items():
+            others = f" (also possible: {listed(self.also[role])})" if self.also.get(role) else ""
+            said.append(f"{name} = {self.columns.get(role) or 'none'}{others}")
+        return ", ".join(said)
+
+
+def require_no_other_patient(
+    table: pd.DataFrame, own: pd.Series, *, case: str | None, used: Iterable[str | None]
+) -> None:
+    """Refuse a table in which another column may name the patients, and keeps rows together that `own` parts.
+
+    Args:
+        own: the patient of each row, as it is understood.
+        case: the column that says so, None where it is the slide's name.
+        used: the slide's column first, then others that have another role.
+
+    Raises:
+        CohortError: there is one; it takes a person to say.
+    """
+    used, known = [column for column in used if column is not None], set(candidates(table, "case"))
+    for column in table.columns:
+        cells = table[column]
+        if column in (case, *used) or not (column in known or _may_name_patients(column, cells, case)):
+            continue
+        filled = cells != ""
+        parted = own[filled].groupby(cells[filled]).nunique()
+        if (parted > 1).any():
+            name, count = parted.idxmax(), parted.max()
+            told = f"values of {case!r}" if case is not None else "slides, and no column is known to name the patients"
+            raise CohortError(
+                f"column {column!r} may name the patients, and is not used",
+                found=f"{name!r} has {count} {told}",
+                fix=f"--case-column '{column}' if it does, else --case-column '{case or used[0]}'",
+            )
+
+
+def _may_name_patients(column: str, cells: pd.Series, case: str | None) -> bool:
+    """Whether an unused column seems to hold names that come again: by its own name or, without `case`, its cells."""
+    filled = cells[cells != ""]
+    distinct = filled.nunique()
+    if len(filled) < max(3, len(cells) / 2) or not max(2, len(filled) / 8) <= distinct < len(filled):
+        return False
+    name = plain(column)
+    if _NO_NAME.search(name):
+        return False
+    if _WHO.search(name):
+        return True
+    return case is None and distinct >= len(filled) / 5 and bool(filled.str.fullmatch(_NUMBERED).mean() >= 0.8)
+
+
+# Spellings: patients and classes that are the same but for how they are written.
+
+
+def person_key(name: str) -> str:
+    """What remains of a patient's name without case, punctuation, zeros in front and a spreadsheet's `.0`."""
+    text = re.sub(r"^(\d+)\.0$", r"\1", unicodedata.normalize("NFKC", name).casefold())
+    pieces = [piece.lstrip("0") or "0" if piece.isdigit() else piece for piece in re.findall(r"\d+|[^\W\d_]+", text)]
+    # what parts two numbers is kept: 1-11 is not 11-1
+    joined = "".join(f"-{p}" if p.isdigit() and i and pieces[i - 1].isdigit() else p for i, p in enumerate(pieces))
+    return joined or text
+
+
+def class_key(name: str) -> str:
+    """What remains of a class's name without case, blanks and underscores; of a number its value."""
+    text = re.sub(r"[\s_]+", "", unicodedata.normalize("NFKC", name).casefold())
+    try:
+        return repr(float(text)) if re.fullmatch(r"[-+]?\d+(\.\d*)?", text) else text
+    except (ValueError, OverflowError):
+        return text
+
+
+def spelled_alike(names: Iterable[str], *, patients: bool) -> list[list[str]]:
+    """Groups of names that differ only in how they are written."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        groups.setdefault(person_key(name) if patients else class_key(name), []).append(name)
+    if patients:  # a long number may be written in parts: 2020-001 is 2020001
+        for key in [key for key in groups if "-" in key]:
+            whole = plain(groups[key][0])
+            if whole in groups and re.search(r"\d{6}", whole):
+                groups[whole] += groups.pop(key)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> pd.Series:
+    """The cells with one spelling of each name, as was said, or as they are.
+
+    Raises:
+        CohortError: there are several of one name, and nobody said what they are.
+    """
+    alike = [] if spellings == "different" else spelled_alike(cells[cells != ""], patients=patients)
+    if alike and spellings == "ask":
+        what = "patients" if patients else "classes"
+        fix = f"correct the table, or give --spellings same, or --spellings different where they are different {what}"
+        raise CohortError(
+            f"{what} differ only in how they are written",
+            found=listed(" and ".join(map(repr, group)) for group in alike),
+            fix=fix,
+        )
+    counts = cells.value_counts()
+    common = {name: max(group, key=lambda one: counts[one]) for group in alike for name in group}
+    return cells.map(lambda name: common.get(name, name))
+
+
+# Classes, and which of two is the positive one.
+
+WHOLE = 2.0**53
+"""From here on a number of a spreadsheet is not known to the last digit."""
+UNKNOWN = {
+    "unknown",
+    "?",
+    "missing",
+    "notassessed",
+    "notavailable",
+    "notdone",
+    "notknown",
+    "undetermined",
+    "n.a.",
+    "nd",
+}
+NEGATIVE = {
+    *("no", "not", "neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l"),
+    *("absent", "false", "none", "mss", "free", "alive", "without"),
+}
+POSITIVE = {
+    *("pos", "positive", "tumor", "tumour", "cancer", "malignant", "malignancy", "carcinoma", "adenocarcinoma"),
+    *("metastasis", "metastases", "metastatic", "mut", "mutated", "mutant", "mutation", "high", "h", "present", "true"),
+    *("yes", "msi", "msih", "responder", "dead", "case", "disease", "diseased", "invasive"),
+}
+"""Words of two classes by which one is known as the positive one."""
+
+
+def canonical_labels(cells: pd.Series) -> pd.Series:
+    """Labels as text, with 1 and 1.0 (as spreadsheets write whole numbers) the same."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    whole = len(cells) > 0 and (numbers.abs() < WHOLE).all() and (numbers == numbers.round()).all()
+    return numbers.astype("int64").astype(str) if whole else cells
+
+
+def sorted_classes(labels: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The distinct labels in their order, and how the last of two is known as the positive one.
+
+    By number where all are numbers; of two with a word that says which is positive, that one last; else by text.
+    """
+    distinct = sorted(set(labels), key=lambda name: (name.casefold(), name))
+    numbers = pd.to_numeric(pd.Series(distinct, dtype=object), errors="coerce")
+    if numbers.notna().all():
+        return tuple(sorted(distinct, key=float)), "the larger number"
+    if len(distinct) == 2:
+        first, second = map(_leaning, distinct)
+        if first != second:
+            return tuple(distinct if first < second else distinct[::-1]), "guessed from the names"
+    return tuple(distinct), "the last by its letters"
+
+
+def _leaning(name: str) -> int:
+    words = set(re.findall(r"[^\W\d_]+", name.casefold()))
+    if words & NEGATIVE or name.casefold().startswith("non") or name.endswith("-"):
+        return -1
+    return 1 if words & POSITIVE or name.endswith("+") else 0
+
+
+def require_known(labels: Iterable[str], label: str) -> None:
+    """Refuse words for "unknown" as classes that nobody asked for.
+
+    Raises:
+        CohortError: there are such words; they may be a class, which `classes` says.
+    """
+    words = UNKNOWN if "+" in set(labels) else UNKNOWN | {"-"}
+    found = sorted({name for name in labels if class_key(name) in words})
+    if found:
+        rest = sorted(set(labels) - set(found))
+        raise CohortError(
+            f"column {label!r} has words for what is not known among its classes",
+            found=listed(map(repr, found)),
+            fix=f"empty these cells, or name the classes that are meant: --classes {','.join(rest[:6])}",
+        )

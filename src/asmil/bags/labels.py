@@ -1,0 +1,336 @@
+"""A table of labels (and one of slides) to a cohort: columns found, patients joined, rows that cannot be used named."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from asmil.bags.cohort import TARGET, Cohort, targets_of
+from asmil.bags.columns import (
+    Reading,
+    Spellings,
+    candidates,
+    canonical_labels,
+    class_key,
+    find_column,
+    one_spelling,
+    require_known,
+    require_no_other_patient,
+    sorted_classes,
+)
+from asmil.bags.tables import Problem, listed, read_table, slide_name, tcga_case, tcga_site, without_point_zero
+from asmil.errors import CohortError
+from asmil.slides import file_name
+from asmil.units import plausible_mpp
+
+if TYPE_CHECKING:
+    from asmil.bags.store import FeatureStore
+    from asmil.tasks import Task
+
+
+class TableOptions(TypedDict):
+    """How tables are read, as `read_cohort` takes it."""
+
+    slide_table: str | Path | pd.DataFrame | None
+    label: str
+    slide_column: str | None
+    case_column: str | None
+    site_column: str | None
+    classes: Sequence[str] | None
+    spellings: Spellings
+
+
+COLUMNS = ("slide", "case", "label", "site", "mpp", "fold")
+_PROBLEM = "_problem"
+
+
+def read_cohort(
+    labels: str | Path | pd.DataFrame,
+    *,
+    slide_table: str | Path | pd.DataFrame | None = None,
+    label: str = "label",
+    slide_column: str | None = None,
+    case_column: str | None = None,
+    site_column: str | None = None,
+    task: "Task | None" = None,
+    classes: Sequence[str] | None = None,
+    spellings: Spellings = "ask",
+    features: "FeatureStore | str | Path | None" = None,
+    slides: str | Path | Iterable[str | Path] | None = None,
+) -> Cohort:
+    """Read a table of labels (csv, tsv, xlsx; columns are recognised by their letters and digits, under usual names).
+
+    Two forms: one row per slide (CLAM: `case_id, slide_id, label`), or one row per patient with
+    `slide_table`, which maps patients to slides (STAMP: `PATIENT, FILENAME`). Without a patient column, TCGA
+    barcodes name the patient, else every slide counts as a patient. Classes are sorted, of two the positive one last;
+    `classes` gives another order or a choice of them. Patients and classes that differ only in how they are written
+    are an error unless `spellings` says what they are. With `features` (a store or its path) or `slides` (a folder of
+    slides, or their names) only slides that are there are kept (`Cohort.match`).
+
+    A `task` (`asmil.tasks.create_task`) reads its own columns instead of `label`: the cohort then has its targets, and
+    rows that it cannot read become problems.
+
+    Raises:
+        CohortError: a column is missing, or may mean what another one is used for; patients are named in some rows
+            only; a slide has two labels or two patients; fewer than two classes.
+    """
+    rows, asked = read_table(labels), label
+    if task is not None:
+        (rows, task), label = with_targets(rows, task), "label"
+    named = {"slide": slide_column, "case": case_column, "label": label}
+    raw, problems, reading = joined(rows, slide_table, columns=named, spellings=spellings)
+    table, unusable = cleaned(raw, site_column, spellings)
+    if task is None:
+        table, outside = _of_classes(table, asked, classes, spellings)
+        unusable += outside
+    check_contradictions(table)
+    repeated = table["slide"].duplicated()
+    problems += unusable + [Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]]
+    table = with_sites(table[~repeated].reset_index(drop=True))
+    if (mixed := different(table, of="case") > 1).any():
+        what = f"{mixed.sum()} patients have slides of different labels: {listed(mixed.index[mixed])}"
+        problems.append(Problem("", what, "intended where labels are per slide"))
+    found, positive = sorted_classes(table["label"].tolist())
+    known = found if classes is None or task is not None else tuple(str(c) for c in classes)
+    if len(known) < (2 if task is None else 1):
+        raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
+    reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
+    cohort = Cohort(table, known, problems, task, reading)
+    if isinstance(features, str | Path):
+        from asmil.bags.store import open_features  # torch, and only where features are asked for
+
+        features = open_features(features)
+    if features is not None:
+        cohort = cohort.match(features.slides, unreadable=features.problems)
+    names = _slide_names(slides)
+    return cohort if names is None else cohort.match(names)
+
+
+def _with_site(
+    reading: Reading, raw: pd.DataFrame, table: pd.DataFrame, site_column: str | None, *, positive: str
+) -> Reading:
+    site = find_column(raw, "site", site_column) or ("TCGA barcodes" if "site" in table else None)
+    also = reading.also | {"site": tuple(column for column in candidates(raw, "site") if column != site)}
+    columns = reading.columns | ({"site": site} if site else {})
+    return replace(reading, columns=columns, also=also, positive=positive)
+
+
+def _of_classes(
+    table: pd.DataFrame, label: str, classes: Sequence[str] | None, spellings: Spellings
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """The rows of the classes that are asked for, or of all; a class that is named may be written in another way."""
+    table = table.assign(label=canonical_labels(table["label"]))
+    if classes is None:
+        table = table.assign(label=one_spelling(table["label"], spellings, patients=False))
+        require_known(table["label"], label)
+        return table, []
+    wanted = [str(name) for name in classes]
+    by_key: dict[str, list[str]] = {}
+    for name in wanted:
+        by_key.setdefault(class_key(name), []).append(name)
+    meant = {key: names[0] for key, names in by_key.items() if len(names) == 1}
+    named = table["label"].map(lambda name: name if name in wanted else meant.get(class_key(name), name))
+    outside = ~named.isin(wanted)
+    problems = [
+        Problem(slide, f"label {name!r} is not asked for")
+        for slide, name in zip(table["slide"][outside], named[outside], strict=True)
+    ]
+    if absent := [name for name in wanted if name not in set(named)]:
+        found = listed(sorted(set(table["label"])), 12)
+        problems.append(Problem("", f"no slide is of {listed(map(repr, absent))}; the labels are {found}"))
+    return table.assign(label=named)[~outside], problems
+
+
+def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] | None:
+    if isinstance(slides, str | Path):
+        from asmil.slides import scan_slides
+
+        slides = scan_slides(slides)
+    return None if slides is None else [slide_name(str(slide)) for slide in slides]
+
+
+def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task"]:
+    """The table with what a task reads off its rows, and the task that knows how it was read.
+
+    Numbers become columns, and the stratum of each row its label.
+    """
+    read = task.read(table)
+    columns = dict(zip([TARGET + name for name in read.task.target_names], np.transpose(read.values), strict=True))
+    own = table.drop(columns=targets_of(table))
+    own = own.assign(**columns, **{"label": read.strata, _PROBLEM: [text or "" for text in read.problems]})
+    return own, read.task
+
+
+def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) -> tuple[pd.DataFrame, list[Problem]]:
+    """The columns of a cohort from a table with slide, case and label; unusable rows become problems."""
+    problems: list[Problem] = []
+    table = pd.DataFrame({"slide": raw["slide"].map(slide_name), "case": raw["case"], "label": raw["label"]})
+    if (site := find_column(raw, "site", site_column)) is not None:
+        table["site"] = raw[site]
+    if _PROBLEM in raw:
+        table[targets_of(raw)] = raw[targets_of(raw)]
+    for role in ("mpp", "fold"):
+        if (column := find_column(raw, role)) is not None and (raw[column] != "").any():
+            table[role] = _numbers(raw[column], role)
+    unnamed = table["slide"] == ""
+    problems += [Problem("", f"row {row + 1} names no slide") for row in np.flatnonzero(unnamed)]
+    unlabelled = ~unnamed & (table["label"] == "")
+    why = raw[_PROBLEM] if _PROBLEM in raw else pd.Series("has no label", raw.index)
+    problems += [Problem(slide, text) for slide, text in zip(table["slide"][unlabelled], why[unlabelled], strict=True)]
+    table = table.assign(case=one_spelling(table["case"], spellings, patients=True))
+    table, guessed = _with_cases(table[~unnamed & ~unlabelled])
+    return table, problems + guessed
+
+
+def joined(
+    table: pd.DataFrame,
+    slide_table: str | Path | pd.DataFrame | None,
+    *,
+    columns: Mapping[str, str | None],
+    spellings: Spellings,
+) -> tuple[pd.DataFrame, list[Problem], Reading]:
+    """The label table with slide, case (maybe empty) and label, joined with the slide table by patient."""
+    label = find_column(table, "label", columns["label"])
+    if slide_table is None:
+        slide, case = (find_column(table, role, columns[role]) for role in ("slide", "case"))
+        if slide is None:
+            fix = "name it with --slide-column, or give a slide table (PATIENT, FILENAME) for labels per patient"
+            raise CohortError("the table has no slide column", found=f"columns {listed(table.columns, 12)}", fix=fix)
+        cases = table[case] if case is not None else pd.Series("", table.index)
+        if columns["case"] is None:
+            own = cases.where(cases != "", table[slide].map(slide_name).map(_own_case))
+            require_no_other_patient(table, own, case=case, used=(slide, label))
+        read = _reading({"slide": slide, "case": case, "label": label}, table)
+        return table.assign(slide=table[slide], case=cases, label=table[label]), [], read
+    slides = read_table(slide_table)
+    case, slide, case_of_slide = (
+        find_column(table, "case", columns["case"] if columns["case"] in table else None),
+        find_column(slides, "slide", columns["slide"]),
+        find_column(slides, "case", columns["case"] if columns["case"] in slides else None),
+    )
+    if case is None or slide is None or case_of_slide is None:
+        found = f"columns {listed(table.columns, 8)} and {listed(slides.columns, 8)}"
+        fix = "both tables need the patient, the slide table the file name too: --case-column, --slide-column"
+        raise CohortError("the tables of labels and slides cannot be joined", found=found, fix=fix)
+    if columns["case"] is None:
+        require_no_other_patient(table, table[case], case=case, used=(label,))
+        require_no_other_patient(slides, slides[case_of_slide], case=case_of_slide, used=(slide,))
+    read = _reading({"slide": slide, "case": case, "label": label}, slides)
+    table, slides = table.assign(case=table[case], label=table[label]), slides.assign(case=slides[case_of_slide])
+    table, slides = _same_patients(table, slides, spellings)
+    return *_merged(table, slides.assign(slide=slides[slide])), read
+
+
+def _reading(columns: Mapping[str, str | None], slides: pd.DataFrame) -> Reading:
+    taken = {role: column for role, column in columns.items() if column is not None}
+    also = {
+        role: tuple(other for other in candidates(slides, role) if other != taken.get(role))
+        for role in ("slide", "case")
+    }
+    return Reading(taken, also)
+
+
+def _same_patients(
+    table: pd.DataFrame, slides: pd.DataFrame, spellings: Spellings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with one spelling of each patient."""
+    own, others = set(table["case"]), set(slides["case"])
+    cases = pd.concat(
+        [
+            table["case"].map(lambda name: without_point_zero(name, others)),
+            slides["case"].map(lambda name: without_point_zero(name, own)),
+        ],
+        ignore_index=True,
+    )
+    cases = one_spelling(cases, spellings, patients=True)
+    return table.assign(case=cases[: len(table)].to_numpy()), slides.assign(case=cases[len(table) :].to_numpy())
+
+
+def _merged(table: pd.DataFrame, slides: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    table = table[table["case"] != ""]
+    twice = different(table[table["label"] != ""], of="case")
+    if (twice > 1).any():
+        raise CohortError("patients have two different labels", found=listed(twice.index[twice > 1]))
+    # A blank row must not hide the labelled row of the same patient.
+    table = table.iloc[(table["label"] == "").to_numpy().argsort(kind="stable")].drop_duplicates("case")
+    slides = slides[["slide", "case", *slides.columns.difference([*table.columns, "slide", "case"])]]
+    own = table.columns.difference(slides.columns.drop("case"), sort=False)
+    merged = slides.merge(table[own], on="case", how="inner")
+    problems = [
+        Problem(case, "is a patient without slides") for case in sorted(set(table["case"]) - set(slides["case"]))
+    ]
+    alone = slides[~slides["case"].isin(table["case"])]
+    problems += [Problem(slide_name(slide), "is of a patient without a label") for slide in alone["slide"]]
+    return merged, problems
+
+
+def different(table: pd.DataFrame, *, of: str) -> pd.Series:
+    """By slide or case: how many different labels, or different numbers of a task, it has."""
+    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
+
+
+def _numbers(cells: pd.Series, role: str) -> pd.Series:
+    numbers = pd.to_numeric(cells, errors="coerce")
+    wrong = numbers.isna() & (cells != "")
+    if role == "mpp":
+        wrong |= numbers.notna() & ~numbers.map(plausible_mpp)
+    if wrong.any():
+        raise CohortError(f"column {role} holds values that cannot be right", found=listed(cells[wrong].unique()))
+    return numbers.astype(float) if role == "mpp" else numbers.astype("Int64")
+
+
+def _own_case(slide: str) -> str:
+    """The patient of a slide that names none: the TCGA barcode's, else the file, as its scenes are of one patient."""
+    return tcga_case(file_name(slide)) or file_name(slide)
+
+
+def _with_cases(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    """Fill in missing patients.
+
+    Raises:
+        CohortError: other rows name theirs: cells that were merged in a spreadsheet, perhaps, which hold for many rows.
+    """
+    blank, own = table["case"] == "", table["slide"].map(_own_case)
+    alone = blank & (own == table["slide"].map(file_name))
+    if alone.any() and not blank.all():
+        raise CohortError(
+            f"{alone.sum()} of {len(table)} slides name no patient, and others do",
+            found=listed(table["slide"][alone]),
+            fix="fill in every row (a merged cell of a spreadsheet holds for its first row only)",
+        )
+    table = table.assign(case=table["case"].where(~blank, own))
+    what = f"{alone.sum()} slides name no patient: each counts as its own"
+    fix = "name the patient column with --case-column, or slides of a patient may be split"
+    return table, [Problem("", what, fix)] if alone.any() else []
+
+
+def with_sites(table: pd.DataFrame) -> pd.DataFrame:
+    """Take sites from TCGA barcodes where there is no site column; columns in their fixed order."""
+    if "site" not in table:
+        sites = table["slide"].map(tcga_site)
+        if len(table) and sites.notna().all():
+            table = table.assign(site=sites)
+    return table[[*(column for column in COLUMNS if column in table), *targets_of(table)]]
+
+
+def check_contradictions(table: pd.DataFrame) -> None:
+    """A slide has one label and one patient.
+
+    Raises:
+        CohortError: a slide with two of either; all are named.
+    """
+    for column, what in (
+        ("label", "slides have two different labels"),
+        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
+        ("case", "slides belong to two patients"),
+    ):
+        count = table.groupby("slide")[column].nunique()
+        if (count > 1).any():
+            wrong = [
+                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
+                for s in count.index[count > 1]
+            ]
+            raise CohortError(what, found=listed(wrong), fix="correct the table")

@@ -1,0 +1,208 @@
+"""The same slide under two names: told by a few numbers of each bag, also where it was saved anew or cropped.
+
+Every tile has keys, and of each bag the smallest are kept (min-wise sampling: Broder 1997), so that bags which share
+tiles share keys, in whatever order and company the tiles are. One kind of key is of the tile's numbers as feature files
+hold them: bags that share half of these are the same. The other kind is of the signs of random projections (Charikar
+2002), which mostly stay when a picture is compressed anew: such a pair is then compared tile by tile, because tiles of
+one tissue also have the same signs now and then.
+
+Not found are: a crop by a part of a tile, another scale, encoder or stain, a turned or mirrored slide, a serial
+section; fewer than a third of the tiles in common; and, of what was not saved to the last digit, bags of less than 16
+tiles or features.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+KEPT = 64
+"""Keys of each table that are kept of a bag."""
+TABLES, BITS = 4, 20
+BLOCK = 4096
+"""Tiles that are looked at together, so that memory does not grow with the bag."""
+ALIKE = 0.5
+"""Share of the kept keys that two bags of the same tiles have in common at least: half of the tiles."""
+LIKELY = 0.1
+"""Share of the keys of projections from which on two bags are compared tile by tile."""
+COMMON = 16
+"""A key in more bags than this is of a tile that is everywhere, as empty glass is, and tells nothing."""
+COMPARED, NEAR, SAME = 128, 0.8, 1 / 3
+"""Tiles that are compared, how much nearer the twin of a tile is than any other tile, and how many have one."""
+FEWEST = 16
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The smallest keys of a bag's tiles: of their numbers, and of the signs of projections (sorted, uint64)."""
+
+    exact: np.ndarray
+    near: np.ndarray
+    tiles: int
+
+
+class Twin(NamedTuple):
+    """Two slides of the same content, and the share of the tiles that they have in common, as far as was looked at."""
+
+    slide: str
+    other: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{self.slide} and {self.other} ({self.share:.0%} of the tiles)"
+
+
+def fingerprint(features: Float[np.ndarray, "tiles dim"]) -> Fingerprint:
+    """The fingerprint of a bag; the order of its tiles, and the type that holds their numbers, do not matter."""
+    tiles, width = features.shape
+    exact = [_of_numbers(features[start : start + BLOCK]) for start in range(0, tiles, BLOCK)]
+    near = _of_signs(features) if min(tiles, width) >= FEWEST else np.empty((0, TABLES), np.uint64)
+    kept = [_smallest(table) for table in near.T]
+    return Fingerprint(_smallest(np.concatenate(exact)), np.sort(np.concatenate(kept)), tiles)
+
+
+def _of_numbers(features: np.ndarray) -> np.ndarray:
+    words = np.zeros((len(features), -(-features.shape[1] // 4) * 4), np.float16)
+    with np.errstate(over="ignore"):
+        words[:, : features.shape[1]] = features
+    words += np.float16(0)  # -0 is 0
+    return _mixed((words.view(np.uint64) * _odd(words.shape[1] // 4)).sum(1, dtype=np.uint64))
+
+
+def _of_signs(features: np.ndarray) -> np.ndarray:
+    """Keys of each tile, (tiles, tables): which side of random planes through the bag's middle it is on.
+
+    Features are taken in standard deviations; planes are scaled instead of tiles, which are many.
+    """
+    blocks = range(0, len(features), BLOCK)
+    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for start in blocks:
+        values = features[start : start + BLOCK].astype(np.float32)
+        total += values.sum(0, dtype=np.float64)
+        squares += np.einsum("ij,ij->j", values, values)
+    mean = total / len(features)
+    spread = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
+    planes = _planes(features.shape[1]) / (spread[:, None] + 1e-6 + 1e-4 * np.abs(mean[:, None]))
+    middle = (mean @ planes).astype(np.float32)
+    planes = planes.astype(np.float32)
+    place, table = np.uint64(1) << np.arange(BITS, dtype=np.uint64), np.arange(1, TABLES + 1, dtype=np.uint64)
+    keys = []
+    for start in blocks:
+        signs = (features[start : start + BLOCK].astype(np.float32) @ planes > middle).reshape(-1, TABLES, BITS)
+        keys.append((signs * place).sum(-1, dtype=np.uint64) + (table << np.uint64(40)))
+    return _mixed(np.concatenate(keys))
+
+
+@cache
+def _planes(width: int) -> np.ndarray:
+    return np.random.default_rng(width).standard_normal((width, TABLES * BITS), dtype=np.float32)
+
+
+@cache
+def _odd(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 1 << 63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Spread over all numbers, so that the smallest are a random choice (the finaliser of SplitMix64, Steele 2014)."""
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))
+
+
+def _smallest(keys: np.ndarray) -> np.ndarray:
+    return np.unique(keys)[:KEPT]
+
+
+def shared_tiles(one: Fingerprint, other: Fingerprint) -> float:
+    """The share of the tiles of the smaller bag that are in the other to the last digit, told by the kept keys.
+
+    0 where there are too few different tiles to tell anything by.
+    """
+    a, b = one.exact, other.exact
+    if min(len(a), len(b)) < 2:
+        return 0.0
+    limit = min(a[-1] if len(a) == KEPT else _LARGEST, b[-1] if len(b) == KEPT else _LARGEST)
+    a, b = a[a <= limit], b[b <= limit]  # of both bags, all keys up to here are known
+    common = len(np.intersect1d(a, b))
+    same = common == len(one.exact) == len(other.exact)
+    return common / min(len(a), len(b)) if common >= 8 or same else 0.0
+
+
+_LARGEST = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def find_twins(prints: Mapping[str, Fingerprint], load: Callable[[str], np.ndarray]) -> list[Twin]:
+    """Slides of the same content, each pair once; `load` gives the features of those that have to be compared.
+
+    Pairs are found through a table of keys, not one by one: a cohort of 10,000 slides takes seconds, and those pairs
+    longer that are alike, of which as many as there are slides are compared.
+    """
+    exact = {pair: shared_tiles(*(prints[name] for name in pair)) for pair in _pairs(prints, "exact")}
+    found = {pair: share for pair, share in exact.items() if share >= ALIKE}
+    counts = _pairs(prints, "near")
+    likely = {pair: n / min(len(prints[name].near) for name in pair) for pair, n in counts.items() if pair not in found}
+    best = sorted((pair for pair, share in likely.items() if share >= LIKELY), key=lambda pair: -likely[pair])
+    for pair in best[: len(prints)]:
+        share = compared_tiles(*(load(name) for name in sorted(pair, key=lambda name: prints[name].tiles)))
+        if share >= SAME:
+            found[pair] = share
+    return [Twin(*pair, share) for pair, share in sorted(found.items())]
+
+
+def twins_of(
+    own: Fingerprint, known: Mapping[str, Fingerprint], load: Callable[[str], tuple[np.ndarray, np.ndarray]]
+) -> list[Twin]:
+    """Of one more bag its twins among those that are known, the likeliest first; `load` gives both arrays of a pair."""
+    exact = {name: shared_tiles(own, other) for name, other in known.items()}
+    if found := [Twin("", name, share) for name, share in exact.items() if share >= ALIKE]:
+        return sorted(found, key=lambda twin: -twin.share)
+    common = {name: len(np.intersect1d(own.near, other.near)) for name, other in known.items()}
+    for name in sorted(common, key=lambda name: -common[name])[:3]:
+        if common[name] >= LIKELY * max(1, min(len(own.near), len(known[name].near))):
+            fewer, more = sorted(load(name), key=len)
+            if (share := compared_tiles(fewer, more)) >= SAME:
+                found.append(Twin("", name, share))
+    return found
+
+
+def _pairs(prints: Mapping[str, Fingerprint], kind: str) -> Counter[tuple[str, str]]:
+    """How many keys each pair of slides has in common, of those that not too many have."""
+    names = sorted(prints)
+    keys = np.concatenate([getattr(prints[name], kind) for name in names] or [np.empty(0, np.uint64)])
+    of = np.repeat(np.arange(len(names)), [len(getattr(prints[name], kind)) for name in names])
+    order = np.argsort(keys, kind="stable")
+    ends = np.flatnonzero(np.diff(keys[order])) + 1
+    counts: Counter[tuple[str, str]] = Counter()
+    for group in np.split(of[order], ends):
+        if 1 < len(group) <= COMMON:
+            counts.update(combinations([names[i] for i in group], 2))
+    return counts
+
+
+def compared_tiles(fewer: Float[np.ndarray, "tiles dim"], more: Float[np.ndarray, "others dim"]) -> float:
+    """The share of the tiles of the smaller bag that have a twin in the other.
+
+    A twin is nearer than any other tile of either bag (the ratio test of Lowe 2004), so that neither the scale of
+    features nor a tissue that both slides have decides. Of each bag its own middle is taken off.
+    """
+    if min(len(fewer), len(more)) < FEWEST or fewer.shape[1] != more.shape[1]:
+        return 0.0
+    ours, theirs = (bag.astype(np.float32) - bag.mean(0, dtype=np.float32) for bag in (fewer, more))
+    rows = np.linspace(0, len(ours) - 1, min(COMPARED, len(ours))).round().astype(int)
+    first, second = np.sort(_distances(ours[rows], theirs), axis=1)[:, :2].T
+    own = np.sort(_distances(ours[rows], ours), axis=1)[:, 1]
+    told = own > 1e-3 * np.sqrt(np.square(ours).sum(1).mean())  # a tile that is there twice has no twin of its own
+    if told.sum() < FEWEST / 2:
+        return 0.0
+    return float((first < NEAR * np.minimum(own, second))[told].mean())
+
+
+def _distances(some: np.ndarray, bag: np.ndarray) -> np.ndarray:
+    squares = np.square(some).sum(1)[:, None] + np.square(bag).sum(1) - 2 * some @ bag.T
+    return np.sqrt(squares.clip(0))

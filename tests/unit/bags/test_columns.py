@@ -1,0 +1,269 @@
+"""What tables are taken for: columns in any spelling, patients and classes written in two ways, sheets, stray cells."""
+
+from contextlib import suppress
+
+import pandas as pd
+import pytest
+
+from asmil.bags import Cohort, read_cohort, read_table
+from asmil.errors import CohortError
+
+SLIDES = [f"S{i:02d}" for i in range(12)]
+PEOPLE = [f"P{i // 2}" for i in range(12)]
+LABELS = ["benign", "benign", "Tumour", "Tumour"] * 3
+
+
+def table(**columns) -> pd.DataFrame:
+    return pd.DataFrame({"Slide": SLIDES, **columns, "label": LABELS})
+
+
+PATIENTS = ["Patient ID", "patient-id", "PatientID", "CASE ID", "Case submitter ID", "MRN", "Pat. ID", "Subject_Id"]
+
+
+@pytest.mark.parametrize("name", PATIENTS)
+def test_a_patient_column_is_known_by_its_letters(name):
+    cohort = read_cohort(table(**{name: PEOPLE}))
+    assert cohort.cases == PEOPLE
+    assert cohort.reading.columns["case"] == name
+    assert f"patient = {name}" in cohort.lines()[0]
+
+
+@pytest.mark.parametrize("name", ["Slide ID", "File Name", "image-id", "WSI", "Slide name"])
+def test_a_slide_column_is_known_by_its_letters(name):
+    frame = table(patient=PEOPLE).rename(columns={"Slide": name})
+    assert read_cohort(frame).slides == SLIDES
+
+
+def write(frame: pd.DataFrame, path, form: str):
+    if form == "xlsx":
+        frame.to_excel(path / "t.xlsx", index=False)
+        return path / "t.xlsx"
+    separator = {"tsv": "\t", "semicolon": ";", "bom": ","}[form]
+    frame.to_csv(path / "t.csv", index=False, sep=separator, encoding="utf-8-sig" if form == "bom" else "utf-8")
+    return path / "t.csv"
+
+
+@pytest.mark.parametrize("form", ["tsv", "semicolon", "bom", "xlsx"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Hospital number", [f"{10000 + i // 2}" for i in range(12)]),
+        ("Person", PEOPLE),
+        ("case (pseudonymised)", PEOPLE),
+        ("key", [f"AB-{100 + i // 2}" for i in range(12)]),
+    ],
+)
+def test_a_column_that_may_name_patients_is_asked_about(name, values, form, tmp_path):
+    path = write(table(**{name: values}), tmp_path, form)
+    with pytest.raises(CohortError, match=r"may name the patients.*--case-column"):
+        read_cohort(path)
+    assert len(set(read_cohort(path, case_column=name).cases)) == 6
+    assert read_cohort(path, case_column="slide").cases == SLIDES
+
+
+def test_columns_that_come_again_and_name_nobody_are_passed_over():
+    others = {
+        "age": [str(50 + i // 2) for i in range(12)],
+        "patient_sex": ["f", "m"] * 6,
+        "scanner": ["A1", "B2"] * 6,
+        "date": [f"2020-01-{1 + i // 2:02d}" for i in range(12)],
+        "stain batch": ["1", "2", "3"] * 4,
+        "stage": ["T1N0", "T2N1", "T3N0"] * 4,
+        "size": [str(1 + i // 3) for i in range(12)],
+    }
+    assert read_cohort(table(**others)).cases == SLIDES
+
+
+def test_of_two_patient_columns_the_one_that_keeps_more_together_is_asked_about():
+    with pytest.raises(CohortError, match=r"'patient_id' may name.*'P0' has 2 values of 'case_id'"):
+        read_cohort(table(case_id=SLIDES, patient_id=PEOPLE))
+    finer = read_cohort(table(patient=PEOPLE, specimen_id=[f"B{i}" for i in range(12)]))
+    assert finer.cases == PEOPLE
+    equal = read_cohort(table(case_id=PEOPLE, patient=[f"x{name}" for name in PEOPLE]))
+    assert equal.cases == PEOPLE
+    assert "patient = case_id (also possible: patient)" in equal.lines()[0]
+
+
+def test_patients_of_a_slide_table_are_asked_about_too():
+    slides = pd.DataFrame({"FILENAME": SLIDES, "case_id": SLIDES, "patient_id": PEOPLE})
+    labels = pd.DataFrame({"case_id": SLIDES, "label": LABELS})
+    with pytest.raises(CohortError, match="'patient_id' may name"):
+        read_cohort(labels, slide_table=slides)
+
+
+def test_a_patient_named_in_some_rows_only_is_an_error():
+    merged = [name if i % 2 == 0 else "" for i, name in enumerate(PEOPLE)]
+    with pytest.raises(CohortError, match=r"6 of 12 slides name no patient.*merged cell"):
+        read_cohort(table(patient=merged))
+
+
+ALIKE = [("P-01", "p01"), ("P 1", "P_1"), ("P01", "P1"), ("12", "12.0"), ("A/7", "a7"), ("2020-001", "2020001")]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_patients_written_in_two_ways_are_asked_about(one, other):
+    frame = table(patient=[one, other, *(f"Q{name}" for name in PEOPLE[2:])])
+    with pytest.raises(CohortError, match=r"patients differ only in how they are written.*--spellings"):
+        read_cohort(frame)
+    assert len(set(read_cohort(frame, spellings="same").cases)) == 6
+    cohort = read_cohort(frame, spellings="different")
+    assert len(set(cohort.cases)) == 7
+
+
+@pytest.mark.parametrize(("one", "other"), [("1-11", "11-1"), ("P1-1", "P11"), ("P1", "P2"), ("Ä1", "A1")])
+def test_patients_that_are_not_the_same_are_not_asked_about(one, other):
+    assert read_cohort(table(patient=[one, other, *PEOPLE[2:]])).cases[:2] == [one, other]
+
+
+def test_patients_of_two_tables_meet_however_they_are_written():
+    labels = pd.DataFrame({"patient": [f"P-0{i}" for i in range(6)], "label": LABELS[::2]})
+    slides = pd.DataFrame({"patient": [f"p0{i // 2}" for i in range(12)], "filename": SLIDES})
+    with pytest.raises(CohortError, match="patients differ only"):
+        read_cohort(labels, slide_table=slides)
+    assert len(read_cohort(labels, slide_table=slides, spellings="same")) == 12
+    numbers = labels.assign(patient=[f"{i}.0" for i in range(6)])
+    assert len(read_cohort(numbers, slide_table=slides.assign(patient=[str(i // 2) for i in range(12)]))) == 12
+
+
+def test_classes_written_in_two_ways_are_asked_about():
+    for second in ("tumour", "TUMOUR", "Tum our", "Tumour_"):
+        frame = table(patient=PEOPLE).assign(label=["benign", "benign", "Tumour", second] * 3)
+        with pytest.raises(CohortError, match="classes differ only"):
+            read_cohort(frame)
+        assert read_cohort(frame, spellings="same").classes[0] == "benign"
+        assert len(read_cohort(frame, spellings="different").classes) == 3
+        if second != "Tumour_":
+            assert read_cohort(frame, classes=["benign", "Tumour"]).table["label"].nunique() == 2
+    signs = table(patient=PEOPLE).assign(label=["ER+", "ER+", "ER-", "ER-"] * 3)
+    assert read_cohort(signs).classes == ("ER-", "ER+")
+
+
+@pytest.mark.parametrize("word", ["Unknown", "?", "missing", "not assessed", "-"])
+def test_words_for_unknown_are_no_class_unless_asked_for(word):
+    frame = table(patient=PEOPLE).assign(label=["a", "a", "b", "b"] * 2 + [word] * 4)
+    with pytest.raises(CohortError, match=r"not known among its classes.*--classes a,b"):
+        read_cohort(frame)
+    assert len(read_cohort(frame, classes=["a", "b"])) == 8
+    assert read_cohort(frame, classes=["a", "b", word]).classes == ("a", "b", word)
+
+
+@pytest.mark.parametrize(
+    ("names", "positive"),
+    [
+        (("Tumour", "benign"), "Tumour"),
+        (("tumor", "Normal"), "tumor"),
+        (("MSIH", "nonMSIH"), "MSIH"),
+        (("pos", "neg"), "pos"),
+        (("mut", "wildtype"), "mut"),
+        (("High", "low"), "High"),
+        (("no tumour", "tumour"), "tumour"),
+        (("yes", "no"), "yes"),
+        (("B", "a"), "B"),
+        (("grade1", "grade2"), "grade2"),
+    ],
+)
+def test_of_two_classes_the_positive_one_is_last(names, positive):
+    for order in (names, names[::-1]):
+        cohort = read_cohort(table(patient=PEOPLE).assign(label=[order[0]] * 6 + [order[1]] * 6))
+        assert cohort.classes[1] == positive
+        assert f"positive is {positive}" in cohort.lines()[1]
+        named = read_cohort(cohort.table, classes=cohort.classes[::-1])
+        assert named.classes == cohort.classes[::-1]
+
+
+def test_numbers_too_large_to_be_known_are_no_one_class():
+    frame = table(patient=PEOPLE).assign(label=["1e300", "9223372036854775808"] * 6)
+    assert len(read_cohort(frame).classes) == 2
+    infinite = table(patient=PEOPLE).assign(label=["inf", "1"] * 6)
+    assert set(read_cohort(infinite).classes) == {"inf", "1"}
+
+
+# Files.
+
+
+def test_a_surplus_cell_is_an_error_that_names_its_line(tmp_path):
+    (tmp_path / "t.csv").write_text("slide,case,label\nS1,Doe, J,tumour\nS2,P2,benign\n")
+    with pytest.raises(CohortError, match=r"more cells than the table has columns.*line 2: S1, Doe,  J, tumour"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "u.csv").write_text("slide,case,label,\nS1,Doe, J,tumour\nS2,P2,benign,\n")
+    with pytest.raises(CohortError, match="more cells"):
+        read_table(tmp_path / "u.csv")
+    (tmp_path / "v.csv").write_text('slide,case,label\nS1,"Doe, J",tumour,\n\nS2,P2,benign,,\n')
+    assert read_table(tmp_path / "v.csv")["case"].tolist() == ["Doe, J", "P2"]
+    pd.DataFrame([["slide", "label", None], ["S1", "a", None], ["S2", "b", "stray"]]).to_excel(
+        tmp_path / "t.xlsx", index=False, header=False
+    )
+    with pytest.raises(CohortError, match=r"line 3: S2, b, stray"):
+        read_table(tmp_path / "t.xlsx")
+
+
+def test_unicode_text_of_excel_is_read(tmp_path):
+    table(patient=PEOPLE).to_csv(tmp_path / "t.txt", index=False, sep="\t", encoding="utf-16")
+    assert read_cohort(tmp_path / "t.txt").cases == PEOPLE
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_in_any_way_and_cells_hold_lines(line_end, tmp_path):
+    rows = ["slide,case,label", 'S1,"a\nb",x', "S2,c,y"]
+    (tmp_path / "t.csv").write_bytes(line_end.join(rows).encode())
+    assert read_table(tmp_path / "t.csv")["label"].tolist() == ["x", "y"]
+
+
+def test_a_column_that_is_there_twice_is_asked_about(tmp_path):
+    rows = [f"{s},{p},{a},{b}" for s, p, a, b in zip(SLIDES, PEOPLE, LABELS, LABELS[::-1], strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["slide,case,label,label", *rows]))
+    with pytest.raises(CohortError, match=r"several columns 'label' of different cells.*label \(column 4\)"):
+        read_cohort(tmp_path / "t.csv")
+    assert read_cohort(tmp_path / "t.csv", label="label (column 3)").table["label"].tolist() == LABELS
+    same = [f"{s},{p},{a},{a}" for s, p, a in zip(SLIDES, PEOPLE, LABELS, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["slide,case,label,label", *same]))
+    assert len(read_cohort(tmp_path / "t.csv")) == 12
+    twice = [f"{s},{p},{s},{a}" for s, p, a in zip(SLIDES, PEOPLE, LABELS, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["slide,case,case,label", *twice]))
+    with pytest.raises(CohortError, match="several columns 'case'"):
+        read_cohort(tmp_path / "t.csv")
+
+
+def test_of_several_sheets_one_is_named(tmp_path):
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        pd.DataFrame({"note": ["read me"]}).to_excel(book, sheet_name="README", index=False)
+        table(patient=PEOPLE).to_excel(book, sheet_name="my labels", index=False)
+        pd.DataFrame().to_excel(book, sheet_name="empty", index=False)
+    with pytest.raises(CohortError, match=r"several sheets.*README, my labels.*book.xlsx#README"):
+        read_cohort(tmp_path / "book.xlsx")
+    assert read_cohort(f"{tmp_path / 'book.xlsx'}#my labels").slides == SLIDES
+    with pytest.raises(CohortError, match="no sheet 'other'"):
+        read_cohort(f"{tmp_path / 'book.xlsx'}#other")
+    with pytest.raises(CohortError, match="no such table"):
+        read_table(tmp_path / "none.xlsx#a")
+
+
+def test_damaged_workbooks_are_no_tables(tmp_path):
+    table(patient=PEOPLE).to_excel(tmp_path / "t.xlsx", index=False)
+    whole = (tmp_path / "t.xlsx").read_bytes()
+    for place in range(0, len(whole), 97):
+        (tmp_path / "t.xlsx").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with suppress(CohortError):
+            read_table(tmp_path / "t.xlsx")
+
+
+def test_slides_that_became_floats_are_taken_for_their_numbers_and_it_is_said():
+    frame = table(patient=PEOPLE).assign(Slide=[f"{1000 + i}.0" for i in range(12)])
+    cohort = read_cohort(frame, slides=[f"{1000 + i}" for i in range(12)])
+    assert cohort.slides == [str(1000 + i) for i in range(12)]
+    assert any("12 slides are numbers with .0" in line for line in cohort.lines())
+    assert read_cohort(frame, slides=[f"{1000 + i}.0" for i in range(12)]).slides[0] == "1000.0"
+
+
+def test_what_was_saved_is_read_as_it_was(tmp_path):
+    cohort = read_cohort(table(patient=["P-1", "p1", *PEOPLE[2:]]), spellings="different")
+    cohort.save(tmp_path / "cohort.csv")
+    pd.testing.assert_frame_equal(Cohort.load(tmp_path / "cohort.csv").table, cohort.table)
+
+
+def test_what_is_left_out_is_a_line_for_each_reason():
+    frame = table(patient=PEOPLE).assign(label=["", "", "", *LABELS[3:]])
+    lines = read_cohort(frame, slides=SLIDES[:-1]).lines()
+    assert "left out: has no label [3: S00, S01, S02]" in lines
+    assert "left out: has a label but no file [1: S11]" in lines
+    assert "8 slides of 5 patients; classes benign (4 slides, 2 patients), Tumour (4 slides, 3 patients)" in lines[1]

@@ -1,0 +1,112 @@
+"""The same slide under two names: found whatever became of its file, and not where slides are only of one kind."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from asmil.bags import find_twins, fingerprint, make_splits, open_features, read_cohort, require_apart, twins_of
+from asmil.bags.reading.twins import shared_tiles
+from asmil.errors import SplitError
+
+
+def tissue(seed: int, tiles: int = 120, dim: int = 48) -> np.ndarray:
+    """Tiles of a few kinds that all slides have, as tissue is."""
+    rng = np.random.default_rng(seed)
+    kinds = np.random.default_rng(0).normal(size=(4, dim))
+    return (kinds[rng.integers(0, 4, tiles)] + rng.normal(size=(tiles, dim))).astype(np.float32)
+
+
+def noisy(bag: np.ndarray) -> np.ndarray:
+    """As of a picture that was compressed anew: a fifth of the spread."""
+    return bag + 0.2 * bag.std(0) * np.random.default_rng(9).normal(size=bag.shape).astype(np.float32)
+
+
+SAVED_ANEW = {
+    "the same": lambda bag: bag,
+    "half precision": lambda bag: bag.astype(np.float16),
+    "another order": lambda bag: bag[::-1],
+    "cropped": lambda bag: bag[:-7],
+    "cropped to two thirds, in another order and half precision": lambda bag: bag[40:][::-1].astype(np.float16),
+    "tiles added": lambda bag: np.concatenate([bag, tissue(77, 20)]),
+    "with empty glass": lambda bag: np.concatenate([bag, np.zeros((200, bag.shape[1]), np.float32)]),
+    "compressed anew": noisy,
+    "compressed anew and cropped": lambda bag: noisy(bag)[20:],
+}
+
+
+@pytest.mark.parametrize("change", SAVED_ANEW)
+def test_a_slide_is_found_again(change):
+    bags = {f"s{i}": tissue(i) for i in range(12)}
+    bags["twin"] = SAVED_ANEW[change](bags["s3"])
+    prints = {name: fingerprint(bag) for name, bag in bags.items()}
+    (found,) = find_twins(prints, bags.__getitem__)
+    assert (found.slide, found.other) == ("s3", "twin")
+    assert found.share > 0.6
+    own = prints.pop("twin")
+    assert [twin.other for twin in twins_of(own, prints, lambda name: (bags["twin"], bags[name]))] == ["s3"]
+
+
+@pytest.mark.parametrize("dim", [2, 8, 48])
+@pytest.mark.parametrize("tiles", [(3, 8), (20, 200)])
+def test_slides_of_one_kind_are_no_twins(dim, tiles):
+    rng = np.random.default_rng(0)
+    bags = {f"s{i}": tissue(i, int(rng.integers(*tiles)), dim) for i in range(40)}
+    glass = np.ones((30, dim), np.float32)
+    bags |= {f"g{i}": np.concatenate([glass, tissue(100 + i, 10, dim)]) for i in range(4)}
+    bags |= {"empty": glass, "empty too": glass}
+    assert find_twins({name: fingerprint(bag) for name, bag in bags.items()}, bags.__getitem__) == []
+
+
+def test_small_bags_are_twins_where_all_tiles_are_the_same():
+    bag, other = tissue(1, 3, 4), tissue(2, 3, 4)
+    assert shared_tiles(fingerprint(bag), fingerprint(bag[::-1])) == 1
+    assert shared_tiles(fingerprint(bag), fingerprint(np.concatenate([bag[:2], other]))) == 0
+    assert shared_tiles(fingerprint(bag * 0.0), fingerprint(bag * -0.0)) == 0
+
+
+def test_the_share_of_tiles_is_told_by_a_few_keys():
+    bag = tissue(1, 5000, 16)
+    for share in (0.5, 0.8, 1.0):
+        part = np.concatenate([bag[: int(5000 * share)], tissue(2, int(5000 * (1 - share)) + 1, 16)])
+        assert abs(shared_tiles(fingerprint(bag), fingerprint(part)) - share) < 0.2
+    assert len(fingerprint(bag).exact) == 64
+
+
+def test_real_slides_are_like_themselves_alone(data_dir):
+    store = open_features(data_dir / "features" / "toolarena_tcga-crc_virchow2_10x")
+    bags = {name: store.array(name).astype(np.float32) for name in store.slides}
+    bags |= {f"{name} again": noisy(bag)[len(bag) // 8 :] for name, bag in bags.items()}
+    twins = find_twins({name: fingerprint(bag) for name, bag in bags.items()}, bags.__getitem__)
+    assert [(twin.slide, twin.other) for twin in twins] == [(name, f"{name} again") for name in store.slides]
+
+
+def test_a_store_reads_each_slide_once_and_names_twins(tmp_path):
+    for name, bag in {"a": tissue(1), "b": tissue(2), "c": tissue(1)[5:]}.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["features"] = bag.astype(np.float16)
+    problems = open_features(tmp_path).check(deep=True)
+    assert [(problem.slide, problem.what) for problem in problems] == [
+        ("c", "has the features of a (100% of the tiles)")
+    ]
+
+
+def test_twins_may_share_a_part_and_not_a_fold():
+    rows = [
+        f"{slide},{case},{label}" for slide, case, label in zip("abcdefghijkl", "AABCDEFGHIJK", "xy" * 6, strict=True)
+    ]
+    cohort = read_cohort(pd.DataFrame([row.split(",") for row in rows], columns=["slide", "case", "label"]))
+    splits = make_splits(cohort, folds=2)
+    bags = {slide: tissue(i) for i, slide in enumerate(cohort.slides)}
+    bags["b"] = bags["a"]
+    twins = find_twins({name: fingerprint(bag) for name, bag in bags.items()}, bags.__getitem__)
+    assert require_apart(splits, twins) == [
+        "slides of the same content, of which each counts: a and b (100% of the tiles)"
+    ]
+    bags["c"] = bags["a"]
+    bags["d"] = bags["a"]
+    bags["e"] = bags["a"]
+    twins = find_twins({name: fingerprint(bag) for name, bag in bags.items()}, bags.__getitem__)
+    with pytest.raises(SplitError, match=r"same content are in different parts.*a and .*--allow-duplicates"):
+        require_apart(splits, twins)
+    assert require_apart(splits, twins, allow=True)
