@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,13 +80,54 @@ def _finite(value: object) -> object:
     return value
 
 
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|\s$|%(?=[0-9A-Fa-f]{2})')
+_ESCAPED = re.compile(r"(?:%[0-9A-F]{2})+")
+
+
 def safe_name(name: str) -> str:
-    """A file name for a slide or label from elsewhere: no separators, no leading dot, never empty.
+    """A file name for a slide or label from elsewhere: what cannot be in one is written as in addresses, `:` as `%3A`.
+
+    Different names have different file names, from which `original_name` makes them again.
 
     Raises:
         AsmilError: the name cannot be a file name.
     """
-    safe = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in str(name)).strip().lstrip(".")
+    safe = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), composed(str(name)))
     if not safe:
         raise AsmilError("a name cannot be used as a file name", found=repr(name))
     return safe
+
+
+def original_name(safe: str) -> str:
+    """The name that `safe_name` made a file name of; a file name that it did not make stays as it is."""
+    name = _ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode(errors="replace"), safe)
+    return name if name and safe_name(name) == safe else safe
+
+
+def composed(name: str) -> str:
+    """A name with one character for a letter and its accent (NFC): macOS and some tools write two for the same.
+
+    Bytes of a file name that are no UTF-8 are shown as such: nothing could be written of them.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="replace"))
+
+
+def stem_of(path: Path) -> str:
+    """What a file is called without its suffix, as names are compared."""
+    return composed(path.stem)
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, and into linked folders too; a folder that several ways lead to is entered once."""
+    root, seen = folder.resolve(), set[Path]()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        place = here.resolve()
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        # a link to where the walk goes anyway must not come before the folder itself
+        links = [one for one in folders if (here / one).is_symlink()]
+        folders[:] = [one for one in folders if one not in links or not (here / one).resolve().is_relative_to(root)]
+        yield here, folders, files

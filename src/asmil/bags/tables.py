@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.errors import CohortError
+from asmil.files import composed
 from asmil.slides import file_name, scene_number
 
 
@@ -71,8 +72,8 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
         table = source.astype(object).where(source.notna(), "").map(str)
     else:
         table = _read_file(Path(source))
-    table = table.rename(columns=lambda name: str(name).strip())
-    return table.map(lambda cell: "" if cell.strip().lower() in MISSING else cell.strip())
+    table = table.rename(columns=lambda name: composed(str(name).strip()))
+    return table.map(lambda cell: "" if cell.strip().lower() in MISSING else composed(cell.strip()))
 
 
 def _read_file(path: Path) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def slide_name(file_name: str) -> str:
 
     Only known suffixes are cut, because slide names contain dots (`TCGA-...-DX1.8923A151-...`).
     """
-    name = re.split(r"[/\\]", file_name.strip())[-1]
+    name = re.split(r"[/\\]", composed(file_name.strip()))[-1]
     while (shorter := _FILE_SUFFIX.sub("", name)) != name:
         name = shorter
     return _TOOL_SUFFIX.sub("", name) or name

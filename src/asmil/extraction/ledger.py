@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.files import file_system_time, safe_name, write_json, write_text
+from asmil.files import composed, file_system_time, safe_name, stem_of, write_json, write_text
 
 if TYPE_CHECKING:
     from asmil.extraction.job import SlideResult
@@ -88,7 +88,7 @@ class Ledger:
             same = before is not None and before.key == key and before.content
             record = Record(
                 slide=slide.name,
-                file=str(slide.path),
+                file=composed(str(slide.path)),
                 result=result.result,
                 stage=stage,
                 reason=result.reason,
@@ -131,7 +131,7 @@ def start_time(folder: str | Path) -> float:
 def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:
     """Find slide files of equal content, write them down for the table, and return the groups."""
     groups = find_duplicates(paths)
-    names = {other.stem: group[0].stem for group in groups for other in group[1:]}
+    names = {stem_of(other): stem_of(group[0]) for group in groups for other in group[1:]}
     write_json(Path(folder) / FOLDER / DUPLICATES, names)
     return groups
 
@@ -152,7 +152,7 @@ def write_table(folder: str | Path) -> Path:
     writer.writeheader()
     for record in read_records(folder):
         flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
-        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(Path(record.file).stem, "")})
+        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(stem_of(Path(record.file)), "")})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
 from asmil.bags import Cohort, FeatureInfo, SlideNames, listed, open_features
 from asmil.extraction import find_duplicates
+from asmil.files import stem_of
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of
 from asmil.settings.settings import Settings
@@ -71,7 +72,9 @@ def _check_slides(
         paths = scan_slides(config.slides or Path())
     for first, *others in find_duplicates(paths):
         for other in others:
-            outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
+            outcome.skipped(
+                stem_of(other), stage="open", reason=f"the same content as {first.name}: keep one of the two"
+            )
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))

@@ -11,6 +11,7 @@ from asmil.annotations import Annotations, MaskLabels, find_annotation, read_ann
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
 from asmil.evaluation import tile_truth
+from asmil.files import stem_of
 from asmil.runs import Run, spacing
 from asmil.slides import scan_slides, slide_named
 from asmil.viewer.layers import Heads, Layers
@@ -91,7 +92,7 @@ class RunView:
     def paths(self) -> dict[str, Path]:
         """The slide files at hand, by name."""
         folder = self.slides_folder
-        return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+        return {stem_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     @property
     def store(self) -> FeatureStore | None:
