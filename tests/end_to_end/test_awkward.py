@@ -8,7 +8,7 @@ import h5py
 import pytest
 
 from asmil.bags import open_features
-from asmil.files import composed
+from asmil.files import composed, safe_name
 from asmil.runs import Run
 
 from .conftest import QUICK, feature_files, flags, store_of
@@ -81,6 +81,8 @@ def odd_cohort(cohort, tmp_path_factory):
     folder = tmp_path_factory.mktemp("odd")
     (folder / "slides").mkdir()
     (folder / "elsewhere").mkdir()
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "of_nobody.geojson").write_text("")
     (folder / "slides" / "link").symlink_to(folder / "elsewhere")
     names = ["A:1", "A_1", "A%3A1", 'b"1?', "b_1_", unicodedata.normalize("NFD", "café"), "c|d", "c_d"]
     rows = ["slide_id,case_id,label"]
@@ -88,6 +90,8 @@ def odd_cohort(cohort, tmp_path_factory):
         source = cohort / "slides" / f"P{number + 1:02}_1.tif"
         shutil.copy(source, folder / ("elsewhere" if number % 2 else "slides") / f"{name}.tif")
         written = composed(name).replace('"', '""')
+        drawn = cohort / "annotations" / f"P{number + 1:02}_1.geojson"
+        shutil.copy(drawn, folder / "annotations" / f"{safe_name(name)}.tif.geojson")
         rows.append(f'"{written}",p{number},{("normal", "tumour")[number % 2]}')
     (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder, [composed(name) for name in names]
@@ -97,8 +101,11 @@ def test_names_that_no_file_can_have_or_are_spelled_in_two_ways_keep_their_slide
     folder, names = odd_cohort
     out, slides = tmp_path / "run", folder / "slides"
     quick = QUICK | {"epochs": 2, "heatmaps": 8, "bootstrap": 20}
-    inside("run", "--slides", slides, "--labels", folder / "labels.csv", "--out", out, *flags(quick))
+    given = ("--slides", slides, "--labels", folder / "labels.csv", "--annotations", folder / "annotations")
+    done = inside("run", *given, "--positive", "tumour", "--out", out, *flags(quick))
+    assert "1 file is of no slide here: of_nobody.geojson" in done.output
     run = Run.open(out)
+    assert run.metrics["attention"]["tile_slides"] == 4, "the annotations of half of the slides have tumour"
     assert sorted(run.predictions["slide"]) == sorted(names)
     store = open_features(store_of(out))
     assert store.slides == sorted(names)

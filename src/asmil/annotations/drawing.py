@@ -1,7 +1,8 @@
-"""Annotations drawn as shapes, read by class: ASAP XML, GeoJSON as QuPath writes it, CAMELYON's polygon JSON."""
+"""Annotations drawn as shapes, read by class: XML of ASAP and ImageScope, GeoJSON of QuPath, JSON of CAMELYON."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -74,7 +75,7 @@ def _multipolygon(geometry: BaseGeometry) -> MultiPolygon:
     return MultiPolygon([part for part in parts if part.geom_type == "Polygon" and not part.is_empty])
 
 
-# ASAP XML: the annotations that CAMELYON and many pathology labs write.
+# XML: of ASAP, as CAMELYON and many pathology labs write it, and of Aperio ImageScope.
 
 _KINDS = {
     "polygon": "polygon",
@@ -83,24 +84,34 @@ _KINDS = {
     "dot": "points",
     "pointset": "points",
 }
+_NO_CLASS = re.compile(r"\s*((annotation|layer|region|polygon|rectangle)?[\s_-]*\d*|\?|none)\s*", re.IGNORECASE)
+"""Names that a program gave by itself."""
 
 
-def asap_shapes(content: bytes, path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Class, kind ("group" | "polygon" | "points") and level-0 coordinates (points, 2) of each annotation.
-
-    The class is the annotation's group, "Tumor: Necrosis" for a group within another; groups come first, so that a
-    group with nothing in it is still known. A spline is read as the polygon of its control points.
+def add_xml(content: bytes, drawing: Drawing) -> None:
+    """Add what an XML file holds.
 
     Raises:
-        AnnotationError: not XML, a document type declaration (entities could be made to grow without
-            bound), not written by ASAP, or an unknown type of annotation.
+        AnnotationError: not XML, a document type declaration (entities could be made to grow without bound), not of
+            ASAP or ImageScope, or something in it that cannot be read.
     """
-    root = _parse(content, path)
-    if root.tag != "ASAP_Annotations":
-        raise AnnotationError(f"{path} was not written by ASAP", found=f"root element <{root.tag}>")
-    names = _full_names(root)
+    root, path = _parse(content, drawing.path), drawing.path
+    readers = {"ASAP_Annotations": _add_asap, "Annotations": _add_imagescope}
+    if root.tag not in readers:
+        fix = "export GeoJSON from the program that drew it"
+        raise AnnotationError(f"{path} was not written by ASAP or ImageScope", found=f"root <{root.tag}>", fix=fix)
+    readers[root.tag](root, drawing)
+
+
+def _add_asap(root: ElementTree.Element, drawing: Drawing) -> None:
+    """The class is the annotation's group, "Tumor: Necrosis" for a group within another, or without one its name.
+
+    Groups come first, so that a group with nothing in it is still known. A spline is read as the polygon of its
+    control points.
+    """
+    path, names = drawing.path, _full_names(root)
     for name in names.values():
-        yield name, "group", np.empty((0, 2))
+        drawing.add_class(name)
     for annotation in root.iterfind("Annotations/Annotation"):
         label, kind = annotation.get("Name", "?"), annotation.get("Type", "")
         if kind.lower() not in _KINDS:
@@ -108,11 +119,72 @@ def asap_shapes(content: bytes, path: Path) -> Iterator[tuple[str, str, np.ndarr
         group_name = annotation.get("PartOfGroup", "None")
         try:
             corners = sorted(annotation.iterfind("Coordinates/Coordinate"), key=lambda c: float(c.get("Order", 0)))
-            xy = np.array([[float(c.attrib["X"]), float(c.attrib["Y"])] for c in corners]).reshape(-1, 2)
+            xy = _vertices(corners)
         except (KeyError, ValueError) as error:
             raise AnnotationError(f"annotation {label!r} of {path} has unreadable coordinates", found=error) from error
-        name = UNCLASSIFIED if group_name == "None" else names.get(group_name, group_name)
-        yield name, _KINDS[kind.lower()], xy
+        name = _own_name(label) if group_name == "None" else names.get(group_name, group_name)
+        drawing.add_class(name)
+        if _KINDS[kind.lower()] == "points":
+            drawing.add_points(name, xy)
+        else:
+            drawing.add_rings(name, xy)
+
+
+def _vertices(elements: Iterable[ElementTree.Element]) -> np.ndarray:
+    """Coordinates (points, 2) of elements with X and Y."""
+    return np.array([[float(one.attrib["X"]), float(one.attrib["Y"])] for one in elements]).reshape(-1, 2)
+
+
+def _own_name(*names: str) -> str:
+    """The first name that somebody gave; "unclassified" where all were given by the program."""
+    return next((name.strip() for name in names if not _NO_CLASS.fullmatch(name)), UNCLASSIFIED)
+
+
+def _add_imagescope(root: ElementTree.Element, drawing: Drawing) -> None:
+    """The class is the layer's name or description, or what is written at a region; negative regions are cut out."""
+    if root.find("Annotation") is None and "MicronsPerPixel" not in root.attrib:
+        raise AnnotationError(f"{drawing.path} was not written by ASAP or ImageScope", found="no <Annotation> in it")
+    for layer in root.iterfind("Annotation"):
+        said = [attribute.get("Value") or "" for attribute in layer.iterfind("Attributes/Attribute")]
+        named = [layer.get("Name") or "", *said]
+        holes: dict[str, list[BaseGeometry]] = {}
+        if _own_name(*named) != UNCLASSIFIED:
+            drawing.add_class(_own_name(*named))
+        for region in layer.iterfind("Regions/Region"):
+            name = _own_name(*named, region.get("Text") or "")
+            try:
+                outline = _imagescope_outline(region)
+            except (KeyError, ValueError) as error:
+                what = f"region {region.get('Id', '?')} of {drawing.path} has unreadable vertices"
+                raise AnnotationError(what, found=error) from error
+            drawing.add_class(name)
+            if outline is None:
+                drawing.notes.append(f"{name}: ignored a line")
+            elif region.get("NegativeROA") == "1":
+                hole = Drawing(drawing.path)
+                hole.add_class(name)
+                hole.add_rings(name, outline)
+                holes.setdefault(name, []).extend(hole.polygons[name])
+            else:
+                drawing.add_rings(name, outline)
+        for name, cut in holes.items():
+            drawing.polygons[name] = [p.difference(shapely.union_all(cut)) for p in drawing.polygons[name]]
+            drawing.notes.append(f"{name}: {len(cut)} negative regions were cut out")
+
+
+def _imagescope_outline(region: ElementTree.Element) -> np.ndarray | None:
+    """Corners (points, 2) of a region; None of arrows and rulers. Ellipses, and some rectangles, are two corners."""
+    kind, xy = region.get("Type", "0"), _vertices(region.iterfind("Vertices/Vertex"))
+    if kind in ("3", "4"):
+        return None
+    if kind in ("1", "2") and len(xy) == 2:
+        middle, half = xy.mean(0), np.abs(xy[1] - xy[0]) / 2
+        turn = np.linspace(0, 2 * np.pi, 128, endpoint=False)
+        unit = (
+            np.stack([np.cos(turn), np.sin(turn)], 1) if kind == "2" else np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+        )
+        return middle + half * unit
+    return xy
 
 
 def _full_names(root: ElementTree.Element) -> dict[str, str]:
@@ -185,9 +257,11 @@ def add_json(content: bytes, drawing: Drawing) -> None:
 
 def _class_name(properties: Facts) -> str:
     found = properties.get("classification") or properties.get("class")
+    if not found:
+        return _own_name(str(properties.get("name") or ""))
     if isinstance(found, Mapping):  # QuPath: `name`, or in newer versions the `names` of a derived class
         found = found.get("name") or ": ".join(found.get("names") or ())
-    return str(found) if found else UNCLASSIFIED
+    return str(found) or UNCLASSIFIED
 
 
 def _add_geometry(drawing: Drawing, name: str, geometry: Facts | None) -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
+from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes, unused_annotations
 from asmil.bags import Cohort, FeatureInfo, SlideNames, listed, open_features
 from asmil.extraction import find_duplicates
 from asmil.files import stem_of
@@ -117,6 +117,16 @@ def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Kno
                 found.append(read_annotations(path, slide_size=size, slide_mpp=mpp or config.slide_mpp, labels=labels))
     with outcome.attempt("annotations", stage="annotations"):
         require_classes(found, config.positive)
+    note_unused(config, cohort.slides, outcome)
+
+
+def note_unused(config: Settings, slides: Iterable[str], outcome: Outcome) -> None:
+    """Note the annotation files that are of none of these slides: they are not looked at."""
+    unused = unused_annotations(config.annotations, slides) if config.annotations is not None else []
+    if unused:
+        files = f"{len(unused)} files are" if len(unused) > 1 else "1 file is"
+        reason = f"{files} of no slide here: {listed([path.name for path in unused])}"
+        outcome.noted("annotations", stage="annotations", reason=reason)
 
 
 # What was inferred of feature files and by what slides were read, in lines that say each thing once.

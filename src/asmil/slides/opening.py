@@ -181,7 +181,7 @@ def _given(mpp: float, *, path: Path) -> float:
 
 # Finding the slide files in a folder, and the slides in them.
 
-SUFFIXES = {
+SLIDE_SUFFIXES = {
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
 }
@@ -294,7 +294,7 @@ def slide_named(name: str, paths: Mapping[str, Path]) -> SlideFile | None:
 
 def _slides_of(root: Path, names: list[str]) -> list[Path]:
     suffixes = {Path(name).suffix.lower() for name in names}
-    known = SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SUFFIXES
+    known = SLIDE_SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SLIDE_SUFFIXES
     paths = sorted(root / name for name in names if Path(name).suffix.lower() in known)
     dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
     if len(dicom) < 2:
