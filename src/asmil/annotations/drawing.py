@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AnnotationError
 from asmil.files import Facts
+from asmil.tiles import Bounds, origin_of
 
 UNCLASSIFIED = "unclassified"
 
@@ -52,6 +53,21 @@ class Drawing:
             self.notes.append(f"{name}: repaired a polygon ({shapely.is_valid_reason(area)})")
             area = shapely.make_valid(area)
         self.polygons[name] += [part for part in shapely.get_parts(area, return_index=False) if _has_area(part)]
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The largest x and y of what is drawn."""
+        parts = [part for several in self.polygons.values() for part in several]
+        corners = np.concatenate([shapely.get_coordinates(parts), *(xy for own in self.points.values() for xy in own)])
+        return (float(corners[:, 0].max()), float(corners[:, 1].max())) if len(corners) else (0.0, 0.0)
+
+    def shift(self, by: tuple[float, float]) -> None:
+        """Move all that is drawn."""
+        if any(by):
+            self.points = {name: [xy + by for xy in parts] for name, parts in self.points.items()}
+            for name, parts in self.polygons.items():
+                self.polygons[name] = [shapely.transform(part, lambda xy: xy + by) for part in parts]
+            self.notes.append(f"moved by x {by[0]:g}, y {by[1]:g}: drawn on the scanned part of the slide")
 
     def areas(self) -> dict[str, MultiPolygon]:
         """The union of each class."""
@@ -222,8 +238,8 @@ def _parse(content: bytes, path: Path) -> ElementTree.Element:
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError)
 
 
-def add_json(content: bytes, drawing: Drawing) -> None:
-    """Add what a JSON file holds.
+def add_json(content: bytes, drawing: Drawing, bounds: Bounds | None = None) -> None:
+    """Add what a JSON file holds; GeoJSON of a slide with `bounds` where QuPath's frame is.
 
     Raises:
         AnnotationError: not JSON, of another kind, or a feature without readable geometry; it is named by its number.
@@ -235,6 +251,7 @@ def add_json(content: bytes, drawing: Drawing) -> None:
         raise AnnotationError(f"{path} is not valid JSON", found=error, fix="export it again") from error
     if isinstance(found, dict) and "type" not in found and isinstance(found.get("positive"), list):
         return _add_camelyon(found, drawing)
+    whole = found
     if isinstance(found, dict) and found.get("type") == "FeatureCollection":
         found = found.get("features")
     features = [found] if isinstance(found, dict) else found
@@ -253,6 +270,10 @@ def add_json(content: bytes, drawing: Drawing) -> None:
             raise AnnotationError(
                 f"feature {number} of {path} has no readable geometry", found=error, fix="remove it, or export it again"
             ) from error
+    try:
+        drawing.shift(origin_of(whole, bounds, reach=drawing.reach))
+    except ValueError as error:
+        raise AnnotationError(f"the origin of {path} cannot be read", found=error) from error
 
 
 def _class_name(properties: Facts) -> str:

@@ -23,6 +23,7 @@ from asmil.annotations.label_image import MaskLabels, add_label_image
 from asmil.errors import AnnotationError
 from asmil.files import composed, original_name
 from asmil.slides import SLIDE_SUFFIXES
+from asmil.tiles import Bounds
 
 SUFFIXES = (".geojson", ".json", ".xml", ".geojson.gz", ".json.gz", ".xml.gz")
 MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in label_image.SUFFIXES)
@@ -82,6 +83,7 @@ def read_annotations(
     *,
     slide_size: tuple[int, int] | None = None,
     slide_mpp: float | None = None,
+    bounds: Bounds | None = None,
     labels: MaskLabels = MaskLabels(),  # noqa: B008  frozen
 ) -> Annotations:
     """Read the annotations of one slide; the format is told from the content.
@@ -95,6 +97,8 @@ def read_annotations(
         slide_size: width and height in level-0 pixels. A label image covers just this; outlines that leave it by more
             than 1 % of the longer side are refused.
         slide_mpp: um per level-0 pixel, for label images of a scale of their own.
+        bounds: the scanned part (x, y, width, height) where it is not the whole slide. QuPath shows only this part and
+            counts from its corner, and so GeoJSON is read, unless it says another origin or does not fit there.
 
     Raises:
         AnnotationError: unreadable, of another format, or drawn outside the slide.
@@ -104,7 +108,7 @@ def read_annotations(
     if path.suffix.lower() in label_image.SUFFIXES:
         add_label_image(drawing, labels, slide_size=slide_size, slide_mpp=slide_mpp)
     else:
-        _add_outlines(drawing)
+        _add_outlines(drawing, bounds)
     points = {name: np.concatenate(parts) for name, parts in drawing.points.items()}
     annotations = Annotations(path, drawing.areas(), points, tuple(drawing.notes))
     if slide_size is not None:
@@ -185,7 +189,7 @@ def require_classes(annotations: Iterable[Annotations], classes: Sequence[str]) 
         )
 
 
-def _add_outlines(drawing: Drawing) -> None:
+def _add_outlines(drawing: Drawing, bounds: Bounds | None) -> None:
     """Add what a file of outlines and points holds."""
     path = drawing.path
     packed = path.suffix.lower() == ".gz"
@@ -204,7 +208,7 @@ def _add_outlines(drawing: Drawing) -> None:
     ):
         add_xml(content, drawing)
     else:
-        add_json(content, drawing)
+        add_json(content, drawing, bounds)
 
 
 def _check_inside(annotations: Annotations, slide_size: tuple[int, int]) -> None:

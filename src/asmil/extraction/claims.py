@@ -120,6 +120,12 @@ class Claims:
         locks = [path for path in self.folder.glob("[!.]*.lock") if _dead(path, now=self._now) is not None]
         return sorted(path.name.removesuffix(".lock") for path in locks)
 
+    def sweep(self) -> None:
+        """Remove what processes left that died while they wrote a lock."""
+        for path in self.folder.glob(".*.partial"):
+            if _dead(path, now=self._now) is not None:
+                path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release what is held and end the heartbeat."""
         self._stop.set()
@@ -232,6 +238,7 @@ def sole(folder: Path, *, within: str, what: str, hear: Listener) -> Iterator[No
             yield
         finally:
             claims.close()
+            claims.sweep()
             with suppress(OSError):  # somebody else's lock may be there by now
                 claims.folder.rmdir()
                 if fresh:  # a start that is refused leaves no folder

@@ -104,7 +104,7 @@ def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissu
     name = safe_name(slide.name)
     path = folder / "tissue" / f"{name}.geojson"
     if path.exists():
-        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp, bounds=slide.bounds)
         if tissue.settings in (settings.tissue, EDITED):
             return tissue
     thumbnail = folder / "thumbnails" / f"{name}.jpg"

@@ -12,10 +12,11 @@ from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of
 from asmil.settings.settings import Settings
 from asmil.slides import Slide, SlideFile, scan_slides, slide_files
+from asmil.tiles import Bounds
 
 PROBE_PX = 256
-Known = tuple[tuple[int, int] | None, float | None]
-"""Width and height of a slide in level-0 pixels, and its um per pixel, as far as they are known."""
+Known = tuple[tuple[int, int] | None, float | None, Bounds | None]
+"""Width and height of a slide in level-0 pixels, its um per pixel, and its scanned part, as far as they are known."""
 
 
 def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) -> Outcome:
@@ -59,7 +60,7 @@ def _check_features(config: Settings, outcome: Outcome, tell: Callable[[str], No
         infos = [store.info(name) for name in sound]
         for line in _of_features(infos):
             tell(line)
-        return {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
+        return {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}
     return {}
 
 
@@ -86,7 +87,7 @@ def _check_slides(
                 opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
                 if row:
                     outcome.ok(slide.name)
-                    usable[slide.name] = opened[-1].size, opened[-1].mpp
+                    usable[slide.name] = opened[-1].size, opened[-1].mpp, opened[-1].bounds
                 else:
                     outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
@@ -110,11 +111,14 @@ def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Kno
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []
     for name in cohort.slides:
-        size, mpp = known.get(name, (None, None))
+        size, mpp, bounds = known.get(name, (None, None, None))
         with outcome.attempt(name, stage="annotations"):
             path = find_annotation(config.annotations or Path(), name)
             if path is not None:
-                found.append(read_annotations(path, slide_size=size, slide_mpp=mpp or config.slide_mpp, labels=labels))
+                drawn = read_annotations(
+                    path, slide_size=size, slide_mpp=mpp or config.slide_mpp, bounds=bounds, labels=labels
+                )
+                found.append(drawn)
     with outcome.attempt("annotations", stage="annotations"):
         require_classes(found, config.positive)
     note_unused(config, cohort.slides, outcome)
