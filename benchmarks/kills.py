@@ -37,12 +37,12 @@ LEFT_SECONDS = 20.0
 TIMELY = {"config.yaml", "environment.json", "seconds.json"}
 """Files that say when, where and with how many workers."""
 STUDY = """
-datasets: [{name: digits, bags: 40}]
-models: [abmil, mean]
+datasets: [{name: digits, bags: 24}]
+models: [abmil]
 stabilizers: {none: null, anchor: {}}
 folds: 2
-seeds: 3
-settings: {epochs: 30, checkpoint_seconds: 0}
+seeds: 2
+settings: {epochs: 10}
 """
 
 
@@ -147,10 +147,14 @@ def draw(folder: Path) -> None:
     (folder / "study.yaml").write_text(STUDY)
 
 
-def commands(folder: Path) -> dict[str, Callable[[Path, int], list[object]]]:
-    """By name, the command that makes an output folder with so many workers."""
-    training = ["--folds", 3, "--seeds", 2, "--epochs", 40, "--patience", 40]
-    cohort, few = folder / "cohort", ["--tile-px", 64, "--bootstrap", 20]
+Make = Callable[[Path, int], list[object]]
+"""The command that makes an output folder, with so many workers."""
+
+
+def commands(folder: Path) -> dict[str, Make]:
+    """By name, what is killed, stopped, and starved. The last are of the run in `run-whole`, and begin anew."""
+    training = ["--folds", 2, "--seeds", 2, "--epochs", 12, "--patience", 12]
+    cohort, few, whole = folder / "cohort", ["--tile-px", 64, "--bootstrap", 20], folder / "run-whole"
     slides = ["--slides", cohort / "slides", "--labels", cohort / "labels.csv"]
     features = ["--features", folder / "features", "--labels", folder / "labels.csv"]
     return {
@@ -158,7 +162,23 @@ def commands(folder: Path) -> dict[str, Callable[[Path, int], list[object]]]:
         "study": lambda out, workers: ["study", folder / "study.yaml", "--workers", workers, "--out", out],
         "embed": lambda out, workers: ["embed", *slides[:2], "--tile-px", 64, "--slide-workers", workers, "--out", out],
         "run": lambda out, workers: ["run", *slides, *few, *training, "--workers", workers, "--out", out],
+        "predict": lambda out, _: ["predict", whole, *slides[:2], "--heatmaps", "--out", out],
+        "convert": lambda out, _: ["convert", folder / "features", "--to", "stamp", "--out", out, *STATED],
+        "tissue": lambda out, _: ["tissue", *slides[:2], "--out", fresh(out)],
+        "evaluate": lambda _, __: ["evaluate", whole, "--bootstrap", 2000],
+        "report": lambda _, __: ["report", whole],
     }
+
+
+STATED = ("--slide-mpp", 0.5, "--tile-px", 256)
+IN_PLACE = ("evaluate", "report")
+"""Commands that write into the run that they are of."""
+
+
+def fresh(out: Path) -> Path:
+    """A folder whose table, which is not written over, is gone."""
+    (out / "slides.csv").unlink(missing_ok=True)
+    return out
 
 
 # Killed.
@@ -172,34 +192,50 @@ class Count:
     runs: int = 0
     wrong: list[str] = field(default_factory=list)
 
+    def add(self, said: str, *found: str) -> None:
+        """Note, and print, what is wrong."""
+        self.wrong += [f"{said}: {one}" for one in found[:5]]
+        print("".join(f"WRONG: {said}: {one}\n" for one in found[:5]), end="", flush=True)
+
 
 def kill_again_and_again(folder: Path, *, kills: int, seed: int) -> Count:
     """Kill crossval and study, of one worker and of two, until so many kills are done, and go on each time."""
     rng, count, made = random.Random(seed), Count(), commands(folder)
     modes = [(name, workers) for name in ("crossval", "study") for workers in (1, 2)]
-    whole, seconds = {}, {}
-    for name, _ in modes[::2]:
-        whole[name], started = folder / f"{name}-whole", time.monotonic()
-        ended = run(made[name](whole[name], 1), folder / "log")
-        seconds[name] = time.monotonic() - started
-        if ended.code:
-            raise SystemExit(f"{name} does not even run:\n{ended.said}")
+    seconds = {name: _seconds(made[name], folder) for name, _ in modes[::2]}
     for mode, (name, workers) in enumerate(modes):
         due = kills * (mode + 1) // len(modes)
         while count.kills < due:
             out = folder / f"{name}-{workers}-{count.runs}"
             _until_whole(made[name](out, workers), folder / "log", rng=rng, seconds=seconds[name], due=due, count=count)
-            found = differences(whole[name], out)
-            count.wrong += [f"{name} of {workers} workers, {out.name}: {one}" for one in found[:5]]
+            found = differences(folder / f"{name}-whole", out)
+            count.add(f"{name} of {workers} workers, {out.name}", *found)
             count.runs += 1
         print(f"{name} --workers {workers}: {count.kills} of {kills} kills, {len(count.wrong)} wrong", flush=True)
     return count
+
+
+def make_whole(folder: Path) -> None:
+    """What each command makes undisturbed, `<name>-whole`; those that need a run come after it."""
+    made = commands(folder)
+    for name in ("crossval", "study", "embed", "run", "predict", "convert", "tissue", "evaluate"):
+        ended = run(made[name](folder / f"{name}-whole", 1), folder / "log")
+        if ended.code:
+            raise SystemExit(f"{name} does not even run:\n{ended.said}")
+
+
+def _seconds(make: Make, folder: Path) -> float:
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        started = time.monotonic()
+        run(make(Path(out, "out"), 1), folder / "log")
+        return time.monotonic() - started
 
 
 def _until_whole(
     command: list[object], log: Path, *, rng: random.Random, seconds: float, due: int, count: Count
 ) -> None:
     """Start a command until it ends by itself, and kill it, one of its workers, or all, while kills are due."""
+    said = shlex.join(map(str, command))
     for _ in range(30):
         process, victims = start(command, log, before=EVERY_EPOCH), "nobody"
         if count.kills < due:
@@ -209,12 +245,12 @@ def _until_whole(
             count.kills += _kill(process, victims, rng)
         ended = end(process, log)
         if ended.left:
-            count.wrong.append(f"{shlex.join(map(str, command))}: left behind after the death of {victims}")
+            count.add(said, f"left behind after the death of {victims}")
         if ended.code == 0:
             return
         if ended.code != -signal.SIGKILL and "run the same command again" not in ended.said:
-            count.wrong.append(f"exit code {ended.code}: {ended.said[-2000:]}")
-    count.wrong.append(f"{shlex.join(map(str, command))} never ends")
+            count.add(said, f"exit code {ended.code}: {ended.said[-1500:]}")
+    count.add(said, "never ends")
 
 
 def _kill(process: subprocess.Popen, victims: str, rng: random.Random) -> int:
@@ -229,10 +265,103 @@ def _kill(process: subprocess.Popen, victims: str, rng: random.Random) -> int:
     return 1
 
 
+# Told to stop.
+
+
+def stop_and_go_on(folder: Path, *, seed: int) -> Count:
+    """Tell every long command to stop, by ctrl-C and by SIGTERM, and give it again."""
+    rng, count, made = random.Random(seed), Count(), commands(folder)
+    for name, make in made.items():
+        for workers in (1, 2) if name in ("crossval", "study", "embed") else (1,):
+            whole, started = folder / f"{name}-whole", time.monotonic()
+            ended = run(make(folder / f"{name}-{workers}-timed", workers), folder / "log")
+            seconds = time.monotonic() - started
+            for stop in (signal.SIGTERM, signal.SIGINT):
+                out = folder / f"{name}-{workers}-{stop.name}"
+                said = f"{name} of {workers} workers, {stop.name}"
+                stopped = _stopped(make(out, workers), folder / "log", stop=stop, seconds=seconds, rng=rng)
+                count.kills += stopped.code == 128 + stop
+                count.add(said, *_wrongs(stopped, 128 + stop, out))
+                again = run(make(out, workers), folder / "log")
+                if again.code != ended.code:
+                    count.add(said, f"the next start ends with {again.code}: {again.said[-1500:]}")
+                if whole.exists() and name not in IN_PLACE:
+                    count.add(said, *differences(whole, out))
+                count.runs += 1
+            print(f"{name} of {workers} workers: {count.kills} of {count.runs} stopped in the middle", flush=True)
+    return count
+
+
+def _stopped(command: list[object], log: Path, *, stop: signal.Signals, seconds: float, rng: random.Random) -> Ended:
+    """How a command ends that is told to stop somewhere after its start; ctrl-C reaches its workers too."""
+    process = start(command, log)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=rng.uniform(0.3, 0.9) * seconds)
+    with suppress(ProcessLookupError):
+        (os.killpg if stop == signal.SIGINT else os.kill)(process.pid, stop)
+    return end(process, log)
+
+
+def _wrongs(ended: Ended, code: int, out: Path) -> list[str]:
+    """What is wrong with how a stopped command ended."""
+    wrong = [f"left behind: {ended.left}"] if ended.left else []
+    if ended.code not in (code, 0, 1):
+        wrong.append(f"exit code {ended.code}: {ended.said[-1500:]}")
+    if ended.code == code and "the same command" not in ended.said:
+        wrong.append(f"does not say how to go on: {ended.said[-1500:]}")
+    if "Traceback" in ended.said or "fault:" in ended.said:
+        wrong.append(f"a traceback: {ended.said[-1500:]}")
+    return wrong + [f"half-written: {path}" for path in out.rglob(".*.partial*")]
+
+
+# Disks that fill.
+
+
+def starve(folder: Path) -> Count:
+    """Give every command a disk that is too small, then one that is not."""
+    count, disk = Count(), folder / "disk"
+    disk.mkdir()
+    if _mount(disk, "size=1m").returncode:
+        print("disks that fill: skipped, as this user may not mount one")
+        return count
+    subprocess.run(["umount", disk], check=True)
+    for name, make in commands(folder).items():
+        whole, rng = folder / f"{name}-whole", random.Random(0)
+        if name in IN_PLACE or not whole.exists():
+            continue
+        size = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+        for workers in (1, 2) if name in ("crossval", "study", "embed") else (1,):
+            _mount(disk, f"size={max(8192, int(size * rng.uniform(0.1, 0.9)))}")
+            try:
+                said = f"{name} of {workers} workers on a full disk"
+                ended = run(make(disk / "out", workers), folder / "log")
+                count.add(said, *_wrongs(ended, 2, disk))
+                if ended.code == 0 or "No space left" not in ended.said:
+                    count.wrong.append(
+                        f"{said}: exit code {ended.code}, and the reason is not told: {ended.said[-900:]}"
+                    )
+                _mount(disk, f"remount,size={8 * size + 2**24}")
+                again = run(make(disk / "out", workers), folder / "log")
+                if again.code:
+                    count.add(said, f"with room the next start ends with {again.code}: {again.said[-900:]}")
+                count.add(said, *differences(whole, disk / "out"))
+                count.runs += 1
+                count.kills += 1
+            finally:
+                subprocess.run(["umount", disk], check=True)
+        print(f"{name}: {count.kills} disks filled, {len(count.wrong)} wrong", flush=True)
+    return count
+
+
+def _mount(disk: Path, options: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True, check=False)
+
+
 def main() -> int:
     """Draw, do all parts that are asked for, and tell; 1 where anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--part", action="append", choices=("kills", "stops", "disks"), help="Only this; repeat.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="Where to work; else a temporary folder.")
     given = parser.parse_args()
@@ -241,10 +370,19 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         draw(folder)
         started = time.monotonic()
-        count = kill_again_and_again(folder, kills=given.kills, seed=given.seed)
-        print(f"{count.kills} kills, {count.runs} runs: {time.monotonic() - started:.0f} s")
-    print("\n".join(count.wrong[:20]) or "every result is the same")
-    return int(bool(count.wrong))
+        make_whole(folder)
+        parts = {
+            "kills": lambda: kill_again_and_again(folder, kills=given.kills, seed=given.seed),
+            "stops": lambda: stop_and_go_on(folder, seed=given.seed),
+            "disks": lambda: starve(folder),
+        }
+        wrong = []
+        for name in given.part or parts:
+            count = parts[name]()
+            print(f"{name}: {count.kills}, in {count.runs} folders: {time.monotonic() - started:.0f} s", flush=True)
+            wrong += count.wrong
+    print("\n".join(wrong[:20]) or "every result is the same, nothing is left over, and what is to be done is said")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ def demo(
     """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
     from asmil import runs
     from asmil.progress import Screen
-    from asmil.settings import Settings
+    from asmil.settings import Settings, require_writable
     from asmil.slides import make_slides
 
+    require_writable(out)
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
