@@ -337,9 +337,7 @@ def starve(folder: Path) -> Count:
                 ended = run(make(disk / "out", workers), folder / "log")
                 count.add(said, *_wrongs(ended, 2, disk))
                 if ended.code == 0 or "No space left" not in ended.said:
-                    count.wrong.append(
-                        f"{said}: exit code {ended.code}, and the reason is not told: {ended.said[-900:]}"
-                    )
+                    count.add(said, f"exit code {ended.code}, and the reason is not told: {ended.said[-900:]}")
                 _mount(disk, f"remount,size={8 * size + 2**24}")
                 again = run(make(disk / "out", workers), folder / "log")
                 if again.code:

@@ -17,12 +17,18 @@ Facts: TypeAlias = dict[str, Any]
 """Plain values by name, as JSON, YAML and the attributes of HDF5 hold them; who reads one checks what kind it is."""
 
 
+PROBE_BYTES = 1 << 20
+
+
 @contextmanager
 def written_beside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is flushed to disk and renamed to `path`.
 
     On an exception the temporary file is removed and `path` is untouched. The temporary name starts with a dot and
     keeps the suffix of `path` (some writers choose their format by it).
+
+    Raises:
+        OSError: the disk takes no more, whatever the writer (torch, HDF5) raised about it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,10 +41,27 @@ def written_beside(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
+        refused = None if isinstance(error, AsmilError) or not isinstance(error, Exception) else _refused(partial)
         with suppress(FileNotFoundError):
             partial.unlink()
+        if refused is not None:
+            raise OSError(refused.errno, refused.strerror, str(path)) from error
         raise
+
+
+def _refused(partial: Path) -> OSError | None:
+    """Why no more can be written to a file, asked of the file system: not all writers pass its answer on."""
+    try:
+        with partial.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def file_system_time(folder: str | Path) -> float:

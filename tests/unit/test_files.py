@@ -1,12 +1,13 @@
 """Names of slides as names of files, and folders that are links."""
 
+import errno
 import os
 import unicodedata
 
 import pytest
 
 from asmil.errors import AsmilError
-from asmil.files import composed, original_name, safe_name, walk
+from asmil.files import composed, original_name, safe_name, walk, written_beside
 
 NAMES = (
     *("A:1", "A_1", "A%3A1", "A%253A1", "a/b", "a\\b", "50%", "5%0", "100%25", "x y", " x", "x ", ".x", "..", "..."),
@@ -51,3 +52,22 @@ def test_linked_folders_are_entered_once(tmp_path):
     files = [here / name for here, _, names in walk(root) for name in names]
     assert sorted(file.name for file in files) == [f"{number}.txt" for number in range(4)]
     assert root / "own" / "1.txt" in files, "not by the link that leads there"
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("unexpected pos 908032 vs 907920"), OSError("can't write data")])
+def test_a_full_disk_is_said_whatever_the_writer_says(tmp_path, monkeypatch, raised):
+    def fails(*, full):
+        monkeypatch.setattr("os.fsync", refuse if full else lambda handle: None)
+        with pytest.raises((OSError, RuntimeError)) as said, written_beside(tmp_path / "a.pt") as partial:
+            partial.write_bytes(b"half")
+            raise raised
+        assert list(tmp_path.iterdir()) == []
+        return said.value
+
+    def refuse(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full = fails(full=True)
+    assert (full.errno, full.filename) == (errno.ENOSPC, str(tmp_path / "a.pt"))
+    assert full.__cause__ is raised
+    assert fails(full=False) is raised

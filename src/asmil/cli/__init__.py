@@ -98,7 +98,7 @@ class CommandGroup(TyperGroup):
             typer.echo(f"\n{code.name.lower()}: {_how_to_go_on(ctx.invoked_subcommand or '')}", err=True)
             raise typer.Exit(code) from None
         except Exception as error:
-            raise typer.Exit(_explain(error)) from error
+            raise typer.Exit(_explain(error, ctx.invoked_subcommand or "")) from error
 
 
 def _how_to_go_on(command: str) -> str:
@@ -107,7 +107,7 @@ def _how_to_go_on(command: str) -> str:
     return f"{kept if command in GO_ON else anew}:\n  {shlex.join(['asmil', *sys.argv[1:]])}"
 
 
-def _explain(error: Exception) -> ExitCode:
+def _explain(error: Exception, command: str) -> ExitCode:
     """Say what went wrong; whatever is no error of the user's, the files' or the machine's is a fault of ours.
 
     Raises:
@@ -123,7 +123,8 @@ def _explain(error: Exception) -> ExitCode:
         fix = "fewer --workers, a smaller --batch-size or --tile-batch, or --tiles-per-bag"
         print_error(AsmilError("out of memory", found=error, fix=fix))
     elif isinstance(error, OSError):
-        print_error(AsmilError("a file or folder cannot be used", found=error, fix="check the disk, and who may write"))
+        fix = f"check the disk, and who may write; {_how_to_go_on(command)}"
+        print_error(AsmilError("a file or folder cannot be used", found=error, fix=fix))
     else:
         _print_fault(error)
         return ExitCode.FAULT
