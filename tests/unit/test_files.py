@@ -56,11 +56,15 @@ def test_linked_folders_are_entered_once(tmp_path):
 
 @pytest.mark.parametrize("raised", [RuntimeError("unexpected pos 908032 vs 907920"), OSError("can't write data")])
 def test_a_full_disk_is_said_whatever_the_writer_says(tmp_path, monkeypatch, raised):
-    def fails(*, full):
-        monkeypatch.setattr("os.fsync", refuse if full else lambda handle: None)
-        with pytest.raises((OSError, RuntimeError)) as said, written_beside(tmp_path / "a.pt") as partial:
+    def write():
+        with written_beside(tmp_path / "a.pt") as partial:
             partial.write_bytes(b"half")
             raise raised
+
+    def fails(*, full):
+        monkeypatch.setattr("os.fsync", refuse if full else lambda handle: None)
+        with pytest.raises((OSError, RuntimeError)) as said:
+            write()
         assert list(tmp_path.iterdir()) == []
         return said.value
 
