@@ -34,8 +34,8 @@ pipeline.recipe_of = recipe_of
 """A checkpoint after every epoch instead of every ten seconds: a short training is caught in the middle."""
 LEFT_SECONDS = 20.0
 """How long a process may outlive the one that started it."""
-TIMELY = {"config.yaml", "environment.json", "seconds.json"}
-"""Files that say when, where and with how many workers."""
+TIMELY = {"config.yaml", "environment.json", "seconds.json", "report.html", "tables.md", "correlations.csv"}
+"""Files that say when, where, with how many workers, or how long it took."""
 STUDY = """
 datasets: [{name: digits, bags: 24}]
 models: [abmil]
