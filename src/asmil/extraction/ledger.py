@@ -74,7 +74,8 @@ class Ledger:
     ) -> tuple[Record, ...]:
         """Write down what became of a slide, for each store, and return it.
 
-        Of a kept slide the older record tells more, and stays.
+        Of a kept slide the older record tells more, and stays; but a slide file that is another one than its features
+        were made of has failed, until these are gone.
         """
         key, noted = self._key(slide, settings), []
         for store in self.stores:
@@ -85,13 +86,17 @@ class Ledger:
                 os.utime(place)
                 noted.append(replace(before, result="kept"))
                 continue
-            same = before is not None and before.key == key and before.content
+            content, told = before.content if before is not None else "", result
+            if result.result == "kept" and content and (now := _content(slide.path)) and now != content:
+                told = replace(result, result="failed", reason=self._other_file(slide))
+            elif before is None or before.key != key or result.result == "ok" or not content:
+                content = _content(slide.path)
             record = Record(
                 slide=slide.name,
                 file=composed(str(slide.path)),
-                result=result.result,
+                result=told.result,
                 stage=stage,
-                reason=result.reason,
+                reason=told.reason,
                 tiles=result.tiles,
                 seconds=round(result.seconds, 3),
                 waiting=round(result.waiting, 3),
@@ -101,11 +106,18 @@ class Ledger:
                 host=platform.node(),
                 key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
-                content=before.content if before is not None and same else _content(slide.path),
+                content=content,
             )
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)
+
+    def _other_file(self, slide: "SlideFile") -> str:
+        name = safe_name(slide.name)
+        return (
+            f"{slide.path.name} is another slide than the one its features were made of. To fix: put the old one back, "
+            f"or delete features/*/{name}.h5 and tissue/{name}.geojson in {self.folder} to extract it again"
+        )
 
     def _place(self, slide: "SlideFile", store: str) -> Path:
         return self.folder / FOLDER / store / f"{safe_name(slide.name)}.json"
