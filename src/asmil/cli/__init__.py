@@ -41,6 +41,19 @@ MEANING = {
     ExitCode.TERMINATED: "ended by SIGTERM, as schedulers do",
 }
 
+CALLED = {
+    **dict.fromkeys(("train", "fit", "cross-validate", "cv"), "crossval"),
+    **dict.fromkeys(("extract", "features", "tile", "patch", "encode"), "embed"),
+    **dict.fromkeys(("test", "eval", "score", "metrics"), "evaluate"),
+    **dict.fromkeys(("infer", "inference", "apply"), "predict"),
+    **dict.fromkeys(("viewer", "serve", "show"), "view"),
+    **dict.fromkeys(("segment", "mask"), "tissue"),
+    **dict.fromkeys(("attention", "maps"), "heatmap"),
+    **dict.fromkeys(("models", "encoders"), "list"),
+    **dict.fromkeys(("onnx", "card"), "export"),
+}
+"""Commands as other programs call them, and ours."""
+
 GO_ON = ("crossval", "demo", "embed", "predict", "run", "study")
 """Commands that take up what they had finished when they are given again; the others begin anew."""
 
@@ -87,6 +100,8 @@ class CommandGroup(TyperGroup):
         super().__init__(**options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in CALLED:
+            ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
         name, stub, rest = super().resolve_command(ctx, args)
         return name, _load(name) if name and stub else stub, rest
 
