@@ -34,7 +34,10 @@ pipeline.recipe_of = recipe_of
 """A checkpoint after every epoch instead of every ten seconds: a short training is caught in the middle."""
 LEFT_SECONDS = 20.0
 """How long a process may outlive the one that started it."""
-TIMELY = {"config.yaml", "environment.json", "seconds.json", "report.html", "tables.md", "correlations.csv"}
+TIMELY = {"config.yaml", "environment.json", "seconds.json", "report.html", "tables.md", "correlations.csv"} | {
+    ".state",
+    "state.csv",
+}
 """Files that say when, where, with how many workers, or how long it took."""
 STUDY = """
 datasets: [{name: digits, bags: 24}]
@@ -97,7 +100,7 @@ def differences(one: Path, other: Path) -> list[str]:
     files = [{str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)]
     found = [f"only in one of the two: {name}" for name in sorted(files[0] ^ files[1])]
     for name in sorted(files[0] & files[1]):
-        if Path(name).name not in TIMELY and _content(one / name) != _content(other / name):
+        if not TIMELY.intersection(Path(name).parts) and _content(one / name) != _content(other / name):
             found.append(f"differs: {name}")
     return found
 

@@ -35,4 +35,7 @@ def demo(
         epochs=30,
     )
     made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
+    typer.echo("\nthe three awkward slides are planted: so asmil tells what it cannot use, and goes on with the others")
+    typer.echo(f"AUROC:  {made.facts().get('AUROC', 'none')}, every slide by models that never saw it")
     typer.echo(f"report: {made.report_file}")
+    typer.echo(f"next:   asmil view {made.folder}")

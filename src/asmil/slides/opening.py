@@ -1,5 +1,6 @@
 """Opening slides: which reader, and which micrometres per pixel to believe; finding them in folders."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,9 @@ from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
 SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER")
+
+# what it logs of a damaged file is told by the reader, as an error of that slide; unheard, it would print
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 OBJECTIVE_FACTOR = 2.0
 """An mpp this many times off what the objective makes plausible is one of the two being wrong."""
