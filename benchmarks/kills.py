@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,9 +156,9 @@ Make = Callable[[Path, int], list[object]]
 
 
 def commands(folder: Path) -> dict[str, Make]:
-    """By name, what is killed, stopped, and starved. The last are of the run in `run-whole`, and begin anew."""
+    """By name, what is killed, stopped, and starved. The last are of the run in `run-used`, and begin anew."""
     training = ["--folds", 2, "--seeds", 2, "--epochs", 12, "--patience", 12]
-    cohort, few, whole = folder / "cohort", ["--tile-px", 64, "--bootstrap", 20], folder / "run-whole"
+    cohort, few, whole = folder / "cohort", ["--tile-px", 64, "--bootstrap", 20], folder / "run-used"
     slides = ["--slides", cohort / "slides", "--labels", cohort / "labels.csv"]
     features = ["--features", folder / "features", "--labels", folder / "labels.csv"]
     return {
@@ -174,6 +175,8 @@ def commands(folder: Path) -> dict[str, Make]:
 
 
 STATED = ("--slide-mpp", 0.5, "--tile-px", 256)
+MODES = ("crossval", "study")
+"""Commands that are killed."""
 IN_PLACE = ("evaluate", "report")
 """Commands that write into the run that they are of."""
 
@@ -204,7 +207,7 @@ class Count:
 def kill_again_and_again(folder: Path, *, kills: int, seed: int) -> Count:
     """Kill crossval and study, of one worker and of two, until so many kills are done, and go on each time."""
     rng, count, made = random.Random(seed), Count(), commands(folder)
-    modes = [(name, workers) for name in ("crossval", "study") for workers in (1, 2)]
+    modes = [(name, workers) for name in MODES for workers in (1, 2)]
     seconds = {name: _seconds(made[name], folder) for name, _ in modes[::2]}
     for mode, (name, workers) in enumerate(modes):
         due = kills * (mode + 1) // len(modes)
@@ -218,13 +221,15 @@ def kill_again_and_again(folder: Path, *, kills: int, seed: int) -> Count:
     return count
 
 
-def make_whole(folder: Path) -> None:
+def make_whole(folder: Path, names: Sequence[str]) -> None:
     """What each command makes undisturbed, `<name>-whole`; those that need a run come after it."""
     made = commands(folder)
-    for name in ("crossval", "study", "embed", "run", "predict", "convert", "tissue", "evaluate"):
+    for name in names:
         ended = run(made[name](folder / f"{name}-whole", 1), folder / "log")
         if ended.code:
             raise SystemExit(f"{name} does not even run:\n{ended.said}")
+        if name == "run":
+            shutil.copytree(folder / "run-whole", folder / "run-used")
 
 
 def _seconds(make: Make, folder: Path) -> float:
@@ -371,14 +376,15 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         draw(folder)
         started = time.monotonic()
-        make_whole(folder)
         parts = {
             "kills": lambda: kill_again_and_again(folder, kills=given.kills, seed=given.seed),
             "stops": lambda: stop_and_go_on(folder, seed=given.seed),
             "disks": lambda: starve(folder),
         }
+        asked = given.part or list(parts)
+        make_whole(folder, MODES if asked == ["kills"] else [name for name in commands(folder) if name != "report"])
         wrong = []
-        for name in given.part or parts:
+        for name in asked:
             count = parts[name]()
             print(f"{name}: {count.kills}, in {count.runs} folders: {time.monotonic() - started:.0f} s", flush=True)
             wrong += count.wrong
