@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import secrets
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,12 +17,18 @@ Facts: TypeAlias = dict[str, Any]
 """Plain values by name, as JSON, YAML and the attributes of HDF5 hold them; who reads one checks what kind it is."""
 
 
+PROBE_BYTES = 1 << 20
+
+
 @contextmanager
 def written_beside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is flushed to disk and renamed to `path`.
 
     On an exception the temporary file is removed and `path` is untouched. The temporary name starts with a dot and
     keeps the suffix of `path` (some writers choose their format by it).
+
+    Raises:
+        OSError: the disk takes no more, whatever the writer (torch, HDF5) raised about it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,10 +41,27 @@ def written_beside(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
+        refused = None if isinstance(error, AsmilError) or not isinstance(error, Exception) else _refused(partial)
         with suppress(FileNotFoundError):
             partial.unlink()
+        if refused is not None:
+            raise OSError(refused.errno, refused.strerror, str(path)) from error
         raise
+
+
+def _refused(partial: Path) -> OSError | None:
+    """Why no more can be written to a file, asked of the file system: not all writers pass its answer on."""
+    try:
+        with partial.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def file_system_time(folder: str | Path) -> float:
@@ -78,13 +103,54 @@ def _finite(value: object) -> object:
     return value
 
 
+_UNSAFE = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^[.\s]|\s$|%(?=[0-9A-Fa-f]{2})')
+_ESCAPED = re.compile(r"(?:%[0-9A-F]{2})+")
+
+
 def safe_name(name: str) -> str:
-    """A file name for a slide or label from elsewhere: no separators, no leading dot, never empty.
+    """A file name for a slide or label from elsewhere: what cannot be in one is written as in addresses, `:` as `%3A`.
+
+    Different names have different file names, from which `original_name` makes them again.
 
     Raises:
         AsmilError: the name cannot be a file name.
     """
-    safe = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in str(name)).strip().lstrip(".")
+    safe = _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), composed(str(name)))
     if not safe:
         raise AsmilError("a name cannot be used as a file name", found=repr(name))
     return safe
+
+
+def original_name(safe: str) -> str:
+    """The name that `safe_name` made a file name of; a file name that it did not make stays as it is."""
+    name = _ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("%", "")).decode(errors="replace"), safe)
+    return name if name and safe_name(name) == safe else safe
+
+
+def composed(name: str) -> str:
+    """A name with one character for a letter and its accent (NFC): macOS and some tools write two for the same.
+
+    Bytes of a file name that are no UTF-8 are shown as such: nothing could be written of them.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="replace"))
+
+
+def stem_of(path: Path) -> str:
+    """What a file is called without its suffix, as names are compared."""
+    return composed(path.stem)
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, and into linked folders too; a folder that several ways lead to is entered once."""
+    root, seen = folder.resolve(), set[Path]()
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name)
+        place = here.resolve()
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        # a link to where the walk goes anyway must not come before the folder itself
+        links = [one for one in folders if (here / one).is_symlink()]
+        folders[:] = [one for one in folders if one not in links or not (here / one).resolve().is_relative_to(root)]
+        yield here, folders, files

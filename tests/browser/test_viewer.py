@@ -238,6 +238,19 @@ def test_names_are_text_never_markup(page, made):
     assert page.evaluate("window.hacked") is None
 
 
+def test_a_narrow_window_is_not_wider_than_it_and_the_list_can_be_skipped(page):
+    page.set_viewport_size({"width": 400, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.locator("main").bounding_box()["y"] < page.locator("#list").bounding_box()["y"]
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "heat"
+
+
 def test_what_is_on_screen_is_saved_as_png_and_the_tiles_as_geojson(page):
     with page.expect_download() as saved:
         page.click("#png")

@@ -1,13 +1,17 @@
 """Real slides and feature files that are awkward: each is done or named with its reason, and nothing stops."""
 
 import csv
+import shutil
+import unicodedata
 
 import h5py
 import pytest
 
 from asmil.bags import open_features
+from asmil.files import composed, safe_name
+from asmil.runs import Run
 
-from .conftest import feature_files
+from .conftest import QUICK, feature_files, flags, store_of
 
 NO_MPP = ("failed", "no mpp in the file")
 REFUSED = {
@@ -69,3 +73,50 @@ def test_features_of_others_are_checked_and_trained_on(inside, data_dir, tmp_pat
         tested = [row["slide"] for row in csv.DictReader(file) if row["part"] == "test"]
     assert sorted(tested) == sorted(store.slides)
     inside("evaluate", tmp_path / "run", "--bootstrap", 10)
+
+
+@pytest.fixture(scope="module")
+def odd_cohort(cohort, tmp_path_factory):
+    """Slides whose names collide where they are made safe, one decomposed, half of them behind a link; and labels."""
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "slides").mkdir()
+    (folder / "elsewhere").mkdir()
+    (folder / "annotations").mkdir()
+    (folder / "annotations" / "of_nobody.geojson").write_text("")
+    (folder / "slides" / "link").symlink_to(folder / "elsewhere")
+    names = ["A:1", "A_1", "A%3A1", 'b"1?', "b_1_", unicodedata.normalize("NFD", "café"), "c|d", "c_d"]
+    rows = ["slide_id,case_id,label"]
+    for number, name in enumerate(names):
+        source = cohort / "slides" / f"P{number + 1:02}_1.tif"
+        shutil.copy(source, folder / ("elsewhere" if number % 2 else "slides") / f"{name}.tif")
+        written = composed(name).replace('"', '""')
+        drawn = cohort / "annotations" / f"P{number + 1:02}_1.geojson"
+        shutil.copy(drawn, folder / "annotations" / f"{safe_name(name)}.tif.geojson")
+        rows.append(f'"{written}",p{number},{("normal", "tumour")[number % 2]}')
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder, [composed(name) for name in names]
+
+
+def test_names_that_no_file_can_have_or_are_spelled_in_two_ways_keep_their_slides_apart(inside, odd_cohort, tmp_path):
+    folder, names = odd_cohort
+    out, slides = tmp_path / "run", folder / "slides"
+    quick = QUICK | {"epochs": 2, "heatmaps": 8, "bootstrap": 20}
+    given = ("--slides", slides, "--labels", folder / "labels.csv", "--annotations", folder / "annotations")
+    done = inside("run", *given, "--positive", "tumour", "--out", out, *flags(quick))
+    assert "1 file is of no slide here: of_nobody.geojson" in done.output
+    run = Run.open(out)
+    assert run.metrics["attention"]["tile_slides"] == 4, "the annotations of half of the slides have tumour"
+    assert sorted(run.predictions["slide"]) == sorted(names)
+    store = open_features(store_of(out))
+    assert store.slides == sorted(names)
+    assert len({store.load(name).features.numpy().tobytes() for name in names}) == len(names)
+    for kind in ("png", "geojson"):
+        assert len(list((out / "figures").glob(f"*.{kind}"))) == len(names)
+    assert len(list((out / "tissue").glob("*.geojson"))) == len(list((out / "thumbnails").glob("*.jpg"))) == len(names)
+    inside("predict", out, "--slides", slides, "--heatmaps", "--out", tmp_path / "predicted")
+    with (tmp_path / "predicted" / "predictions.csv").open(encoding="utf-8") as file:
+        assert {row["slide"] for row in csv.DictReader(file)} == set(names)
+    assert len(list((tmp_path / "predicted" / "figures").glob("*.png"))) == len(names)
+    for layout in ("asmil", "clam", "stamp", "trident"):
+        inside("convert", store_of(out), "--to", layout, "--out", tmp_path / layout)
+        assert open_features(tmp_path / layout).slides == sorted(names)

@@ -1,29 +1,17 @@
 """kill -9 in the middle of extraction and of training: the same command ends as if nothing had happened."""
 
 import contextlib
-import json
 import os
 import signal
 import time
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from benchmarks.kills import EVERY_EPOCH, differences
 
 from .conftest import feature_files, flags, store_of
-
-EVERY_EPOCH = """
-from dataclasses import replace
-import asmil.runs.pipeline as pipeline
-ours = pipeline.recipe_of
-def recipe_of(settings):
-    recipe = ours(settings)
-    return replace(recipe, settings=replace(recipe.settings, checkpoint_seconds=0))
-pipeline.recipe_of = recipe_of
-"""
-"""A checkpoint after every epoch instead of every ten seconds, so that a short training can be caught in the middle."""
 
 
 def kill_when(process, ready) -> bool:
@@ -97,36 +85,4 @@ def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, traine
     asmil(*command)
     inside("evaluate", out, "--bootstrap", 20)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    _same_run(out, whole)
-
-
-def _same_run(run, other) -> None:
-    """Byte for byte, but for what tells the time."""
-    names = {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
-    assert {str(path.relative_to(run)) for path in run.rglob("[!.]*") if path.is_file()} == names
-    for name in sorted(names - {"config.yaml", "seconds.json", "environment.json"}):
-        if name.endswith("log.csv"):
-            one, two = (pd.read_csv(folder / name).drop(columns="seconds", errors="ignore") for folder in (run, other))
-            pd.testing.assert_frame_equal(one, two, check_exact=True)
-        elif name == "metrics.json":
-            one, two = (json.loads((folder / name).read_text()) | {"seconds": None} for folder in (run, other))
-            assert one == two
-        elif name.endswith("sealed.json"):  # digests of files that tell the time
-            others = {path.name for path in (run / name).parent.iterdir()} - {"sealed.json"}
-            assert set(json.loads((run / name).read_text())["files"]) == others
-        elif name.endswith(".h5"):  # HDF5 keeps times of its own
-            assert _arrays(run / name) == _arrays(other / name)
-        else:
-            assert (run / name).read_bytes() == (other / name).read_bytes(), name
-
-
-def _arrays(path) -> dict[str, bytes | list]:
-    found: dict[str, bytes | list] = {}
-
-    def read(name, part):
-        if hasattr(part, "dtype"):  # the bytes of an array of strings are addresses
-            found[name] = part[()].tolist() if part.dtype == object else part[()].tobytes()
-
-    with h5py.File(path) as file:
-        file.visititems(read)
-    return found
+    assert differences(out, whole) == []

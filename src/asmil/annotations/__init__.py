@@ -6,7 +6,14 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.annotations.label_image import MaskLabels
-    from asmil.annotations.reading import Annotations, bounds_of, find_annotation, read_annotations, require_classes
+    from asmil.annotations.reading import (
+        Annotations,
+        bounds_of,
+        find_annotation,
+        read_annotations,
+        require_classes,
+        unused_annotations,
+    )
     from asmil.errors import AnnotationError
 else:
     __all__, __getattr__ = door(__name__)

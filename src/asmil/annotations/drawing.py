@@ -1,7 +1,8 @@
-"""Annotations drawn as shapes, read by class: ASAP XML, GeoJSON as QuPath writes it, CAMELYON's polygon JSON."""
+"""Annotations drawn as shapes, read by class: XML of ASAP and ImageScope, GeoJSON of QuPath, JSON of CAMELYON."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -13,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AnnotationError
 from asmil.files import Facts
+from asmil.tiles import Bounds, origin_of
 
 UNCLASSIFIED = "unclassified"
 
@@ -52,6 +54,21 @@ class Drawing:
             area = shapely.make_valid(area)
         self.polygons[name] += [part for part in shapely.get_parts(area, return_index=False) if _has_area(part)]
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The largest x and y of what is drawn."""
+        parts = [part for several in self.polygons.values() for part in several]
+        corners = np.concatenate([shapely.get_coordinates(parts), *(xy for own in self.points.values() for xy in own)])
+        return (float(corners[:, 0].max()), float(corners[:, 1].max())) if len(corners) else (0.0, 0.0)
+
+    def shift(self, by: tuple[float, float]) -> None:
+        """Move all that is drawn."""
+        if any(by):
+            self.points = {name: [xy + by for xy in parts] for name, parts in self.points.items()}
+            for name, parts in self.polygons.items():
+                self.polygons[name] = [shapely.transform(part, lambda xy: xy + by) for part in parts]
+            self.notes.append(f"moved by x {by[0]:g}, y {by[1]:g}: drawn on the scanned part of the slide")
+
     def areas(self) -> dict[str, MultiPolygon]:
         """The union of each class."""
         return {name: _multipolygon(shapely.union_all(parts)) for name, parts in self.polygons.items()}
@@ -74,7 +91,7 @@ def _multipolygon(geometry: BaseGeometry) -> MultiPolygon:
     return MultiPolygon([part for part in parts if part.geom_type == "Polygon" and not part.is_empty])
 
 
-# ASAP XML: the annotations that CAMELYON and many pathology labs write.
+# XML: of ASAP, as CAMELYON and many pathology labs write it, and of Aperio ImageScope.
 
 _KINDS = {
     "polygon": "polygon",
@@ -83,24 +100,34 @@ _KINDS = {
     "dot": "points",
     "pointset": "points",
 }
+_NO_CLASS = re.compile(r"\s*((annotation|layer|region|polygon|rectangle)?[\s_-]*\d*|\?|none)\s*", re.IGNORECASE)
+"""Names that a program gave by itself."""
 
 
-def asap_shapes(content: bytes, path: Path) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Class, kind ("group" | "polygon" | "points") and level-0 coordinates (points, 2) of each annotation.
-
-    The class is the annotation's group, "Tumor: Necrosis" for a group within another; groups come first, so that a
-    group with nothing in it is still known. A spline is read as the polygon of its control points.
+def add_xml(content: bytes, drawing: Drawing) -> None:
+    """Add what an XML file holds.
 
     Raises:
-        AnnotationError: not XML, a document type declaration (entities could be made to grow without
-            bound), not written by ASAP, or an unknown type of annotation.
+        AnnotationError: not XML, a document type declaration (entities could be made to grow without bound), not of
+            ASAP or ImageScope, or something in it that cannot be read.
     """
-    root = _parse(content, path)
-    if root.tag != "ASAP_Annotations":
-        raise AnnotationError(f"{path} was not written by ASAP", found=f"root element <{root.tag}>")
-    names = _full_names(root)
+    root, path = _parse(content, drawing.path), drawing.path
+    readers = {"ASAP_Annotations": _add_asap, "Annotations": _add_imagescope}
+    if root.tag not in readers:
+        fix = "export GeoJSON from the program that drew it"
+        raise AnnotationError(f"{path} was not written by ASAP or ImageScope", found=f"root <{root.tag}>", fix=fix)
+    readers[root.tag](root, drawing)
+
+
+def _add_asap(root: ElementTree.Element, drawing: Drawing) -> None:
+    """The class is the annotation's group, "Tumor: Necrosis" for a group within another, or without one its name.
+
+    Groups come first, so that a group with nothing in it is still known. A spline is read as the polygon of its
+    control points.
+    """
+    path, names = drawing.path, _full_names(root)
     for name in names.values():
-        yield name, "group", np.empty((0, 2))
+        drawing.add_class(name)
     for annotation in root.iterfind("Annotations/Annotation"):
         label, kind = annotation.get("Name", "?"), annotation.get("Type", "")
         if kind.lower() not in _KINDS:
@@ -108,11 +135,72 @@ def asap_shapes(content: bytes, path: Path) -> Iterator[tuple[str, str, np.ndarr
         group_name = annotation.get("PartOfGroup", "None")
         try:
             corners = sorted(annotation.iterfind("Coordinates/Coordinate"), key=lambda c: float(c.get("Order", 0)))
-            xy = np.array([[float(c.attrib["X"]), float(c.attrib["Y"])] for c in corners]).reshape(-1, 2)
+            xy = _vertices(corners)
         except (KeyError, ValueError) as error:
             raise AnnotationError(f"annotation {label!r} of {path} has unreadable coordinates", found=error) from error
-        name = UNCLASSIFIED if group_name == "None" else names.get(group_name, group_name)
-        yield name, _KINDS[kind.lower()], xy
+        name = _own_name(label) if group_name == "None" else names.get(group_name, group_name)
+        drawing.add_class(name)
+        if _KINDS[kind.lower()] == "points":
+            drawing.add_points(name, xy)
+        else:
+            drawing.add_rings(name, xy)
+
+
+def _vertices(elements: Iterable[ElementTree.Element]) -> np.ndarray:
+    """Coordinates (points, 2) of elements with X and Y."""
+    return np.array([[float(one.attrib["X"]), float(one.attrib["Y"])] for one in elements]).reshape(-1, 2)
+
+
+def _own_name(*names: str) -> str:
+    """The first name that somebody gave; "unclassified" where all were given by the program."""
+    return next((name.strip() for name in names if not _NO_CLASS.fullmatch(name)), UNCLASSIFIED)
+
+
+def _add_imagescope(root: ElementTree.Element, drawing: Drawing) -> None:
+    """The class is the layer's name or description, or what is written at a region; negative regions are cut out."""
+    if root.find("Annotation") is None and "MicronsPerPixel" not in root.attrib:
+        raise AnnotationError(f"{drawing.path} was not written by ASAP or ImageScope", found="no <Annotation> in it")
+    for layer in root.iterfind("Annotation"):
+        said = [attribute.get("Value") or "" for attribute in layer.iterfind("Attributes/Attribute")]
+        named = [layer.get("Name") or "", *said]
+        holes: dict[str, list[BaseGeometry]] = {}
+        if _own_name(*named) != UNCLASSIFIED:
+            drawing.add_class(_own_name(*named))
+        for region in layer.iterfind("Regions/Region"):
+            name = _own_name(*named, region.get("Text") or "")
+            try:
+                outline = _imagescope_outline(region)
+            except (KeyError, ValueError) as error:
+                what = f"region {region.get('Id', '?')} of {drawing.path} has unreadable vertices"
+                raise AnnotationError(what, found=error) from error
+            drawing.add_class(name)
+            if outline is None:
+                drawing.notes.append(f"{name}: ignored a line")
+            elif region.get("NegativeROA") == "1":
+                hole = Drawing(drawing.path)
+                hole.add_class(name)
+                hole.add_rings(name, outline)
+                holes.setdefault(name, []).extend(hole.polygons[name])
+            else:
+                drawing.add_rings(name, outline)
+        for name, cut in holes.items():
+            drawing.polygons[name] = [p.difference(shapely.union_all(cut)) for p in drawing.polygons[name]]
+            drawing.notes.append(f"{name}: {len(cut)} negative regions were cut out")
+
+
+def _imagescope_outline(region: ElementTree.Element) -> np.ndarray | None:
+    """Corners (points, 2) of a region; None of arrows and rulers. Ellipses, and some rectangles, are two corners."""
+    kind, xy = region.get("Type", "0"), _vertices(region.iterfind("Vertices/Vertex"))
+    if kind in ("3", "4"):
+        return None
+    if kind in ("1", "2") and len(xy) == 2:
+        middle, half = xy.mean(0), np.abs(xy[1] - xy[0]) / 2
+        turn = np.linspace(0, 2 * np.pi, 128, endpoint=False)
+        unit = (
+            np.stack([np.cos(turn), np.sin(turn)], 1) if kind == "2" else np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+        )
+        return middle + half * unit
+    return xy
 
 
 def _full_names(root: ElementTree.Element) -> dict[str, str]:
@@ -150,8 +238,8 @@ def _parse(content: bytes, path: Path) -> ElementTree.Element:
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError)
 
 
-def add_json(content: bytes, drawing: Drawing) -> None:
-    """Add what a JSON file holds.
+def add_json(content: bytes, drawing: Drawing, bounds: Bounds | None = None) -> None:
+    """Add what a JSON file holds; GeoJSON of a slide with `bounds` where QuPath's frame is.
 
     Raises:
         AnnotationError: not JSON, of another kind, or a feature without readable geometry; it is named by its number.
@@ -163,6 +251,7 @@ def add_json(content: bytes, drawing: Drawing) -> None:
         raise AnnotationError(f"{path} is not valid JSON", found=error, fix="export it again") from error
     if isinstance(found, dict) and "type" not in found and isinstance(found.get("positive"), list):
         return _add_camelyon(found, drawing)
+    whole = found
     if isinstance(found, dict) and found.get("type") == "FeatureCollection":
         found = found.get("features")
     features = [found] if isinstance(found, dict) else found
@@ -181,13 +270,19 @@ def add_json(content: bytes, drawing: Drawing) -> None:
             raise AnnotationError(
                 f"feature {number} of {path} has no readable geometry", found=error, fix="remove it, or export it again"
             ) from error
+    try:
+        drawing.shift(origin_of(whole, bounds, reach=drawing.reach))
+    except ValueError as error:
+        raise AnnotationError(f"the origin of {path} cannot be read", found=error) from error
 
 
 def _class_name(properties: Facts) -> str:
     found = properties.get("classification") or properties.get("class")
+    if not found:
+        return _own_name(str(properties.get("name") or ""))
     if isinstance(found, Mapping):  # QuPath: `name`, or in newer versions the `names` of a derived class
         found = found.get("name") or ": ".join(found.get("names") or ())
-    return str(found) if found else UNCLASSIFIED
+    return str(found) or UNCLASSIFIED
 
 
 def _add_geometry(drawing: Drawing, name: str, geometry: Facts | None) -> None:

@@ -1,11 +1,15 @@
-"""Annotations of a slide, whoever wrote them: GeoJSON (QuPath), ASAP XML, CAMELYON polygon JSON, and label images.
+"""Annotations of a slide, whoever wrote them: GeoJSON (QuPath), XML (ASAP, ImageScope), CAMELYON JSON, label images.
 
 Coordinates are level-0 pixels, (x, y). Every file is read into areas and points by class; what had to be
 repaired or left out is listed, never silent.
 """
 
+import gzip
+import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +18,24 @@ from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from asmil.annotations import label_image
-from asmil.annotations.drawing import Drawing, add_json, asap_shapes
+from asmil.annotations.drawing import Drawing, add_json, add_xml
 from asmil.annotations.label_image import MaskLabels, add_label_image
 from asmil.errors import AnnotationError
+from asmil.files import composed, original_name
+from asmil.slides import SLIDE_SUFFIXES
+from asmil.tiles import Bounds
 
-SUFFIXES = (".geojson", ".json", ".xml")
+SUFFIXES = (".geojson", ".json", ".xml", ".geojson.gz", ".json.gz", ".xml.gz")
 MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in label_image.SUFFIXES)
 OUTSIDE_MARGIN = 0.01
 """Share of the slide's longer side by which a hand-drawn outline may leave the slide."""
 MOST_BYTES = 1 << 30
 """Of a file of outlines, which is read whole."""
+SETTLED_NS = 2 * 10**9
+"""A folder that changed since may change again without its time telling."""
+
+Files = dict[str, list[Path]]
+"""By the name of a slide."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +83,13 @@ def read_annotations(
     *,
     slide_size: tuple[int, int] | None = None,
     slide_mpp: float | None = None,
+    bounds: Bounds | None = None,
     labels: MaskLabels = MaskLabels(),  # noqa: B008  frozen
 ) -> Annotations:
     """Read the annotations of one slide; the format is told from the content.
 
     GeoJSON as QuPath writes it (a FeatureCollection, one Feature or a list of them; the class is
-    `classification.name`, a plain string, or `properties.class`), ASAP XML, the CAMELYON JSON of
+    `classification.name`, a plain string, or `properties.class`), XML of ASAP and ImageScope, the CAMELYON JSON of
     `positive` and `negative` polygons (the negative ones are cut out of the positive), or a label image (PNG, TIFF),
     whose pixel values `labels` names. Lines are ignored, invalid polygons repaired; both are noted.
 
@@ -84,6 +97,8 @@ def read_annotations(
         slide_size: width and height in level-0 pixels. A label image covers just this; outlines that leave it by more
             than 1 % of the longer side are refused.
         slide_mpp: um per level-0 pixel, for label images of a scale of their own.
+        bounds: the scanned part (x, y, width, height) where it is not the whole slide. QuPath shows only this part and
+            counts from its corner, and so GeoJSON is read, unless it says another origin or does not fit there.
 
     Raises:
         AnnotationError: unreadable, of another format, or drawn outside the slide.
@@ -93,7 +108,7 @@ def read_annotations(
     if path.suffix.lower() in label_image.SUFFIXES:
         add_label_image(drawing, labels, slide_size=slide_size, slide_mpp=slide_mpp)
     else:
-        _add_outlines(drawing)
+        _add_outlines(drawing, bounds)
     points = {name: np.concatenate(parts) for name, parts in drawing.points.items()}
     annotations = Annotations(path, drawing.areas(), points, tuple(drawing.notes))
     if slide_size is not None:
@@ -104,22 +119,58 @@ def read_annotations(
 def find_annotation(folder: str | Path, slide: str) -> Path | None:
     """The annotation file of a slide in a folder, or None.
 
-    `<slide>.geojson`, `.json` or `.xml`; where there is none, `<slide>_mask.png`, `.tif` or `.tiff`.
+    `<slide>.geojson`, `.json` (both also with `.gz`) or `.xml`; where there is none, `<slide>_mask.png`, `.tif` or
+    `.tiff`. The suffix of the slide's own file may stand between, as in `<slide>.svs.geojson`.
 
     Raises:
         AnnotationError: the slide has more than one.
     """
-    for suffixes in (SUFFIXES, MASK_SUFFIXES):
-        found = [path for suffix in suffixes if (path := Path(folder) / f"{slide}{suffix}").is_file()]
-        if len(found) > 1:
-            raise AnnotationError(
-                f"slide {slide} has more than one annotation file",
-                found=", ".join(path.name for path in found),
-                fix="keep one of them in the folder",
-            )
-        if found:
-            return found[0]
-    return None
+    outlines, masks = _files_in(Path(folder))
+    found = outlines.get(slide) or masks.get(slide) or []
+    if len(found) > 1:
+        raise AnnotationError(
+            f"slide {slide} has more than one annotation file",
+            found=", ".join(path.name for path in found),
+            fix="keep one of them in the folder",
+        )
+    return found[0] if found else None
+
+
+def unused_annotations(folder: str | Path, slides: Iterable[str]) -> list[Path]:
+    """The annotation files in a folder that are of none of these slides: a name that was written otherwise, perhaps."""
+    known, rest = set(slides), dict[Path, bool]()
+    for files in _files_in(Path(folder)):
+        for slide, paths in files.items():
+            for path in paths:
+                rest[path] = rest.get(path, False) or slide in known
+    return sorted(path for path, used in rest.items() if not used)
+
+
+def _files_in(folder: Path) -> tuple[Files, Files]:
+    """The files of outlines and the masks in a folder by the slides that they can be of; none where it is no folder."""
+    try:
+        changed_ns = folder.stat().st_mtime_ns
+        settled = time.time_ns() - changed_ns > SETTLED_NS
+        return _listed(folder, changed_ns) if settled else _listed.__wrapped__(folder, changed_ns)
+    except OSError:
+        return {}, {}
+
+
+@lru_cache(maxsize=4)
+def _listed(folder: Path, changed_ns: int) -> tuple[Files, Files]:
+    """A listing is kept until the folder changes: every slide of a cohort asks for it."""
+    both: tuple[Files, Files] = {}, {}
+    for file in sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file()):
+        name = composed(file.name)
+        for suffixes, files in zip((SUFFIXES, MASK_SUFFIXES), both, strict=True):
+            suffix = next((one for one in suffixes if name.lower().endswith(one)), None)
+            if suffix is None:
+                continue
+            stem = original_name(name[: -len(suffix)])
+            own = next((stem[: -len(end)] for end in SLIDE_SUFFIXES if stem.lower().endswith(end)), stem)
+            for slide in {stem, own}:
+                files.setdefault(slide, []).append(file)
+    return both
 
 
 def require_classes(annotations: Iterable[Annotations], classes: Sequence[str]) -> None:
@@ -138,26 +189,26 @@ def require_classes(annotations: Iterable[Annotations], classes: Sequence[str]) 
         )
 
 
-def _add_outlines(drawing: Drawing) -> None:
+def _add_outlines(drawing: Drawing, bounds: Bounds | None) -> None:
     """Add what a file of outlines and points holds."""
     path = drawing.path
+    packed = path.suffix.lower() == ".gz"
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise AnnotationError(f"{path} is too large to be annotations", found=f"{path.stat().st_size:.2g} bytes")
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"cannot read {path}", found=error.strerror or error) from error
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)  # a packed file may claim to hold anything
+    except (OSError, EOFError, zlib.error) as error:
+        raise AnnotationError(f"cannot read {path}", found=getattr(error, "strerror", None) or error) from error
+    if len(content) > MOST_BYTES:
+        raise AnnotationError(f"{path} is too large to be annotations", found=f"more than {MOST_BYTES:.2g} bytes")
     if not content.strip():
         fix = "export it again; a slide on which nothing is drawn has a file without features, or none"
         raise AnnotationError(f"{path} is empty", found=f"{len(content)} bytes", fix=fix)
-    if path.suffix.lower() != ".xml":
-        return add_json(content, drawing)
-    for name, kind, xy in asap_shapes(content, path):
-        drawing.add_class(name)
-        if kind == "points":
-            drawing.add_points(name, xy)
-        elif kind == "polygon":
-            drawing.add_rings(name, xy)
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") or path.name.lower().removesuffix(".gz").endswith(
+        ".xml"
+    ):
+        add_xml(content, drawing)
+    else:
+        add_json(content, drawing, bounds)
 
 
 def _check_inside(annotations: Annotations, slide_size: tuple[int, int]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from asmil.errors import CohortError
+from asmil.files import composed
 from asmil.slides import file_name, scene_number
 
 
@@ -77,12 +78,12 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
                 fix="write a cell that holds the separator in quotes, or take out what is above the header",
             )
     cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
-    return _with_unique_names(pd.DataFrame(cut, columns=[name.strip() for name in head], dtype=object))
+    return _with_unique_names(pd.DataFrame(cut, columns=[composed(name.strip()) for name in head], dtype=object))
 
 
 def _known(cell: str) -> str:
     cell = cell.strip()
-    return "" if cell.lower() in MISSING else cell
+    return "" if cell.lower() in MISSING else composed(cell)
 
 
 def _with_unique_names(table: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +169,7 @@ def slide_name(file_name: str) -> str:
 
     Only known suffixes are cut, because slide names contain dots (`TCGA-...-DX1.8923A151-...`).
     """
-    name = re.split(r"[/\\]", file_name.strip())[-1]
+    name = re.split(r"[/\\]", composed(file_name.strip()))[-1]
     while (shorter := _FILE_SUFFIX.sub("", name)) != name:
         name = shorter
     return _TOOL_SUFFIX.sub("", name) or name

@@ -41,6 +41,19 @@ MEANING = {
     ExitCode.TERMINATED: "ended by SIGTERM, as schedulers do",
 }
 
+CALLED = {
+    **dict.fromkeys(("train", "fit", "cross-validate", "cv"), "crossval"),
+    **dict.fromkeys(("extract", "features", "tile", "patch", "encode"), "embed"),
+    **dict.fromkeys(("test", "eval", "score", "metrics"), "evaluate"),
+    **dict.fromkeys(("infer", "inference", "apply"), "predict"),
+    **dict.fromkeys(("viewer", "serve", "show"), "view"),
+    **dict.fromkeys(("segment", "mask"), "tissue"),
+    **dict.fromkeys(("attention", "maps"), "heatmap"),
+    **dict.fromkeys(("models", "encoders"), "list"),
+    **dict.fromkeys(("onnx", "card"), "export"),
+}
+"""Commands as other programs call them, and ours."""
+
 GO_ON = ("crossval", "demo", "embed", "predict", "run", "study")
 """Commands that take up what they had finished when they are given again; the others begin anew."""
 
@@ -87,6 +100,8 @@ class CommandGroup(TyperGroup):
         super().__init__(**options)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in CALLED:
+            ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
         name, stub, rest = super().resolve_command(ctx, args)
         return name, _load(name) if name and stub else stub, rest
 
@@ -98,7 +113,7 @@ class CommandGroup(TyperGroup):
             typer.echo(f"\n{code.name.lower()}: {_how_to_go_on(ctx.invoked_subcommand or '')}", err=True)
             raise typer.Exit(code) from None
         except Exception as error:
-            raise typer.Exit(_explain(error)) from error
+            raise typer.Exit(_explain(error, ctx.invoked_subcommand or "")) from error
 
 
 def _how_to_go_on(command: str) -> str:
@@ -107,7 +122,7 @@ def _how_to_go_on(command: str) -> str:
     return f"{kept if command in GO_ON else anew}:\n  {shlex.join(['asmil', *sys.argv[1:]])}"
 
 
-def _explain(error: Exception) -> ExitCode:
+def _explain(error: Exception, command: str) -> ExitCode:
     """Say what went wrong; whatever is no error of the user's, the files' or the machine's is a fault of ours.
 
     Raises:
@@ -123,7 +138,8 @@ def _explain(error: Exception) -> ExitCode:
         fix = "fewer --workers, a smaller --batch-size or --tile-batch, or --tiles-per-bag"
         print_error(AsmilError("out of memory", found=error, fix=fix))
     elif isinstance(error, OSError):
-        print_error(AsmilError("a file or folder cannot be used", found=error, fix="check the disk, and who may write"))
+        fix = f"check the disk, and who may write; {_how_to_go_on(command)}"
+        print_error(AsmilError("a file or folder cannot be used", found=error, fix=fix))
     else:
         _print_fault(error)
         return ExitCode.FAULT

@@ -15,9 +15,10 @@ def demo(
     """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
     from asmil import runs
     from asmil.progress import Screen
-    from asmil.settings import Settings
+    from asmil.settings import Settings, require_writable
     from asmil.slides import make_slides
 
+    require_writable(out)
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
@@ -34,4 +35,7 @@ def demo(
         epochs=30,
     )
     made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
+    typer.echo("\nthe three awkward slides are planted: so asmil tells what it cannot use, and goes on with the others")
+    typer.echo(f"AUROC:  {made.facts().get('AUROC', 'none')}, every slide by models that never saw it")
     typer.echo(f"report: {made.report_file}")
+    typer.echo(f"next:   asmil view {made.folder}")

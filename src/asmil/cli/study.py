@@ -23,10 +23,11 @@ def study(
     """Train what is not trained yet, and write results.csv and report.html; run it again to go on or to add arms."""
     from asmil.cli import exit_with
     from asmil.progress import Outcome, Screen
-    from asmil.settings import device_of
+    from asmil.settings import device_of, require_writable
     from asmil.study import load_study, run_study, write_study_report
 
     settings = load_study(config, {"out": out, "workers": workers, "engine": engine})
+    require_writable(settings.out)
     settings = settings.model_copy(update={"device": device_of(settings.device)})
     with _progress() as show:
         result = run_study(settings, only=only, progress=show)

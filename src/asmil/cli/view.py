@@ -1,6 +1,5 @@
 """A run in the browser: slides at full depth with the attention over them, epoch by epoch, side by side."""
 
-import importlib.util
 import ipaddress
 import os
 import webbrowser
@@ -23,11 +22,6 @@ def view(
     """Look at a run: its slides, where each model looked, how the attention settled, where the seeds disagree."""
     from asmil.errors import RunError
 
-    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise RunError(
-            "the viewer needs two small packages", found=f"no {', '.join(missing)}", fix="pip install 'asmil[serve]'"
-        )
     if slides is not None and not slides.is_dir():
         raise RunError("there is no such folder of slides", found=slides)
 

@@ -77,7 +77,11 @@ def read_truth(
             if path is not None:
                 known = places_of(slide)
                 drawn[slide] = read_annotations(
-                    path, slide_size=known.stated_size, slide_mpp=known.slide_mpp, labels=wanted.labels
+                    path,
+                    slide_size=known.stated_size,
+                    slide_mpp=known.slide_mpp,
+                    bounds=known.bounds,
+                    labels=wanted.labels,
                 )
                 places[slide] = known
         except AsmilError as error:

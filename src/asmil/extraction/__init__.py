@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.extraction.claims import sole
+    from asmil.extraction.claims import Claims, sole
     from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
     from asmil.extraction.feature_file import is_finished, write_features
     from asmil.extraction.job import UNSTAINED, SlideResult

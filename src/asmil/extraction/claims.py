@@ -6,7 +6,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -120,6 +120,12 @@ class Claims:
         locks = [path for path in self.folder.glob("[!.]*.lock") if _dead(path, now=self._now) is not None]
         return sorted(path.name.removesuffix(".lock") for path in locks)
 
+    def sweep(self) -> None:
+        """Remove what processes left that died while they wrote a lock."""
+        for path in self.folder.glob(".*.partial"):
+            if _dead(path, now=self._now) is not None:
+                path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Release what is held and end the heartbeat."""
         self._stop.set()
@@ -206,36 +212,42 @@ def _beside(path: Path, owner: Owner) -> Path:
 
 
 @contextmanager
-def sole(folder: Path, *, within: str, what: str, hear: Listener) -> Iterator[None]:
+def sole(folder: Path, *, within: str, what: str, hear: Listener, parts: Sequence[str] = ("",)) -> Iterator[None]:
     """Be the only process that does `what` in a folder, by a lock in its folder `within`, which is gone afterwards.
 
-    The lock of a dead process is taken over, and that is said.
+    Of work in several `parts` there is a lock of each. The lock of a dead process is taken over, and that is said.
 
     Raises:
         RunError: another process does it, or one of another machine did until a moment ago.
     """
-    name, fresh = what.replace(" ", "-"), not folder.exists()
-    before = read_owner(folder / within / f"{name}.lock")
+    fresh = not folder.exists()
     with Claims(folder, within=within) as claims:
-        claim = claims.take_over(name)
-        if claim is None:
-            owner = read_owner(claims.folder / f"{name}.lock") or before or _UNREADABLE
-            raise RunError(
-                f"another process is {what} in {folder}",
-                found=f"process {owner.pid} on {owner.host or 'a machine that did not say its name'}",
-                fix="wait until it has ended, or choose another --out. If it is gone from another machine, its lock is "
-                f"free {STALE_SECONDS / 60:.0f} minutes after its last sign of life",
-            )
-        if claim.deaths and before is not None:
-            hear.note(f"process {before.pid} on {before.host}, {what} here, has died: its lock was taken over")
+        for does in [f"{what} {part}".strip() for part in parts]:
+            name = does.replace(" ", "-")
+            lock = claims.folder / f"{safe_name(name)}.lock"
+            before, claim = read_owner(lock), claims.take_over(name)
+            if claim is None:
+                raise _taken(does, folder, read_owner(lock) or before or _UNREADABLE)
+            if claim.deaths and before is not None:
+                hear.note(f"process {before.pid} on {before.host}, {does} here, has died: its lock was taken over")
         try:
             yield
         finally:
             claims.close()
+            claims.sweep()
             with suppress(OSError):  # somebody else's lock may be there by now
                 claims.folder.rmdir()
                 if fresh:  # a start that is refused leaves no folder
                     folder.rmdir()
+
+
+def _taken(does: str, folder: Path, owner: Owner) -> RunError:
+    return RunError(
+        f"another process is {does} in {folder}",
+        found=f"process {owner.pid} on {owner.host or 'a machine that did not say its name'}",
+        fix="wait until it has ended, or choose another --out. If it is gone from another machine, its lock is "
+        f"free {STALE_SECONDS / 60:.0f} minutes after its last sign of life",
+    )
 
 
 _UNREADABLE = Owner(host="", machine="", pid=0, started="", token="unreadable")

@@ -149,6 +149,8 @@ def _attributes(grid: TileGrid, *, encoder: Encoder, slide: "Slide") -> dict[str
         "target_magnification": whole(mpp_of_objective(1) / grid.mpp),
         "settings": {},
     }
+    if tuple(slide.bounds) != (0, 0, *grid.slide_size):  # QuPath shows only this part, and counts from its corner
+        facts["level0_bounds"] = list(map(int, slide.bounds))
     return facts | ({"patch_level": 0} if same_mpp(grid.mpp, grid.slide_mpp) else {})
 
 

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.files import file_system_time, safe_name, write_json, write_text
+from asmil.files import composed, file_system_time, safe_name, stem_of, write_json, write_text
 
 if TYPE_CHECKING:
     from asmil.extraction.job import SlideResult
@@ -74,7 +74,8 @@ class Ledger:
     ) -> tuple[Record, ...]:
         """Write down what became of a slide, for each store, and return it.
 
-        Of a kept slide the older record tells more, and stays.
+        Of a kept slide the older record tells more, and stays; but a slide file that is another one than its features
+        were made of has failed, until these are gone.
         """
         key, noted = self._key(slide, settings), []
         for store in self.stores:
@@ -85,13 +86,17 @@ class Ledger:
                 os.utime(place)
                 noted.append(replace(before, result="kept"))
                 continue
-            same = before is not None and before.key == key and before.content
+            content, told = before.content if before is not None else "", result
+            if result.result == "kept" and content and (now := _content(slide.path)) and now != content:
+                told = replace(result, result="failed", reason=self._other_file(slide))
+            elif before is None or before.key != key or result.result == "ok" or not content:
+                content = _content(slide.path)
             record = Record(
                 slide=slide.name,
-                file=str(slide.path),
-                result=result.result,
+                file=composed(str(slide.path)),
+                result=told.result,
                 stage=stage,
-                reason=result.reason,
+                reason=told.reason,
                 tiles=result.tiles,
                 seconds=round(result.seconds, 3),
                 waiting=round(result.waiting, 3),
@@ -101,11 +106,18 @@ class Ledger:
                 host=platform.node(),
                 key=key,
                 when=datetime.now(UTC).isoformat(timespec="seconds"),
-                content=before.content if before is not None and same else _content(slide.path),
+                content=content,
             )
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)
+
+    def _other_file(self, slide: "SlideFile") -> str:
+        name = safe_name(slide.name)
+        return (
+            f"{slide.path.name} is another slide than the one its features were made of. To fix: put the old one back, "
+            f"or delete features/*/{name}.h5 and tissue/{name}.geojson in {self.folder} to extract it again"
+        )
 
     def _place(self, slide: "SlideFile", store: str) -> Path:
         return self.folder / FOLDER / store / f"{safe_name(slide.name)}.json"
@@ -131,7 +143,7 @@ def start_time(folder: str | Path) -> float:
 def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:
     """Find slide files of equal content, write them down for the table, and return the groups."""
     groups = find_duplicates(paths)
-    names = {other.stem: group[0].stem for group in groups for other in group[1:]}
+    names = {stem_of(other): stem_of(group[0]) for group in groups for other in group[1:]}
     write_json(Path(folder) / FOLDER / DUPLICATES, names)
     return groups
 
@@ -152,7 +164,7 @@ def write_table(folder: str | Path) -> Path:
     writer.writeheader()
     for record in read_records(folder):
         flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
-        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(Path(record.file).stem, "")})
+        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(stem_of(Path(record.file)), "")})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from asmil.errors import ConfigError, UnknownPartError, did_you_mean
-from asmil.files import Facts, safe_name, write_json, write_text, written_beside
+from asmil.files import Facts, composed, safe_name, write_json, write_text, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, Slide, file_name
 from asmil.tiles import (
@@ -104,7 +104,7 @@ def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissu
     name = safe_name(slide.name)
     path = folder / "tissue" / f"{name}.geojson"
     if path.exists():
-        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp)
+        tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp, bounds=slide.bounds)
         if tissue.settings in (settings.tissue, EDITED):
             return tissue
     thumbnail = folder / "thumbnails" / f"{name}.jpg"
@@ -191,7 +191,7 @@ def _rows(path: Path) -> list[list[str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         separator = max(",;\t", key=text.partition("\n")[0].count)
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
+        rows = [[composed(cell.strip()) for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         fix = 'save it as "CSV UTF-8" from the spreadsheet'
         raise ConfigError(f"{path} is not a readable table of slides", found=error, fix=fix) from error

@@ -227,6 +227,7 @@ class _Worker:
             if claim is not None:
                 _sweep(self._extraction.folder, name)
                 claim.release()
+        self._claims.sweep()
         _sweep(self._extraction.folder, None, older_than=time.time() - STALE_SECONDS)
 
     def _claimed(self, slides: Iterable[SlideFile], take: Callable[[str], Claim | None]) -> Iterator[SlideFile]:

@@ -18,6 +18,7 @@ from asmil.errors import AsmilError
 from asmil.figures.heatmap import percentiles, times_uniform
 from asmil.figures.style import CSS_VARIABLES
 from asmil.files import write_text, written_beside
+from asmil.tiles import ORIGIN, Bounds
 
 
 def figure_svg(figure: Figure, *, title: str = "") -> str:
@@ -98,12 +99,14 @@ def tile_scores_geojson(
     tile_level0_px: float,
     evidence: Mapping[str, np.ndarray] | None = None,
     object_type: str = "tile",
+    bounds: Bounds | None = None,
 ) -> Path:
     """Write the tiles of a slide with their attention as QuPath objects, atomically.
 
     Every tile is a square in level-0 pixels with the measurements `attention` (sums to 1 over the slide),
     `attention_percentile` (0 to 100) and `attention_times_uniform`; with `evidence` (tiles,) by class, in logits, also
-    `evidence_<class>`.
+    `evidence_<class>`. Of a slide whose scanned part (`bounds`) is not all of it, QuPath shows that part alone, and
+    positions are counted from its corner.
 
     Raises:
         AsmilError: not one attention value per tile.
@@ -121,7 +124,8 @@ def tile_scores_geojson(
     further = {f"evidence_{name}": np.asarray(values).tolist() for name, values in (evidence or {}).items()}
     side = float(tile_level0_px)
     features = []
-    rows = zip(np.asarray(level0_xy).tolist(), *(c.tolist() for c in columns), strict=True)
+    origin = np.asarray(bounds[:2] if bounds else (0, 0))
+    rows = zip((np.asarray(level0_xy) - origin).tolist(), *(c.tolist() for c in columns), strict=True)
     for tile, ((x, y), weight, rank, uniform) in enumerate(rows):
         corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]
         ring = [[round(a, 2), round(b, 2)] for a, b in corners]
@@ -138,6 +142,7 @@ def tile_scores_geojson(
                 "properties": {"objectType": object_type, "measurements": measured},
             }
         )
-    collection = {"type": "FeatureCollection", "features": features}
+    said = {"asmil": {ORIGIN: list(bounds[:2])}} if bounds else {}
+    collection = {"type": "FeatureCollection", "features": features} | said
     write_text(path, json.dumps(collection, separators=(",", ":"), allow_nan=False))
     return Path(path)

@@ -139,7 +139,9 @@ def draw_heatmap(
     geojson, side = Path(f"{stem}.geojson"), tiles.tile_level0_px
     return (
         write_png(picture, Path(f"{stem}.png")),
-        tile_scores_geojson(geojson, tiles.level0_xy, attention, tile_level0_px=side, evidence=evidence),
+        tile_scores_geojson(
+            geojson, tiles.level0_xy, attention, tile_level0_px=side, evidence=evidence, bounds=tiles.bounds
+        ),
     )
 
 
@@ -199,7 +201,8 @@ def _annotations(run: Run, slide: str, path: Path) -> Annotations:
     tiles, settings = run.slide(slide).tiles, run.settings
     labels = MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
     size, mpp = (tiles.stated_size, tiles.slide_mpp) if tiles else (None, run.slide(slide).mpp)
-    return read_annotations(path, slide_size=size, slide_mpp=mpp, labels=labels)
+    bounds = tiles.bounds if tiles else None
+    return read_annotations(path, slide_size=size, slide_mpp=mpp, bounds=bounds, labels=labels)
 
 
 def choose_slides(run: Run, n: int) -> list[str]:

@@ -24,6 +24,7 @@ from asmil.settings import (
     go_on,
     load_settings,
     note_tables,
+    note_unused,
     open_inputs,
     recipe_of,
     require_place,
@@ -386,6 +387,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
         partial=partial,
     )
     outcome.ok(*made.predictions["slide"])
+    note_unused(settings, made.cohort["slide"], outcome)
     for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
         outcome.skipped(f"annotation of {slide}", stage="annotations", reason=text)
     return metrics

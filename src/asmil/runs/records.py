@@ -16,7 +16,7 @@ import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import sole
-from asmil.files import Facts, safe_name, write_json, write_text
+from asmil.files import Facts, safe_name, stem_of, write_json, write_text
 from asmil.progress import NOTED, Listener
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
 
 COPY = "copy the whole run folder"
+INPUTS = (
+    *("slides", "features", "labels", "slide_table", "slide_settings", "annotations", "splits"),
+    *("weights", "stain_target"),
+)
+"""Settings that are paths of what is read."""
 PACKAGES = (
     "asmil",
     "torch",
@@ -81,7 +86,15 @@ class Records:
                 raise RunError(f"{path} holds no settings", found=error, fix=COPY) from error
         if settings.model_fields_set == {"out"}:  # every setting is written: defaults are not what was asked for
             raise RunError(f"{path} holds no settings", found="an empty file", fix=COPY)
-        return settings
+        return settings.model_copy(update=self._found_from_here(settings))
+
+    def _found_from_here(self, settings: Settings) -> dict[str, Path]:
+        """Inputs by a relative path that leads nowhere from here, by their places from where the run was made."""
+        made_in = self.environment.get("made_in")
+        given = {name: getattr(settings, name) for name in INPUTS}
+        relative = {name: path for name, path in given.items() if path is not None and not path.is_absolute()}
+        places = {name: Path(str(made_in)) / path for name, path in relative.items() if made_in and not path.exists()}
+        return {name: place for name, place in places.items() if place.exists()}
 
     def write_settings(self, settings: Settings) -> None:
         """Write config.yaml."""
@@ -221,7 +234,7 @@ class Records:
     def slide_files(self) -> dict[str, Path]:
         """The slide files by name, where the folder that the settings name is at hand."""
         folder = self.settings.slides
-        return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+        return {stem_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     # What was measured on the way.
 
@@ -329,6 +342,7 @@ def environment() -> Facts:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cpus": os.cpu_count(),
         "commit": _commit(),
+        "made_in": str(Path.cwd()),
     }
 
 

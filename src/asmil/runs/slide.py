@@ -29,13 +29,14 @@ class SlideTiles:
     """Where the tiles of a slide are: corners (tiles, 2) and side in level-0 pixels.
 
     `stated_size`, width and height of the slide in level-0 pixels, and `slide_mpp`, um per level-0 pixel, are None
-    where nothing says them.
+    where nothing says them. `bounds` (x, y, width, height) is the scanned part, None where that is all.
     """
 
     level0_xy: np.ndarray
     tile_level0_px: float
     stated_size: tuple[int, int] | None = None
     slide_mpp: float | None = None
+    bounds: tuple[int, int, int, int] | None = None
 
     @property
     def slide_size(self) -> tuple[int, int]:
@@ -61,7 +62,8 @@ def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None)
         return None
     level0_xy = bag.level0_xy.numpy().astype(np.float64)
     side = float(bag.tile_level0_px or spacing(level0_xy))
-    return SlideTiles(level0_xy, side, store.info(slide).slide_size, slide_mpp)
+    info = store.info(slide)
+    return SlideTiles(level0_xy, side, info.slide_size, slide_mpp, info.bounds)
 
 
 def spacing(xy: np.ndarray) -> float:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.settings.checks import check_inputs
+    from asmil.settings.checks import check_inputs, note_unused
     from asmil.settings.extraction import extract_folder, require_some, slides_in
     from asmil.settings.identity import (
         CLASSIFICATION,

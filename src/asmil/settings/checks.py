@@ -4,17 +4,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
+from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes, unused_annotations
 from asmil.bags import Cohort, FeatureInfo, SlideNames, Twin, find_twins, listed, open_features, require_apart
 from asmil.extraction import find_duplicates
+from asmil.files import stem_of
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
 from asmil.settings.settings import Settings
 from asmil.slides import Slide, SlideFile, scan_slides, slide_files
+from asmil.tiles import Bounds
 
 PROBE_PX = 256
-Known = tuple[tuple[int, int] | None, float | None]
-"""Width and height of a slide in level-0 pixels, and its um per pixel, as far as they are known."""
+Known = tuple[tuple[int, int] | None, float | None, Bounds | None]
+"""Width and height of a slide in level-0 pixels, its um per pixel, and its scanned part, as far as they are known."""
 
 
 def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) -> Outcome:
@@ -65,7 +67,7 @@ def _check_features(
         infos = [store.info(name) for name in sound]
         for line in _of_features(infos):
             tell(line)
-        known = {info.slide: (info.slide_size, info.slide_mpp) for info in infos}
+        known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}
         return known, find_twins(prints, store.array)
     return {}, []
 
@@ -79,9 +81,11 @@ def _check_slides(
         paths = scan_slides(config.slides or Path())
     for first, *others in find_duplicates(paths):
         for other in others:
-            outcome.skipped(other.stem, stage="open", reason=f"the same content as {first.name}: keep one of the two")
+            outcome.skipped(
+                stem_of(other), stage="open", reason=f"the same content as {first.name}: keep one of the two"
+            )
     if cohort is not None:
-        tell_tables(cohort, [path.stem for path in paths], tell, encoder=config.encoder)
+        tell_tables(cohort, [stem_of(path) for path in paths], tell, encoder=config.encoder)
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
@@ -93,7 +97,7 @@ def _check_slides(
                 opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
                 if row:
                     outcome.ok(slide.name)
-                    usable[slide.name] = opened[-1].size, opened[-1].mpp
+                    usable[slide.name] = opened[-1].size, opened[-1].mpp, opened[-1].bounds
                 else:
                     outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
@@ -117,13 +121,26 @@ def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Kno
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []
     for name in cohort.slides:
-        size, mpp = known.get(name, (None, None))
+        size, mpp, bounds = known.get(name, (None, None, None))
         with outcome.attempt(name, stage="annotations"):
             path = find_annotation(config.annotations or Path(), name)
             if path is not None:
-                found.append(read_annotations(path, slide_size=size, slide_mpp=mpp or config.slide_mpp, labels=labels))
+                drawn = read_annotations(
+                    path, slide_size=size, slide_mpp=mpp or config.slide_mpp, bounds=bounds, labels=labels
+                )
+                found.append(drawn)
     with outcome.attempt("annotations", stage="annotations"):
         require_classes(found, config.positive)
+    note_unused(config, cohort.slides, outcome)
+
+
+def note_unused(config: Settings, slides: Iterable[str], outcome: Outcome) -> None:
+    """Note the annotation files that are of none of these slides: they are not looked at."""
+    unused = unused_annotations(config.annotations, slides) if config.annotations is not None else []
+    if unused:
+        files = f"{len(unused)} files are" if len(unused) > 1 else "1 file is"
+        reason = f"{files} of no slide here: {listed([path.name for path in unused])}"
+        outcome.noted("annotations", stage="annotations", reason=reason)
 
 
 # What was inferred of feature files and by what slides were read, in lines that say each thing once.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.errors import ConfigError, RunError
-from asmil.files import Facts
+from asmil.files import Facts, stem_of
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
 from asmil.settings.settings import Settings
@@ -105,7 +105,7 @@ def slides_in(files: Iterable[Path], *, settings: Settings, own_settings: Own) -
     return slide_files(
         files,
         scenes=settings.scenes,
-        reader_of=lambda path: settings_of(path.stem, default=default, table=own_settings).reader,
+        reader_of=lambda path: settings_of(stem_of(path), default=default, table=own_settings).reader,
     )
 
 
@@ -166,12 +166,12 @@ def _own_settings(settings: Settings, files: Sequence[Path], *, cohort: "Cohort 
 
     slide_mpp = {} if cohort is None else slide_mpp_of(cohort)
     rows = SlideNames(slide_mpp)
-    slide_mpp |= {file.stem: slide_mpp[row[0]] for file in files if (row := rows.find(file.stem))}
+    slide_mpp |= {name: slide_mpp[row[0]] for name in map(stem_of, files) if (row := rows.find(name))}
     own: Own = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
     if settings.slide_settings:
         from asmil.extraction import read_slide_table
 
-        for name, values in read_slide_table(settings.slide_settings, slides=[file.stem for file in files]).items():
+        for name, values in read_slide_table(settings.slide_settings, slides=[stem_of(file) for file in files]).items():
             own[name] = own.get(name, {}) | values
     return own
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.errors import CohortError, ConfigError, EncoderError
+from asmil.files import stem_of
 from asmil.machine import cores
 from asmil.settings.settings import Group, Settings
 
@@ -43,7 +44,7 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
         tell_tables(labelled, [file.stem for file in files], hear.note, encoder=settings.encoder)
         check_extraction(settings, files)
         check_recipe(settings, labelled, width=_encoder_width(settings))
-        check_folds(settings, labelled, [file.stem for file in files])
+        check_folds(settings, labelled, [stem_of(file) for file in files])
         return Inputs(labelled, files=tuple(files))
     from asmil.bags import open_features
 
@@ -290,7 +291,7 @@ def check_extraction(settings: Settings, files: Sequence[Path]) -> None:
     for flag in settings.exclude_tiles:
         QUALITY_FLAGS[flag]
     if settings.slide_settings:
-        read_slide_table(settings.slide_settings, slides=[file.stem for file in files])
+        read_slide_table(settings.slide_settings, slides=[stem_of(file) for file in files])
     for name, path in (("weights", settings.weights), ("stain-target", settings.stain_target)):
         if path is not None and not path.exists():
             raise ConfigError(f"--{name}: there is nothing at this path", found=path)

@@ -163,7 +163,7 @@ class Settings(BaseModel):
     task_options: dict[str, object] = in_task({}, "Option of the task as name=value; repeat for several.")
 
     annotations: Path | None = in_truth(
-        None, "Folder of annotations: <slide>.geojson (QuPath), <slide>.xml (ASAP) or <slide>_mask.tif or .png."
+        None, "Folder of annotations: <slide>.geojson (QuPath), .xml (ASAP, ImageScope) or <slide>_mask.tif or .png."
     )
     positive: Texts = in_truth([], "Class of the annotations that is looked for; repeat for several.")
     exclude_class: Texts = in_truth(

@@ -7,6 +7,7 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.slides.opening import (
         SLIDE_READERS,
+        SLIDE_SUFFIXES,
         SlideFile,
         list_scenes,
         open_slide,

@@ -1,7 +1,7 @@
 """Opening slides: which reader, and which micrometres per pixel to believe; finding them in folders."""
 
+import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from asmil.errors import AsmilError, ScaleError, SlideError
+from asmil.files import stem_of, walk
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
 from asmil.slides.readers.ome_zarr import is_ome_zarr
@@ -16,6 +17,9 @@ from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
 SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER")
+
+# what it logs of a damaged file is told by the reader, as an error of that slide; unheard, it would print
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 OBJECTIVE_FACTOR = 2.0
 """An mpp this many times off what the objective makes plausible is one of the two being wrong."""
@@ -77,8 +81,8 @@ def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
     source.close()
     found: tuple[Scene, ...] = getattr(source, "scenes", ())
     if len(found) < 2:
-        return [Scene(path.stem, source.level_sizes[0])]
-    return [Scene(scene_name(path.stem, number), scene.size) for number, scene in enumerate(found)]
+        return [Scene(stem_of(path), source.level_sizes[0])]
+    return [Scene(scene_name(stem_of(path), number), scene.size) for number, scene in enumerate(found)]
 
 
 def reader_order() -> list[str]:
@@ -181,7 +185,7 @@ def _given(mpp: float, *, path: Path) -> float:
 
 # Finding the slide files in a folder, and the slides in them.
 
-SUFFIXES = {
+SLIDE_SUFFIXES = {
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"),
     *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
 }
@@ -202,7 +206,7 @@ class SlideFile:
     @property
     def name(self) -> str:
         """The slide's name: the file's, or `<file>.scene-<n>`."""
-        return self.path.stem if self.scene is None else scene_name(self.path.stem, self.scene)
+        return stem_of(self.path) if self.scene is None else scene_name(stem_of(self.path), self.scene)
 
     def open(self, *, mpp: float | None = None, objective: float | None = None, reader: str | None = None) -> Slide:
         """Open it, as `open_slide` does.
@@ -221,9 +225,9 @@ class SlideFile:
 def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
-    Hidden files and folders and asmil's own run folders are passed over, and so are the JPEG parts beside a
-    VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files of one series (its
-    levels) count as one slide, named by the first file.
+    Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
+    JPEG parts beside a VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files of one
+    series (its levels) count as one slide, named by the first file.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -233,7 +237,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise SlideError("there is no such folder of slides", found=folder)
     found: list[Path] = []
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in walk(folder):
         if {"config.yaml", "environment.json"} <= set(files):
             folders.clear()
             continue
@@ -245,7 +249,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
     found.sort()
     by_stem: dict[str, Path] = {}
     for path in found:
-        other = by_stem.setdefault(path.stem, path)
+        other = by_stem.setdefault(stem_of(path), path)
         if other is not path:
             raise SlideError(
                 "two slides have the same name",
@@ -294,7 +298,7 @@ def slide_named(name: str, paths: Mapping[str, Path]) -> SlideFile | None:
 
 def _slides_of(root: Path, names: list[str]) -> list[Path]:
     suffixes = {Path(name).suffix.lower() for name in names}
-    known = SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SUFFIXES
+    known = SLIDE_SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SLIDE_SUFFIXES
     paths = sorted(root / name for name in names if Path(name).suffix.lower() in known)
     dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
     if len(dicom) < 2:

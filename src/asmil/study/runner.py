@@ -1,7 +1,9 @@
 """A study from its settings to its tables: every unfinished cell trained, in one process or by an engine."""
 
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError
-from asmil.extraction import run_tasks
+from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
+from asmil.progress import Listener
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
 from asmil.study.cells import Rows, add_rows, finished_cells, rows_of, write_results
 from asmil.study.config import Part, StudyConfig
@@ -18,6 +21,9 @@ from asmil.study.data import StudyData, load_data
 
 if TYPE_CHECKING:
     from asmil.study.cells import CellRecord
+
+
+MAKING, POLL_SECONDS = ".making", 0.05
 
 
 @dataclass(frozen=True)
@@ -68,22 +74,41 @@ def run_study(config: StudyConfig, *, only: str | None = None, progress: Progres
 
     Raises:
         ConfigError: a dataset cannot be loaded or leaks; all of them are named.
-        RunError: the folder holds other settings, or there is no such engine.
+        RunError: the folder holds other settings, another process trains one of the arms there, or there is no such
+            engine.
     """
+    arms = list_arms(config, only=only)
+    names = [arm.name for arm in arms]
+    with sole(config.out, within=MAKING, what="training", parts=names, hear=Listener()):
+        return _run(config, arms, progress or (lambda _: None))
+
+
+def _run(config: StudyConfig, arms: list[Arm], progress: Progress) -> StudyResult:
+    """What `run_study` does when nobody else is at these arms."""
     from asmil.runs import environment
 
-    arms = list_arms(config, only=only)
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
     facts, groups, total = _prepare(config, arms, finished)
-    claim(config, facts)
+    with _alone(config.out):
+        claim(config, facts)
     write_json(config.out / "environment.json", environment())
     standing = Standing(len(arms), total)
     standing.cells_before = standing.cells_done = total - sum(len(group.cells) for group in groups)
-    failures = _train(config, arms, groups, standing=standing, progress=progress or (lambda _: None))
+    failures = _train(config, arms, groups, standing=standing, progress=progress)
     names = tuple(arm.name for arm in arms)
-    _write_failures(config.out, failures, names)
-    cells = write_results(config.out, names)
+    with _alone(config.out):
+        _write_failures(config.out, failures, names)
+        cells = write_results(config.out, names)
     return StudyResult(config.out, config.out / "results.csv", cells, names, tuple(failures))
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait until no other process writes the tables of all arms: it may be at other arms of the study."""
+    with Claims(out, within=MAKING) as claims:
+        while claims.take_over("tables") is None:
+            time.sleep(POLL_SECONDS)
+        yield
 
 
 def _folder(config: StudyConfig, arm: Arm) -> Path:
@@ -121,19 +146,22 @@ def _train(
     names, failures = [arm.name for arm in arms], list[Failure]()
     standing.arms_done = sum(not count for count in left.values())
     standing.arm = groups[0].arm.name if groups else ""
-    write_results(config.out, names)
+    with _alone(config.out):
+        write_results(config.out, names)
     progress(standing)
     for group, rows in _trained(config, groups):
         name = group.arm.name
         if isinstance(rows, BaseException):
             _add_failure(failures, group, rows)
-            _write_failures(config.out, failures, names)
+            with _alone(config.out):
+                _write_failures(config.out, failures, names)
         else:
             add_rows(_folder(config, group.arm), rows)
         left[name] -= 1
         if not left[name]:
             standing.arms_done += 1
-            write_results(config.out, names)
+            with _alone(config.out):
+                write_results(config.out, names)
         standing.cells_done += len(group.cells)
         standing.arm = next((other for other in names if left[other]), "")
         progress(standing)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import shapely
@@ -21,11 +22,17 @@ EDITED = {"method": "file"}
 
 _COLOUR = [160, 90, 160]
 _DETECTIONS = ("detection", "cell", "tile", "tma_core", "root")
+Bounds: TypeAlias = tuple[int, int, int, int]
+"""The scanned part of a slide: x, y, width and height in level-0 pixels."""
+ORIGIN = "origin"
+MARGIN = 0.01
+"""Share of the longer side of the scanned part by which a hand-drawn outline may leave it."""
 _OUTSIDE_PX = 1.0  # level-0 pixels that a hand-drawn edge may overshoot the slide
 
 
 def write_tissue(tissue: "Tissue", path: str | Path) -> None:
     """Write one feature per polygon; the slide and the settings are kept under the key "asmil"."""
+    polygons = _moved(tissue.polygons, -tissue.origin[0], -tissue.origin[1])
     features = [
         {
             "type": "Feature",
@@ -36,19 +43,21 @@ def write_tissue(tissue: "Tissue", path: str | Path) -> None:
                 "isLocked": False,
             },
         }
-        for polygon in tissue.polygons.geoms
+        for polygon in polygons.geoms
     ]
     slide = {
         "slide_size": list(tissue.slide_size),
         "slide_mpp": tissue.slide_mpp,
         "settings": tissue.settings,
-        "outline": _digest(tissue.polygons),
-    }
+        "outline": _digest(polygons),
+    } | ({ORIGIN: list(tissue.origin)} if any(tissue.origin) else {})
     text = json.dumps({"type": "FeatureCollection", "features": features, "asmil": slide})
     write_text(path, text + "\n")
 
 
-def read_tissue(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float) -> "Tissue":
+def read_tissue(
+    path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float, bounds: Bounds | None = None
+) -> "Tissue":
     """Read the tissue of a slide; see `Tissue.load`."""
     from asmil.tiles.tissue import Tissue
 
@@ -63,14 +72,49 @@ def read_tissue(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: flo
     ignored = [_areas(feature, path) for feature in features if _class_name(feature) == IGNORED]
     if ignored:
         polygons = _union([polygons.difference(shapely.union_all(ignored))])
+    try:
+        origin = origin_of(data, bounds, reach=polygons.bounds[2:] if not polygons.is_empty else (0.0, 0.0))
+    except ValueError as error:
+        raise TissueError(f"the origin of {path} cannot be read", found=error) from error
+    drawn, polygons = polygons, _moved(polygons, *origin)
     _check_inside(polygons, slide_size, path)
     made = data.get("asmil", {}) if isinstance(data, dict) else {}
     if tuple(made.get("slide_size", slide_size)) != tuple(slide_size):
         found = f"{made['slide_size']} px in the file, {list(slide_size)} px in the slide"
         raise TissueError(f"{path} is the tissue of another slide", found=found)
-    untouched = made.get("outline") == _digest(polygons)
+    untouched = made.get("outline") == _digest(drawn)
     settings = made["settings"] if untouched and "settings" in made else dict(EDITED)
-    return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings)
+    corner = (int(bounds[0]), int(bounds[1])) if bounds else (0, 0)
+    return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings, corner)
+
+
+def origin_of(content: object, bounds: Bounds | None, *, reach: Sequence[float]) -> tuple[float, float]:
+    """Where on its slide the point (0, 0) of a GeoJSON file lies, in level-0 pixels.
+
+    A file of ours says it. QuPath shows only the scanned part of a slide (`bounds`) and counts from its corner; what
+    reaches beyond the sides of that part (`reach`, the largest x and y) was drawn on the whole slide.
+
+    Raises:
+        ValueError: what the file says is no pair of numbers.
+    """
+    said = content.get("asmil") if isinstance(content, dict) else None
+    if isinstance(said, dict):
+        try:
+            x, y = map(float, said.get(ORIGIN, (0, 0)))
+        except TypeError as error:
+            raise ValueError(said[ORIGIN]) from error
+        if not np.isfinite([x, y]).all():
+            raise ValueError(said[ORIGIN])
+        return x, y
+    if bounds is None:
+        return 0.0, 0.0
+    margin = MARGIN * max(bounds[2:])
+    fits = reach[0] <= bounds[2] + margin and reach[1] <= bounds[3] + margin
+    return (float(bounds[0]), float(bounds[1])) if fits else (0.0, 0.0)
+
+
+def _moved(polygons: shapely.MultiPolygon, x: float, y: float) -> shapely.MultiPolygon:
+    return shapely.transform(polygons, lambda xy: xy + np.array([x, y])) if x or y else polygons
 
 
 def _features(data: object, path: str | Path) -> list[dict]:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from asmil.errors import TissueError
 from asmil.slides import Slide
+from asmil.tiles.geojson import Bounds
 from asmil.tiles.masks import TISSUE_METHODS, Thumbnail, mask_polygons
 
 THUMBNAIL_MPP = 8.0
@@ -27,12 +28,16 @@ SMOOTHING_UM = 4.0
 
 @dataclass(frozen=True)
 class Tissue:
-    """The tissue of one slide as valid polygons in level-0 pixels, and how it was found."""
+    """The tissue of one slide as valid polygons in level-0 pixels, and how it was found.
+
+    `origin` is the corner of the scanned part, from which QuPath counts.
+    """
 
     polygons: shapely.MultiPolygon
     slide_size: tuple[int, int]
     slide_mpp: float
     settings: Mapping[str, object] = field(default_factory=dict)
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def area_um2(self) -> float:
@@ -40,25 +45,28 @@ class Tissue:
         return float(self.polygons.area) * self.slide_mpp**2
 
     def save(self, path: str | Path) -> None:
-        """Write QuPath GeoJSON, atomically: one annotation "Tissue" per polygon, in level-0 pixels."""
+        """Write QuPath GeoJSON, atomically: one annotation "Tissue" per polygon, in level-0 pixels from `origin`."""
         from asmil.tiles.geojson import write_tissue
 
         write_tissue(self, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float) -> "Tissue":
+    def load(
+        cls, path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float, bounds: Bounds | None = None
+    ) -> "Tissue":
         """Read GeoJSON as written by `save` or exported by QuPath.
 
         Annotations of class Tissue (and its subclasses) count, or unclassified ones where none has it; areas of class
         Ignore* are cut out; other classes and detections are passed over. `settings` are those the tissue was found
-        with where the outline is still as found, else {"method": "file"}.
+        with where the outline is still as found, else {"method": "file"}. Of a slide whose scanned part (`bounds`) is
+        not all of it, coordinates are counted from the corner of that part, as QuPath does (`origin_of`).
 
         Raises:
             TissueError: unreadable, without areas of tissue, or reaching outside the slide.
         """
         from asmil.tiles.geojson import read_tissue
 
-        return read_tissue(path, slide_size=slide_size, slide_mpp=slide_mpp)
+        return read_tissue(path, slide_size=slide_size, slide_mpp=slide_mpp, bounds=bounds)
 
 
 def find_tissue(
@@ -108,7 +116,7 @@ def find_tissue(
         "max_hole_um2": max_hole_um2,
         "smoothing_um": smoothing_um,
     }
-    return Tissue(mask_polygons(mask, px_size=px_size), slide.size, slide.mpp, settings)
+    return Tissue(mask_polygons(mask, px_size=px_size), slide.size, slide.mpp, settings, slide.bounds[:2])
 
 
 def thumbnail_mpp(slide: Slide) -> float:

@@ -167,7 +167,12 @@ class _Pages:
         values = view.values(slide, layer).astype(np.float64)
         with tempfile.TemporaryDirectory() as folder:
             path = tile_scores_geojson(
-                Path(folder, "tiles.geojson"), sheet.level0_xy, values, tile_level0_px=sheet.side, evidence=evidence
+                Path(folder, "tiles.geojson"),
+                sheet.level0_xy,
+                values,
+                tile_level0_px=sheet.side,
+                evidence=evidence,
+                bounds=view.bounds(slide),
             )
             return Response(path.read_bytes(), media_type="application/geo+json", headers=ASK_AGAIN)
 

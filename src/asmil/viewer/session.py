@@ -11,6 +11,7 @@ from asmil.annotations import Annotations, MaskLabels, find_annotation, read_ann
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
 from asmil.evaluation import tile_truth
+from asmil.files import stem_of
 from asmil.runs import Run, spacing
 from asmil.slides import scan_slides, slide_named
 from asmil.viewer.layers import Heads, Layers
@@ -91,7 +92,7 @@ class RunView:
     def paths(self) -> dict[str, Path]:
         """The slide files at hand, by name."""
         folder = self.slides_folder
-        return {path.stem: path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+        return {stem_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     @property
     def store(self) -> FeatureStore | None:
@@ -182,6 +183,10 @@ class RunView:
             return None
         return self.store.info(slide).slide_size
 
+    def bounds(self, slide: str) -> tuple[int, int, int, int] | None:
+        """The scanned part of a slide, where its feature file says that it is not the whole."""
+        return None if self.store is None or slide not in self.store else self.store.info(slide).bounds
+
     @property
     def positive(self) -> list[str]:
         """The classes of the annotations that are looked for."""
@@ -194,7 +199,7 @@ class RunView:
             return None
         sheet, labels = self.sheet(slide), MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
         size = self._stated_size(slide, sheet.unit)
-        return read_annotations(path, slide_size=size, slide_mpp=sheet.mpp, labels=labels)
+        return read_annotations(path, slide_size=size, slide_mpp=sheet.mpp, bounds=self.bounds(slide), labels=labels)
 
     def _truth(self, slide: str) -> np.ndarray:
         """Which tiles are positive: uint8 (tiles,) of 0, 1 and `UNKNOWN`."""

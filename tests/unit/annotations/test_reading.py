@@ -1,11 +1,19 @@
 """Annotation files as QuPath, ASAP and CAMELYON write them, and the ways in which they go wrong."""
 
+import gzip
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 
-from asmil.annotations import AnnotationError, find_annotation, read_annotations, require_classes
+from asmil.annotations import (
+    AnnotationError,
+    find_annotation,
+    read_annotations,
+    require_classes,
+    unused_annotations,
+)
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
@@ -149,3 +157,94 @@ def test_real_files(data_dir):
     nuclei = [read_annotations(path) for path in sorted((data_dir / "colon" / "annotations").glob("*.geojson"))]
     assert sum(len(a.points_of(["Epithelial"])) for a in nuclei) == 7722
     assert sum(len(np.concatenate(list(a.points.values()))) for a in nuclei) == 22444
+
+
+def imagescope(regions, name="", **attributes):
+    said = "".join(f'<Attribute Name="{key}" Id="0" Value="{value}"/>' for key, value in attributes.items())
+    return (
+        f'<Annotations MicronsPerPixel="0.499"><Annotation Id="1" Name="{name}" Type="4">'
+        f"<Attributes>{said}</Attributes><Regions><RegionAttributeHeaders/>{regions}</Regions><Plots/></Annotation></Annotations>"
+    )
+
+
+def region(corners, kind=0, negative=0, text=""):
+    vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in corners)
+    return (
+        f'<Region Id="1" Type="{kind}" Text="{text}" NegativeROA="{negative}"><Attributes/>'
+        f"<Vertices>{vertices}</Vertices></Region>"
+    )
+
+
+def test_imagescope_layers_regions_holes_and_two_cornered_shapes(tmp_path):
+    body = region(SQUARE[:4]) + region(HOLE[:4], negative=1) + region([(0, 0), (100, 0)], kind=3)
+    drawn = read_annotations(written(tmp_path, imagescope(body, name="Tumor"), "s.xml"))
+    assert drawn.classes == ("Tumor",)
+    assert drawn.area_of(["tumor"]).area == 96
+    assert drawn.notes == ("Tumor: ignored a line", "Tumor: 1 negative regions were cut out")
+    box = read_annotations(written(tmp_path, imagescope(region([(0, 0), (4, 2)], kind=1), name="A"), "s.xml"))
+    assert box.area_of(["A"]).bounds == (0, 0, 4, 2)
+    assert box.area_of(["A"]).area == 8
+    oval = read_annotations(written(tmp_path, imagescope(region([(4, 2), (0, 0)], kind=2), name="A"), "s.xml"))
+    assert oval.area_of(["A"]).area == pytest.approx(np.pi * 2, rel=1e-3)
+    assert oval.area_of(["A"]).bounds == pytest.approx((0, 0, 4, 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (imagescope(region(SQUARE), name="Layer 1", Description="Necrosis"), "Necrosis"),
+        (imagescope(region(SQUARE, text="Fat"), name=""), "Fat"),
+        (imagescope(region(SQUARE), name=""), "unclassified"),
+        (asap(group="None").replace('Name="a"', 'Name="Stroma"'), "Stroma"),
+        (asap(group="None").replace('Name="a"', 'Name="Annotation 12"'), "unclassified"),
+        (feature("Polygon", [SQUARE], name="Stroma"), "Stroma"),
+        (feature("Polygon", [SQUARE], name="Stroma", classification={"name": "Tumor"}), "Tumor"),
+    ],
+)
+def test_the_class_is_the_name_where_nobody_gave_a_class(tmp_path, content, name):
+    suffix = "geojson" if isinstance(content, dict) else "xml"
+    drawn = read_annotations(written(tmp_path, content, f"s.{suffix}"))
+    assert [one for one in drawn.classes if len(drawn.areas[one].geoms)] == [name]
+
+
+def test_a_negative_slide_of_imagescope_and_broken_vertices(tmp_path):
+    empty = written(tmp_path, '<Annotations MicronsPerPixel="0.5"></Annotations>', "s.xml")
+    assert read_annotations(empty).classes == ()
+    broken = imagescope(region(SQUARE).replace('X="0"', 'X="?"'), name="A")
+    with pytest.raises(AnnotationError, match=r"region 1 .* unreadable vertices"):
+        read_annotations(written(tmp_path, broken, "s.xml"))
+
+
+def test_packed_outlines_are_read_and_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "s.geojson.gz"
+    path.write_bytes(gzip.compress(json.dumps(ONE).encode()))
+    assert find_annotation(tmp_path, "s") == path
+    assert read_annotations(path).area_of(["tumor"]).area == 96
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(AnnotationError, match="cannot read"):
+        read_annotations(path)
+    monkeypatch.setattr("asmil.annotations.reading.MOST_BYTES", 1000)
+    path.write_bytes(gzip.compress(b" " * 1_000_000))
+    with pytest.raises(AnnotationError, match="too large"):
+        read_annotations(path)
+
+
+def test_files_are_found_under_the_names_that_programs_give_them(tmp_path):
+    names = {
+        "a": "a.svs.geojson",
+        "b": "b.ome.tiff.json",
+        "b.ome": "b.ome.tiff.json",
+        "café": unicodedata.normalize("NFD", "café.xml"),
+        "A:1": "A%3A1.geojson",
+        "c": "c.svs_mask.png",
+        "D": "D.GEOJSON",
+    }
+    for name in {*names.values(), "other.geojson", "notes.txt", ".hidden.geojson"}:
+        (tmp_path / name).touch()
+    names.pop("b")  # a suffix of a slide is cut once: b.ome is what `b.ome.tiff` is called
+    assert {slide: find_annotation(tmp_path, slide).name for slide in names} == names
+    assert find_annotation(tmp_path, "other.x") is None
+    assert [path.name for path in unused_annotations(tmp_path, names)] == ["other.geojson"]
+    (tmp_path / "a.geojson").touch()
+    with pytest.raises(AnnotationError, match="more than one"):
+        find_annotation(tmp_path, "a")

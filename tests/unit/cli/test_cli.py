@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import asmil.cli
-from asmil.cli import MEANING, ExitCode, Terminated, app, command_summaries, exit_with
+from asmil.cli import CALLED, MEANING, ExitCode, Terminated, app, command_summaries, exit_with
 from asmil.errors import ConfigError, SlideError
 from asmil.progress import Outcome
 
@@ -57,6 +57,15 @@ def test_a_near_miss_is_named(run):
     result = run("doctr")
     assert result.exit_code == 2
     assert "Did you mean 'doctor'?" in result.output
+
+
+def test_a_command_by_the_name_that_others_give_it_is_named(run):
+    for name, ours in CALLED.items():
+        result = run(name, "--labels", "x.csv")
+        assert result.exit_code == 2
+        assert f"is called '{ours}'" in result.output
+    assert not set(CALLED) & set(command_summaries())
+    assert set(CALLED.values()) <= set(command_summaries())
 
 
 def test_an_asmil_error_is_three_lines_and_exit_code_2(run):

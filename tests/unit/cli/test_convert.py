@@ -1,7 +1,10 @@
 """`asmil convert` takes every readable slide over and names the others."""
 
+import time
+
 import h5py
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from asmil.bags import open_features
@@ -53,3 +56,17 @@ def test_an_unknown_layout_is_answered_with_the_known_ones(tmp_path):
     result = convert(tmp_path / "a.h5", "--to", "clamm", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "asmil, clam, stamp, trident" in result.output
+
+
+@pytest.mark.parametrize("layout", ["asmil", "clam", "stamp", "trident"])
+def test_what_is_converted_twice_is_equal_to_the_last_byte(tmp_path, layout):
+    source = tmp_path / "in"
+    source.mkdir()
+    write(source / "a.h5", 0)
+    options = ("--slide-mpp", 0.5, "--tile-px", 512)
+    made = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        assert convert(source, "--to", layout, "--out", out, *options).exit_code == 0
+        made.append({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()})
+        time.sleep(1.1)  # HDF5 and zip keep times in seconds
+    assert made[0] == made[1]

@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from asmil.extraction import claims as module
-from asmil.extraction.claims import Claims, Owner
+from asmil.extraction.claims import Claims, Owner, sole
+from asmil.progress import Listener
 
 HOLD = """
 import sys, time
@@ -176,3 +177,15 @@ def test_a_claim_that_was_taken_over_is_not_released_by_its_first_owner(claims):
     own.release()
     assert own.path.exists()
     own.path.unlink()
+
+
+def test_half_a_lock_of_a_dead_process_is_swept_and_that_of_a_living_one_is_not(claims, tmp_path):
+    dead = replace(Owner.here(), pid=2**22 + 1, started="1")
+    (tmp_path / ".claims" / ".a.partial").write_text(dead.text())
+    (tmp_path / ".claims" / ".b.partial").write_text(Owner.here().text())
+    (tmp_path / ".claims" / ".c.partial").write_text("{")  # of whom it is cannot be told: until it is old
+    claims.sweep()
+    assert locks(tmp_path) == [".b.partial", ".c.partial"]
+    with sole(tmp_path, within=".making", what="at work", hear=Listener()):
+        (tmp_path / ".making" / ".a.partial").write_text(dead.text())
+    assert not (tmp_path / ".making").exists()

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,7 @@ def test_ctrl_c_does_not_reach_a_process_that_still_imports(tasks, tmp_path, mon
         os.kill(int(place.read_text()), signal.SIGINT)
         place.unlink()
 
+    resource_tracker._resource_tracker._stop()  # the first process of a program starts it, and it lets signals through
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     events = list(run_tasks(importlib.import_module("slow_tasks").work, ["a"], workers=1, tries=1))

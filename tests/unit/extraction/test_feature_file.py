@@ -7,13 +7,15 @@ import h5py
 import numpy as np
 import pytest
 
+from asmil.bags import open_features
 from asmil.encoders import create_encoder
 from asmil.errors import FeatureError
 from asmil.extraction import is_finished, write_features
+from asmil.runs import tiles_of
 from asmil.tiles import TileGrid
 
 SETTINGS = {"mpp": 0.5, "tile_px": 32, "min_tissue": 0.5}
-SLIDE = SimpleNamespace(name="a slide", objective=None)
+SLIDE = SimpleNamespace(name="a slide", objective=None, bounds=(0, 0, 4096, 2048))
 
 
 def _grid(*, n=6, slide_mpp=0.25):
@@ -106,3 +108,14 @@ def test_our_own_reader_understands_it(tmp_path):
     bag = open_features(path).load("a")
     np.testing.assert_array_equal(bag.features.numpy(), features.astype(np.float16))
     assert (bag.tile_level0_px, bag.mpp) == (64, 0.5)
+
+
+def test_the_scanned_part_is_kept_where_it_is_not_all(tmp_path):
+    _write(tmp_path / "whole.h5")
+    _write(tmp_path / "part.h5", slide=SimpleNamespace(name="part", objective=None, bounds=(128, 64, 2000, 1000)))
+    store = open_features(tmp_path)
+    assert [store.info(name).bounds for name in ("part", "whole")] == [(128, 64, 2000, 1000), None]
+    assert tiles_of(store, "part").bounds == (128, 64, 2000, 1000)
+    with h5py.File(tmp_path / "part.h5", "r+") as file:
+        file.attrs["level0_bounds"] = "[1, null]"
+    assert open_features(tmp_path).info("part").bounds is None

@@ -87,6 +87,20 @@ def test_a_kept_slide_keeps_what_is_known_of_its_extraction(slide, ledger, tmp_p
     assert (row["result"], row["tiles"], row["reader"]) == ("ok", "7", "tiff")
 
 
+def test_features_of_another_file_are_not_kept_until_they_are_made_again(slide, ledger):
+    both = ("one", "two")
+    ledger(*both).note(slide, result(slide, "ok"), settings=SETTINGS)
+    os.utime(slide.path, (1, 1))  # copied: another time, the same slide
+    assert {one.result for one in ledger(*both).note(slide, result(slide, "kept"), settings=SETTINGS)} == {"kept"}
+    slide.path.write_bytes(b"other pixels")
+    for _ in range(2):  # and it is told every time
+        noted = ledger(*both).note(slide, result(slide, "kept"), settings=SETTINGS)
+        assert {one.result for one in noted} == {"failed"}
+        assert all("is another slide than the one" in one.reason for one in noted)
+    ledger(*both).note(slide, result(slide, "ok"), settings=SETTINGS)
+    assert {one.result for one in ledger(*both).note(slide, result(slide, "kept"), settings=SETTINGS)} == {"kept"}
+
+
 def test_the_table_names_everything_and_which_slides_are_equal(slide, ledger, tmp_path):
     twin = SlideFile(slide.path.with_name("two.svs"))
     twin.path.write_bytes(slide.path.read_bytes())

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from shapely.geometry import shape
 
+from asmil.annotations import read_annotations
 from asmil.errors import AsmilError
 from asmil.figures import (
     Curve,
@@ -129,3 +130,11 @@ def test_the_room_imports_no_matplotlib_and_drawing_neither_pyplot_nor_torch():
         "sys.exit(early or 'matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_tiles_of_a_slide_that_qupath_crops_are_counted_from_the_scanned_part(tmp_path):
+    where, bounds = np.array([[300, 400], [364, 400]]), (200, 300, 1500, 1800)
+    path = tile_scores_geojson(tmp_path / "a.geojson", where, np.ones(2) / 2, tile_level0_px=64, bounds=bounds)
+    content = json.loads(path.read_text())
+    assert content["features"][0]["geometry"]["coordinates"][0][0] == [100, 100]
+    assert read_annotations(path, bounds=bounds).area_of(["unclassified"]).bounds == (300, 400, 428, 464)

@@ -221,3 +221,17 @@ def test_a_note_of_features_leads_nowhere_else(begun):
     assert begun.features == begun.folder / "features" / "uni_20x"
     (begun.folder / "features" / "run.json").write_text('{"store": "../../../secret"}')
     assert begun.features.parent == begun.folder / "features"
+
+
+def test_inputs_by_relative_paths_are_found_from_another_folder(tmp_path, monkeypatch, begin_run, data):
+    (tmp_path / "made" / "slides").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "made")
+    folder = begin_run(tmp_path / "run", *data, slides="slides", annotations="gone", labels="/no/labels.csv").folder
+    assert Run.open(folder).settings.slides.as_posix() == "slides"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = Run.open(folder).settings
+    assert settings.slides == tmp_path / "made" / "slides"
+    assert (settings.annotations.as_posix(), settings.labels.as_posix()) == ("gone", "/no/labels.csv")
+    (tmp_path / "elsewhere" / "slides").mkdir()
+    assert Run.open(folder).settings.slides.as_posix() == "slides", "what is there from here comes first"

@@ -1,6 +1,7 @@
 """The machinery around the training: tables, going on, growing, refusals, failures."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 from asmil.cli import app
 from asmil.errors import ConfigError, RunError
 from asmil.evaluation import METRICS
+from asmil.extraction import sole
+from asmil.progress import Listener
 from asmil.study import list_arms, run_study
 from asmil.study import runner as runner_module
 from asmil.study.cells import auroc_by_epoch
@@ -168,6 +171,18 @@ def test_an_arm_that_fails_is_named_and_the_others_go_on(study, training, tmp_pa
     training.fail = lambda model, seeds: False
     assert not run_study(study()).failures
     assert pd.read_csv(tmp_path / "out" / "failures.csv").empty
+
+
+def test_an_arm_that_another_process_trains_is_refused_and_other_arms_are_not(study, training, tmp_path):
+    out = tmp_path / "out"
+    with sole(out, within=".making", what="training", parts=["digits--mean--none"], hear=Listener()):
+        with pytest.raises(RunError, match="another process is training digits--mean--none") as said:
+            run_study(study())
+        assert f"process {os.getpid()}" in said.value.found
+        assert not training.calls
+        assert run_study(study(), only="abmil").cells == 8
+    assert run_study(study()).cells == 12
+    assert not (out / ".making").exists()
 
 
 def test_labels_that_look_like_numbers_stay_as_they_are(study, training):

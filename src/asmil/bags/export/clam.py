@@ -22,10 +22,11 @@ def write(tiles: SlideTiles, folder: Path) -> Path:
     size = [int(tiles.info.provenance.get(f"level0_{side}") or 0) for side in ("width", "height")]
     with new_hdf5(folder / "patches" / f"{name}.h5") as file:
         about = {"patch_size": side, "patch_level": 0, "downsample": np.ones(2), "name": tiles.slide}
-        about |= {"level_dim": size, "downsampled_level_dim": size, "save_path": str(folder / "patches")}
+        about |= {"level_dim": size, "downsampled_level_dim": size, "save_path": "patches"}
         appendable(file, "coords", data=coords, rows=32).attrs.update(about)
-    with written_beside(folder / "pt_files" / f"{name}.pt") as partial:
-        torch.save(torch.from_numpy(features), partial)
+    # an open file: of a path torch writes the name into the file
+    with written_beside(folder / "pt_files" / f"{name}.pt") as partial, partial.open("wb") as file:
+        torch.save(torch.from_numpy(features), file)
     path = folder / "h5_files" / f"{name}.h5"
     with new_hdf5(path) as file:
         appendable(file, "features", data=features, rows=32)

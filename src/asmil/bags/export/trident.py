@@ -22,12 +22,12 @@ def write(tiles: SlideTiles, folder: Path) -> Path:
     name, folder = safe_name(tiles.slide), folder / scale
     path = folder / f"features_{safe_name(tiles.encoder)}" / f"{name}.h5"
     with new_hdf5(folder / "patches" / f"{name}_patches.h5") as file:
-        appendable(file, "coords", data=coords, rows=1).attrs.update(about | {"savetodir": str(folder / "patches")})
+        appendable(file, "coords", data=coords, rows=1).attrs.update(about | {"savetodir": "patches"})
     with new_hdf5(path) as file:
-        own = {"name": tiles.slide, "savetodir": str(path.parent), "encoder": tiles.encoder}
+        own = {"name": tiles.slide, "savetodir": path.parent.name, "encoder": tiles.encoder}
         features = tiles.features.astype(np.float32)
         appendable(file, "features", data=features, rows=1).attrs.update(own)
-        appendable(file, "coords", data=coords, rows=1).attrs.update(about | {"savetodir": str(path.parent)})
+        appendable(file, "coords", data=coords, rows=1).attrs.update(about | {"savetodir": path.parent.name})
     return path
 
 

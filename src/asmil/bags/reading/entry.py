@@ -1,5 +1,6 @@
 """What a feature file says about one slide, and the reading that all formats share."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,15 @@ class FeatureInfo:
         except (TypeError, ValueError):  # one of them only, or no number
             return None
         return width, height
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int] | None:
+        """The scanned part (x, y, width, height) in level-0 pixels, where the file says that it is not the whole."""
+        try:
+            x, y, width, height = (int(length) for length in json.loads(str(self.provenance["level0_bounds"])))
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return None
+        return x, y, width, height
 
 
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """Where the features of each slide lie under a folder, and how each kind of file there is opened."""
 
 import json
-import os
 import pickle
 import re
 import zipfile
@@ -18,6 +17,7 @@ from asmil.bags.formats import FEATURE_FORMATS
 from asmil.bags.reading.entry import Array, Entry, Facts, FeatureFormat, feature_shape
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError
+from asmil.files import original_name, walk
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (*HDF5, ".pt", ".npy", ".csv", ".zarr", ".zarr.zip")
@@ -52,13 +52,13 @@ def feature_files(path: Path) -> Iterator[Path]:
     if path.is_file() or path.suffix == ".zarr":
         yield path
         return
-    for folder, folders, files in os.walk(path):
+    for folder, folders, files in walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         stores = [name for name in folders if name.endswith(".zarr")]
         folders[:] = [name for name in folders if not name.endswith(".zarr")]
         for name in sorted(stores + files):
             if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)
+                yield folder / name
 
 
 @contextmanager
@@ -310,7 +310,7 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
                     others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
             what = error.what if error.found is None else f"{error.what} ({error.found})"
-            problems.append(Problem(slide_name(path.name), what, error.fix or "", path))
+            problems.append(Problem(original_name(slide_name(path.name)), what, error.fix or "", path))
     if others and not found:
         raise FeatureError(
             f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
@@ -339,7 +339,7 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> list[tuple[str,
             formats.update(rest)
             arrays = format.slides(source)
             shapes = {key: None if array is None else feature_shape(array, path) for key, array in arrays.items()}
-            return [(slide_name(key), Place(path, name, key, shape)) for key, shape in shapes.items()]
+            return [(original_name(slide_name(key)), Place(path, name, key, shape)) for key, shape in shapes.items()]
         _refuse_unknown(path, source)
         return []
 
