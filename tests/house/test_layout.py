@@ -50,7 +50,7 @@ ROOF = SOURCE / "runs" / "pipeline.py"  # the whole line: it alone calls the roo
 ATTENTION_MAY_IMPORT = {"attention", "draws", "errors", "registry"}
 
 MODULES = sorted(SOURCE.rglob("*.py"))
-TESTS = sorted(file for folder in ("tests", "benchmarks") for file in (ROOT / folder).rglob("*.py"))
+TESTS = sorted(file for folder in ("tests", "benchmarks", "fuzz") for file in (ROOT / folder).rglob("*.py"))
 
 
 def _name(file: Path) -> str:
