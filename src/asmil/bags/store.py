@@ -1,6 +1,5 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
-import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ import h5py
 import numpy as np
 
 from asmil.bags.bag import Bag, StreamedBag
-from asmil.bags.reading.entry import Array, Entry, FeatureInfo, info_of, read_rows
-from asmil.bags.reading.source import Place, scan
+from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
+from asmil.bags.reading.source import Place, plain_tensor, scan
 from asmil.bags.reading.stored_slide import StoredSlide
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
-from asmil.errors import FeatureError
+from asmil.errors import FeatureError, blaming
 from asmil.shown import Shown
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
@@ -24,6 +23,9 @@ from asmil.shown import Shown
 ROWS, MOST_BYTES = 32, 1 << 20
 """Rows that are looked at, and bytes that are read at most; of a zarr array two rows, however large its chunks."""
 BLOCKS, BLOCK_BYTES = 16, 1 << 16
+
+ASKED = 3
+"""Files that are read for the dimension where none says it unread: of one alone, a wrong one would condemn the rest."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,15 @@ def _mapped_tensor(path: Path) -> np.ndarray | None:
     import torch
 
     try:
-        value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
-    except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError):
+        with blaming(FeatureError, f"{path.name} cannot be mapped", fix=AGAIN):
+            value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
+            if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.ndim < 2:
+                return None
+            if value.dtype == torch.bfloat16:
+                return value.detach().view(torch.int16).numpy()
+            return plain_tensor(value, path).numpy()
+    except FeatureError:
         return None
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.ndim < 2 or value.is_quantized:
-        return None
-    value = value.detach()
-    return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureStore":
@@ -287,13 +291,18 @@ class FeatureStore(Shown):
                 raise FeatureError(f"slide {slide!r} can be several feature files", found=listed(several))
 
     def _first_dim(self) -> int:
-        """The dimension of the first slide that can be read, for files whose shape is not known unread."""
+        """The dimension of most of the first slides that can be read, for files whose shape is not known unread."""
+        found: Counter[int] = Counter()
         for slide in self.slides:
             try:
-                return self.info(slide).dim
+                found[self.info(slide).dim] += 1
             except FeatureError as error:
                 problem = Problem(slide, error.what, error.fix or "", self._places[slide].path)
-        raise FeatureError(f"no file in {self.path} can be read", found=problem, fix=_FOLDER_FIX)
+            if found.total() == ASKED:
+                break
+        if not found:
+            raise FeatureError(f"no file in {self.path} can be read", found=problem, fix=_FOLDER_FIX)
+        return found.most_common(1)[0][0]
 
     def _common_dim(self) -> int:
         """The dimension of most slides; slides of another one are set aside."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from asmil.errors import ScaleError, SlideError
+from asmil.errors import ScaleError, SlideError, blaming
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
@@ -189,7 +189,8 @@ class Slide:
         while True:
             level = self.level_for(mpp)
             try:
-                return read(level)
+                with blaming(SlideError, f"{self.path} is damaged at level {level}", fix="copy or download it again"):
+                    return read(level)
             except SlideError as error:
                 if level == 0:
                     raise

@@ -58,7 +58,8 @@ def _corners(source: Path) -> tuple[np.ndarray | None, float | None, tuple[str, 
 
 
 def _encoder(config: Facts) -> str | None:
-    name = (config.get("extractor") or {}).get("class")
+    extractor = config.get("extractor")
+    name = extractor.get("class") if isinstance(extractor, dict) else None
     return name.rsplit(".", 1)[-1] if isinstance(name, str) else None
 
 
