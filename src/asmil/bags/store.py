@@ -1,7 +1,7 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -12,7 +12,7 @@ import numpy as np
 
 from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
-from asmil.bags.reading.source import Place, plain_tensor, scan
+from asmil.bags.reading.source import Place, plain_tensor, problem_of, scan
 from asmil.bags.reading.stored_slide import StoredSlide
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.errors import FeatureError, blaming
@@ -272,7 +272,7 @@ class FeatureStore(Shown):
             try:
                 features = self.load(slide).features
             except FeatureError as error:
-                found.append(Problem(slide, error.what, error.fix or "extract the slide again", path))
+                found.append(problem_of(slide, error, path))
                 continue
             twin = seen.setdefault(blake2b(features.numpy().tobytes()).digest(), slide)
             if twin != slide:
@@ -312,12 +312,32 @@ class FeatureStore(Shown):
         dim = Counter(shape[1] for shape in shapes.values()).most_common(1)[0][0]
         for slide, shape in shapes.items():
             if shape[1] != dim:
-                what = f"dimension {shape[1]}, most slides have {dim}"
-                path = self._places.pop(slide).path
-                self.problems.append(Problem(slide, what, "extract it with the same encoder", path))
+                self._set_aside(slide, _other_dimension(shape[1], dim))
+        return dim
+
+    def try_unread(self, slides: Iterable[str]) -> None:
+        """Read these slides where only reading tells their shape, and set aside those of which that fails.
+
+        What other files say of themselves was looked at when the store was opened.
+        """
+        names = [found[0] for slide in slides if len(found := self._names.find(slide)) == 1]
+        for slide in [name for name in names if self._places[name].shape is None]:
+            try:
+                info = self.info(slide)
+            except FeatureError as error:
+                self._set_aside(slide, error)
+                continue
+            if info.dim != self.dim:
+                self._set_aside(slide, _other_dimension(info.dim, self.dim))
+
+    def _set_aside(self, slide: str, error: FeatureError) -> None:
+        self.problems.append(problem_of(slide, error, self._places.pop(slide).path))
         self.slides = sorted(self._places)
         self._names = SlideNames(self.slides)
-        return dim
+
+
+def _other_dimension(own: int, dim: int) -> FeatureError:
+    return FeatureError(f"dimension {own}, most slides have {dim}", fix="extract it with the same encoder")
 
 
 _FOLDER_FIX = "give the folder of tile features that asmil embed, TRIDENT, CLAM or STAMP wrote"

@@ -80,6 +80,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         raise CohortError("there is no such table", found=path)
     try:
         if path.suffix.lower() in (".xlsx", ".xlsm"):
+            _require_packed_fairly(path)
             return pd.read_excel(path, dtype=str, keep_default_na=False)
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline()
@@ -94,6 +95,18 @@ def _read_file(path: Path) -> pd.DataFrame:
     ) as error:
         fix = "save it as csv (UTF-8), tsv or xlsx with one header row"
         raise CohortError(f"{path.name} is not a readable table", found=error, fix=fix) from error
+
+
+MOST_UNPACKED, MOST_PACKED = 1 << 25, 100
+"""Bytes that a workbook may unpack to whatever its size, and how often its own bytes a larger one may be."""
+
+
+def _require_packed_fairly(path: Path) -> None:
+    with zipfile.ZipFile(path) as book:
+        unpacked = sum(member.file_size for member in book.infolist())
+    if unpacked > max(MOST_UNPACKED, MOST_PACKED * path.stat().st_size):
+        found = f"{unpacked:,} bytes packed into {path.stat().st_size:,}"
+        raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
 def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> str | None:

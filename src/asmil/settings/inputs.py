@@ -45,6 +45,7 @@ def open_inputs(settings: Settings) -> Inputs:
     from asmil.bags import open_features
 
     store = open_features(settings.features)
+    store.try_unread(labelled.slides)
     check_recipe(settings, labelled, width=store.dim)
     check_folds(settings, labelled, store.slides)
     return Inputs(labelled, store)

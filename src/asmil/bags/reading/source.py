@@ -298,7 +298,7 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
                 else:
                     others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
-            problems.append(_problem(slide_name(path.name), error, path))
+            problems.append(problem_of(slide_name(path.name), error, path))
     if others and not found:
         raise FeatureError(
             f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
@@ -317,7 +317,8 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     return chosen, problems
 
 
-def _problem(slide: str, error: FeatureError, path: Path) -> Problem:
+def problem_of(slide: str, error: FeatureError, path: Path) -> Problem:
+    """What is wrong with a slide's file, as one problem of a store."""
     what = error.what if error.found is None else f"{error.what} ({error.found})"
     return Problem(slide, what, error.fix or "", path)
 
@@ -339,7 +340,7 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat], problems: list[Pro
                     shape = None if array is None else feature_shape(array, path)
                     found.append((slide_name(key), Place(path, name, key, shape)))
                 except FeatureError as error:
-                    problems.append(_problem(slide_name(key), error, path))
+                    problems.append(problem_of(slide_name(key), error, path))
             return found
         _refuse_unknown(path, source)
         return []

@@ -185,7 +185,7 @@ def _places(path: Path, header: Header, count: int) -> list[tuple[int, int]]:
     """Offset and length in bytes of each frame."""
     from pydicom import dcmread
 
-    with path.open("rb") as file, warnings.catch_warnings():
+    with _Bounded(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dcmread(file, stop_before_pixels=True)
         file.seek(file.tell() + (12 if not header.is_implicit_VR else 8))
