@@ -273,7 +273,9 @@ def _is_json(path: Path) -> bool:
 
 
 def _write_yaml(folder: Path) -> None:
-    text = "labels: labels.csv\nfeatures: features\nmodel: asmil\nmpp: 0.5\nfolds: 4\nseeds: [0, 1]\nlearning_rate: 1e-4\n"
+    text = (
+        "labels: labels.csv\nfeatures: features\nmodel: asmil\nmpp: 0.5\nfolds: 4\nseeds: [0, 1]\nlearning_rate: 1e-4\n"
+    )
     text += "model_options: {hidden: 64}\nstabilize: true\npositive: [tumour]\nbag: slide\nout: runs/a\n"
     (folder / "a.yaml").write_text(text)
 

@@ -297,7 +297,7 @@ class FeatureStore(Shown):
             try:
                 found[self.info(slide).dim] += 1
             except FeatureError as error:
-                problem = Problem(slide, error.what, error.fix or "", self._places[slide].path)
+                problem = problem_of(slide, error, self._places[slide].path)
             if found.total() == ASKED:
                 break
         if not found:

@@ -99,7 +99,9 @@ class MarkedYaml:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}", found=error, fix=_YAML) from error
         if len(self.text) > MOST_CHARACTERS:
-            raise ConfigError(f"{path} is too long for settings", found=f"over {MOST_CHARACTERS:,} characters", fix=_YAML)
+            raise ConfigError(
+                f"{path} is too long for settings", found=f"over {MOST_CHARACTERS:,} characters", fix=_YAML
+            )
         self._walked = 0
         try:
             self._loader = _Loader(self.text)
