@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asmil.errors import AsmilError
+from fuzz.base import Lost
 from fuzz.mutations import file_damaged
-from fuzz.subjects import SUBJECTS, Lost
+from fuzz.subjects import SUBJECTS
 
 WALL_SECONDS, BYTES = 100.0, 1 << 30
 """Of the clock, and of memory, that one case may take; of the processor its format says how much."""

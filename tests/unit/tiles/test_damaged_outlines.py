@@ -60,7 +60,7 @@ def test_one_that_crosses_itself_as_drawings_do_is_repaired(reader, tmp_path):
 
 def test_the_crossings_are_counted(tmp_path):
     (tmp_path / "a.geojson").write_text(_collection(_feature(_polygon(_zigzag(700)))))
-    with pytest.raises(TissueError, match="some 700 crossings"):
+    with pytest.raises(TissueError, match=r"some (69|70)\d crossings of 1,403 corners"):
         Tissue.load(tmp_path / "a.geojson", slide_size=SIZE, slide_mpp=0.5)
 
 

@@ -121,10 +121,11 @@ def require_array(array: object, path: Path, *, kinds: str, what: str) -> None:
         raise FeatureError(f"{what} in {path.name} are not an array of numbers", found=found, fix=AGAIN)
     parts = getattr(array, "chunks", None) or (0,)
     require_believable(max(math.prod(shape), math.prod(parts)) * dtype.itemsize, path)
-    stored = array.id.get_storage_size() if isinstance(array, h5py.Dataset) and not array.chunks else None
-    if stored and not array.external and not array.is_virtual and stored != math.prod(shape) * dtype.itemsize:
-        found = f"shape {shape} of {dtype}, {stored} bytes"
-        raise FeatureError(f"{what} in {path.name} are not of the size that is stored", found=found, fix=AGAIN)
+    if isinstance(array, h5py.Dataset) and not (array.chunks or array.external or array.is_virtual):
+        stored = array.id.get_storage_size()
+        if stored and stored != math.prod(shape) * dtype.itemsize:
+            found = f"shape {shape} of {dtype}, {stored} bytes"
+            raise FeatureError(f"{what} in {path.name} are not of the size that is stored", found=found, fix=AGAIN)
 
 
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:

@@ -217,19 +217,19 @@ def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
                 found = f"shape {value.shape} of {value.dtype} in {path.stat().st_size} bytes"
                 raise FeatureError(f"{path.name} holds more than it says", found=found, fix=fix)
             return value if mapped else np.array(value)
-        with value:
-            require_believable(sum(member.file_size for member in value.zip.infolist()), path)
-            require_believable(_claimed(value), path)
+        with value, zipfile.ZipFile(path) as members:
+            require_believable(sum(member.file_size for member in members.infolist()), path)
+            require_believable(_claimed(members), path)
             array = value[value.files[0]]
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{path.name} holds no array", found=value.files[0], fix=fix)
     return array
 
 
-def _claimed(arrays: np.lib.npyio.NpzFile) -> int:
+def _claimed(members: zipfile.ZipFile) -> int:
     """The bytes that the header of the first array of a .npz file speaks of."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with arrays.zip.open(arrays.zip.namelist()[0]) as file:
+    with members.open(members.namelist()[0]) as file:
         shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
     return prod(shape) * dtype.itemsize
 
