@@ -45,7 +45,8 @@ def case_of(name: str, case: int, *, seed: Path, place: Path) -> None:
         SUBJECTS[name].damage(place, draw)
     except Exception:  # noqa: BLE001  damage upon damage that no writer writes: of bytes instead
         _copied(seed, place)
-        file_damaged(draw.choice(sorted(path for path in place.rglob("*") if path.is_file())), draw)
+        files = sorted(path for path in place.rglob("*") if path.is_file())
+        file_damaged(draw.choice([path for path in files if path.name.startswith("bad")] or files), draw)
 
 
 def _copied(seed: Path, place: Path) -> None:
