@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: setup demo check test bench bench-baseline docs format clean
+.PHONY: setup demo check test fuzz bench bench-baseline docs format clean
 setup: $(STAMP)
 
 # uv reads neither pip.conf nor PIP_FIND_LINKS: hand the wheel folder over, so that a local CPU torch is found.
@@ -34,6 +34,10 @@ check: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+CASES ?= 500
+fuzz: setup  ## damaged inputs for every reader, CASES of each format; `python -m fuzz --help` replays one
+	$(BIN)/python -m fuzz $(CASES)
 
 # One thread: then time is that of the CPU, which other work on the machine does not lengthen.
 bench: setup  ## what got worse since benchmarks/baseline.json; `make bench-baseline` renews that file

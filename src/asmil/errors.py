@@ -1,7 +1,8 @@
 """What went wrong, what was found, and what to do about it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class AsmilError(Exception):
@@ -21,6 +22,22 @@ class AsmilError(Exception):
 
     def __reduce__(self):  # keeps keyword arguments when an error crosses a process boundary
         return _rebuild, (type(self), self.what, self.found, self.fix)
+
+
+@contextmanager
+def blaming(kind: type[AsmilError], what: str, *, fix: str) -> Iterator[None]:
+    """Whatever a reader raises in the block is what is wrong with its file, and becomes an error of this kind.
+
+    What damaged bytes make a library raise cannot be listed: h5py alone has nine kinds. So keep the block short. Errors
+    of asmil, and memory at its end, are raised as they are.
+    """
+    try:
+        yield
+    except (AsmilError, MemoryError):
+        raise
+    except Exception as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise kind(what, found=found, fix=fix) from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

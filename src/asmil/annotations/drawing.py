@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AnnotationError
 from asmil.files import Facts
-from asmil.tiles import Bounds, origin_of
+from asmil.tiles import Bounds, origin_of, repaired
 
 UNCLASSIFIED = "unclassified"
 
@@ -51,7 +51,7 @@ class Drawing:
         """A polygon, or several in one; what crosses itself is repaired."""
         if not area.is_valid:
             self.notes.append(f"{name}: repaired a polygon ({shapely.is_valid_reason(area)})")
-            area = shapely.make_valid(area)
+            area = repaired(area, self.path, AnnotationError)
         self.polygons[name] += [part for part in shapely.get_parts(area, return_index=False) if _has_area(part)]
 
     @property
@@ -247,7 +247,7 @@ def add_json(content: bytes, drawing: Drawing, bounds: Bounds | None = None) -> 
     path = drawing.path
     try:
         found = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # among them numbers of more digits than Python reads
         raise AnnotationError(f"{path} is not valid JSON", found=error, fix="export it again") from error
     if isinstance(found, dict) and "type" not in found and isinstance(found.get("positive"), list):
         return _add_camelyon(found, drawing)

@@ -116,7 +116,7 @@ class BagBatch:
         return self.layout.lengths
 
     @property
-    def offsets(self) -> Int[Tensor, "bags+1"]:
+    def offsets(self) -> Int[Tensor, " bags+1"]:
         """First row of each bag, and the number of rows at the end."""
         return self.layout.offsets
 

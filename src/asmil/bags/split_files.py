@@ -11,7 +11,7 @@ from asmil.bags.cohort import Cohort
 from asmil.bags.columns import find_column
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
 from asmil.bags.tables import SlideNames, listed, read_table, without_point_zero
-from asmil.errors import SplitError
+from asmil.errors import SplitError, blaming
 
 Named = list[dict[str, list[str]]]
 """Per fold: the names in each part."""
@@ -134,13 +134,16 @@ def _numbered(folder: Path) -> list[Path]:
 
 def _read_fold(path: Path) -> dict[str, list[str]]:
     if path.suffix == ".json":
-        try:
+        fix = "expected train_names, val_names and test_names, each a list of names"
+        with blaming(SplitError, f"{path.name} is not JSON", fix=fix):
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise SplitError(f"{path.name} is not JSON", found=error) from error
         if not isinstance(content, dict) or "train_names" not in content:
-            raise SplitError(f"{path.name} has no train_names", fix="expected train_names, val_names and test_names")
-        return {part: [str(name) for name in content.get(f"{part}_names", [])] for part in PARTS}
+            raise SplitError(f"{path.name} has no train_names", fix=fix)
+        named = {part: content.get(f"{part}_names", []) for part in PARTS}
+        for part, names in named.items():
+            if not isinstance(names, list) or not all(isinstance(name, str | int | float) for name in names):
+                raise SplitError(f"{part}_names of {path.name} are no list of names", found=repr(names)[:80], fix=fix)
+        return {part: [str(name) for name in names] for part, names in named.items()}
     table = read_table(path)
     parts = [part for part in PARTS if part in table.columns]
     if "train" not in parts:

@@ -1,8 +1,7 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
-import pickle
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,13 +12,14 @@ import h5py
 import numpy as np
 
 from asmil.bags.bag import Bag, StreamedBag
-from asmil.bags.reading.entry import Array, Entry, FeatureInfo, info_of, read_rows
-from asmil.bags.reading.source import Place, scan
+from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
+from asmil.bags.reading.source import Place, problem_of, scan
 from asmil.bags.reading.stored_slide import StoredSlide
+from asmil.bags.reading.torch_files import plain_tensor
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
-from asmil.errors import AsmilError, FeatureError
+from asmil.errors import AsmilError, FeatureError, blaming
 from asmil.shown import Shown
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
@@ -27,6 +27,9 @@ from asmil.shown import Shown
 ROWS, MOST_BYTES = 32, 1 << 20
 """Rows that are looked at, and bytes that are read at most; of a zarr array two rows, however large its chunks."""
 BLOCKS, BLOCK_BYTES = 16, 1 << 16
+
+ASKED = 3
+"""Files that are read for the dimension where none says it unread: of one alone, a wrong one would condemn the rest."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,15 @@ def _mapped_tensor(path: Path) -> np.ndarray | None:
     import torch
 
     try:
-        value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
-    except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError):
+        with blaming(FeatureError, f"{path.name} cannot be mapped", fix=AGAIN):
+            value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
+            if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.ndim < 2:
+                return None
+            if value.dtype == torch.bfloat16:
+                return value.detach().view(torch.int16).numpy()
+            return plain_tensor(value, path).numpy()
+    except FeatureError:
         return None
-    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.ndim < 2 or value.is_quantized:
-        return None
-    value = value.detach()
-    return (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def seen_in_training(encoder: str | None, slides: Sequence[str]) -> str:
@@ -272,8 +277,7 @@ class FeatureStore(Shown):
             try:
                 prints[slide] = fingerprint(self.array(slide))
             except FeatureError as error:
-                what = error.what if error.found is None else f"{error.what} ({error.found})"
-                found.append(Problem(slide, what, error.fix or "extract the slide again", path))
+                found.append(problem_of(slide, error, path))
             except OSError as error:  # of a chunk that is damaged, say
                 found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
             progress(1)
@@ -311,13 +315,18 @@ class FeatureStore(Shown):
                 raise FeatureError(f"slide {slide!r} can be several feature files", found=listed(several))
 
     def _first_dim(self) -> int:
-        """The dimension of the first slide that can be read, for files whose shape is not known unread."""
+        """The dimension of most of the first slides that can be read, for files whose shape is not known unread."""
+        found: Counter[int] = Counter()
         for slide in self.slides:
             try:
-                return self.info(slide).dim
+                found[self.info(slide).dim] += 1
             except FeatureError as error:
-                problem = Problem(slide, error.what, error.fix or "", self._places[slide].path)
-        raise FeatureError(f"no file in {self.path} can be read", found=problem, fix=_FOLDER_FIX)
+                problem = problem_of(slide, error, self._places[slide].path)
+            if found.total() == ASKED:
+                break
+        if not found:
+            raise FeatureError(f"no file in {self.path} can be read", found=problem, fix=_FOLDER_FIX)
+        return found.most_common(1)[0][0]
 
     def _common_dim(self) -> int:
         """The dimension of most slides; slides of another one are set aside."""
@@ -327,12 +336,32 @@ class FeatureStore(Shown):
         dim = Counter(shape[1] for shape in shapes.values()).most_common(1)[0][0]
         for slide, shape in shapes.items():
             if shape[1] != dim:
-                what = f"dimension {shape[1]}, most slides have {dim}"
-                path = self._places.pop(slide).path
-                self.problems.append(Problem(slide, what, "extract it with the same encoder", path))
+                self._set_aside(slide, _other_dimension(shape[1], dim))
+        return dim
+
+    def try_unread(self, slides: Iterable[str]) -> None:
+        """Read these slides where only reading tells their shape, and set aside those of which that fails.
+
+        What other files say of themselves was looked at when the store was opened.
+        """
+        names = [found[0] for slide in slides if len(found := self._names.find(slide)) == 1]
+        for slide in [name for name in names if self._places[name].shape is None]:
+            try:
+                info = self.info(slide)
+            except FeatureError as error:
+                self._set_aside(slide, error)
+                continue
+            if info.dim != self.dim:
+                self._set_aside(slide, _other_dimension(info.dim, self.dim))
+
+    def _set_aside(self, slide: str, error: FeatureError) -> None:
+        self.problems.append(problem_of(slide, error, self._places.pop(slide).path))
         self.slides = sorted(self._places)
         self._names = SlideNames(self.slides)
-        return dim
+
+
+def _other_dimension(own: int, dim: int) -> FeatureError:
+    return FeatureError(f"dimension {own}, most slides have {dim}", fix="extract it with the same encoder")
 
 
 _FOLDER_FIX = "give the folder of tile features that asmil embed, TRIDENT, CLAM or STAMP wrote"

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import zipfile
 from collections import defaultdict
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -128,6 +129,18 @@ def table_file(path: Path) -> tuple[Path, str]:
     return (path, "") if not mark or path.exists() else (path.with_name(file), sheet)
 
 
+MOST_UNPACKED, MOST_PACKED = 1 << 25, 100
+"""Bytes that a workbook may unpack to whatever its size, and how often its own bytes a larger one may be."""
+
+
+def _require_packed_fairly(path: Path) -> None:
+    with zipfile.ZipFile(path) as book:
+        unpacked = sum(member.file_size for member in book.infolist())
+    if unpacked > max(MOST_UNPACKED, MOST_PACKED * path.stat().st_size):
+        found = f"{unpacked:,} bytes packed into {path.stat().st_size:,}"
+        raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
+
+
 def _separated(text: str) -> list[tuple[int, list[str]]]:
     """Rows of text by whichever separator parts the first line into most cells; quoted cells may hold lines."""
     if "\0" in text:
@@ -141,6 +154,7 @@ def _separated(text: str) -> list[tuple[int, list[str]]]:
 
 def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
     """The rows of the named sheet, or of the only one that has cells."""
+    _require_packed_fairly(path)
     sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object, keep_default_na=False)
     filled = {str(own): cells for own, cells in sheets.items() if cells.size}
     if name and name not in filled:

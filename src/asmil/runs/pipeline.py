@@ -276,9 +276,8 @@ def export(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
     if not card and path.suffix != ".onnx":
-        raise ConfigError(
-            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
-        )
+        fix = "--out model.onnx, or --card for the card alone"
+        raise ConfigError("export needs a file to write", found=out, fix=fix)
     _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -309,8 +308,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = 
     """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
     if into is not None:
         require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
-    sentence = made.require_whole(partial=partial)
-    if sentence:
+    if sentence := made.require_whole(partial=partial):
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from asmil.errors import AsmilError, RunError
+from asmil.errors import RunError, blaming
 from asmil.files import Facts
 
 # a slide or a class called "NA" or "007" is a name, no gap and no number
@@ -21,20 +21,14 @@ _TEXT = dict.fromkeys(("slide", "name", "case", "label", "predicted", "part", "s
 def reading(path: Path, *, fix: str, what: str = "cannot be read") -> Iterator[None]:
     """Whatever is raised while a file is read is what is wrong with that file.
 
-    What damaged bytes make a reader raise cannot be listed: h5py alone has nine kinds. So keep the block short.
-
     Raises:
         RunError: in the place of any exception but those of asmil, and of memory at its end.
     """
-    try:
-        yield
-    except (AsmilError, MemoryError):
-        raise
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is missing", fix=fix) from error
-    except Exception as error:
-        found = f"{type(error).__name__}: {error}".replace("\n", " ")[:200]
-        raise RunError(f"{path} {what}", found=found, fix=fix) from error
+    with blaming(RunError, f"{path} {what}", fix=fix):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise RunError(f"{path} is missing", fix=fix) from error
 
 
 def read_json(path: Path, *, fix: str) -> Facts:

@@ -49,6 +49,7 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     from asmil.bags import open_features
 
     store = open_features(settings.features)
+    store.try_unread(labelled.slides)
     tell_tables(labelled, store.slides, hear.note, store=store)
     check_recipe(settings, labelled, width=store.dim)
     check_folds(settings, labelled, store.slides)

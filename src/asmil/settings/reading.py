@@ -17,6 +17,12 @@ from asmil.settings.settings import ABOUT, Group, Settings
 MOST_VALUES = 20_000
 """Values in a file of settings: aliases of aliases make millions of a few hundred bytes."""
 
+MOST_CHARACTERS = 1 << 17
+"""Of a file of settings: what is longer is something else, and would be read for minutes."""
+
+SHOWN_CHARACTERS = 120
+"""Of the line of a mistake, around its place."""
+
 Location = tuple[str | int, ...]
 """Keys and list positions from the top of a file to a value."""
 
@@ -30,6 +36,9 @@ _PLAIN_SCALARS = (
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
     ("float", _FLOAT, list("-+.0123456789")),
 )
+
+
+_YAML = "give a YAML file of settings, in UTF-8"
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,11 +92,16 @@ class MarkedYaml:
         self.problems: list[Mistake] = []
         self.marks: dict[Location, yaml.Mark] = {}
         try:
-            self.text = path.read_text(encoding="utf-8-sig")
+            with path.open(encoding="utf-8-sig") as file:
+                self.text = file.read(MOST_CHARACTERS + 1)
         except FileNotFoundError:
             raise ConfigError("the configuration file does not exist", found=path, fix="check the path") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {path}", found=error, fix="give a YAML file in UTF-8") from error
+            raise ConfigError(f"cannot read {path}", found=error, fix=_YAML) from error
+        if len(self.text) > MOST_CHARACTERS:
+            raise ConfigError(
+                f"{path} is too long for settings", found=f"over {MOST_CHARACTERS:,} characters", fix=_YAML
+            )
         self._walked = 0
         try:
             self._loader = _Loader(self.text)
@@ -144,8 +158,10 @@ class MarkedYaml:
             return problem.text
         lines = self.text.splitlines()
         line = lines[mark.line] if mark.line < len(lines) else ""
+        start = max(0, mark.column - SHOWN_CHARACTERS // 2) if len(line) > SHOWN_CHARACTERS else 0
+        line = line[start : start + SHOWN_CHARACTERS]
         number = str(mark.line + 1)
-        indent = "".join("\t" if c == "\t" else " " for c in line[: mark.column])
+        indent = "".join("\t" if c == "\t" else " " for c in line[: mark.column - start])
         head = f"{self.path}:{number}:{mark.column + 1}: {problem.text}"
         return f"{head}\n  {number} | {line}\n  {' ' * len(number)} | {indent}^"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from asmil.errors import AsmilError, ScaleError, SlideError
+from asmil.errors import AsmilError, ScaleError, SlideError, blaming
 from asmil.files import stem_of, walk
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
@@ -23,6 +23,8 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 OBJECTIVE_FACTOR = 2.0
 """An mpp this many times off what the objective makes plausible is one of the two being wrong."""
+
+_AGAIN = "the file is damaged, or no slide: copy or download it again"
 
 _REMEDY = (
     "give the slide's own scale: --slide-mpp VALUE (in Python: mpp=VALUE), an `mpp` column in the label or "
@@ -60,7 +62,8 @@ def open_slide(
     name, source, passed_over = _open_source(path, reader=reader)
     try:
         if scene:
-            source = _other_scene(source, SLIDE_READERS[name], path=path, scene=scene)
+            with blaming(SlideError, f"scene {scene} of {path} cannot be read", fix=_AGAIN):
+                source = _other_scene(source, SLIDE_READERS[name], path=path, scene=scene)
         value, origin = _resolve_mpp(source, path=path, mpp=mpp, objective=objective)
     except SlideError:
         source.close()
@@ -104,9 +107,10 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
     for name in [reader] if reader else reader_order():
         detected = False
         try:
-            SLIDE_READERS[name].detect(path)
-            detected = True
-            return name, SLIDE_READERS[name](path), passed_over
+            with blaming(SlideError, "it cannot be read", fix=_AGAIN):
+                SLIDE_READERS[name].detect(path)
+                detected = True
+                return name, SLIDE_READERS[name](path), passed_over
         except DamagedSlideError:
             raise
         except SlideError as error:

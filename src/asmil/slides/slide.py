@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from asmil.errors import ScaleError, SlideError
+from asmil.errors import ScaleError, SlideError, blaming
 from asmil.files import stem_of
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
@@ -190,7 +190,8 @@ class Slide:
         while True:
             level = self.level_for(mpp)
             try:
-                return read(level)
+                with blaming(SlideError, f"{self.path} is damaged at level {level}", fix="copy or download it again"):
+                    return read(level)
             except SlideError as error:
                 if level == 0:
                     raise

@@ -105,7 +105,8 @@ MAX_TILE_PX = 1 << 16
 
 
 def check_tables(path: Path) -> None:
-    """Check that no table of a TIFF claims more bytes than the file has; other files pass.
+    """Check that no table of a TIFF claims more bytes than the file has, or leads back to an earlier one, which would
+    be read forever; other files pass.
 
     Raises:
         SlideError: one does.
@@ -132,7 +133,9 @@ def _walk(file: BinaryIO, size: int) -> None:
     )
     (offset,) = struct.unpack(order + link_format, head[8:16] if magic == 43 else head[4:8])
     seen: set[int] = set()
-    while 0 < offset < size - count_bytes and offset not in seen and len(seen) < _MAX_TABLES:
+    while 0 < offset < size - count_bytes and len(seen) < _MAX_TABLES:
+        if offset in seen:
+            raise SlideError("its TIFF tables are damaged", found=f"table {len(seen) + 1} leads back to byte {offset}")
         seen.add(offset)
         file.seek(offset)
         (entries,) = struct.unpack(order + count_format, file.read(count_bytes))

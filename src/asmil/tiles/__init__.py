@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.tiles.geojson import EDITED, ORIGIN, Bounds, origin_of
+    from asmil.tiles.geojson import EDITED, ORIGIN, Bounds, origin_of, repaired
     from asmil.tiles.masks import TISSUE_METHODS, Thumbnail, mask_polygons
     from asmil.tiles.quality import QUALITY_FLAGS, flag_tiles
     from asmil.tiles.tiling import TileGrid, tile, tissue_picture, write_tissue_picture

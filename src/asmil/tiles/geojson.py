@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping, shape
 
-from asmil.errors import TissueError
+from asmil.errors import AsmilError, TissueError, blaming
 from asmil.files import write_text
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def read_tissue(
     path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float, bounds: Bounds | None = None
 ) -> "Tissue":
     """Read the tissue of a slide; see `Tissue.load`."""
+    with blaming(TissueError, f"{path} is not a readable GeoJSON file", fix="export it from QuPath again"):
+        return _read(path, slide_size=slide_size, slide_mpp=slide_mpp, bounds=bounds)
+
+
+def _read(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float, bounds: Bounds | None) -> "Tissue":
     from asmil.tiles.tissue import Tissue
 
     try:
@@ -172,7 +177,41 @@ def _areas(feature: dict, path: str | Path) -> shapely.Geometry:
         raise TissueError(f"{path} has a feature without a usable geometry", found=repr(error)) from error
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise TissueError(f"{path} has coordinates that are not numbers")
-    return shapely.make_valid(geometry)
+    return repaired(geometry, path, TissueError)
+
+
+MOST_CROSSINGS = 500
+"""Of an outline with itself: no hand draws as many, and the time to repair it grows with their square."""
+
+
+def repaired(area: shapely.Geometry, path: str | Path, kind: type[AsmilError]) -> shapely.Geometry:
+    """The area without crossings of its outline; raises a `kind` of error where there are too many."""
+    if area.is_valid:
+        return area
+    crossings = _crossings(area)
+    if crossings > MOST_CROSSINGS:
+        found = f"some {crossings:,} crossings of {len(shapely.get_coordinates(area)):,} corners"
+        raise kind(f"an outline in {path} crosses itself too often", found=found, fix="draw it again, or simplify it")
+    return shapely.make_valid(area)
+
+
+def _crossings(area: shapely.Geometry) -> int:
+    """How often the lines of an area cross, estimated from some of them where they are many."""
+    corners, line = shapely.get_coordinates(shapely.get_parts(shapely.boundary(area)), return_index=True)
+    same = line[1:] == line[:-1]
+    start, step = corners[:-1][same], np.diff(corners, axis=0)[same]
+    asked = np.unique(np.linspace(0, len(start) - 1, min(len(start), max(50, 10**6 // len(start)))).astype(int))
+    found = 0
+    for at in asked:
+        here = _side(start[at], step[at], start) * _side(start[at], step[at], start + step) < 0
+        found += int((here & (_side(start, step, start[at]) * _side(start, step, start[at] + step[at]) < 0)).sum())
+    return round(found * len(start) / len(asked) / 2)
+
+
+def _side(start: np.ndarray, step: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Negative on the one side of a line, positive on the other."""
+    way = point - start
+    return np.sign(step[..., 0] * way[..., 1] - step[..., 1] * way[..., 0])
 
 
 def _union(geometries: list[shapely.Geometry]) -> shapely.MultiPolygon:

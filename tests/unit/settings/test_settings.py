@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,22 @@ def test_thousands_of_unknown_keys_are_counted_and_the_first_are_shown(tmp_path)
     message = _message(tmp_path, "".join(f"key_{i}: 1\n" for i in range(3000)))
     assert message.count("unknown key") == 20
     assert "3000 problems" in message
+
+
+@pytest.mark.parametrize("text", ["model: " + "x" * 10_000_000, "".join(f"k{i}: 1\n" for i in range(30_000))])
+def test_a_file_that_is_far_too_long_for_settings_is_refused_at_once(text, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=r"too long for settings.*over 131,072 characters"):
+        load_settings(tmp_path / "a.yaml")
+    assert time.monotonic() - start < 1
+
+
+def test_of_a_long_line_the_place_of_the_mistake_is_shown(tmp_path):
+    (tmp_path / "a.yaml").write_text("{folds: 2," + " " * 3000 + "here: 1," + " " * 3000 + "}\n")
+    with pytest.raises(ConfigError) as error:
+        load_settings(tmp_path / "a.yaml")
+    lines = str(error.value).splitlines()
+    shown, caret = lines[1], lines[2]
+    assert len(shown) < 200
+    assert shown[caret.index("^") :].startswith("here")

@@ -1,5 +1,6 @@
 """CSV files with a row per tile and numbered columns (DSMIL), and `x`, `y` columns where tiles have a place."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pandas as pd
 
 from asmil.bags.reading.entry import Array, Entry, number
 from asmil.bags.reading.source import stated_facts
-from asmil.bags.tables import slide_name
-from asmil.errors import FeatureError
+from asmil.bags.tables import listed, slide_name
+from asmil.errors import FeatureError, blaming
 
 
 class _Csv:
@@ -16,29 +17,40 @@ class _Csv:
 
     def sniff(self, source: Path) -> bool:
         """Only numbered columns are features; every other table is something else, and no fault."""
-        with source.open(encoding="utf-8", errors="replace") as file:
-            columns = _feature_columns(file.readline().rstrip("\r\n").replace('"', "").split(","))
-        return len(columns) > 1
+        columns = _columns(source)
+        return len(_feature_columns(columns)) > 1 or _nearly(columns)
 
     def slides(self, source: Path) -> dict[str, Array | None]:
+        if not _feature_columns(columns := _columns(source)):
+            fix = "the header is damaged, or separated otherwise than by commas: write the file again"
+            raise FeatureError(f"{source.name} has columns out of order", found=listed(columns), fix=fix)
         return {slide_name(source.stem): None}
 
     def entry(self, source: Path, key: str) -> Entry:
-        try:
-            table = pd.read_csv(source, dtype=np.float32)
-        except ValueError as error:
-            fix = "the file is damaged or holds other things than numbers"
-            raise FeatureError(f"{source.name} cannot be read", found=error, fix=fix) from error
+        fix = "the file is damaged or holds other things than numbers"
+        with blaming(FeatureError, f"{source.name} cannot be read", fix=fix):
+            table = pd.read_csv(source, dtype=np.float32, index_col=False)
+            coords = pd.read_csv(source, usecols=["x", "y"], index_col=False) if {"x", "y"} <= set(table) else None
         stated = stated_facts(source)
-        coords = pd.read_csv(source, usecols=["x", "y"])[["x", "y"]] if {"x", "y"} <= set(table.columns) else None
         return Entry(
             features=table[_feature_columns(list(table.columns))].to_numpy(),
-            coords=None if coords is None else coords.to_numpy(),
+            coords=None if coords is None else coords[["x", "y"]].to_numpy(),
             tile_level0_px=number(stated, "tile_level0_px"),
             mpp=number(stated, "mpp"),
             encoder=stated.get("encoder"),
             provenance=lambda: stated,
         )
+
+
+def _columns(source: Path) -> list[str]:
+    with source.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().rstrip("\r\n").replace('"', "").split(",")
+
+
+def _nearly(columns: list[str]) -> bool:
+    """Whether most columns are numbered, if not in order: features with a damaged header, and no other table."""
+    cells = re.split(r"[,;\t| ]", ",".join(columns))
+    return sum(cell[-1:].isdigit() for cell in cells) > max(7, len(cells) // 2)
 
 
 def _feature_columns(columns: list[str]) -> list[str]:

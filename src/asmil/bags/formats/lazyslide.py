@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from asmil.bags.reading.entry import Array, Entry, number
+from asmil.bags.reading.entry import Array, Entry, number, require_believable
 from asmil.bags.reading.source import ZarrSource, is_array, member, whole
 from asmil.errors import FeatureError
 
@@ -33,7 +33,7 @@ class _Lazyslide:
         slide = source.group.attrs.get("slide_properties", {})
         features, downsample = whole(table["X"], source), number(spec, "base_downsample")
         width = number(spec, "width")
-        corners, notes = _corners(source, region, table["obs"]["tile_id"][()])
+        corners, notes = _corners(source, region, whole(table["obs"]["tile_id"], source)[()])
         return Entry(
             features=features,
             coords=corners,
@@ -52,7 +52,9 @@ def _corners(source: ZarrSource, region: str, ids: np.ndarray) -> tuple[np.ndarr
         import pyarrow.parquet as parquet
     except ImportError:
         return None, ("the places of the tiles are in a parquet file: pip install 'asmil[lazyslide]' to read them",)
-    table = parquet.read_table(io.BytesIO(_shapes(source, region)), columns=["tile_id", "x", "y"])
+    shapes = parquet.ParquetFile(io.BytesIO(_shapes(source, region)))
+    require_believable(3 * 8 * shapes.metadata.num_rows, source.path)  # a run of equal numbers takes no room
+    table = shapes.read(columns=["tile_id", "x", "y"])
     known = np.asarray(table["tile_id"])
     order = np.argsort(known, kind="stable")
     at = np.searchsorted(known, ids, sorter=order)

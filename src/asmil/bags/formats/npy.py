@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.entry import Array, Entry, attributes, number
+from asmil.bags.reading.entry import Array, Entry, attributes, number, require_array
 from asmil.bags.reading.source import FACTS_FILE, plain_array, stated_facts
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
@@ -63,6 +63,7 @@ def _slide_of(source: Path) -> str:
 
 def _with_patches(entry: Entry, source: Path) -> Entry:
     with h5py.File(source.parent / "patches.h5", "r", locking="best-effort") as file:
+        require_array(file["coords"], Path(file.filename), kinds="iuf", what="coordinates")
         facts, coords = attributes(file["coords"]), file["coords"][()]
     side, tile_um = number(facts, "patch_size_px"), number(facts, "patch_size_um")
     return replace(

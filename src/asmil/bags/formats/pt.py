@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 
 from asmil.bags.formats import eva, slideflow
-from asmil.bags.reading.entry import Array, Entry, patches_beside
-from asmil.bags.reading.source import load_arrays
+from asmil.bags.reading.entry import Array, Entry, patches_beside, require_array
+from asmil.bags.reading.torch_files import load_arrays
 from asmil.bags.tables import slide_name
 
 
@@ -24,7 +24,9 @@ class _Pt:
         h5 = source.parent.parent / "h5_files" / f"{source.stem}.h5"
         if coords is None and h5.is_file():
             with h5py.File(h5, "r", locking="best-effort") as file:
-                coords = file["coords"][()] if "coords" in file else None
+                if (coords := file.get("coords")) is not None:
+                    require_array(coords, h5, kinds="iuf", what="coordinates")
+                    coords = coords[()]
         if (beside := patches_beside(source)) is not None:
             coords, side = (beside[0] if coords is None else coords), beside[1]
         return Entry(features, coords=coords, tile_level0_px=side)

@@ -9,10 +9,11 @@ class _SingleFile:
     suffixes = (".h5", ".hdf5")
 
     def sniff(self, source: h5py.File) -> bool:
-        return len(source) > 0 and all(isinstance(item, h5py.Group) and "feat" in item for item in source.values())
+        return any(isinstance(item, h5py.Group) and "feat" in item for item in source.values())
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
-        return {name: group["feat"] for name, group in source.items()}
+        # where one has no such array, that slide is named and the others are read
+        return {name: source.get(f"{name}/feat", source) for name in source}
 
     def entry(self, source: h5py.File, key: str) -> Entry:
         group = source[key]

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from asmil.bags.reading.entry import STRIDE_NOTE, Array, Entry, Facts, modal_stride, number
-from asmil.bags.reading.source import facts_in, load_array, plain_array
+from asmil.bags.reading.source import facts_in, plain_array
+from asmil.bags.reading.torch_files import load_array
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
@@ -58,7 +59,8 @@ def _corners(source: Path) -> tuple[np.ndarray | None, float | None, tuple[str, 
 
 
 def _encoder(config: Facts) -> str | None:
-    name = (config.get("extractor") or {}).get("class")
+    extractor = config.get("extractor")
+    name = extractor.get("class") if isinstance(extractor, dict) else None
     return name.rsplit(".", 1)[-1] if isinstance(name, str) else None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, number, slide_level
+from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, number, require_array, slide_level
 from asmil.bags.tables import slide_name
 
 HISTORIC_TILE_PX, HISTORIC_TILE_UM = 224.0, 256.0
@@ -26,7 +26,10 @@ class _Stamp:
 
     def entry(self, source: h5py.File, key: str) -> Entry:
         facts, coords = attributes(source), source.get("coords")
-        augmented = source["augmented"][()] if "augmented" in source else np.zeros(1, bool)
+        augmented = np.zeros(1, bool)
+        if "augmented" in source:
+            require_array(source["augmented"], Path(source.filename), kinds="b", what="marks of augmented tiles")
+            augmented = source["augmented"][()]
         entry = Entry(
             features=_features(source),
             coords=coords,
@@ -40,6 +43,7 @@ class _Stamp:
         if facts.get("unit") == "um" or "tile_size_um" in facts:
             mpp = tile_um / tile_px if tile_um and tile_px else None
             return replace(entry, um_per_unit=1.0, tile_um=tile_um, mpp=mpp)
+        require_array(coords, Path(source.filename), kinds="iuf", what="coordinates")
         if modal_stride(coords[()]) == HISTORIC_TILE_PX:
             note = "no unit stored; a step of 224 is read as the historic STAMP grid: 224 units are 256 um"
             scale = HISTORIC_TILE_UM / HISTORIC_TILE_PX

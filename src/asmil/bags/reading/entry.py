@@ -1,6 +1,7 @@
 """What a feature file says about one slide, and the reading that all formats share."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import h5py
 import numpy as np
 
-from asmil.errors import FeatureError
+from asmil.errors import FeatureError, blaming
 from asmil.files import Facts
 
 Array: TypeAlias = h5py.Dataset | np.ndarray | Any
@@ -104,12 +105,48 @@ class FeatureInfo:
         return x, y, width, height
 
 
+AGAIN = "the file is damaged or was never finished: extract the slide again"
+
+UNASKED, MOST_PACKED = 1 << 28, 100
+"""Bytes of an array that are read whatever a file's size, and how often its own bytes a larger one may be: features
+hardly shrink when they are packed, and what claims more is damaged or made to exhaust memory."""
+
+
+def require_believable(claimed: int, path: Path) -> None:
+    """Raise a `FeatureError` where a file claims arrays of more bytes than it can hold."""
+    if claimed <= UNASKED:
+        return
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files)
+    if claimed > MOST_PACKED * size:
+        found = f"{claimed:,} bytes in a file of {size:,}"
+        raise FeatureError(f"{path.name} claims to hold more than it can", found=found, fix=AGAIN)
+
+
+def require_array(array: object, path: Path, *, kinds: str, what: str) -> None:
+    """Raise a `FeatureError` unless this is an array of such kinds of numbers, no larger than its file can hold."""
+    shape, dtype = getattr(array, "shape", None), np.dtype(getattr(array, "dtype", None) or "V")
+    if shape is None or dtype.kind not in kinds or (dtype.kind == "f" and dtype.itemsize > 8):
+        found = type(array).__name__ if shape is None else f"shape {shape} of {dtype}"
+        raise FeatureError(f"{what} in {path.name} are not an array of numbers", found=found, fix=AGAIN)
+    parts = getattr(array, "chunks", None) or (0,)
+    require_believable(max(math.prod(shape), math.prod(parts)) * dtype.itemsize, path)
+    if isinstance(array, h5py.Dataset) and not (array.chunks or array.external or array.is_virtual):
+        stored = array.id.get_storage_size()
+        if stored and stored != math.prod(shape) * dtype.itemsize:
+            found = f"shape {shape} of {dtype}, {stored} bytes"
+            raise FeatureError(f"{what} in {path.name} are not of the size that is stored", found=found, fix=AGAIN)
+
+
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:
     """Number of tiles and dimension of a feature array.
 
     Raises:
-        FeatureError: one vector for the whole slide, no tiles, or not a matrix of floats.
+        FeatureError: one vector for the whole slide, no tiles, not a matrix of floats, or more than the file can hold.
     """
+    if not hasattr(array, "ndim") or array.shape is None:
+        found = f"a {type(array).__name__} without shape"
+        raise FeatureError(f"features in {path.name} are no array", found=found, fix=AGAIN)
     shape = array.shape[1:] if array.ndim == 3 and array.shape[0] == 1 else array.shape
     if 0 in shape:
         raise FeatureError(f"{path.name} holds no tiles", found=f"shape {array.shape}", fix="extract the slide again")
@@ -118,6 +155,7 @@ def feature_shape(array: Array, path: Path) -> tuple[int, int]:
     if len(shape) != 2 or array.dtype.kind != "f":
         found = f"shape {array.shape} of {array.dtype}"
         raise FeatureError(f"features in {path.name} are not a (tiles, dim) matrix of floats", found=found)
+    require_array(array, path, kinds="f", what="features")
     return shape[0], shape[1]
 
 
@@ -136,8 +174,8 @@ def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple
     tiles, dim = feature_shape(entry.features, path)
     side, notes = entry.tile_level0_px, entry.notes
     if entry.coords is not None:
-        rows = entry.coords.shape[-2] if entry.coords.ndim > 1 else 0
-        if rows != tiles or entry.coords.shape[-1] != 2:
+        require_array(entry.coords, path, kinds="iuf", what="coordinates")
+        if entry.coords.shape not in ((tiles, 2), (1, tiles, 2)):
             found = f"features {entry.features.shape}, coordinates {entry.coords.shape}"
             raise FeatureError(f"{path.name}: features and coordinates differ in their tiles", found=found)
         if side is None and entry.um_per_unit is None:
@@ -163,13 +201,13 @@ def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo
         format=format,
         tiles=tiles if entry.keep is None else len(entry.keep),
         dim=dim,
-        dtype=str(entry.features.dtype),
+        dtype=str(entry.features.dtype.newbyteorder("=")),
         coordinates=where,
         tile_level0_px=side,
         tile_um=tile_um,
         mpp=entry.mpp,
         slide_mpp=entry.slide_mpp,
-        encoder=entry.encoder,
+        encoder=entry.encoder if isinstance(entry.encoder, str) else None,
         quality=entry.quality,
         provenance=entry.provenance(),
         notes=notes,
@@ -177,7 +215,13 @@ def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo
 
 
 def read_rows(array: Array, rows: np.ndarray | None = None) -> np.ndarray:
-    """Rows of a (tiles, n) or (1, tiles, n) array in the asked order, all if None; dtype as stored."""
+    """Rows of a (tiles, n) or (1, tiles, n) array in the asked order, all if None; dtype as stored, in this machine's
+    order of bytes, as torch has no other."""
+    read = _read_rows(array, rows)
+    return read.astype(read.dtype.newbyteorder("="), copy=False)
+
+
+def _read_rows(array: Array, rows: np.ndarray | None) -> np.ndarray:
     single = array.ndim == 3
     if rows is None:
         whole = np.asarray(array[0] if single else array[()])
@@ -229,7 +273,7 @@ def number(attributes, *names: str) -> float | None:
         value = attributes.get(name)
         if isinstance(value, list | tuple | np.ndarray):
             value = value[0] if len(value) else None
-        if isinstance(value, int | float | np.number) and value > 0:
+        if isinstance(value, int | float | np.integer | np.floating) and 0 < value < math.inf:
             return float(value)
     return None
 
@@ -246,11 +290,15 @@ def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] 
     path = next((place for place in places if place.is_file() and place != own), None)
     if path is None:
         return None
-    with h5py.File(path, "r", locking="best-effort") as file:
+    with (
+        blaming(FeatureError, f"{path} beside {own.name} cannot be read", fix="write the coordinates again"),
+        h5py.File(path, "r", locking="best-effort") as file,
+    ):
         facts = attributes(file["coords"])
         side = number(facts, "patch_size_level0")
         if side is None and (patch_px := number(facts, "patch_size")) is not None:
             level = int(number(facts, "patch_level") or 0)
             if level == 0 or "downsample" in facts:
                 side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
+        require_array(file["coords"], path, kinds="iuf", what="coordinates")
         return file["coords"][()], side

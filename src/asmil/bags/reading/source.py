@@ -1,12 +1,12 @@
 """Where the features of each slide lie under a folder, and how each kind of file there is opened."""
 
 import json
-import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,14 +14,13 @@ import h5py
 import numpy as np
 
 from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.reading.entry import Array, Entry, Facts, FeatureFormat, feature_shape
+from asmil.bags.reading.entry import AGAIN, Array, Entry, Facts, FeatureFormat, feature_shape, require_believable
 from asmil.bags.tables import Problem, listed, slide_name
-from asmil.errors import FeatureError
+from asmil.errors import FeatureError, blaming
 from asmil.files import original_name, walk
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (*HDF5, ".pt", ".npy", ".csv", ".zarr", ".zarr.zip")
-_AGAIN = "the file is damaged or was never finished: extract the slide again"
 
 
 Group: TypeAlias = Any
@@ -65,24 +64,23 @@ def feature_files(path: Path) -> Iterator[Path]:
 def opened(path: Path) -> Iterator[Source]:
     """An open HDF5 file or zarr group, or the path itself for other suffixes.
 
+    Whatever a format raises when it reads in the block is an error of this file.
+
     Raises:
         FeatureError: the file is empty, damaged, gone, or needs a package that is not installed.
     """
-    if path.suffix in HDF5:
-        try:
-            with h5py.File(path, "r", locking="best-effort") as file:
-                yield file
-        except OSError as error:
-            size = f"{path.stat().st_size} bytes, {error}" if path.exists() else "no file"
-            raise FeatureError(f"{path.name} cannot be read", found=size, fix=_AGAIN) from error
-    elif path.suffix in (".zarr", ".zip"):
-        with _opened_zarr(path) as source:
-            yield source
-    elif not path.exists() or path.stat().st_size == 0:
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         what = f"{path.name} is empty (0 bytes)" if path.exists() else f"{path.name} is not there"
         raise FeatureError(what, fix="extract the slide again")
-    else:
-        yield path
+    with blaming(FeatureError, f"{path.name} cannot be read", fix=AGAIN):
+        if path.suffix in HDF5:
+            with h5py.File(path, "r", locking="best-effort") as file:
+                yield file
+        elif path.suffix in (".zarr", ".zip"):
+            with _opened_zarr(path) as source:
+                yield source
+        else:
+            yield path
 
 
 @contextmanager
@@ -92,20 +90,18 @@ def _opened_zarr(path: Path) -> Iterator[ZarrSource]:
     except ImportError as error:
         fix = "pip install 'asmil[zarr]'"
         raise FeatureError(f"{path.name} is read with zarr, which is not installed", fix=fix) from error
-    try:
-        if path.suffix != ".zip":
-            yield ZarrSource(path, zarr.open_group(path, mode="r"))
-            return
-        folder = _folder_in(path)
-        with zarr.storage.ZipStore(path, mode="r") as store:
-            yield ZarrSource(path, zarr.open_group(store, path=folder, mode="r"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise FeatureError(f"{path.name} cannot be read", found=error, fix=_AGAIN) from error
+    if path.suffix != ".zip":
+        yield ZarrSource(path, zarr.open_group(path, mode="r"))
+        return
+    folder = _folder_in(path)
+    with zarr.storage.ZipStore(path, mode="r") as store:
+        yield ZarrSource(path, zarr.open_group(store, path=folder, mode="r"))
 
 
 def _folder_in(path: Path) -> str:
     """The folder a zip holds the group in: none where the group itself was zipped."""
     with zipfile.ZipFile(path) as file:
+        require_believable(sum(member.file_size for member in file.infolist()), path)
         heads = {name.split("/")[0] for name in file.namelist()}
     return heads.pop() if len(heads) == 1 else ""
 
@@ -128,98 +124,15 @@ def whole(array: Group, source: ZarrSource) -> Array:
     """The array, if all of its chunks are there: zarr would read those a killed run left out as zeros.
 
     Raises:
-        FeatureError: chunks are missing.
+        FeatureError: chunks are missing, or claim to be larger than the files are.
     """
+    if not is_array(array):
+        raise FeatureError(f"{source.path.name} is damaged", found=f"{type(array).__name__} in the place of an array")
+    require_believable(max(prod(array.shape), prod(array.chunks)) * array.dtype.itemsize, source.path)
     if array.nchunks_initialized < array.nchunks:
         found = f"{array.nchunks_initialized} of {array.nchunks} chunks of {array.path}"
         raise FeatureError(f"{source.path.name} was never finished", found=found, fix="extract the slide again")
     return array
-
-
-FEATURE_KEYS = ("features", "feats", "feat", "embeddings", "embedding", "x")
-COORDS_KEYS = ("coords", "coordinates", "coord", "xy", "positions", "position", "locations")
-
-
-def load_array(path: Path) -> np.ndarray:
-    """The (tiles, dim) array in a torch file, as `load_arrays`."""
-    return load_arrays(path)[0]
-
-
-def load_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The (tiles, dim) array in a torch file, and coordinates (tiles, 2) where it holds them too.
-
-    It holds a tensor or NumPy array, a list with a tensor per tile, or features and coordinates (a dictionary, a pair).
-
-    Raises:
-        FeatureError: the file is damaged, asks to run code, or holds something else.
-    """
-    import torch
-
-    try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            value = torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        # Torch's own message recommends loading the file unsafely; only its reason is passed on.
-        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), "a damaged pickle")
-        fix = "save the features as one tensor; files that run code when opened are never loaded"
-        found = reason.split(" was not")[0].strip()
-        raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise FeatureError(f"{path.name} cannot be read", found=error, fix="extract the slide again") from error
-    pair = isinstance(value, list) and len(value) == 2 and list(map(_ndim, value)) == [2, 2]
-    if isinstance(value, dict | tuple) or (pair and value[0].shape[1] != value[1].shape[1]):
-        return _features_and_coords(path, value)
-    return _array(path, value), None
-
-
-def _ndim(value: object) -> int:
-    return int(getattr(value, "ndim", 0))
-
-
-def _features_and_coords(
-    path: Path, held: dict[str, object] | Sequence[object]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """What is meant by its name, or else by its shape, where that leaves no doubt."""
-    members = {
-        str(name).lower(): value for name, value in (held.items() if isinstance(held, dict) else enumerate(held))
-    }
-    arrays = {name: _array(path, value) for name, value in members.items() if _ndim(value) in (2, 3)}
-    arrays = {name: array[0] if array.ndim == 3 and len(array) == 1 else array for name, array in arrays.items()}
-    coords = next((arrays[name] for name in COORDS_KEYS if name in arrays and arrays[name].shape[1:] == (2,)), None)
-    named = [arrays[name] for name in FEATURE_KEYS if name in arrays]
-    rest = [array for array in arrays.values() if array is not coords]
-    if not named and coords is None and len(rest) == 2 and sorted(array.shape[-1] for array in rest)[0] == 2:
-        coords = min(rest, key=lambda array: array.shape[-1])
-        rest = [array for array in rest if array is not coords]
-    found = named or rest
-    if len(found) != 1 or (coords is not None and len(coords) != len(found[0])):
-        shapes = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in list(members.items())[:8])
-        fix = f"save features (tiles, dim) as {FEATURE_KEYS[0]!r} and coordinates (tiles, 2) as {COORDS_KEYS[0]!r}"
-        raise FeatureError(f"it is not known which part of {path.name} is the features", found=shapes, fix=fix)
-    return found[0], coords
-
-
-def _array(path: Path, value: object) -> np.ndarray:
-    import torch
-
-    if isinstance(value, list) and value and all(isinstance(row, torch.Tensor) for row in value):
-        shapes = {tuple(row.shape) for row in value}
-        if len(shapes) > 1:
-            raise FeatureError(f"the tiles of {path.name} have different dimensions", found=sorted(shapes))
-        value = torch.stack(value)
-    if isinstance(value, torch.Tensor):
-        return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
-    if isinstance(value, np.ndarray):
-        return value
-    raise FeatureError(f"{path.name} does not hold one array of features", found=type(value).__name__)
-
-
-def _numpy_globals() -> list:
-    """What a pickled NumPy array names, under old and new module paths: only constructors of data."""
-    rebuild = np.zeros(1).__reduce__()[0]
-    dtypes = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64")]
-    old_and_new = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
-    return [np.ndarray, np.dtype, *dtypes, *old_and_new]
 
 
 FACTS_FILE = "features.json"
@@ -232,15 +145,29 @@ def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
     Raises:
         FeatureError: the file is damaged, or a pickle, which is never loaded.
     """
-    try:
-        value = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        if isinstance(value, np.ndarray):
-            return value
-        with value:
-            return value[value.files[0]]
-    except (ValueError, OSError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        fix = "extract the slide again, or save the array without pickle"
-        raise FeatureError(f"{path.name} cannot be read", found=error, fix=fix) from error
+    fix = "extract the slide again, or save the array without pickle"
+    with blaming(FeatureError, f"{path.name} cannot be read", fix=fix):
+        value = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(value, np.memmap):
+            if value.offset + value.nbytes != path.stat().st_size:
+                found = f"shape {value.shape} of {value.dtype} in {path.stat().st_size} bytes"
+                raise FeatureError(f"{path.name} holds more than it says", found=found, fix=fix)
+            return value if mapped else np.array(value)
+        with value, zipfile.ZipFile(path) as members:
+            require_believable(sum(member.file_size for member in members.infolist()), path)
+            require_believable(_claimed(members), path)
+            array = value[value.files[0]]
+    if not isinstance(array, np.ndarray):
+        raise FeatureError(f"{path.name} holds no array", found=value.files[0], fix=fix)
+    return array
+
+
+def _claimed(members: zipfile.ZipFile) -> int:
+    """The bytes that the header of the first array of a .npz file speaks of."""
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    with members.open(members.namelist()[0]) as file:
+        shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
+    return prod(shape) * dtype.itemsize
 
 
 def facts_in(path: Path) -> Facts:
@@ -249,12 +176,10 @@ def facts_in(path: Path) -> Facts:
     Raises:
         FeatureError: the file is not a JSON object.
     """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except ValueError as error:
-        raise FeatureError(f"{path.name} is not JSON", found=error) from error
+    with blaming(FeatureError, f"{path.name} is not JSON", fix="write it again, or delete it"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(facts, dict):
         raise FeatureError(f"{path.name} is not a JSON object", found=type(facts).__name__)
     return facts
@@ -302,15 +227,14 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     formats: dict[str, FeatureFormat] = {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
     for path in feature_files(root):
         try:
-            for slide, place in _places_in(path, formats):
+            for slide, place in _places_in(path, formats, problems):
                 under = place.under(root)
                 if encoder is None or _is_of(encoder, under):
                     found.setdefault(slide, []).append(place)
                 else:
                     others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
-            what = error.what if error.found is None else f"{error.what} ({error.found})"
-            problems.append(Problem(original_name(slide_name(path.name)), what, error.fix or "", path))
+            problems.append(problem_of(original_name(slide_name(path.name)), error, path))
     if others and not found:
         raise FeatureError(
             f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
@@ -329,17 +253,31 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     return chosen, problems
 
 
-def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> list[tuple[str, Place]]:
-    """The slides in a file; the format that fits goes to the front of `formats`, as the next file's likeliest."""
+def problem_of(slide: str, error: FeatureError, path: Path) -> Problem:
+    """What is wrong with a slide's file, as one problem of a store."""
+    what = error.what if error.found is None else f"{error.what} ({error.found})"
+    return Problem(slide, what, error.fix or "", path)
+
+
+def _places_in(path: Path, formats: dict[str, FeatureFormat], problems: list[Problem]) -> list[tuple[str, Place]]:
+    """The slides in a file; the format that fits goes to the front of `formats`, as the next file's likeliest.
+
+    Of a file of several slides, those that cannot be used become problems.
+    """
     with opened(path) as source:
         for name, format in formats.items():
             if path.suffix not in format.suffixes or not format.sniff(source):
                 continue
             rest = {other: formats.pop(other) for other in list(formats) if other != name}
             formats.update(rest)
-            arrays = format.slides(source)
-            shapes = {key: None if array is None else feature_shape(array, path) for key, array in arrays.items()}
-            return [(original_name(slide_name(key)), Place(path, name, key, shape)) for key, shape in shapes.items()]
+            found = []
+            for key, array in format.slides(source).items():
+                try:
+                    shape = None if array is None else feature_shape(array, path)
+                    found.append((original_name(slide_name(key)), Place(path, name, key, shape)))
+                except FeatureError as error:
+                    problems.append(problem_of(original_name(slide_name(key)), error, path))
+            return found
         _refuse_unknown(path, source)
         return []
 
@@ -347,7 +285,7 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat]) -> list[tuple[str,
 def _refuse_unknown(path: Path, source: Source) -> None:
     """Coordinate files of CLAM and TRIDENT, and tables and arrays beside features, are no fault."""
     if isinstance(source, h5py.File):
-        if "coords" not in source:
+        if not {"coords"} <= set(source) <= {"coords", "imgs"}:  # old files of CLAM hold the pictures of the tiles too
             raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
     elif not isinstance(source, Path):
         found = f"members {listed(sorted(source.group))}"

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 
 from asmil.bags.bag import Bag, StreamedBag
-from asmil.bags.reading.entry import Array, Entry, geometry_of, read_rows
+from asmil.bags.reading.entry import AGAIN, Array, Entry, geometry_of, read_rows
 from asmil.bags.reading.source import Place
 from asmil.errors import FeatureError
 from asmil.files import written_beside
 
 Stamp: TypeAlias = tuple[int, ...]
+
+FARTHEST = 2.0**40
+"""Level-0 pixels, or micrometres: a million slides side by side."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,9 @@ class StoredSlide:
             check_finite(features, self.place.path)
             if rows is None and self._mapped is not None:
                 self._mapped = replace(self._mapped, finite=True)
+        if coords is not None and not np.abs(coords.astype(np.float64)).max(initial=0) < FARTHEST:
+            found = f"{coords[~(np.abs(coords.astype(np.float64)) < FARTHEST).all(1)][0].tolist()}"
+            raise FeatureError(f"{self.place.path.name} has coordinates that are on no slide", found=found, fix=AGAIN)
         if coords is not None and entry.um_per_unit is not None:
             coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
         return Bag(
@@ -216,6 +222,8 @@ def check_finite(features: np.ndarray, path: Path) -> None:
         # By bit patterns, 6 times as fast as isfinite: exponents all ones are the largest among either sign.
         sound = features.view(np.int16).max() < 0x7C00 and features.view(np.uint16).max() < 0xFC00
     else:
+        with np.errstate(over="ignore"):
+            features = features.astype(np.float32, copy=False)
         sound = bool(np.isfinite(features).all())
     if not sound:
         tiles = np.flatnonzero(~np.isfinite(features).all(1))

@@ -1,5 +1,6 @@
 """DICOM whole-slide images that OpenSlide refuses, for example for want of an image type."""
 
+import io
 import math
 import struct
 import warnings
@@ -21,6 +22,20 @@ _JPEG = ("1.2.840.10008.1.2.4.50",)
 _JPEG2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _ITEM, _END = 0xE000FFFE, 0xE0DDFFFE
+MAX_EMPTY = 1000
+"""Tiles of empty glass to each that is stored: more are a damaged size, and no end of white to read."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it has: a damaged length would be memory of that size."""
+
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path))
+        self._end = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, self._end - self.tell())
+        return super().read(rest if size is None or size < 0 else min(size, rest))
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,8 @@ def _header(path: Path) -> Header:
         # identifiers longer than the standard allows are common; values are checked when they are first used
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            with _Bounded(path) as file:
+                header = pydicom.dcmread(file, stop_before_pixels=True)
             header.get("SeriesInstanceUID")
             return header
     except (OSError, ValueError, AttributeError, KeyError, pydicom.errors.InvalidDicomError) as error:
@@ -155,6 +171,9 @@ def _instance(path: Path) -> Instance:
         raise SlideError("it does not say where on the slide its frames lie", found="neither positions nor TILED_FULL")
     else:
         cells = [divmod(index, columns) for index in range(count)]
+    if rows * columns > (1 if header.get("DimensionOrganizationType") == "TILED_FULL" else MAX_EMPTY) * count:
+        found = f"{count} frames of {rows * columns} tiles"
+        raise SlideError("it claims to be far larger than it is", found=found, fix="copy or download it again")
     if len(set(cells)) != count or max(cells) >= (rows, columns):
         raise SlideError(
             "it has several focal planes or optical paths", found=f"{count} frames, {rows * columns} tiles"
@@ -166,7 +185,7 @@ def _places(path: Path, header: Header, count: int) -> list[tuple[int, int]]:
     """Offset and length in bytes of each frame."""
     from pydicom import dcmread
 
-    with path.open("rb") as file, warnings.catch_warnings():
+    with _Bounded(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dcmread(file, stop_before_pixels=True)
         file.seek(file.tell() + (12 if not header.is_implicit_VR else 8))

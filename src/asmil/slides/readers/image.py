@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
-from asmil.slides.tiff_tags import resolution_mpp
+from asmil.slides.tiff_tags import check_tables, resolution_mpp
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
@@ -41,6 +41,7 @@ class ImageReader:
     @staticmethod
     def detect(path: Path) -> str:
         """Name the image format; SlideError where Pillow knows none of ours."""
+        check_tables(path)
         try:
             with _no_bomb_limit(), Image.open(path, formats=FORMATS) as image:
                 return str(image.format)

@@ -17,6 +17,8 @@ Group: TypeAlias = Any
 """A `zarr.Group`: zarr is optional."""
 
 MAX_CHUNK_PX = 1 << 26
+MAX_EMPTY = 1000
+"""Chunks of empty glass to each that is stored: more are a damaged shape, and no end of white to read."""
 _METADATA = (".zattrs", "zarr.json")
 
 
@@ -106,6 +108,10 @@ class _Pyramid:
                 raise SlideError("its pixels are not of 8 bits", found=str(array.dtype), fix="convert it to 8-bit RGB")
         if math.prod(self.chunk_of(0)) > MAX_CHUNK_PX:
             raise SlideError("it is not stored in chunks", found=f"{self.chunk_of(0)} px", fix="write it in chunks")
+        for array in self.arrays:
+            if array.nchunks > MAX_EMPTY * (100 + array.nchunks_initialized):
+                found = f"{array.nchunks_initialized} of {array.nchunks} chunks"
+                raise SlideError("it claims to be far larger than it is", found=found, fix="copy or write it again")
 
     def _scale(self, image: dict, axes: list[dict]) -> tuple[float, float] | None:
         mpp = []
@@ -152,10 +158,10 @@ def _ngff(path: Path) -> dict:
     for name in _METADATA:
         try:
             found = json.loads((path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
-        found = found.get("attributes", {}) if name == "zarr.json" else found
-        found = found.get("ome", found)
+        for key in ("attributes",) * (name == "zarr.json") + ("ome",):
+            found = found.get(key, found if key == "ome" else {}) if isinstance(found, dict) else {}
         if isinstance(found, dict):
             return found
     return {}

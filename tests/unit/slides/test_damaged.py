@@ -1,0 +1,138 @@
+"""Damaged slide files: refused at once with what was found, whatever a reader raises."""
+
+import json
+import struct
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asmil.errors import ScaleError, SlideError
+from asmil.slides import SLIDE_READERS, list_scenes, open_slide, scan_slides, slide_files, write_slide
+from asmil.slides.readers.dicom import READER as DICOM
+
+
+@pytest.fixture
+def tiff(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (600, 700, 3), np.uint8)
+    return write_slide(tmp_path / "a.tif", pixels, mpp=0.5)
+
+
+def test_tables_of_a_tiff_that_lead_in_a_circle_are_refused_by_every_reader(tiff):
+    data = bytearray(tiff.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    at = first
+    while link := struct.unpack_from("<I", data, at + 2 + 12 * struct.unpack_from("<H", data, at)[0])[0]:
+        at = link
+    struct.pack_into("<I", data, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], first)
+    tiff.write_bytes(data)
+    start = time.monotonic()
+    with pytest.raises(SlideError, match=f"leads back to byte {first}") as error:
+        open_slide(tiff)
+    assert str(error.value).count("leads back") == 3  # tiff, openslide and image
+    assert time.monotonic() - start < 1
+
+
+def test_whatever_a_reader_raises_is_why_it_was_passed_over(tiff, monkeypatch):
+    def detect(path):
+        raise KeyError("of a library")
+
+    monkeypatch.setattr(SLIDE_READERS["tiff"], "detect", staticmethod(detect))
+    with open_slide(tiff) as slide:
+        assert slide.reader == "openslide"
+        assert "KeyError: 'of a library'" in slide.passed_over["tiff"]
+
+
+def test_whatever_is_raised_while_pixels_are_read_is_an_error_of_the_slide(tiff, monkeypatch):
+    def decode(self, level, row, column, *, out=None):
+        raise ZeroDivisionError("in a library")
+
+    with open_slide(tiff) as slide:
+        monkeypatch.setattr(SLIDE_READERS["tiff"], "decode", decode)
+        with pytest.raises(SlideError, match=r"a\.tif is damaged at level 0.*ZeroDivisionError: in a library"):
+            slide.read((0, 0), 64, mpp=0.5)
+
+
+def _dicom(path, **other):
+    pydicom = pytest.importorskip("pydicom")
+    header, meta = pydicom.Dataset(), pydicom.dataset.FileMetaDataset()
+    header.SOPClassUID = meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.6"
+    header.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    facts = {"SeriesInstanceUID": "1.2.3", "SamplesPerPixel": 3, "PlanarConfiguration": 0, "NumberOfFrames": 4}
+    facts |= {"Rows": 64, "Columns": 64, "TotalPixelMatrixColumns": 120, "TotalPixelMatrixRows": 100}
+    facts |= {"BitsAllocated": 8, "DimensionOrganizationType": "TILED_FULL", "PhotometricInterpretation": "RGB"}
+    for name, value in (facts | other).items():
+        if value is not None:
+            setattr(header, name, value)
+    header.PixelData = bytes(4 * 64 * 64 * 3)
+    header.file_meta = meta
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_dicom_as_it_should_be_is_read(tmp_path):
+    with open_slide(_dicom(tmp_path / "a.dcm"), mpp=0.5) as slide:
+        assert (slide.reader, slide.size) == ("dicom", (120, 100))
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"TotalPixelMatrixColumns": 60_000}, "4 frames of 1876 tiles"),
+        ({"Rows": None}, "it cannot be read: AttributeError"),
+        ({"Columns": 0}, "it cannot be read: ZeroDivisionError"),
+    ],
+    ids=["huge", "no rows", "no columns"],
+)
+def test_dicom_of_damaged_sizes_is_refused(other, says, tmp_path):
+    with pytest.raises(SlideError, match=says):
+        open_slide(_dicom(tmp_path / "a.dcm", **other), mpp=0.5)
+
+
+def test_a_length_of_four_gigabytes_in_a_small_dicom_file_takes_no_memory(tmp_path):
+    import tracemalloc
+
+    path = _dicom(tmp_path / "a.dcm")
+    data = path.read_bytes()
+    at = data.index(b"UI", data.index(b"\x08\x00\x16\x00")) - 4  # the first element after the file's own facts
+    path.write_bytes(data[:at] + struct.pack("<HH2sHI", 0x08, 0x05, b"UT", 0, 0xFFFFFF00) + data[at:])
+    tracemalloc.start()
+    try:
+        with pytest.raises(SlideError):
+            DICOM(path)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("attributes", ["x", 5, None, {"multiscales": 5}, {"multiscales": [{}]}, "[" * 5000], ids=str)
+def test_ome_zarr_with_other_notes_is_refused(attributes, tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    text = (
+        attributes if str(attributes).startswith("[") else json.dumps({"attributes": attributes, "node_type": "group"})
+    )
+    (tmp_path / "a.zarr" / "zarr.json").write_text(text)
+    scan_slides(tmp_path)
+    with pytest.raises(SlideError):
+        open_slide(tmp_path / "a.zarr")
+
+
+def test_ome_zarr_that_claims_to_be_a_continent_is_refused(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", shape=(2**22, 2**22), chunks=(512, 512), dtype=np.uint8)
+    axes = [{"name": name} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+    with pytest.raises(SlideError, match="0 of 67108864 chunks"):
+        open_slide(tmp_path / "a.zarr")
+
+
+def test_a_bad_file_among_slides_costs_no_other(tiff):
+    (tiff.parent / "b.tif").write_bytes(tiff.read_bytes()[:300])
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tiff.parent / "c.png")
+    assert [file.name for file in slide_files(scan_slides(tiff.parent))] == ["a", "b", "c"]
+    assert len(list_scenes(tiff)) == 1
+    with pytest.raises(ScaleError):
+        open_slide(tiff.parent / "c.png")
