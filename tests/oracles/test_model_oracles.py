@@ -61,7 +61,7 @@ def asmil_pair(variant, **options):
             if "norm" in name:  # else ones and zeros: a swapped set would not show
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     oracle = TextbookASMIL(20, 3, dim=32, shared=variant == "shared", dropout=0, **options)
-    twins, state = twins_of(oracle), ours.state_dict()
+    twins, state = twins_of(oracle), dict(ours.named_parameters())
     assert twins.keys() == state.keys()
     with torch.no_grad():
         for name, sets in twins.items():

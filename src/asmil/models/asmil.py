@@ -21,7 +21,7 @@ PAPER = "Attention-Stabilized Multiple Instance Learning for Whole-Slide Imaging
 ALIGNED = "The attention of every token and head over the tiles."
 
 
-DEFAULTS_BEFORE = {"token_std": 0.02, "score_scale": 1.0, "even_start": False}
+DEFAULTS_BEFORE = {"token_std": 0.02, "score_scale": 1.0, "first_scale": None, "even_start": False}
 """Of weights that do not say their options: of before 2026-11-29."""
 
 
@@ -37,8 +37,10 @@ class ASMIL(nn.Module):
     usual in its peers and better on small cohorts (docs/log.md).
 
     Small lesions are found (docs/log.md) with scores times `score_scale`, keys that start at zero (`even_start`),
-    tokens of std 1, and a weight decay of 3 at a learning rate of 1e-3. The paper's start, which stays at mean pooling,
-    is `score_scale=1, even_start=False, token_std=0.02`.
+    tokens of std 1, and a weight decay of 3 at a learning rate of 1e-3. In training the factor begins at `first_scale`
+    (None: as it ends) and reaches `score_scale` after `settling` steps, geometrically: attention that jumps from tile
+    to tile at first leaves no mean of the bag to learn by heart before a lesion is found. The paper's start, which
+    stays at mean pooling, is `score_scale=1, first_scale=None, even_start=False, token_std=0.02`.
 
     Raises:
         ConfigError: an option out of its range.
@@ -58,7 +60,9 @@ class ASMIL(nn.Module):
         variant: str = "shared",
         token_drop: float = 0.5,
         token_std: float = 1.0,
-        score_scale: float = 64.0,
+        score_scale: float = 16.0,
+        first_scale: float | None = 256.0,
+        settling: int = 600,
         even_start: bool = True,
         dropout: float = 0.1,
         feature_dropout: float = 0.25,
@@ -86,13 +90,14 @@ class ASMIL(nn.Module):
             fix="0.1 is the paper's, 0 is none",
         )
         require(
-            score_scale > 0,
-            "score_scale is a positive factor",
-            found=score_scale,
-            fix="1 is the paper's",
+            score_scale > 0 and (first_scale is None or first_scale > 0) and settling > 0,
+            "score_scale and first_scale are positive factors, settling a number of steps",
+            found=(score_scale, first_scale, settling),
+            fix="1, None are the paper's",
         )
         dim = default_dim(in_dim) if dim is None else dim
         self.token_drop = token_drop
+        self.scales, self.settling = (first_scale or score_scale, score_scale), settling
         self.normalizer = NORMALIZERS[attention_normalizer]
         self.projection = Projection(in_dim, dim, bias=False, dropout=feature_dropout)
         attend = partial(CrossAttention, dim, heads=heads, token_std=token_std, dropout=dropout)
@@ -108,6 +113,12 @@ class ASMIL(nn.Module):
         tokens = self.feat.read(pool(weights, tiles, batch.layout))
         embedding = self._summarise(tokens)
         return MILOutput(self.classifier(embedding), weights.mean(1), embedding, scores)
+
+    def before_step(self, step: int) -> None:
+        """Hook of `fit`: the factor of the scores in this step, counted from 0."""
+        first, last = self.scales
+        if first != last and step <= self.settling:
+            self.feat.scale.fill_(last * (first / last) ** (1 - step / self.settling))
 
     def attention_scores(self, batch: BagBatch) -> Float[Tensor, "tiles rows"]:
         """The scores alone, without what follows them: all that an anchor has to run."""

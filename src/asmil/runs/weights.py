@@ -83,6 +83,8 @@ def read_model(
             model = Standardized(model, in_dim) if standardize else model
     except (AsmilError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"the settings of {path} make no model", found=error, fix=_OTHER) from error
+    # of weights from before it was kept beside them, the factor of the scores is what their options say
+    state = {name: value for name, value in model.state_dict().items() if name.endswith(".scale")} | state
     _check_shapes(path, state, model)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval(), task

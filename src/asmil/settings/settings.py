@@ -102,7 +102,7 @@ in_machine = _written_in(Group.MACHINE, "nothing")
 in_extraction = _written_in(Group.EXTRACTION, "nothing")
 in_results = _written_in(Group.RESULTS, "evaluation")
 
-_PAPER_START: Facts = {"score_scale": 1, "even_start": False, "feature_dropout": 0}
+_PAPER_START: Facts = {"score_scale": 1, "first_scale": None, "even_start": False, "feature_dropout": 0}
 _PAPER_TRAINING: Facts = {
     **{"model": "asmil", "anchor_gated": False, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 100},
     **{"batch_size": 1, "tile_dropout": 0, "standardize": False},

@@ -90,8 +90,9 @@ def fit(
     The same arguments give the same weights bit for bit on one kind of machine with the same number of threads. The
     caller's random state is left as it was. With a `checkpoint` path, an interrupted call continues where the file
     left off and ends bit-equal to an unbroken one.
-    A model may have two hooks: `after_step(progress)`, progress in (0, 1], after each step of the optimiser, and
-    `prepare(train, train_stage)` before the first; `train_stage(module)` trains another module alike and returns it.
+    A model may have three hooks: `before_step(step)`, from 0, which may change buffers in place, and these alone;
+    `after_step(progress)`, progress in (0, 1], after each step of the optimiser; and `prepare(train, train_stage)`
+    before the first; `train_stage(module)` trains another module alike and returns it.
 
     Raises:
         CohortError: a bag without a label or target, or no validation bags although an epoch is to be selected.
@@ -195,6 +196,10 @@ def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], 
     totals: dict[str, Tensor] = {}
     batches = Timed(bag_batches(train, steps, settings=settings, epoch=epoch, device=stack.device))
     for step, batch in enumerate(batches):
+        for member in members:
+            hook = getattr(member.model, "before_step", None)
+            if hook:
+                hook(epoch * len(steps) + step)
         rates = [learning_rate(member.settings, epoch + step / len(steps)) for member in members]
         losses = stack.step(batch, rates, at=(epoch, step), measure=step == 0)
         for name, value in losses.items():

@@ -72,7 +72,7 @@ class Standardized(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         # Hooks exist where the wrapped model has them: `fit` looks for them by name.
-        if name == "after_step":
+        if name in ("before_step", "after_step"):
             return getattr(self.model, name)
         if name == "prepare" and hasattr(self.model, name):
             return self._prepare

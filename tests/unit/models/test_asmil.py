@@ -116,3 +116,22 @@ def test_exported_forward_gives_the_same_numbers():
 def test_a_single_token_leaves_the_class_token_no_choice():
     reason = "attention over one token is 1 whatever the query"
     check_model("asmil", tokens=1, expected_failures={"every_parameter_learns": reason}).raise_if_failed()
+
+
+def test_scores_begin_sharp_and_settle_and_the_factor_is_kept_with_the_weights():
+    """At step 0 first_scale, half of the way in logarithms after half of the steps, score_scale from `settling` on."""
+    model = create_model("asmil", in_dim=6, n_classes=2, dim=16, score_scale=16, first_scale=64, settling=10)
+    assert float(model.feat.scale) == 16  # outside of training
+    factors = []
+    for step in (0, 5, 10, 11):
+        model.before_step(step)
+        factors.append(float(model.feat.scale))
+    assert factors == pytest.approx([64, 32, 16, 16])
+    model.before_step(5)
+    other = create_model("asmil", in_dim=6, n_classes=2, dim=16)
+    other.load_state_dict(model.state_dict())
+    assert float(other.feat.scale) == 32
+    before = {name: value for name, value in model.state_dict().items() if not name.endswith("scale")}
+    other = create_model("asmil", in_dim=6, n_classes=2, dim=16, score_scale=4)
+    other.load_state_dict(before)  # of before it was kept
+    assert float(other.feat.scale) == 4

@@ -37,6 +37,7 @@ def test_weights_that_say_no_options_had_the_defaults_of_their_time(weights):
     with safe_open(weights, framework="pt") as file:
         said = json.loads(file.metadata()["asmil"])
     del said["options"]
-    save_file(load_file(weights), weights, metadata={"asmil": json.dumps(said)})
+    of_then = {name: value for name, value in load_file(weights).items() if not name.endswith(".scale")}
+    save_file(of_then, weights, metadata={"asmil": json.dumps(said)})
     model, _ = read_model(weights, options={"dim": 16}, **SHAPE)
     assert model.feat.scale == 1

@@ -75,7 +75,8 @@ def test_what_is_given_goes_before_a_preset():
     settings = load_settings(None, {"preset": "paper", "beta": 0.2, "model_options": {"tokens": 4}})
     assert (settings.beta, settings.anchor_gated, settings.learning_rate) == (0.2, False, 1e-4)
     assert settings.model_options == {
-        "tokens": 4, "token_std": 0.02, "score_scale": 1, "even_start": False, "feature_dropout": 0,
+        "tokens": 4, "token_std": 0.02, "feature_dropout": 0,
+        "score_scale": 1, "first_scale": None, "even_start": False,
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Models trained side by side: what each becomes is what it would become alone, and in any other company."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def assert_alike(one: Member, other: Member, *, atol=1e-5):
 def test_company_changes_nothing(name):
     """With all the draws of the model's defaults: dropout, dropped tokens, masks, random splits."""
     stabilizer = {"beta": 0.5, "momentum": 0.8, "start_epoch": 1} if model_info(name).aligned else None
-    settings = replace(SETTINGS, epochs=2)
-    company = trained([member(name, seed, stabilizer=stabilizer, settings=settings) for seed in (5, 6, 7)])
-    (alone,) = trained([member(name, 6, stabilizer=stabilizer, settings=settings)])
+    # scores that are as sharp as its first ones enlarge what is rounded
+    options = {"first_scale": 16.0, "score_scale": 4.0, "settling": 4} if name == "asmil" else {}
+    made = partial(member, name, stabilizer=stabilizer, settings=replace(SETTINGS, epochs=2), **options)
+    company, (alone,) = trained([made(seed) for seed in (5, 6, 7)]), trained([made(6)])
     assert_alike(company[1], alone)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -251,11 +252,13 @@ class CrossAttention(nn.Module):
     shifts a whole row) and so gets no gradient but rounding; it is kept because the anchor's NSF depends on
     the level.
 
-    `scale` multiplies the scores. With `even` the keys start at zero, so that attention starts as a plain mean and is
-    what is learned, not what was drawn.
+    `scale` multiplies the scores; it is kept with the weights, as it may change while they are trained. With `even` the
+    keys start at zero, so that attention starts as a plain mean and is what is learned, not what was drawn.
 
     Source: Vaswani et al. 2017, eq. 1; ASMIL (arXiv 2603.06658), section on the online model.
     """
+
+    scale: Tensor
 
     def __init__(
         self,
@@ -272,7 +275,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         require_heads(dim, heads)
         self.heads, self.head_dim = heads, dim // heads
-        self.token_std, self.scale, self.even = token_std, scale, even
+        self.token_std, self.even = token_std, even
+        # on the CPU: of models that are made without memory (meta) the weights are read, and older ones lack it
+        self.register_buffer("scale", torch.tensor(float(scale), device="cpu"))
         self.tokens = nn.Parameter(torch.empty(tokens, dim))
         self.reset_parameters()
         self.query = StackedLinear(dim, sets=sets)
@@ -316,6 +321,10 @@ class CrossAttention(nn.Module):
         if len(weight) == 1:
             return F.layer_norm(out, out.shape[-1:], self.norm_weight[0], self.norm_bias[0], eps=1e-6)
         return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        state.setdefault(f"{prefix}scale", self.scale)  # weights of before it was kept say it by their options alone
+        super()._load_from_state_dict(state, prefix, *args)
 
     def _split(self, vectors: Tensor) -> Tensor:
         return vectors.unflatten(-1, (self.heads, self.head_dim))

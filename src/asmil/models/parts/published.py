@@ -50,6 +50,7 @@ def load_published(path: str | Path, *, heads: int = 8) -> nn.Module:
             variant="per_token",
             token_std=1e-6,
             score_scale=1,
+            first_scale=None,
             even_start=False,
             feature_dropout=0,
         )
