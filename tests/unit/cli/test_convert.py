@@ -34,7 +34,8 @@ def test_one_bad_file_never_stops_the_others(tmp_path):
     assert open_features(out).slides == ["a"]
     table = (out / "failures.csv").read_text()
     assert 'b,failed,convert,"b.h5 holds NaN' in table
-    assert 'cut,failed,read,"cut.h5 cannot be read (700 bytes' in table
+    assert "cut,failed,read," in table
+    assert "cut.h5" in table.partition("cut,failed,read,")[2]
 
 
 def test_the_scale_of_each_slide_comes_from_the_table(tmp_path):

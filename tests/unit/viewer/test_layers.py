@@ -64,7 +64,7 @@ def test_evidence_is_the_mean_of_the_models_that_never_saw_the_slide(view, made)
         wanted.append(evidence(model, bag).centred[:, 1].numpy())
     np.testing.assert_allclose(view.values(made.REAL, "evidence-1"), np.mean(wanted, axis=0), rtol=1e-5, atol=1e-7)
     table = run.evidence(made.REAL)
-    np.testing.assert_allclose(table["evidence_normal"], np.mean(wanted, axis=0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(table["evidence_<b>tumour</b>"], np.mean(wanted, axis=0), rtol=1e-5, atol=1e-7)
     assert len(table) == len(bag)
     for wrong in ("evidence-0", "evidence-2", "evidence-x", "evidence"):
         with pytest.raises(NotOfferedError):

@@ -1,16 +1,12 @@
 """Our own files: `features`, `coords`, `tissue_fraction`, `quality/` and the facts of their making as attributes."""
 
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import h5py
 
 from asmil.bags.reading.entry import Array, Entry, attributes, number
 from asmil.bags.tables import slide_name
-from asmil.errors import AsmilError
-from asmil.files import safe_name
 
 
 class _Asmil:
@@ -20,13 +16,7 @@ class _Asmil:
         return source.attrs.get("format") == "asmil" and "features" in source
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
-        stem, named = slide_name(source.filename), str(source.attrs.get("slide") or "")
-        # a name that no file can have is kept inside; a file that was renamed since is called as it is now
-        own = ""
-        with suppress(AsmilError):
-            own = safe_name(named)
-        inside = own == Path(source.filename).stem and slide_name(named) == named
-        return {named if inside else stem: source["features"]}
+        return {slide_name(source.filename): source["features"]}
 
     def entry(self, source: h5py.File, key: str) -> Entry:
         features, coords, facts = source["features"], source.get("coords"), source.attrs

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -322,7 +321,7 @@ class CrossAttention(nn.Module):
             return F.layer_norm(out, out.shape[-1:], self.norm_weight[0], self.norm_bias[0], eps=1e-6)
         return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
 
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
         state.setdefault(f"{prefix}scale", self.scale)  # weights of before it was kept say it by their options alone
         super()._load_from_state_dict(state, prefix, *args)
 
