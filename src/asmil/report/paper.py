@@ -91,13 +91,15 @@ def _maps(runs: Runs, slides: Sequence[str] = ()) -> "Figure":
         common = (slide for slide in first.predictions["slide"] if all(slide in names for names in tested))
         slides = list(islice((s for s in common if any(mark is not None for mark in marks(first, s))), MAPS))
     if not slides:
-        raise _missing(first, "annotated slides", "no outline of what attention should find; name slides by --slide")
+        fix = "name slides by --slide; outlines are drawn of a run that was given --annotations"
+        raise RunError(f"{first.folder} has no annotated slides", found="no outline to compare with", fix=fix)
     pictures: dict[str, dict[str, np.ndarray]] = {}
     for slide in slides:
         for name, run in runs.items():
             found = attention_and_tiles(run, slide) if slide in set(run.predictions["slide"]) else None
             if found is None:
-                raise _missing(run, f"map of {slide}", "no attention on it, or no places of its tiles")
+                found_there = "no attention on it, or no places of its tiles"
+                raise RunError(f"{run.folder} has no map of {slide}", found=found_there, fix="name a tested slide")
             maps = drawn(run, slide, found)
             pictures.setdefault(slide, {"slide": maps["slide"]})[name] = maps["percentile"]
     return maps_figure(pictures)

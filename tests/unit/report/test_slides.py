@@ -1,7 +1,12 @@
 """What to look at first: the surest errors, the slides that seeds disagree on, and what was lost."""
 
-import pandas as pd
+import shutil
 
+import pandas as pd
+import pytest
+
+from asmil.errors import RunError
+from asmil.report import write_paper_figure
 from asmil.report.slides import first_section, places
 from asmil.runs import Run
 
@@ -43,3 +48,14 @@ def test_one_seed_cannot_disagree(run):
     assert not any(table.title.startswith("Unsteady") for table in section.tables)
     assert "There is one seed only" in " ".join(section.notes)
     assert section.tables[-1].title == "Not in the results: 1 slide"
+
+
+def test_fig4_shows_the_slides_that_are_named_with_the_map_of_each_run(finished, tmp_path):
+    runs = [Run(finished), Run(shutil.copytree(finished, tmp_path / "other"))]
+    png, svg = write_paper_figure("fig4", runs, tmp_path / "drawn", slides=["case-001_a", "case-002_b"])
+    assert png.stat().st_size > 5000
+    drawn = svg.read_text(encoding="utf-8")
+    assert all(f"<!-- {word} -->" in drawn for word in ("slide", "run", "other", "case-001_a", "case-002_b"))
+    with pytest.raises(RunError, match="case-999_z"):
+        write_paper_figure("fig4", runs, tmp_path / "other-drawn", slides=["case-999_z"])
+    assert all(path.is_file() for path in write_paper_figure("fig4", runs, tmp_path / "annotated"))
