@@ -53,9 +53,8 @@ def alignment(
     if not temperature > 0:
         raise AttentionError("the temperature must be above 0", found=temperature)
     precise = torch.promote_types(online.dtype, torch.float32)
-    anchored = anchored.detach().to(precise)
-    anchored = anchored if temperature == 1 else anchored / temperature
-    per_row = layout.reduce(partial(_between, normalizers=normalizers), anchored, online.to(precise))
+    anchored, online = _cooled(anchored.to(precise), temperature), online.to(precise)
+    per_row = layout.reduce(partial(_between, normalizers=normalizers), anchored, online)
     per_row = per_row if gate is None else per_row * gate
     return _mean(per_row, online, layout, reduction=reduction, each=each)
 
@@ -64,12 +63,18 @@ def _between(anchored: Tensor, online: Tensor, dim: int, *, normalizers: tuple[s
     return _kl(log_weights(normalizers[0], anchored, dim), log_weights(normalizers[1], online, dim), dim)
 
 
-def unevenness(scores: Tensor, layout: Layout = LAST) -> Tensor:
+def unevenness(scores: Tensor, layout: Layout = LAST, *, temperature: float = 1.0) -> Tensor:
     """1 - normalised entropy of the softmax of each row of each bag, in at least single precision, without gradient.
 
-    0 where it is even (or there is one tile), 1 where one tile has it all.
+    0 where it is even (or there is one tile), 1 where one tile has it all. `temperature` divides the scores.
     """
-    return layout.reduce(_unevenness, scores.detach().to(torch.promote_types(scores.dtype, torch.float32)))
+    return layout.reduce(_unevenness, _cooled(scores, temperature))
+
+
+def _cooled(scores: Tensor, temperature: float) -> Tensor:
+    """The anchor's scores as its normaliser takes them; nothing is copied where the temperature is 1."""
+    scores = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
+    return scores if temperature == 1 else scores / temperature
 
 
 def _unevenness(scores: Tensor, dim: int) -> Tensor:

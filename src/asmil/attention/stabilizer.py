@@ -256,7 +256,7 @@ class AttentionStabilizer:
             if forward.order is not None:  # one split for both branches: the online one
                 target, online = target[forward.order], online[forward.order]
             target, online = self._logits(target), self._logits(online)
-            gate = unevenness(target / self._temperature, layout) if self._gated else None
+            gate = unevenness(target, layout, temperature=self._temperature) if self._gated else None
             gates.append(torch.ones_like(target.flatten()[0]) if gate is None else gate.mean())
             terms.append(
                 alignment(

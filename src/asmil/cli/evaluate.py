@@ -17,6 +17,7 @@ def evaluate(
     """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
     from asmil import runs
     from asmil.cli import exit_with
+    from asmil.evaluation import of_folds
     from asmil.progress import Screen
     from asmil.settings import changed
 
@@ -25,7 +26,7 @@ def evaluate(
     metrics = runs.evaluate(made, config, partial=partial, listener=Screen())
     for name, score in metrics["test"].items():
         low, high = score["ci95"]
-        some = f", mean of {score['folds'][0]} of {score['folds'][1]} folds" if "folds" in score else ""
+        some = f", mean of {folds}" if (folds := of_folds(score)) else ""
         interval = "no interval" if low is None else f"{_number(low)} to {_number(high)}"
         typer.echo(f"{name:<20} {_number(score['value'])}  ({interval}{some})")
     for name, value in metrics["attention"].items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from asmil.deploy.ensemble import Ensemble
 from asmil.encoders import card as encoder_card
 from asmil.errors import AsmilError
+from asmil.evaluation import of_folds
 from asmil.files import Facts, write_json, write_text
 from asmil.models import model_info
 from asmil.settings import ABOUT, Group
@@ -228,9 +229,9 @@ def _shown(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         if value.keys() - {"folds"} == {"value", "ci95"}:
-            (low, high), some = value["ci95"], value.get("folds")
-            folds = f", mean of {some[0]} of {some[1]} folds" if some else ""
-            return f"{_shown(value['value'])} ({_shown(low)} to {_shown(high)}{folds})"
+            (low, high), folds = value["ci95"], of_folds(dict(value))
+            some = f", mean of {folds}" if folds else ""
+            return f"{_shown(value['value'])} ({_shown(low)} to {_shown(high)}{some})"
         return ", ".join(f"{_words(str(name))}: {_shown(one)}" for name, one in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_shown(one) for one in value)

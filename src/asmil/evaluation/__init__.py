@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         bootstrap_ci,
         compare_predictions,
         mean_over_folds,
+        of_folds,
         percentile_interval,
         resample_counts,
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from asmil.errors import MetricError
 from asmil.evaluation.metrics import METRICS, RESAMPLED, check_scores
+from asmil.files import Facts
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
@@ -82,6 +83,12 @@ def bootstrap_values(
     rows = codes_of(_same_length("groups", groups, y))
     counts = resample_counts(rows, strata=_same_length("strata", strata, y), n=n, seed=seed)
     return _values(metric, y, prob, counts=counts, rows=rows)
+
+
+def of_folds(score: Facts) -> str:
+    """Of a mean over some of the folds (`Interval.as_dict`), "1 of 2 folds"; else nothing."""
+    some = score.get("folds")
+    return f"{some[0]} of {some[1]} folds" if some else ""
 
 
 def mean_over_folds(

@@ -6,11 +6,11 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup
+from asmil.evaluation import FEW_PATIENTS, Calibration, DecisionCurve, Subgroup, of_folds
 from asmil.files import Facts
 from asmil.report.clinical import useful_ranges
 from asmil.report.pages import Section, TaskPart
-from asmil.report.words import number, of_folds, paragraphs, plain, sentence, span
+from asmil.report.words import number, paragraphs, plain, sentence, span
 from asmil.runs import Run
 
 SUMMARY_NAMES = {"mean_of_folds": "mean of the folds", "pooled": "all folds pooled"}
@@ -21,7 +21,6 @@ FEW_IN_CLASS = 30
 """With fewer patients of a class one patient moves the values by a point or more."""
 NEARLY_EVEN = 0.99
 """Above this normalised entropy a map is nearly flat, whatever its colours."""
-EMPTY = pd.Series(dtype=float)
 
 
 def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> Facts | None:
@@ -185,17 +184,15 @@ def anchor_facts(run: Run) -> Facts | None:
     `closed` counts gated anchors that stayed even, `pinned` ungated ones (the paper's) beside an attention that did.
     None without anchor, and of runs that did not log it.
     """
-    logs = [cell.log() for cell in run.cells()]
-    logs = [log for log in logs if "gate" in log and log["gate"].notna().any()]
-    if not logs:
+    gates = [(cell, gate) for cell in run.cells() if np.isfinite(gate := cell.logged("gate")).any()]
+    if not gates:
         return None
-    gated = [log for log in logs if (log["gate"].dropna() < 1).any()]
-    opened = [int((log["gate"] > 1 - NEARLY_EVEN).argmax()) + 1 for log in gated if log["gate"].max() > 1 - NEARLY_EVEN]
-    pinned = [
-        log for log in logs if (log["gate"].dropna() == 1).all() and log.get("entropy", EMPTY).min() > NEARLY_EVEN
-    ]
+    gated = [gate for _, gate in gates if (gate < 1).any()]
+    opened = [int(open_at.argmax()) + 1 for gate in gated if (open_at := gate > 1 - NEARLY_EVEN).any()]
+    entropies = [cell.logged("entropy") for cell, gate in gates if not (gate < 1).any()]
+    pinned = [entropy for entropy in entropies if np.isfinite(entropy).any() and np.nanmin(entropy) > NEARLY_EVEN]
     return {
-        "models": len(logs),
+        "models": len(gates),
         "opened": int(np.median(opened)) if opened else None,
         "closed": len(gated) - len(opened),
         "pinned": len(pinned),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from asmil.evaluation import of_folds
 from asmil.figures import (
     Curve,
     confusion_figure,
@@ -20,7 +21,7 @@ from asmil.figures import (
 from asmil.files import Facts
 from asmil.report.clinical import known, shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
-from asmil.report.words import duration, near_one, number, of_folds, paragraphs, sentence, span
+from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 
 METRIC_NAMES = {

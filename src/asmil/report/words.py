@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from asmil.files import Facts
-
 
 def plural(n: int, word: str) -> str:
     """ "1 slide", "2 slides", "1,200 slides"."""
@@ -112,12 +110,6 @@ def page_environment(*, escape: bool) -> Environment:
     own = {function.__name__: function for function in (number, near_one, plural, plain, listed)}
     environment.filters |= own | {"interval": _interval, "words": lambda name: str(name).replace("_", " ")}
     return environment
-
-
-def of_folds(score: Facts) -> str:
-    """Of a mean over some of the folds, "1 of 2 folds"; else nothing."""
-    some = score.get("folds")
-    return f"{some[0]} of {some[1]} folds" if some else ""
 
 
 def _interval(ends: object) -> str:

@@ -41,10 +41,11 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     labelled = read_tables(settings)
     if settings.features is None:
         files = slide_files_of(settings)
-        tell_tables(labelled, [file.stem for file in files], hear.note, encoder=settings.encoder)
+        names = [stem_of(file) for file in files]
+        tell_tables(labelled, names, hear.note, encoder=settings.encoder)
         check_extraction(settings, files)
         check_recipe(settings, labelled, width=_encoder_width(settings))
-        check_folds(settings, labelled, [stem_of(file) for file in files])
+        check_folds(settings, labelled, names)
         return Inputs(labelled, files=tuple(files))
     from asmil.bags import open_features
 
