@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import secrets
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
 from asmil.errors import RunError
@@ -123,7 +125,7 @@ class Claims:
     def sweep(self) -> None:
         """Remove what processes left that died while they wrote a lock."""
         for path in self.folder.glob(".*.partial"):
-            if _dead(path, now=self._now) is not None:
+            if _dead(path, now=self._now) is not None or _writer_is_dead(path):
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -206,7 +208,8 @@ def _create(path: Path, owner: Owner) -> bool:
 
 
 def _beside(path: Path, owner: Owner) -> Path:
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    # its name says whose it is, too: who is killed as the file is made writes nothing into it
+    partial = path.with_name(f".{_place(owner.machine)}-{owner.pid}-{owner.started}.{secrets.token_hex(8)}.partial")
     partial.write_text(owner.text())
     return partial
 
@@ -277,6 +280,17 @@ def _is_dead(owner: Owner, path: Path, *, now: Callable[[], float]) -> bool:
         return now() - path.stat().st_mtime > STALE_SECONDS
     except FileNotFoundError:
         return False
+
+
+def _writer_is_dead(partial: Path) -> bool:
+    """Whether a half lock, by its name, is of a process of this machine that is dead."""
+    named = re.fullmatch(r"\.([0-9a-f]+)-(\d+)-(\d+)\.[0-9a-f]+\.partial", partial.name)
+    return named is not None and named[1] == _place(_machine()) and _started(int(named[2])) != named[3]
+
+
+def _place(machine: str) -> str:
+    """What a machine is called in the name of a file."""
+    return blake2b(machine.encode(), digest_size=6).hexdigest() if machine else "unknown"
 
 
 def _is_here(owner: Owner) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from asmil.extraction import claims as module
-from asmil.extraction.claims import Claims, Owner, sole
+from asmil.extraction.claims import Claims, Owner, _beside, sole
 from asmil.progress import Listener
 
 HOLD = """
@@ -189,3 +189,14 @@ def test_half_a_lock_of_a_dead_process_is_swept_and_that_of_a_living_one_is_not(
     with sole(tmp_path, within=".making", what="at work", hear=Listener()):
         (tmp_path / ".making" / ".a.partial").write_text(dead.text())
     assert not (tmp_path / ".making").exists()
+
+
+def test_half_a_lock_in_which_nothing_was_written_is_known_by_its_name(claims, tmp_path):
+    """Killed between the making of the file and its first byte."""
+    folder, here = tmp_path / ".claims", Owner.here()
+    away = replace(here, machine="another", pid=2**22 + 1, started="1")
+    left = [_beside(folder / "a.lock", owner) for owner in (here, away, replace(away, machine=here.machine))]
+    for path in left:
+        path.write_text("")
+    claims.sweep()
+    assert [path.exists() for path in left] == [True, True, False]
