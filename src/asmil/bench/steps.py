@@ -89,7 +89,7 @@ def our_step(features: Tensor, dim: int, **options: object) -> Step:
     model = create_model("asmil", in_dim=features.shape[1], n_classes=2, dim=dim, **options).to(features.device)
     stabilizer, settings = AttentionStabilizer(model), TrainSettings()
     stack = Stack([model], [stabilizer], keys=[("seed", 0)], settings=settings)
-    stack.train()
+    model.train()
     stabilizer.begin_when_due()
     batch = BagBatch.from_bags(Bag(features, label=0))
     return partial(stack.step, batch, [settings.learning_rate], at=(0, 1), measure=False)

@@ -132,7 +132,8 @@ def _train(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_
         ledgers.append(Ledger(bags, plan, has_scores=has_scores(model, bags[0])))
         stabilizer = recipe.stabilize(model, bags[0], seed=plan.seed)
         key = ("parts", stream(*plan.train), "seed", plan.seed)
-        members.append(Member(model, settings, stabilizer, key=key, listeners=[_Accounts(ledgers[-1])]))
+        accounts = [_Accounts(ledgers[-1])]
+        members.append(Member(model, settings, stabilizer, key=key, listeners=accounts, place=plan.seed))
     for _ in train_members(members, train, val, also=bags, one_pass=True):
         pass
     for member in members:

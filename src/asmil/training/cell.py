@@ -211,7 +211,7 @@ def _member(
     model = recipe.build(in_dim=train[0].features.shape[1], n_classes=classes, train=train, seed=seed)
     stabilizer = recipe.stabilize(model, train[0], seed=seed)
     key = ("fold", fold.fold, "seed", seed, "refit" if refit else "select")
-    return Member(model, refit or recipe.settings, stabilizer, key=key, listeners=listeners)
+    return Member(model, refit or recipe.settings, stabilizer, key=key, listeners=listeners, place=seed)
 
 
 def _result(

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from asmil.attention import AttentionStabilizer
-from asmil.bags import Bag
+from asmil.bags import Bag, BagBatch
 from asmil.draws import stream
 from asmil.errors import AsmilError
 from asmil.files import Facts
@@ -21,7 +22,7 @@ from asmil.training.checkpoint import load_checkpoint, save_checkpoint
 from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, check_bags, learning_rate
 from asmil.training.predict import Prediction, predict_each
-from asmil.training.stack import Key, Stack
+from asmil.training.stack import PLACES, Key, Losses, Stack
 
 
 @dataclass
@@ -43,7 +44,8 @@ class Member:
     """A model in training, its stabiliser, the `key` of its random draws, and how its training went.
 
     Settings of members that train together differ in `epochs` only. `error` says why there is no result. Before
-    `least_epochs`, which follow from the bags, patience ends nothing.
+    `least_epochs`, which follow from the bags, patience ends nothing. `place` (its remainder by PLACES counts) is where
+    it stands in a pass of several: members with places of their own, such as 0, 1, 2, share one.
     """
 
     model: nn.Module
@@ -56,6 +58,7 @@ class Member:
     moments: dict[str, Tensor] = field(default_factory=dict)
     error: AsmilError | None = None
     least_epochs: int = 0
+    place: int = 0
 
     @property
     def done(self) -> bool:
@@ -119,10 +122,11 @@ def train_members(
 ) -> Iterator[None]:
     """What `fit` is to one model, for several on the same bags, epoch by epoch; done when the iterator ends.
 
-    With `one_pass` all go through a batch at once, where that is possible and pays.
+    With `one_pass` several go through a batch at once, where that is possible and pays.
 
     The order of the bags and the tiles drawn of them are common, all other draws each member's own (`key`, epoch,
-    step), so that a member's training is the same in any company, within rounding. One whose loss is no number any
+    step), and what is computed side by side has the same shape always (`stack`), so that a member's training is the
+    same in any company, bit for bit. One whose loss is no number any
     more has its `error`, and the others go on. Listeners are told the predictions of the bags `also`, too.
     """
     for member in members:
@@ -139,16 +143,17 @@ def train_members(
         for member in members:
             member.tell("start", model=member.model, settings=member.settings)
         while left := [member for member in members if not member.done]:
-            stack = _stack(left, train, task=task, one_pass=one_pass)
+            crews = _crews(left, train, task=task, one_pass=one_pass)
             while not any(member.done for member in left):
-                _epoch(stack, left, (train, val, also))
+                _epoch(crews, (train, val, also))
                 if checkpoint and time.monotonic() - saved >= left[0].settings.checkpoint_seconds:
-                    _note_moments(left, stack)
+                    _note_moments(crews)
                     save_checkpoint(checkpoint, members)
                     saved = time.monotonic()
                 yield
-            _note_moments(left, stack)
-            stack.release()
+            _note_moments(crews)
+            for crew in crews:
+                crew.stack.release()
         if checkpoint:  # what follows may be interrupted too
             save_checkpoint(checkpoint, members)
         for member in members:
@@ -157,73 +162,110 @@ def train_members(
             member.tell("end", model=member.model, result=member.result)
 
 
-def _stack(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, one_pass: bool) -> Stack:
-    """The members that still train, their optimiser going on where it was."""
-    settings = left[0].settings
-    stack = Stack(
-        [member.model for member in left],
-        [member.stabilizer for member in left],
-        keys=[member.key for member in left],
-        settings=settings,
-        task=task,
-    )
-    for index, member in enumerate(left):
-        stack.optimizer.set_moments(index, member.moments)
+class Crew(NamedTuple):
+    """Members and the stack that they are."""
+
+    members: list[Member]
+    stack: Stack
+
+
+def _crews(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, one_pass: bool) -> list[Crew]:
+    """The members that still train, their optimiser going on where it was; several to a stack where that pays."""
     if one_pass:
+        shared: list[list[Member]] = []
+        for member in left:
+            free = (own for own in shared if all((member.place - other.place) % PLACES for other in own))
+            company = next(free, [])
+            company.append(member)
+            if len(company) == 1:
+                shared.append(company)
+        settings = left[0].settings
         first = next(bag_batches(train, [range(min(len(train), settings.batch_size))], settings=settings, epoch=0))
         tiles = sum(tiles_drawn(len(bag), settings) for bag in train) * settings.batch_size / len(train)
-        stack.try_one_pass(first, tiles_per_step=tiles)
-    return stack
+        crews = [_crew(own, task=task, places=[member.place % PLACES for member in own]) for own in shared]
+        if all(crew.stack.passes(first, tiles_per_step=tiles) for crew in crews):
+            return crews
+        for crew in crews:
+            crew.stack.release()
+    return [_crew([member], task=task) for member in left]
 
 
-def _note_moments(members: Sequence[Member], stack: Stack) -> None:
+def _crew(members: list[Member], *, task: Task | None, places: Sequence[int] = ()) -> Crew:
+    stack = Stack(
+        [member.model for member in members],
+        [member.stabilizer for member in members],
+        keys=[member.key for member in members],
+        settings=members[0].settings,
+        task=task,
+        places=places,
+    )
     for index, member in enumerate(members):
-        member.moments = stack.optimizer.moments(index)
+        stack.optimizer.set_moments(index, member.moments)
+    return Crew(members, stack)
 
 
-def _epoch(stack: Stack, members: Sequence[Member], parts: tuple[Sequence[Bag], Sequence[Bag], Sequence[Bag]]) -> None:
+def _note_moments(crews: Sequence[Crew]) -> None:
+    for members, stack in crews:
+        for index, member in enumerate(members):
+            member.moments = stack.optimizer.moments(index)
+
+
+def _epoch(crews: Sequence[Crew], parts: tuple[Sequence[Bag], Sequence[Bag], Sequence[Bag]]) -> None:
     """One pass over the bags in a fresh order, then the validation part: a row in the log of every member."""
     train, val, also = parts
+    members = [member for crew in crews for member in crew.members]
     started, settings, epoch = time.monotonic(), members[0].settings, len(members[0].result.history)
+    device, task = crews[0].stack.device, crews[0].stack.task
     for member in members:
         if member.stabilizer:
             member.stabilizer.set_epoch(epoch)
             member.stabilizer.begin_when_due()
-    stack.train()
+        member.model.train()
     order = bag_order(train, settings=settings, epoch=epoch)
     steps = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     # Summed on the device and read once per epoch: reading a loss in every step would stall a GPU.
     totals: dict[str, Tensor] = {}
-    batches = Timed(bag_batches(train, steps, settings=settings, epoch=epoch, device=stack.device))
+    batches = Timed(bag_batches(train, steps, settings=settings, epoch=epoch, device=device))
     for step, batch in enumerate(batches):
-        for member in members:
-            hook = getattr(member.model, "before_step", None)
-            if hook:
-                hook(epoch * len(steps) + step)
-        rates = [learning_rate(member.settings, epoch + step / len(steps)) for member in members]
-        losses = stack.step(batch, rates, at=(epoch, step), measure=step == 0)
-        for name, value in losses.items():
+        for name, value in _step(crews, batch, at=(epoch, step), steps=len(steps)).items():
             if name in ("task", "extra", "align"):
                 totals[name] = totals.get(name, 0) + value * (len(batch) / len(train))
             elif name != "ratio" or step == 0:
                 totals[name] = value
-        for member in members:
-            hook = getattr(member.model, "after_step", None)
-            if hook:
-                hook((epoch + (step + 1) / len(steps)) / member.settings.most_epochs)
     known = {name: value.tolist() for name, value in totals.items()}
+    outputs = [crew.stack.outputs for crew in crews]
+    nothing: list[list[Prediction]] = [[] for _ in members]
     found, others = (
-        predict_each(stack.outputs, part, device=stack.device, models=len(members), task=stack.task)
+        predict_each(outputs, part, device=device, models=PLACES, task=task) if part else nothing
         for part in (val, also)
     )
     seconds, waiting = (time.monotonic() - started) / len(members), batches.seconds / len(members)
     for index, (member, predictions, told) in enumerate(zip(members, found, others, strict=True)):
-        row = {"epoch": epoch} | _learned(member, {n: v[index] for n, v in known.items()}, rate=rates[index])
-        if _account(member, row, predictions, val, task=stack.task):
+        rate = learning_rate(member.settings, epoch + (len(steps) - 1) / len(steps))
+        row = {"epoch": epoch} | _learned(member, {n: v[index] for n, v in known.items()}, rate=rate)
+        if _account(member, row, predictions, val, task=task):
             own = {"model": member.model, "stabilizer": member.stabilizer, "val": predictions, "also": told}
             member.result.history.append(row | member.tell("epoch", epoch=epoch, row=row, **own))
         member.result.seconds += seconds
         member.result.waiting += waiting
+
+
+def _step(crews: Sequence[Crew], batch: BagBatch, *, at: tuple[int, int], steps: int) -> Losses:
+    """A step of every member, with the hooks around it; the losses of all, in their order."""
+    epoch, step = at
+    several = []
+    for members, stack in crews:
+        for member in members:
+            hook = getattr(member.model, "before_step", None)
+            if hook:
+                hook(epoch * steps + step)
+        rates = [learning_rate(member.settings, epoch + step / steps) for member in members]
+        several.append(stack.step(batch, rates, at=at, measure=step == 0))
+        for member in members:
+            hook = getattr(member.model, "after_step", None)
+            if hook:
+                hook((epoch + (step + 1) / steps) / member.settings.most_epochs)
+    return {name: torch.cat([losses[name] for losses in several]) for name in several[0]}
 
 
 def _learned(member: Member, totals: dict[str, float], *, rate: float) -> dict[str, float]:

@@ -158,15 +158,17 @@ def check_bags(train: Sequence[Bag], val: Sequence[Bag], settings: TrainSettings
 class Rows:
     """Parameters of models of one shape as rows of one matrix, into which the models' own parameters then look.
 
-    `named` are the same numbers by name, (models, ...) each.
+    `named` are the same numbers by name, (rows, ...) each. `taken` are the models' rows, of `count` (their own numbers
+    in order, where not said); the others hold the first model's numbers, for nobody.
 
     Raises:
         ConfigError: the parameters have several types, or lie on several devices.
     """
 
-    def __init__(self, models: Sequence[nn.Module], names: Sequence[str]):
-        several = [dict(model.named_parameters()) for model in models]
-        self.models, self.names = list(models), list(names)
+    def __init__(self, models: Sequence[nn.Module], names: Sequence[str], *, taken: Sequence[int] = (), count: int = 0):
+        self.models, self.names, self.taken = list(models), list(names), list(taken or range(len(models)))
+        at = dict(zip(self.taken, models, strict=True))
+        several = [dict(at.get(row, models[0]).named_parameters()) for row in range(count or len(models))]
         kinds = {(several[0][name].dtype, several[0][name].device) for name in names}
         if len(kinds) > 1:
             raise ConfigError(
@@ -178,11 +180,11 @@ class Rows:
         self.spans = {name: slice(*span) for name, span in zip(names, pairwise(ends), strict=True)}
         self.matrix = torch.stack([torch.cat([own[name].detach().flatten() for name in names]) for own in several])
         self.named = {
-            name: self.matrix[:, span].view(len(models), *several[0][name].shape) for name, span in self.spans.items()
+            name: self.matrix[:, span].view(len(several), *several[0][name].shape) for name, span in self.spans.items()
         }
-        for index, own in enumerate(several):
+        for index in self.taken:
             for name in names:
-                own[name].data = self.named[name][index]
+                several[index][name].data = self.named[name][index]
 
     def release(self) -> None:
         """Give the models parameters of their own again, with the same numbers."""
@@ -200,7 +202,7 @@ def trained_names(model: nn.Module) -> tuple[list[str], int]:
 
 
 class RowAdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) on every row, with a learning rate for each.
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) on the row of every model, with a learning rate for each.
 
     Of a row the first `border` weights decay, the others do not.
     """
@@ -211,7 +213,7 @@ class RowAdamW:
         device = rows.matrix.device.type
         groups = [
             {"params": [nn.Parameter(part)], "weight_decay": decay}
-            for row in rows.matrix
+            for row in (rows.matrix[index] for index in rows.taken)
             for part, decay in zip(self._cut(row), (decayed, 0.0), strict=True)
         ]
         # One pass over the moments instead of some fifteen, where torch has it.
@@ -222,8 +224,8 @@ class RowAdamW:
         self, gradient: Float[Tensor, "models weights"], rates: Sequence[float], *, without: Sequence[str] = ()
     ) -> None:
         """Clip every model's own gradient, and step; parameters `without` a gradient stay as they are."""
-        norm = gradient.norm(dim=1, keepdim=True)
-        gradient.mul_((self.clip_norm / (norm + 1e-6)).clamp(max=1))
+        for row in gradient:  # one by one: summed side by side, their last bits would depend on how many there are
+            row.mul_((self.clip_norm / (row.norm() + 1e-6)).clamp(max=1))
         before = {name: self.rows.named[name].clone() for name in without}
         groups = iter(self.adamw.param_groups)
         for row, rate in zip(gradient, rates, strict=True):

@@ -37,6 +37,8 @@ def predict(
     Batches hold up to `batch_size` bags, fewer where these are large. `task` is the fitted one, None for
     classification.
     """
+    if not bags:
+        return []
 
     def outputs(batch: BagBatch) -> Outputs:
         output = model(batch)
@@ -45,7 +47,7 @@ def predict(
     was_training, device = model.training, next(iter(model.parameters())).device
     model.eval()
     try:
-        return predict_each(outputs, bags, device=device, task=task, batch_size=batch_size)[0]
+        return predict_each([outputs], bags, device=device, task=task, batch_size=batch_size)[0]
     finally:
         model.train(was_training)
 
@@ -59,7 +61,7 @@ TILES_AT_ONCE = 65_536
 
 @torch.no_grad()
 def predict_each(
-    outputs: Callable[[BagBatch], Outputs],
+    outputs: Sequence[Callable[[BagBatch], Outputs]],
     bags: Sequence[Bag],
     *,
     device: torch.device,
@@ -67,11 +69,15 @@ def predict_each(
     task: Task | None = None,
     batch_size: int | None = None,
 ) -> list[list[Prediction]]:
-    """The predictions of every model on every bag, from what the models give for a batch."""
-    if not bags:
-        return [[] for _ in range(models)]
+    """The predictions of every model on every bag (one, or more), from what each of the `outputs` gives for a batch.
+
+    `models` is how many of them are at work at once: they share the memory for a batch.
+    """
     lists = lists_of(bags, most_tiles=TILES_AT_ONCE // models, most_bags=batch_size)
-    found = [outputs(batch) for batch in packed(lists, device=device, ahead=is_elsewhere(bags, device))]
+    found = [
+        [torch.cat(part) for part in zip(*(each(batch) for each in outputs), strict=True)]
+        for batch in packed(lists, device=device, ahead=is_elsewhere(bags, device))
+    ]
     logits, attention, embedding = (torch.cat(part, 1).cpu() for part in zip(*found, strict=True))
     ends = np.cumsum([len(bag) for bag in bags])[:-1]
     several = []

@@ -1,8 +1,10 @@
-"""Models trained side by side on the same batches: one, or the seeds of a fold.
+"""Models trained on the same batches: one, or up to `PLACES` seeds of a fold in one vmapped pass.
 
-Small batches run through all models in one vmapped pass, which costs the many small operations of a step about once;
-large ones through one model after the other. The sizes of bags and model alone decide which, and either way every
-model has its own draws, gradient, optimiser state and anchor: company changes nothing but the time.
+A pass costs the many small operations of a step about once. It always has the same number of places, an empty one
+computes for nobody, and a model has the same place in any company: what is computed for it has the same shapes at the
+same addresses, and so the same bits. (In passes of other widths sums are added up in another order, and training
+enlarges a last bit within some hundred steps to another model: docs/log.md.) The sizes of bags and model alone decide
+between a pass and a stack for each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,9 @@ from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, traine
 SMALL = {"cpu": 5e7, "cuda": 5e10}
 """Tiles of a step times weights of a model up to which one pass for all is faster. On a CPU such a step's products take
 some ten milliseconds, as long as the small operations around them. CUDA: a guess, never measured."""
+
+PLACES = 3
+"""Models of a pass: the seeds of a run by default."""
 
 Losses = dict[str, Float[Tensor, " models"]]
 Key = tuple[int | str, ...]
@@ -83,7 +88,8 @@ class Slots:
 class Stack:
     """Models in training, each with its stabiliser (or None) and the key of its draws.
 
-    Until `release` the models' parameters are views into the stack. `one_pass` may be set False.
+    One model, or several in one pass, each at its own of the `places`. Until `release` the models' parameters are views
+    into the stack.
     """
 
     def __init__(
@@ -94,41 +100,40 @@ class Stack:
         keys: Sequence[Key],
         settings: TrainSettings,
         task: Task | None = None,
+        places: Sequence[int] = (),
     ):
         self.models, self.stabilizers, self.keys = list(models), list(stabilizers), list(keys)
-        self.settings, self.task = settings, task
+        self.settings, self.task, self.places = settings, task, list(places)
         self.device = next(models[0].parameters()).device
         self.trainees = [Trainee(*pair) for pair in zip(models, stabilizers, strict=True)]
         names, border = trained_names(models[0])
-        self.rows = Rows(models, names)
+        self.rows = Rows(models, names, taken=places, count=PLACES if places else 1)
         self.optimizer = RowAdamW(self.rows, border, settings)
         anchors = [trainee.anchor for trainee in self.trainees if trainee.anchor is not None]
-        self.anchors = Rows(anchors, [name for name, _ in anchors[0].named_parameters()]) if anchors else None
-        self.one_pass, self._drawn = False, 1024
+        self.anchors = None
+        if anchors:
+            of_anchor = [name for name, _ in anchors[0].named_parameters()]
+            self.anchors = Rows(anchors, of_anchor, taken=places, count=PLACES if places else 1)
+        self._drawn = 1024
+        full = not places or self.rows.taken == list(range(PLACES))
+        self._taken = None if full else torch.tensor(self.rows.taken, device=self.device)
 
-    def try_one_pass(self, batch: BagBatch, *, tiles_per_step: float) -> None:
-        """Run all models at once from now on, if it pays for batches of this size and the models can.
+    def passes(self, batch: BagBatch, *, tiles_per_step: float) -> bool:
+        """Whether a pass for all places pays for batches of this size, and the models can.
 
-        They cannot where they have hooks around their steps, or do what torch cannot do for many models at once: draws
-        from torch's own generator, sizes that depend on values.
+        They cannot where they have hooks around their steps, differ in what is not trained, or do what torch cannot do
+        for many models at once: draws from torch's own generator, sizes that depend on values.
         """
-        if len(self.models) == 1:
-            return
         hooks = any(hasattr(model, hook) for model in self.models for hook in ("prepare", "after_step"))
         work = tiles_per_step * self.rows.matrix.shape[1]
-        if hooks or self.settings.compile or work > SMALL.get(self.device.type, SMALL["cpu"]):
-            return
+        if hooks or not self._alike or self.settings.compile or work > SMALL.get(self.device.type, SMALL["cpu"]):
+            return False
         try:
             with torch.no_grad():
                 self._in_one_pass(batch, [0] * len(self.models), aligned=False)
-            self.one_pass = True
         except (RuntimeError, NotImplementedError):
-            return
-
-    def train(self) -> None:
-        """Put the models into training mode."""
-        for model in self.models:
-            model.train()
+            return False
+        return True
 
     def step(self, batch: BagBatch, rates: Sequence[float], *, at: tuple[int, int], measure: bool) -> Losses:
         """A step of every model at `at`, its epoch and step.
@@ -139,33 +144,30 @@ class Stack:
             to the scores, where it is to `measure`.
             The host waits for no device.
         """
-        seeds = [draws.stream(*key, *at) for key in self.keys]
-        if self.one_pass:
-            parts = [self._losses(batch, None, seeds=seeds, measure=measure)]
-        else:
-            parts = [self._losses(batch, k, seeds=seeds[k : k + 1], measure=measure) for k in range(len(self.models))]
-        gradient = torch.cat([gradient for _, gradient, _ in parts])
-        self.optimizer.step(gradient, rates, without=parts[0][2])
+        losses, gradient, without = self._losses(batch, [draws.stream(*key, *at) for key in self.keys], measure=measure)
+        self.optimizer.step(self._own(gradient), rates, without=without)
         for stabilizer in self.stabilizers:
             if stabilizer:
                 stabilizer.update()
-        return {name: torch.cat([losses[name].detach() for losses, *_ in parts]) for name in parts[0][0]}
+        return {name: self._own(values.detach()) for name, values in losses.items()}
 
-    def _losses(
-        self, batch: BagBatch, index: int | None, *, seeds: Sequence[int], measure: bool
-    ) -> tuple[Losses, Tensor, list[str]]:
-        """Of one model, or (None) of all in one pass: losses, gradient (models, weights), parameters without one."""
-        stabilizer = self.stabilizers[index or 0]
+    def _own(self, values: Tensor) -> Tensor:
+        """Of what was computed for every row, what the models are, in their order."""
+        return values if self._taken is None else values.index_select(0, self._taken)
+
+    def _losses(self, batch: BagBatch, seeds: Sequence[int], *, measure: bool) -> tuple[Losses, Tensor, list[str]]:
+        """Of every row: losses, gradient (rows, weights), and the parameters without one."""
+        stabilizer = self.stabilizers[0]
         beta = stabilizer.beta if stabilizer else 0.0
         with autocast(self.device, self.settings):
-            if index is None:
+            if self.places:
                 logits, extra, kl, gate, scores = self._in_one_pass(batch, seeds, aligned=beta > 0)
                 weights = list(self._leaves.values())
             else:
                 torch.manual_seed(seeds[0])
-                *alone, scores = self.trainees[index](batch, beta > 0)
+                *alone, scores = self.trainees[0](batch, beta > 0)
                 logits, extra, kl, gate = (part.unsqueeze(0) for part in alone)
-                own = dict(self.models[index].named_parameters())
+                own = dict(self.models[0].named_parameters())
                 weights = [own[name] for name in self.rows.names]
             task = self._task_loss(logits, batch)
         align, scale, ratio = beta * kl, torch.ones_like(kl), torch.zeros_like(kl)
@@ -190,20 +192,19 @@ class Stack:
     def _in_one_pass(
         self, batch: BagBatch, seeds: Sequence[int], *, aligned: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-        """What the trainees compute, each tensor with a first axis of models."""
-        trainee, slots, (static, axes) = self.trainees[0], self._slots, self._static
+        """What the trainees compute, each tensor with a first axis of places."""
+        at = dict(zip(self.places, seeds, strict=True))
+        trainee, slots = self.trainees[0], self._slots
         anchored = {} if self.anchors is None else {f"anchor.{n}": w for n, w in self.anchors.named.items()}
 
-        def forward(
-            bank: Tensor, weights: Named, anchor: Named, fixed: Named
-        ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
-            with draws.from_bank(bank), slots.filled({**weights, **anchor, **fixed}):
+        def forward(bank: Tensor, weights: Named, anchor: Named) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]:
+            with draws.from_bank(bank), slots.filled({**weights, **anchor}):
                 return trainee(batch, aligned)
 
         while True:
             try:
-                banks = draws.fill_banks(seeds, self._drawn, self.device)
-                return vmap(forward, in_dims=(0, 0, 0, axes))(banks, self._leaves, anchored, static)
+                banks = draws.fill_banks([at.get(place, 0) for place in range(PLACES)], self._drawn, self.device)
+                return vmap(forward)(banks, self._leaves, anchored)
             except draws.BankIsEmpty:
                 self._drawn *= 2
 
@@ -212,19 +213,17 @@ class Stack:
         """In evaluation: logits (models, bags, outputs), attention (models, tiles), embedding (models, bags, dim)."""
         for model in self.models:
             model.eval()
-        if not self.one_pass:
-            several = [model(batch) for model in self.models]
-            parts = [(o.logits.float(), o.attention.float(), o.embedding.float()) for o in several]
-            logits, attention, embedding = (torch.stack(part) for part in zip(*parts, strict=True))
-            return logits, attention, embedding
-        static, axes = self._static
+        if not self.places:
+            output = self.models[0](batch)
+            return output.logits.float()[None], output.attention.float()[None], output.embedding.float()[None]
 
-        def forward(weights: Named, fixed: Named) -> tuple[Tensor, Tensor, Tensor]:
-            with self._slots.filled({**weights, **fixed}):
+        def forward(weights: Named) -> tuple[Tensor, Tensor, Tensor]:
+            with self._slots.filled(weights):
                 output = self.models[0](batch)
             return output.logits.float(), output.attention.float(), output.embedding.float()
 
-        return vmap(forward, in_dims=(0, axes))(self._leaves, static)
+        logits, attention, embedding = vmap(forward)(self._leaves)
+        return self._own(logits), self._own(attention), self._own(embedding)
 
     @cached_property
     def _slots(self) -> "Slots":
@@ -235,23 +234,17 @@ class Stack:
         """The models' weights by name within a trainee, (models, ...), as what gradients are taken of."""
         return {f"model.{name}": rows.detach().requires_grad_() for name, rows in self.rows.named.items()}
 
-    @cached_property
-    def _static(self) -> tuple[dict[str, Tensor], dict[str, int | None]]:
-        """What no training changes, by name within a trainee, and its axis of models.
-
-        It has none where all models have the same (the statistics of a fold): what follows from it is computed once.
-        """
+    def _fixed(self, trainee: Trainee) -> Named:
+        """What no training changes, by name: in a pass the first one's stands for all (the statistics of a fold)."""
         moving = {f"model.{name}" for name in self.rows.names}
         moving |= set() if self.anchors is None else {f"anchor.{name}" for name in self.anchors.names}
-        several = [dict([*trainee.named_parameters(), *trainee.named_buffers()]) for trainee in self.trainees]
-        values: dict[str, Tensor] = {}
-        axes: dict[str, int | None] = {}
-        for name, value in several[0].items():
-            if name not in moving:
-                equal = all(torch.equal(value, other[name]) for other in several)
-                values[name] = value if equal else torch.stack([other[name] for other in several])
-                axes[name] = None if equal else 0
-        return values, axes
+        named = dict([*trainee.named_parameters(), *trainee.named_buffers()])
+        return {name: value for name, value in named.items() if name not in moving}
+
+    @property
+    def _alike(self) -> bool:
+        first, *others = map(self._fixed, self.trainees)
+        return all(torch.equal(value, other[name]) for other in others for name, value in first.items())
 
     def release(self) -> None:
         """Give the models, and their anchors, weights of their own again."""

@@ -111,7 +111,7 @@ def test_no_value_leaves_the_device_in_a_step_of_a_task(name):
         batch = BagBatch.from_bags(empty)
         batch = replace(batch, targets=torch.randn(1, len(bags[0].target)))
         stack = Stack([model], [None], keys=[("seed", 0)], settings=chosen, task=task)
-        stack.train()
+        model.train()
         assert stack.step(batch, [1e-3], at=(0, 0), measure=True)["task"].shape == (1,)
 
 
