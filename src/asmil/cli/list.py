@@ -73,7 +73,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.tokens if facts.architecture else "",
             facts.licence,
             "gated" if facts.gated else "",
-            facts.checked or "no",
+            facts.checked or "not checked",
         )
         for facts in map(card, list_encoders())
     )

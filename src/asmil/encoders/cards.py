@@ -47,9 +47,8 @@ class EncoderCard:
 
     `tile_px` is the input side in pixels and `mpp` the scale it was trained at (None: any). Tiles of that side are
     taken as they are; others are resized to `resize_px` (None: `tile_px`) by `interpolation` (see `INTERPOLATIONS`),
-    and the inner `tile_px` of them taken. `mean` and `std` are per RGB channel on the 0-1 scale. `revision` counts
-    corrections of the card that change features. `precision` is the type inference may use on a GPU ("fp32", "fp16",
-    "bf16").
+    and the inner `tile_px` of them taken. `mean` and `std` are per RGB channel on the 0-1 scale. `precision`
+    is the type inference may use on a GPU ("fp32", "fp16", "bf16").
     `weights` is a repository of the Hugging Face hub and `files` the names its weights may have there. `architecture`
     and `options` are timm's name of the model and its arguments; classes among these are given by name. `tokens` says
     what becomes the features (see `TOKENS`), `registers` how many tokens between the class token and the patches
@@ -74,7 +73,6 @@ class EncoderCard:
     std: tuple[float, float, float] = IMAGENET_STD
     resize_px: int | None = None
     interpolation: str = "bilinear"
-    revision: int = 0
     precision: str = "fp32"
     weights: str | None = None
     files: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
@@ -224,7 +222,8 @@ def contradictions(card: EncoderCard, weights: Path) -> str:
         except EncoderError as error:
             found.append(f"{file}: {error.what}: {error.found}")
             continue
-        for name in ("tile_px", "resize_px", "interpolation", "mean", "std"):
+        # Sizes of a card that was checked are its authors', whatever a file says that was written by a program
+        for name in ("mean", "std") if card.checked else ("mean", "std", "tile_px", "resize_px", "interpolation"):
             theirs, ours = stated[name], getattr(card, name)
             if not _same(theirs or stated["tile_px"], ours or card.tile_px):
                 found.append(f"{name} is {theirs} in {file} and {ours} on the card")

@@ -82,7 +82,7 @@ def to_input(pixels: Float[Tensor, "tiles 3 h w"], *, card: EncoderCard) -> Floa
     resized = card.resize_px or side
     for shape in ((pixels.shape[2], resized), (resized, resized)):  # as Pillow: across, then down, and bytes in between
         pixels = F.interpolate(pixels, shape, mode=card.interpolation, antialias=True, align_corners=False)
-        pixels = pixels.clamp(0, 255).round()
+        pixels = (pixels.clamp(0, 255) + 0.5).floor()
     start = round((resized - side) / 2)
     return pixels[..., start : start + side, start : start + side]
 
@@ -93,12 +93,8 @@ def encoder_hash(state: Mapping[str, Tensor], *, card: EncoderCard) -> str:
     Plain is bilinear, without a crop. Of names with a colon mean and std belong to it: they come from a file beside
     the weights, which may change.
     """
-    own: dict[str, object] = {
-        "interpolation": card.interpolation,
-        "resize_px": card.resize_px,
-        "revision": card.revision,
-    }
-    told = {name: value for name, value in own.items() if value not in ("bilinear", None, 0)}
+    own: dict[str, object] = {"interpolation": card.interpolation, "resize_px": card.resize_px}
+    told = {name: value for name, value in own.items() if value not in ("bilinear", None)}
     if ":" in card.name:
         told |= {"mean": card.mean, "std": card.std}
     weights = weight_hash(state)
