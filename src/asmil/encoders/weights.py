@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -13,7 +14,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from asmil.encoders.cards import EncoderCard
+from asmil.encoders.cards import PROCESSORS, EncoderCard
 from asmil.errors import EncoderError
 
 # Whether an encoder can run on this machine, and what is missing.
@@ -332,7 +333,11 @@ def _of_hub(card: EncoderCard) -> Path:
     failure: Exception | None = None
     for file in card.files:
         try:
-            return Path(hf_hub_download(card.repository, file))
+            path = Path(hf_hub_download(card.repository, file))
+            for stated in ("config.json", *PROCESSORS):  # what the repository says of pixels, to compare with the card
+                with suppress(EntryNotFoundError):
+                    hf_hub_download(card.repository, stated)
+            return path
         except LocalEntryNotFoundError as error:  # no network: the next name would wait for it as long
             raise _not_given(card, error) from error
         except EntryNotFoundError as error:
