@@ -158,6 +158,15 @@ def test_tokens_without_a_class_token_are_not_flattened(hub_folder):
         create_encoder("hf-hub:org/name", weights=folder)
 
 
+def test_a_map_that_is_not_pooled_is_refused(timm, tmp_path):
+    from timm.models import save_for_hf
+
+    model = timm.create_model("test_resnet", pretrained=False, num_classes=0, global_pool="")
+    save_for_hf(model, tmp_path, model_args={"num_classes": 0, "global_pool": ""}, safe_serialization=True)
+    with pytest.raises(EncoderError, match="values of a tile instead of"):
+        create_encoder("hf-hub:org/name", weights=tmp_path)(np.zeros((1, 160, 160, 3), np.uint8))
+
+
 def test_a_features_length_that_the_card_does_not_say_is_refused(encoder):
     wrong = replace(encoder.card, dim=32)
     with pytest.raises(EncoderError, match="64 values of a tile instead of 32"):
