@@ -56,6 +56,9 @@ def list(
         )
         for row in rows:
             table.add_row(*map(Text, row))
+        for column in table.columns:
+            column.overflow = "fold"  # nothing is cut, however narrow the terminal: names and sources are to be copied
+        table.columns[0].no_wrap = True
         console.print(table)
         console.print()
 

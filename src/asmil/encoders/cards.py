@@ -107,7 +107,7 @@ class EncoderCard:
 PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files of a repository of transformers that say how pixels are prepared, in the order in which it looks for them."""
 
-_STEPS = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_reduce_labels"}
+_DONE = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_reduce_labels"}
 _OTHERS = ("rescale_offset", "include_top", "offset", "size_divisor")
 _PILLOW = {2: "bilinear", 3: "bicubic"}
 
@@ -121,9 +121,16 @@ def of_processor(facts: Facts, *, name: str, image_px: int | None = None) -> Fac
     Raises:
         EncoderError: it does something else than to resize, crop, rescale and normalise RGB, or does not say how.
     """
-    facts = facts.get("image_processor", facts)
+    try:
+        return _steps(facts.get("image_processor", facts), name=name, image_px=image_px)
+    except (AttributeError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise EncoderError(f"the file of {name}'s image processor is none", found=found) from error
+
+
+def _steps(facts: Facts, *, name: str, image_px: int | None) -> Facts:
     kind = str(facts.get("image_processor_type") or facts.get("feature_extractor_type") or "")
-    foreign = [step for step in facts if step.startswith("do_") and facts[step] and step not in _STEPS]
+    foreign = [step for step in facts if step.startswith("do_") and facts[step] and step not in _DONE]
     foreign += [step for step in _OTHERS if facts.get(step)]
     pct = facts.get("crop_pct") if facts.get("do_resize", True) else None
     if pct and not kind.startswith("ConvNext"):

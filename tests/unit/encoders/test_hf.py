@@ -245,6 +245,8 @@ def test_tiles_of_another_size_are_refused_where_resizing_is_not_said(transforme
         ({"size": 16}, "pads its images"),
         ({"rescale_factor": 0}, "rescale_factor"),
         ({"image_mean": [0.5], "image_std": [0.5]}, "not for RGB"),
+        ({"image_processor": []}, "image processor is none"),
+        ({"resample": []}, "image processor is none"),
     ],
 )
 def test_what_a_processor_does_otherwise_is_refused(transformers, saved, steps, message):
@@ -280,6 +282,14 @@ def test_code_of_the_repository_is_not_run(transformers, tmp_path):
     with pytest.raises(EncoderError, match="code of their own are not loaded"):
         create_encoder(f"hf:{tmp_path}")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "3"])
+def test_a_damaged_preprocessing_is_refused(transformers, saved, content):
+    folder = saved(transformers.ViTModel(transformers.ViTConfig(**SMALL, image_size=32, patch_size=8)), side=32)
+    (folder / "processor_config.json").write_text(content)
+    with pytest.raises(EncoderError, match=r"no readable processor_config\.json"):
+        card(f"hf:{folder}")
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"image_mean": 1, "image_std": 2}'])

@@ -151,8 +151,8 @@ def _processor(name: str, source: str) -> Facts:
     for file in PROCESSORS:
         path = _call(f"{name} has no {file}", _file, source, file)
         try:
-            facts: Facts = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        except (OSError, ValueError) as error:
+            facts: Facts = dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
+        except (OSError, ValueError, TypeError) as error:
             raise EncoderError(f"{name} has no readable {file}", found=error) from error
         if "image_processor" in facts or (facts and file == PROCESSORS[-1]):
             return facts
