@@ -3,6 +3,7 @@
 Run as a program, this file writes the table of docs/encoders.md.
 """
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 
 from asmil.encoders import (
     ENCODERS,
+    INTERPOLATIONS,
     PRECISIONS,
     TOKENS,
     EncoderCard,
@@ -27,7 +29,7 @@ from asmil.testing import check_encoder
 
 READY = [name for name in list_encoders() if card(name).weights is None]
 MODELS = [name for name in list_encoders() if card(name).architecture]
-KINDS = ("virchow2", "conch", "plip")
+KINDS = ("virchow2", "conch", "plip", "keep")
 """Of each kind of pooling one; the others differ from these, or from what is tested elsewhere, in numbers only."""
 WIDTH = 48
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
@@ -70,6 +72,9 @@ def test_card_is_complete(name):
     assert facts.source
     assert facts.precision in PRECISIONS
     assert facts.tokens in TOKENS
+    assert facts.interpolation in INTERPOLATIONS
+    assert facts.resize_px is None or facts.resize_px > facts.tile_px
+    assert not facts.checked or re.search(r"\b20\d\d-\d\d-\d\d\b", facts.checked), "when was it checked?"
     assert all(0 <= m < 1 for m in facts.mean)
     assert all(s > 0 for s in facts.std)
     assert facts.weights is None or facts.weights.startswith("hf-hub:")
@@ -93,7 +98,7 @@ def test_full_size_model_is_what_the_card_says(name):
         model = build_model(facts)
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     assert millions == pytest.approx(facts.millions, abs=0.006)
-    trunk = getattr(model, "trunk", model)
+    trunk = getattr(model, "trunk", getattr(model, "visual", model))
     if facts.architecture.startswith("vit"):
         assert trunk.num_prefix_tokens == 1 + facts.registers
         grid = facts.options.get("img_size", facts.tile_px) // trunk.patch_embed.patch_size[0]
@@ -190,6 +195,13 @@ def test_class_and_mean_tokens_leave_the_registers_out(small):
     assert not torch.allclose(tokens[:, 1:].mean(1), vectors[:, facts.dim // 2 :])
 
 
+def _input(facts: EncoderCard) -> str:
+    if facts.tile_px is None:
+        return "any"
+    inner = f"{facts.tile_px} of {facts.resize_px}" if facts.resize_px else facts.tile_px
+    return f"{inner} px, {facts.interpolation}"
+
+
 def page_table() -> str:
     """The table of docs/encoders.md, as the cards have it."""
     columns = ("name", "values", "input", "um/px", "tokens", "million parameters", "GPU precision", "licence", "gated")
@@ -201,7 +213,7 @@ def page_table() -> str:
             (
                 f"`{facts.name}`",
                 facts.dim,
-                f"{facts.tile_px} px" if facts.tile_px else "any",
+                _input(facts),
                 facts.mpp or "any",
                 tokens if facts.architecture else "-",
                 round(facts.millions) if facts.millions else "-",
@@ -210,7 +222,7 @@ def page_table() -> str:
                 "yes" if facts.gated else "",
                 hub,
                 facts.source,
-                facts.checked or "no",
+                facts.checked or "not checked",
                 facts.note,
             )
         )

@@ -56,6 +56,9 @@ def list(
         )
         for row in rows:
             table.add_row(*map(Text, row))
+        for column in table.columns:
+            column.overflow = "fold"  # nothing is cut, however narrow the terminal: names and sources are to be copied
+        table.columns[0].no_wrap = True
         console.print(table)
         console.print()
 
@@ -73,7 +76,7 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.tokens if facts.architecture else "",
             facts.licence,
             "gated" if facts.gated else "",
-            facts.checked or "no",
+            facts.checked or "not checked",
         )
         for facts in map(card, list_encoders())
     )

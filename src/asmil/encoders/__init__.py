@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.encoders.cards import FP16_MAX, PRECISIONS, TOKENS, Encoder, EncoderCard
+    from asmil.encoders.cards import FP16_MAX, INTERPOLATIONS, PRECISIONS, TOKENS, Encoder, EncoderCard
     from asmil.encoders.loading import ENCODERS, build_model, card, create_encoder, list_encoders
     from asmil.encoders.model import ModelEncoder
     from asmil.encoders.stain import with_stain

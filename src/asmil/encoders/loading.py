@@ -23,11 +23,23 @@ ENCODERS = FolderRegistry(
 HUBS = {"timm:": "timm", "hf-hub:": "timm", "hf:": "hf"}
 """Of names that are looked up in timm, among timm's models on the Hugging Face hub, or in transformers, the family."""
 
-BUILT = {"timm": ("timm", "build"), "conch": ("conch", "build"), "conch-v1.5": ("conch", "build_v1_5")}
+BUILT = {
+    "timm": ("timm", "build"),
+    "conch": ("conch", "build"),
+    "conch-v1.5": ("conch", "build_v1_5"),
+    "keep": ("conch", "build_keep"),
+}
 """Families of models that take weights: the module in `families/` and its function from a card to the model."""
 
 LOADED = {"colour-texture": ("colour_texture", "load")}
 """Families without weights: the function is called as `load` of a file in `own/`, and returns the encoder."""
+
+
+FOREIGN = {
+    "musk": "MUSK needs its authors' own network (BEiT-3 of torchscale), and looks at a tile in two sizes",
+    "genbio-pathfm": "GenBio-PathFM needs its authors' own network, which encodes each colour for itself",
+}
+"""Known encoders that neither timm nor transformers has, and why they are not here: code of a repository is not run."""
 
 
 def list_encoders() -> list[str]:
@@ -40,11 +52,11 @@ def card(name: str) -> EncoderCard:
 
     Raises:
         UnknownPartError: no encoder of that name.
-        EncoderError: no model of that name, or its facts cannot be downloaded.
+        EncoderError: no model of that name, one that needs code of its authors, or its facts cannot be downloaded.
     """
     if hub := _hub(name):
         return _family(hub, "card_of")(name)
-    return ENCODERS[name]
+    return _row(name)
 
 
 def create_encoder(
@@ -73,7 +85,7 @@ def create_encoder(
     options: Facts = {"device": device, "weights": weights, "precision": precision}
     if hub := _hub(name):
         return _family(hub, "load_named")(name, **options, compile=compile)
-    facts = ENCODERS[name]
+    facts = _row(name)
     load = _own(facts, "load") or (_family(*LOADED[facts.family]) if facts.family in LOADED else None)
     if load is not None:
         return load(facts, **options)
@@ -92,6 +104,16 @@ def build_model(card: EncoderCard) -> "torch.nn.Module":
     if build is None and card.family not in BUILT:
         raise EncoderError(f"there is no family {card.family!r} of models", fix=f"known: {', '.join(BUILT)}")
     return (build or _family(*BUILT[card.family]))(card)
+
+
+def _row(name: str) -> EncoderCard:
+    if reason := FOREIGN.get(name.lower().replace("_", "-")):
+        raise EncoderError(
+            f"there is no encoder {name!r} in asmil",
+            found=reason,
+            fix="extract its features with TRIDENT (`--patch_encoder`) and give the folder as features: asmil reads it",
+        )
+    return ENCODERS[name]
 
 
 def _hub(name: str) -> str | None:

@@ -3,8 +3,10 @@
 import hashlib
 import importlib.util
 import json
+import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -12,7 +14,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from asmil.encoders.cards import EncoderCard
+from asmil.encoders.cards import PROCESSORS, EncoderCard
 from asmil.errors import EncoderError
 
 # Whether an encoder can run on this machine, and what is missing.
@@ -66,7 +68,7 @@ def readiness(card: EncoderCard, *, weights: str | Path | None = None, gpu_bytes
     return Readiness("downloads", f"{page}{' (licence accepted?)' if card.gated else ''}", gib)
 
 
-# Names of weights as timm has them, from those of transformers (ViT, DINOv2, CLIP) and of an older timm.
+# Names of weights as timm has them, from those of transformers (ViT, DINOv2, CLIP), of DINOv2 and of an older timm.
 
 _PARTS = (
     ("vision_model.", ""),
@@ -77,6 +79,7 @@ _PARTS = (
     ("embeddings.cls_token", "cls_token"),
     ("embeddings.class_embedding", "cls_token"),
     ("embeddings.register_tokens", "reg_token"),
+    ("register_tokens", "reg_token"),
     ("encoder.layers.", "blocks."),
     ("encoder.layer.", "blocks."),
     ("attention.attention.", "attn."),
@@ -87,6 +90,8 @@ _PARTS = (
     (".output.dense.", ".mlp.fc2."),
     ("mlp.weights_in.", "mlp.fc1."),
     ("mlp.weights_out.", "mlp.fc2."),
+    ("mlp.w12.", "mlp.fc1."),
+    ("mlp.w3.", "mlp.fc2."),
     ("layer_scale1.lambda1", "ls1.gamma"),
     ("layer_scale2.lambda1", "ls2.gamma"),
     ("layernorm_before.", "norm1."),
@@ -98,19 +103,22 @@ _PARTS = (
     ("layernorm.", "norm."),
     ("visual_projection.", "head."),
 )
-_UNUSED = ("embeddings.mask_token", "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
+_UNUSED = ("mask_token", "embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
 _COMPUTED = ("attn_mask", "relative_position_index")  # Swin makes these when it is built
+_DINOV2 = re.compile(r"(^|\.)(register_tokens|mask_token|mlp\.w12\.weight)$|blocks\.\d+\.\d+\.")
+_CHUNK = re.compile(r"blocks\.\d+\.(\d+)\.")  # DINOv2 trains its blocks in chunks and numbers them through
 _QUERY = re.compile(r"attn\.(q_proj|query)\.(weight|bias)$")
 
 
 def timm_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of transformers' models, or of timm's own of before 0.9, under today's names of timm; others as they are.
+    """Weights of transformers' models, of DINOv2's, or of timm's own of before 0.9, under today's names of timm.
 
-    `wanted` are the weights of the model they are for: where its positions leave the class token out, that of the
-    class token is added to the token itself, which is the same sum.
+    Others are left as they are. `wanted` are the weights of the model they are for: where its positions leave the class
+    token out, that of the class token is added to the token itself, which is the same sum; where they are of another
+    grid, they are resampled as transformers does it on every call (bicubic).
     """
     state = {name: value for name, value in state.items() if not name.endswith(_COMPUTED)}
-    if any("embeddings." in name for name in state):
+    if any("embeddings." in name or _DINOV2.search(name) for name in state):
         state = _of_transformers(state, wanted)
     if any(".0.downsample." in name for name in state) and not any(".3.downsample." in name for name in state):
         later = re.compile(r"layers\.(\d)\.downsample\.")  # once the end of a stage, now the beginning of the next
@@ -124,7 +132,7 @@ def _of_transformers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) 
         if not name.endswith(_UNUSED):
             for theirs, ours in _PARTS:
                 name = name.replace(theirs, ours)
-            named[name] = value
+            named[_CHUNK.sub(r"blocks.\1.", name)] = value
     for query in [name for name in named if _QUERY.search(name)]:
         parts = [
             query.replace("query", part).replace("q_proj", f"{part[0]}_proj") for part in ("query", "key", "value")
@@ -140,9 +148,23 @@ def _of_transformers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) 
         if "pos_embed" in wanted and named[position].shape[1] == wanted["pos_embed"].shape[1] + 1:
             named[name] = named[name] + named[position][:, :1]
             named[position] = named[position][:, 1:]
+        named[position] = _resampled(named[position], wanted.get("pos_embed"))
     if "head.weight" in named and "head.bias" in wanted and "head.bias" not in named:
         named["head.bias"] = torch.zeros(len(named["head.weight"]))  # CLIP projects without a bias, timm with one
     return named
+
+
+def _resampled(positions: Tensor, wanted: Tensor | None) -> Tensor:
+    """Positions (1, token and patches, width) on the square grid of the model; as they are, where they are on it."""
+    if wanted is None or positions.shape == wanted.shape:
+        return positions
+    old, new = (math.isqrt(one.shape[1]) for one in (positions, wanted))
+    first = positions.shape[1] - old**2
+    if first != wanted.shape[1] - new**2 or positions.shape[2] != wanted.shape[2]:
+        return positions  # another model's, as `fitted` will say
+    grid = positions[:, first:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
+    grid = nn.functional.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:, :first].float(), grid.flatten(2).transpose(1, 2)], dim=1)
 
 
 SUFFIXES = (".safetensors", ".pth", ".bin", ".pt")
@@ -311,7 +333,11 @@ def _of_hub(card: EncoderCard) -> Path:
     failure: Exception | None = None
     for file in card.files:
         try:
-            return Path(hf_hub_download(card.repository, file))
+            path = Path(hf_hub_download(card.repository, file))
+            for stated in ("config.json", *PROCESSORS):  # what the repository says of pixels, to compare with the card
+                with suppress(EntryNotFoundError):
+                    hf_hub_download(card.repository, stated)
+            return path
         except LocalEntryNotFoundError as error:  # no network: the next name would wait for it as long
             raise _not_given(card, error) from error
         except EntryNotFoundError as error:

@@ -217,6 +217,16 @@ def test_list_names_every_part_of_a_kind(run, kind):
     assert set(names) <= first_words  # encoders are shown by the name on their card, with dashes
 
 
+def test_list_shows_who_checked_an_encoder_and_cuts_nothing(run):
+    from asmil.encoders import ENCODERS
+
+    output = run("list", "encoders").output
+    assert "…" not in output
+    together = "".join(output.split())
+    assert "not checked" in " ".join(output.split()) or all(card.checked for card in ENCODERS.rows.values())
+    assert "2026-11-29" in together
+
+
 def test_list_shows_what_a_stabiliser_aligns(run):
     from asmil.cli.list import model_rows
     from asmil.models import list_models, model_info

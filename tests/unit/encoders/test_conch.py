@@ -1,12 +1,14 @@
-"""CONCH's towers: the names of their files, their pooling written out, and the positions of v1.5."""
+"""Towers that learned from texts: the names of their files, their pooling written out, and the positions of v1.5."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from asmil.encoders import build_model, card
+from asmil.encoders.model import load_model
 from asmil.encoders.weights import fitted
 from asmil.errors import EncoderError
 
@@ -97,3 +99,45 @@ def test_weights_of_another_tower_are_refused():
     _, other = _tower("conch-v1-5")
     with pytest.raises(EncoderError, match="missing: attn_pool_contrast"):
         fitted(other.state_dict(), tower, card=facts, file="conch")
+
+
+@torch.inference_mode()
+def test_conch_from_bytes_to_embedding_by_hand(tmp_path):
+    """A file as its authors save it, the tower under `visual.` beside that of texts; pixels with the mean of CLIP."""
+    facts, tower = _tower("conch")
+    facts = replace(facts, tile_px=32, options={**facts.options, "img_size": 32})
+    tower = build_model(facts).eval()
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    state = {f"visual.{name}": value for name, value in tower.state_dict().items()}
+    state |= {"text.token_embedding.weight": torch.zeros(2, 2), "logit_scale": torch.ones(())}
+    torch.save(state, tmp_path / "c.bin")
+    encoder = load_model(facts, build_model, weights=tmp_path / "c.bin", device="cpu", precision=None)
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    pixels = (torch.from_numpy(tiles) / 255 - torch.tensor(mean)) / torch.tensor(std)
+    tokens = tower.trunk.forward_features(pixels.permute(0, 3, 1, 2))
+    wanted = F.layer_norm(tower.attn_pool_contrast(tokens), (64,), tower.ln_contrast.weight, tower.ln_contrast.bias)
+    torch.testing.assert_close(encoder(tiles), wanted, rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_keep_by_hand(tmp_path):
+    """A file as transformers saves it: scales of layers as `weight`, beside a text tower."""
+    facts = card("keep")
+    facts = replace(facts, dim=24, tile_px=32, options={**facts.options, **SMALL, "img_size": 32})
+    torch.manual_seed(0)
+    tower = build_model(facts).eval()
+    for parameter in tower.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    state = {name.replace("gamma", "weight"): value for name, value in tower.state_dict().items()}
+    state |= {"text.embeddings.word_embeddings.weight": torch.zeros(2, 2), "logit_scale": torch.ones(())}
+    torch.save(state, tmp_path / "keep.bin")
+    encoder = load_model(facts, build_model, weights=tmp_path / "keep.bin", device="cpu", precision=None)
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    token = tower.visual.forward_features(((torch.from_numpy(tiles) / 255 - mean) / std).permute(0, 3, 1, 2))[:, 0]
+    first, _, second = tower.visual_head
+    hidden = F.gelu(token @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    wanted = hidden / hidden.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder(tiles), wanted, rtol=1e-4, atol=1e-4)

@@ -1,5 +1,6 @@
-"""Weights of transformers and of an older timm give, in timm's models, the features their own programs give."""
+"""Weights of transformers, DINOv2 and an older timm give, in timm's models, the features their own programs give."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -100,3 +101,65 @@ def test_ctranspath_takes_the_names_of_old_timm(pixels, tmp_path):
     torch.save({"model": old}, tmp_path / "ctranspath.pth")
     ours = load_model(facts, build_model, weights=tmp_path / "ctranspath.pth", device="cpu", precision=None)
     torch.testing.assert_close(ours.model(pixels), today(pixels))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("image_size", [224, 280])
+def test_midnight_is_transformers_dinov2_with_gates(transformers, pixels, tmp_path, image_size):
+    config = transformers.Dinov2Config(**OURS, image_size=image_size, patch_size=14, use_swiglu_ffn=True)
+    theirs = transformers.Dinov2Model(config)
+    ours = _features("midnight-12k", _saved(theirs, tmp_path))
+    tokens = theirs(pixels).last_hidden_state
+    wanted = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=1)
+    torch.testing.assert_close(ours(pixels), wanted, rtol=1e-4, atol=1e-4)
+
+
+DINOV2 = (
+    ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
+    ("embeddings.position_embeddings", "pos_embed"),
+    ("embeddings.", ""),
+    ("encoder.layer.", "blocks."),
+    ("attention.output.dense", "attn.proj"),
+    ("layer_scale1.lambda1", "ls1.gamma"),
+    ("layer_scale2.lambda1", "ls2.gamma"),
+    ("mlp.weights_in", "mlp.w12"),
+    ("mlp.weights_out", "mlp.w3"),
+    ("layernorm.", "norm."),
+)
+
+
+def _as_dinov2(state, *, chunks):
+    """Weights of transformers under the names of DINOv2's own code, blocks in chunks of one where asked."""
+    named = {}
+    for name, value in state.items():
+        for theirs, native in DINOV2:
+            name = name.replace(theirs, native)
+        named[re.sub(r"blocks\.(\d+)", r"blocks.\1.\1", name) if chunks else name] = value
+    for query in [name for name in named if "attention.attention.query" in name]:
+        parts = [named.pop(query.replace("query", part)) for part in ("query", "key", "value")]
+        named[query.replace("attention.attention.query", "attn.qkv")] = torch.cat(parts)
+    return named
+
+
+@torch.inference_mode()
+def test_openmidnight_is_dinov2_with_registers(transformers, pixels, tmp_path):
+    config = transformers.Dinov2WithRegistersConfig(
+        **OURS, image_size=224, patch_size=14, num_register_tokens=4, use_swiglu_ffn=True
+    )
+    theirs = transformers.Dinov2WithRegistersModel(config)
+    state = _as_dinov2(load_file(_saved(theirs, tmp_path)), chunks=False)
+    assert {"register_tokens", "mask_token", "blocks.1.mlp.w12.weight", "blocks.0.attn.qkv.bias"} <= state.keys()
+    torch.save(state, tmp_path / "teacher_checkpoint_load.pt")
+    ours = _features("openmidnight", tmp_path / "teacher_checkpoint_load.pt")
+    torch.testing.assert_close(ours(pixels), theirs(pixels).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("chunks", [False, True])
+def test_gpfm_is_dinov2(transformers, pixels, tmp_path, chunks):
+    theirs = transformers.Dinov2Model(transformers.Dinov2Config(**OURS, image_size=224, patch_size=14))
+    state = _as_dinov2(load_file(_saved(theirs, tmp_path)), chunks=chunks)
+    trained = {f"backbone.{name}": value for name, value in state.items()} | {"dino_head.mlp.0.bias": torch.zeros(3)}
+    torch.save({"teacher": trained} if chunks else state, tmp_path / "GPFM.pth")
+    ours = _features("gpfm", tmp_path / "GPFM.pth")
+    torch.testing.assert_close(ours(pixels), theirs(pixels).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)

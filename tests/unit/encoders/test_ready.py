@@ -1,8 +1,14 @@
-"""What an encoder is said to lack is what it lacks."""
+"""What an encoder is said to lack is what it lacks; what is downloaded."""
+
+import hashlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
 from asmil.encoders import card, readiness
+from asmil.encoders.weights import find_weights
 
 GIB = 1024**3
 
@@ -71,3 +77,39 @@ def test_a_missing_package_is_named(monkeypatch):
     found = readiness(card("uni"))
     assert found.state == "missing"
     assert found.detail == "no_such_package: pip install 'asmil[encoders]'"
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Files of one repository as the hub gives them; others are absent, as it says it."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self):
+        content = self.files.get(self.path.rpartition("/resolve/main/")[2])
+        self.send_response(200 if content is not None else 404)
+        self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("Content-Length", str(len(content or b"")))
+        if content is None:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content or b"")
+
+    do_HEAD = do_GET
+    log_message = staticmethod(lambda *_: None)
+
+
+def test_with_weights_comes_what_their_repository_says_of_pixels(hub, monkeypatch):
+    _Hub.files = {"model.safetensors": b"weights", "config.json": b"{}"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        file = find_weights(card("resnet18"), None)
+        server.shutdown()
+    assert file.read_bytes() == b"weights"
+    assert (file.parent / "config.json").read_bytes() == b"{}"
+    assert find_weights(card("resnet18"), None) == file

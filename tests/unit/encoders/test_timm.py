@@ -1,13 +1,15 @@
 """timm models: real loading code on tiny random weights, no download."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from asmil.encoders import card, create_encoder
+from asmil.encoders import ModelEncoder, card, create_encoder
+from asmil.encoders.model import to_input
 from asmil.encoders.weights import read_weights, weight_hash
 from asmil.errors import EncoderError, UnknownPartError
 from asmil.machine import prepare_torchvision
@@ -104,7 +106,96 @@ def test_a_folder_of_the_hub_stands_for_the_hub(state, encoder, tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     loaded = create_encoder("hf-hub:org/name", weights=tmp_path)
     assert (loaded.card.name, loaded.card.mean) == ("hf-hub:org/name", (0.1, 0.2, 0.3))
-    assert loaded.weight_hash == encoder.weight_hash
+    torch.testing.assert_close(loaded.model.state_dict(), encoder.model.state_dict())
+    assert loaded.weight_hash != encoder.weight_hash  # of another mean the features are others
+
+
+@pytest.fixture
+def hub_folder(timm, tmp_path):
+    """A function that saves a random ViT as timm's `push_to_hf_hub` does: arguments in `model_args`."""
+
+    def save(**arguments):
+        from timm.models import save_for_hf
+
+        torch.manual_seed(1)
+        model = timm.create_model("test_vit", pretrained=False, num_classes=0, **arguments).eval()
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        save_for_hf(model, tmp_path, model_args={"num_classes": 0, **arguments}, safe_serialization=True)
+        return model, tmp_path
+
+    return save
+
+
+def _by_hand(model, tiles, card):
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (card.mean, card.std))
+    with torch.inference_mode():
+        return model.forward_features((torch.from_numpy(tiles).permute(0, 3, 1, 2) / 255 - mean) / std)
+
+
+def test_a_model_that_pools_nothing_gives_its_class_token(hub_folder):
+    model, folder = hub_folder(global_pool="", reg_tokens=2)
+    encoder = create_encoder("hf-hub:org/name", weights=folder)
+    assert (encoder.card.dim, encoder.card.tokens, encoder.card.registers) == (64, "cls", 2)
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    tokens = _by_hand(model, tiles, encoder.card)
+    torch.testing.assert_close(encoder(tiles), tokens[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_repository_with_a_card_gives_what_the_card_says(hub_folder):
+    model, folder = hub_folder(global_pool="")
+    encoder = create_encoder("hf-hub:paige-ai/Virchow", weights=folder)
+    assert (encoder.card.dim, encoder.card.tokens) == (128, "cls+mean")
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    tokens = _by_hand(model, tiles, encoder.card)
+    wanted = torch.cat([tokens[:, 0], tokens[:, 1:].mean(1)], dim=1)
+    torch.testing.assert_close(encoder(tiles), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_without_a_class_token_are_not_flattened(hub_folder):
+    _, folder = hub_folder(global_pool="", class_token=False)
+    with pytest.raises(EncoderError, match="pools nothing and has no class token"):
+        create_encoder("hf-hub:org/name", weights=folder)
+
+
+def test_a_map_that_is_not_pooled_is_refused(timm, tmp_path):
+    from timm.models import save_for_hf
+
+    model = timm.create_model("test_resnet", pretrained=False, num_classes=0, global_pool="")
+    save_for_hf(model, tmp_path, model_args={"num_classes": 0, "global_pool": ""}, safe_serialization=True)
+    with pytest.raises(EncoderError, match="values of a tile instead of"):
+        create_encoder("hf-hub:org/name", weights=tmp_path)(np.zeros((1, 160, 160, 3), np.uint8))
+
+
+def test_a_features_length_that_the_card_does_not_say_is_refused(encoder):
+    wrong = replace(encoder.card, dim=32)
+    with pytest.raises(EncoderError, match="64 values of a tile instead of 32"):
+        ModelEncoder(encoder.model, wrong, device="cpu", precision=None)(np.zeros((1, 160, 160, 3), np.uint8))
+
+
+def test_larger_tiles_are_resized_and_cropped_as_timm_does(timm, weights):
+    from PIL import Image
+    from timm.data import create_transform
+
+    encoder = create_encoder(NAME, weights=weights)
+    config = timm.get_pretrained_cfg("test_vit").to_dict()
+    assert encoder.card.resize_px == int(160 / config["crop_pct"])
+    assert encoder.card.interpolation == config["interpolation"]
+    transform = create_transform(
+        (3, 160, 160),
+        interpolation=config["interpolation"],
+        crop_pct=config["crop_pct"],
+        mean=config["mean"],
+        std=config["std"],
+    )
+    for side in (97, 256, 301):
+        tile = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        theirs = transform(Image.fromarray(tile))
+        mean, std = encoder._mean, encoder._std
+        ours = (to_input(torch.from_numpy(tile)[None].permute(0, 3, 1, 2).float(), card=encoder.card) - mean) / std
+        assert ours.shape == theirs[None].shape
+        grey = (ours[0] - theirs).abs() * std
+        assert grey.max() <= 1.01, side  # Pillow rounds after each of its two passes
 
 
 def test_weights_of_another_model_are_refused(timm, weights):

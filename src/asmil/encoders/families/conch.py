@@ -1,9 +1,9 @@
-"""The visual tower of CONCH and CONCH v1.5: a ViT whose tokens one learned query pools (Lu et al. 2024)."""
+"""Visual towers that learned from texts: CONCH and v1.5 (Lu et al. 2024), whose tokens a query pools, and KEEP."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,30 @@ class ConchVision(nn.Module):
             grid = F.interpolate(grid, scale_factor=(side + 0.1) / old, mode="bicubic")
             state[name] = torch.cat([token, grid.flatten(2).transpose(1, 2)], dim=1)
         return state
+
+
+def build_keep(card: EncoderCard) -> nn.Module:
+    """The visual tower of KEEP without weights."""
+    return KeepVision(card)
+
+
+class KeepVision(nn.Module):
+    """KEEP (Zhou et al. 2026): a ViT, two layers on its class token, and a length of one."""
+
+    def __init__(self, card: EncoderCard):
+        super().__init__()
+        self.visual = timm.build(replace(card, tokens="pooled"))
+        first = nn.Linear(cast(int, self.visual.embed_dim), card.dim)
+        self.visual_head = nn.Sequential(first, nn.GELU(), nn.Linear(card.dim, card.dim))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Encode (tiles, 3, height, width) as (tiles, dim)."""
+        return F.normalize(self.visual_head(self.visual(pixels)), dim=-1)
+
+    def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights with the scales of layers under timm's name: transformers saved them as `weight`."""
+        scales = (".ls1.weight", ".ls2.weight")
+        return {name[:-6] + "gamma" if name.endswith(scales) else name: value for name, value in state.items()}
 
 
 class _Pooler(nn.Module):

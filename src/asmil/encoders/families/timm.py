@@ -11,12 +11,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from asmil.encoders.cards import EncoderCard
+from asmil.encoders.cards import EncoderCard, of_timm
 from asmil.encoders.model import ModelEncoder, load_model
 from asmil.encoders.weights import how_to_get
 from asmil.errors import EncoderError
 from asmil.files import Facts
 from asmil.machine import prepare_torchvision
+
+PARTS = {"cls": 1, "mean": 1, "cls+mean": 2}
+"""How many vectors of the model's width become the features."""
 
 
 def build(card: EncoderCard) -> nn.Module:
@@ -44,7 +47,7 @@ def load_named(
     options: Facts = {"device": device, "precision": precision, "compile": compile}
     if weights is not None and (Path(weights) / "config.json").is_file():
         source = f"local-dir:{weights}"
-        card = replace(card_of(source), name=name)
+        card = replace(card_of(source, known_as=name), name=name)
     else:
         source, card = name, card_of(name)
         if weights is not None:
@@ -52,27 +55,52 @@ def load_named(
     return ModelEncoder(_create(source, card=card, pretrained=True, num_classes=0), card, **options)
 
 
-def card_of(name: str) -> EncoderCard:
+def card_of(name: str, *, known_as: str | None = None) -> EncoderCard:
     """The card of `timm:NAME` or `hf-hub:ORG/NAME`, from the model's own pretrained configuration.
 
+    Features are what the model pools. One that pools nothing (`global_pool` "") gives its class token, or what the card
+    of its repository says, which is `known_as` (None: the name).
+
     Raises:
-        EncoderError: timm is missing, knows no such model, or the hub cannot be reached.
+        EncoderError: timm is missing, knows no such model, the hub cannot be reached, or what becomes the features is
+            not known.
     """
     with torch.device("meta"):  # shapes without memory
         model = _create(name, num_classes=0)
     facts = cast(Facts, model.pretrained_cfg)
+    dim, tokens, registers = _tokens(model, known_as or name)
     return EncoderCard(
         name=name,
-        dim=int(getattr(model, "head_hidden_size", None) or cast(int, model.num_features)),
-        tile_px=facts["input_size"][-1],
+        dim=dim,
         mpp=None,
         licence=facts.get("license") or "unknown: see its model page",
         source=facts.get("origin_url") or facts.get("hf_hub_id") or name,
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
         weights=name,
         architecture=name,
+        tokens=tokens,
+        registers=registers,
+        **of_timm(facts, name=name),
     )
+
+
+def _tokens(model: nn.Module, name: str) -> tuple[int, str, int]:
+    """Number of values, tokens and registers of a model's features."""
+    dim = int(getattr(model, "head_hidden_size", None) or cast(int, model.num_features))
+    if getattr(model, "global_pool", None) != "":
+        return dim, "pooled", 0
+    from asmil.encoders.loading import ENCODERS
+
+    registers = int(cast(int, getattr(model, "num_prefix_tokens", 0))) - 1
+    for card in ENCODERS.rows.values():
+        if card.tokens in PARTS and (card.weights or "").lower() == name.lower():
+            return dim * PARTS[card.tokens], card.tokens, registers
+    if getattr(model, "cls_token", None) is None:
+        raise EncoderError(
+            f"{name} pools nothing and has no class token: what becomes its features is not known",
+            found='global_pool = "" in its config.json',
+            fix="write a card that says it (`tokens`): see docs/encoders.md",
+        )
+    return dim, "cls", registers
 
 
 def _part(name: str, value: object) -> object:
