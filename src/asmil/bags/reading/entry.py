@@ -24,13 +24,14 @@ class Entry:
 
     `features` are (tiles, dim) or (1, tiles, dim). `coords` (tiles, 2) are top-left corners (x, y), in
     level-0 pixels, or in units of `um_per_unit` micrometres where that is set. `keep` are the rows to use,
-    None for all. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
+    None for all. With `centred`, `coords` are the middles of the tiles instead. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
     flags stored for each tile. `provenance` reads everything else the file says, which takes longer than reading
     some tiles does and is therefore left until it is asked for.
     """
 
     features: Array
     coords: Array | None = None
+    centred: bool = False
     um_per_unit: float | None = None
     tile_level0_px: float | None = None
     tile_um: float | None = None
