@@ -49,6 +49,7 @@ def _write_single(folder: Path) -> None:
 def _write_pt(folder: Path, *, index: bool = False, rows: bool = False) -> None:
     import torch
 
+    folder.mkdir(exist_ok=True)
     for seed, name in enumerate(STORED):
         value = torch.from_numpy(_features(seed))
         torch.save([row.clone() for row in value] if rows else value, folder / f"{name}.pt")
@@ -93,6 +94,41 @@ def _write_lazyslide(folder: Path) -> None:
         with zipfile.ZipFile(folder / f"{name}.zarr.zip", "w", zipfile.ZIP_DEFLATED) as file:
             for member, data in members.items():
                 file.writestr(member, data + b" " * (name == "good2" and member.endswith(".json")))
+
+
+def _write_slide2vec(folder: Path) -> None:
+    _write_pt(folder / "tile_embeddings")
+    (folder / "tiles").mkdir()
+    for name in STORED:
+        about = {"artifact_type": "tile_embeddings", "encoder_name": "uni", "tile_size_lv0": 512}
+        (folder / "tile_embeddings" / f"{name}.meta.json").write_text(json.dumps(about))
+        x, y = _grid().T
+        np.savez_compressed(folder / "tiles" / f"{name}.coordinates.npz", tile_index=np.arange(TILES), x=x, y=y)
+        (folder / "tiles" / f"{name}.coordinates.meta.json").write_text('{"slide": {"base_spacing_um": 0.25}}')
+
+
+def _write_atlas_patch(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["features/uni"], file["coords"] = _features(seed), np.pad(_grid(), ((0, 0), (0, 3)))
+            file.attrs.update(patch_size=256, patch_size_level0=512)
+
+
+def _write_wsi_toolbox(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["uni/features"], file["uni/coordinates"] = _features(seed), _grid()
+            file["uni"].attrs.update(mpp=0.5, level_used=seed % 2, patch_size=512, preset="uni")
+
+
+def _write_raw2features(folder: Path) -> None:
+    import zarr
+
+    for seed, name in enumerate(STORED):
+        group = zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=2).create_group("grids/mpp0.5_px256")
+        group.attrs["raw2features"] = {"source": {"mpp_level0": 0.25}, "patching": {"level0_patch": 512}}
+        group.create_array("coords", data=_grid(), chunks=(16, 2))
+        group.create_group("features").create_array("uni", data=_features(seed), chunks=(16, DIM))
 
 
 def _damage_features(damage: Callable[[Path, Draw], None]) -> Callable[[Path, Draw], None]:
@@ -193,5 +229,9 @@ FEATURES = {
     "features npy": _store(_write_npy, containers.npy_damaged),
     "features csv": _store(_write_csv, mutations.csv_damaged),
     "features tiatoolbox": _store(_write_zarr, containers.zarr_damaged),
+    "features raw2features": _store(_write_raw2features, containers.zarr_damaged),
+    "features slide2vec": _store(_write_slide2vec, containers.pt_damaged),
+    "features atlas patch": _store(_write_atlas_patch, containers.h5_damaged),
+    "features wsi toolbox": _store(_write_wsi_toolbox, containers.h5_damaged),
     "features lazyslide": _store(_write_lazyslide, containers.zarr_damaged),
 }

@@ -53,9 +53,7 @@ class _Lazyslide:
         )
 
 
-def _boxes(
-    source: ZarrSource, region: str, ids: np.ndarray
-) -> tuple[np.ndarray | None, float | None, tuple[str, ...]]:
+def _boxes(source: ZarrSource, region: str, ids: np.ndarray) -> tuple[np.ndarray | None, float | None, tuple[str, ...]]:
     """Top-left corners in level-0 pixels in the order of the table's rows, the tiles' side, and notes.
 
     They are in the parquet file of the shapes, as boxes (WKB) and, where wsidata alone wrote it, as columns x and y.
@@ -63,7 +61,11 @@ def _boxes(
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        return None, None, ("the places of the tiles are in a parquet file: pip install 'asmil[lazyslide]' to read them",)
+        return (
+            None,
+            None,
+            ("the places of the tiles are in a parquet file: pip install 'asmil[lazyslide]' to read them",),
+        )
     moved = [to.get("type") for to in source.group["shapes"][region].attrs.get("coordinateTransformations", ())]
     if set(moved) - {"identity"}:
         return None, None, (f"shapes/{region} lies in other coordinates than the slide ({listed(moved)}): not read",)

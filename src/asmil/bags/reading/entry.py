@@ -23,10 +23,11 @@ class Entry:
     """One slide in an open feature file, as its format describes it: where the arrays are and what they mean.
 
     `features` are (tiles, dim) or (1, tiles, dim). `coords` (tiles, 2) are top-left corners (x, y), in
-    level-0 pixels, or in units of `um_per_unit` micrometres where that is set. `keep` are the rows to use,
-    None for all. With `centred`, `coords` are the middles of the tiles instead. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
-    flags stored for each tile. `provenance` reads everything else the file says, which takes longer than reading
-    some tiles does and is therefore left until it is asked for.
+    level-0 pixels, or in units of `um_per_unit` micrometres where that is set. With `centred` they are the
+    middles of the tiles instead. `keep` are the rows to use, None for all. `mpp` is the scale the tiles were
+    encoded at, `slide_mpp` that of level 0. `quality` names the flags stored for each tile. `provenance` reads
+    everything else the file says, which takes longer than reading some tiles does and is therefore left until
+    it is asked for.
     """
 
     features: Array
@@ -291,10 +292,11 @@ def stored_side(facts: Facts) -> float | None:
     so it is multiplied by that level's downsample, and by `custom_downsample` in CLAM's older files.
     """
     side, patch_px = number(facts, "patch_size_level0"), number(facts, "patch_size")
-    if side is None and patch_px is not None and "patch_level" in facts:
-        if not number(facts, "patch_level") or "downsample" in facts:
-            side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
-    return side
+    if side is not None or patch_px is None or "patch_level" not in facts:
+        return side
+    if number(facts, "patch_level") and "downsample" not in facts:
+        return None
+    return patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
 
 
 def file_key(file_name: str, encoder: object) -> str:

@@ -105,7 +105,9 @@ def _layout_of(path: Path) -> Iterator[None]:
         if "Unable to" in text and "doesn't exist" not in text:
             raise
         fix = "compare it with docs/formats.md: another version of the tool that wrote it may lay files out otherwise"
-        raise FeatureError(f"{path.name} is laid out otherwise than its format is known", found=text, fix=fix) from error
+        raise FeatureError(
+            f"{path.name} is laid out otherwise than its format is known", found=text, fix=fix
+        ) from error
 
 
 @contextmanager
