@@ -121,6 +121,14 @@ def _write_wsi_toolbox(folder: Path) -> None:
             file["uni"].attrs.update(mpp=0.5, level_used=seed % 2, patch_size=512, preset="uni")
 
 
+def _write_anndata(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5ad", "w") as file:
+            file.attrs["encoding-type"] = "anndata"
+            file["X"], file["obsm/spatial"] = _features(seed), _grid() + 256.0
+            file["uns/asmil/tile_level0_px"], file["uns/asmil/encoder"] = 512.0, "uni"
+
+
 def _write_raw2features(folder: Path) -> None:
     import zarr
 
@@ -160,7 +168,7 @@ def _read_features(folder: Path) -> str:
         if not shared_whole:
             return "refused"
         raise Lost(f"the good slides with the bad one: {error}") from error
-    aside = {problem.slide for problem in problems if "same features" not in problem.what}
+    aside = {problem.slide for problem in problems if "has the features of" not in problem.what}
     if shared_whole and (lost := {"good", "good2"} - (set(store.slides) - aside)):
         raise Lost(f"{lost}: {[str(problem) for problem in problems]}")
     bad = [slide for slide in store.slides if slide not in aside and not slide.startswith("good")]
@@ -231,6 +239,7 @@ FEATURES = {
     "features tiatoolbox": _store(_write_zarr, containers.zarr_damaged),
     "features raw2features": _store(_write_raw2features, containers.zarr_damaged),
     "features slide2vec": _store(_write_slide2vec, containers.pt_damaged),
+    "features anndata": _store(_write_anndata, containers.h5_damaged),
     "features atlas patch": _store(_write_atlas_patch, containers.h5_damaged),
     "features wsi toolbox": _store(_write_wsi_toolbox, containers.h5_damaged),
     "features lazyslide": _store(_write_lazyslide, containers.zarr_damaged),

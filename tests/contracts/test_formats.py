@@ -116,7 +116,7 @@ WRITERS = {
 
 
 ELSEWHERE = {"csv", "eva", "lazyslide", "npy", "slideflow", "tiatoolbox"}
-ELSEWHERE |= {"atlas_patch", "raw2features", "slide2vec", "wsi_toolbox"}
+ELSEWHERE |= {"anndata", "atlas_patch", "raw2features", "slide2vec", "wsi_toolbox"}
 """In test_array_formats.py and test_formats_of_2026.py."""
 
 

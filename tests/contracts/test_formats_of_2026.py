@@ -252,6 +252,14 @@ def test_several_encoders_in_a_file_of_atlas_patch_are_named_and_one_is_chosen(t
     assert store.info("s1").encoder == "virchow"
 
 
+def test_a_file_of_atlas_patch_without_features_is_named(tmp_path):
+    write_atlas_patch(tmp_path, encoders=())
+    with h5py.File(tmp_path / "patches" / "s1.h5", "r+") as file:
+        file.create_group("features")
+    with pytest.raises(FeatureError, match=r"s1\.h5 holds no features.*embed it first"):
+        open_features(tmp_path)
+
+
 def test_a_file_of_wsi_toolbox_that_is_being_written_is_refused(tmp_path):
     with h5py.File(write_wsi_toolbox(tmp_path), "r+") as file:
         file["uni/features"].attrs["writing"] = True

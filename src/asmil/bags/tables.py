@@ -170,7 +170,7 @@ def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
 # From file names to slide names, and which of two spellings mean the same slide.
 
 _FILE_SUFFIX = re.compile(
-    r"\.(h5|hdf5|pt|pth|npy|npz|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE
+    r"\.(h5|hdf5|h5ad|pt|pth|npy|npz|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE
 )
 _TOOL_SUFFIX = re.compile(r"(_{1,2}features|\.(features|patch|embeddings))$", re.IGNORECASE)
 _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)

@@ -16,7 +16,7 @@ class _AtlasPatch:
         return isinstance(source.get("features"), h5py.Group) and "coords" in source
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
-        if not source["features"]:
+        if len(source["features"]) == 0:  # an open group is true, whatever it holds
             fix = "embed it first: the file holds places of tiles alone"
             raise FeatureError(f"{Path(source.filename).name} holds no features", found="an empty group", fix=fix)
         slide = slide_name(source.filename)

@@ -10,7 +10,7 @@ import numpy as np
 
 from asmil.bags.formats import slide2vec
 from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, number, require_array
-from asmil.bags.reading.source import FACTS_FILE, plain_array, stated_facts
+from asmil.bags.reading.source import FACTS_FILE, facts_in, plain_array, stated_facts
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
@@ -77,17 +77,21 @@ def _of_torchmil(source: Path) -> bool:
 
 
 def _with_torchmil(entry: Entry, path: Path) -> Entry:
-    """torchmil leaves it to the user whether coordinates count pixels or tiles: a step of one is that of tiles."""
-    coords = plain_array(path)
+    """torchmil leaves it to the user whether coordinates count pixels or tiles: a step of one is that of tiles.
+
+    What `asmil convert --to torchmil` writes says the side of a tile in a JSON file beside.
+    """
+    coords, facts = plain_array(path), facts_in(path.with_suffix(".json"))
     require_array(coords, path, kinds="iuf", what="coordinates")
-    if coords.ndim == 2 and coords.shape[1] == 2 and modal_stride(coords) == 1:
-        if entry.tile_level0_px is None:
-            note = f"coords/ counts tiles, not pixels: state the side as tile_level0_px in {FACTS_FILE}"
-            return replace(entry, notes=(*entry.notes, note))
-        note = f"coords/ counts tiles: times {entry.tile_level0_px:g} px"
-        return replace(entry, coords=coords * entry.tile_level0_px, notes=(*entry.notes, note))
-    note = "coords/ is taken as level-0 pixels"
-    return replace(entry, coords=coords, notes=(*entry.notes, note))
+    side = entry.tile_level0_px or number(facts, "tile_level0_px")
+    known = replace(entry, tile_level0_px=side, mpp=entry.mpp or number(facts, "mpp"))
+    known = replace(known, encoder=entry.encoder or facts.get("encoder"))
+    if not facts and (coords.ndim != 2 or coords.shape[1] != 2 or modal_stride(coords) != 1):
+        return replace(known, coords=coords, notes=("coords/ is taken as level-0 pixels",))
+    if side is None:
+        note = f"coords/ counts tiles, not pixels: state the side as tile_level0_px in {FACTS_FILE}"
+        return replace(known, notes=(note,))
+    return replace(known, coords=coords * side, notes=(f"coords/ counts tiles: times {side:g} px",))
 
 
 def _in_cache(source: Path) -> bool:

@@ -28,7 +28,7 @@ from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import original_name, walk
 
-HDF5 = (".h5", ".hdf5")
+HDF5 = (".h5", ".hdf5", ".h5ad")
 SUFFIXES = (*HDF5, ".pt", ".npy", ".npz", ".csv", ".zarr", ".zarr.zip")
 
 

@@ -186,7 +186,7 @@ class StoredSlide:
             coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
         side = _side_px(entry, side, slide_mpp)
         if coords is not None and entry.centred:
-            coords = None if side is None else coords - int(side // 2)
+            coords = None if side is None else coords - (int(side // 2) if coords.dtype.kind in "iu" else side / 2)
         return Bag(
             features=torch.from_numpy(features),
             level0_xy=None if coords is None else torch.from_numpy(_whole(coords)),
