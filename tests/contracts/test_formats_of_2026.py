@@ -317,6 +317,56 @@ def test_slideflow_with_overlap_takes_the_side_in_micrometres_once_the_scale_is_
     assert any("too small if tiles overlap" in note for note in store.info("s1").notes)
 
 
+def _patches(folder: Path, **about: object) -> None:
+    (folder / "patches").mkdir()
+    with h5py.File(folder / "patches" / "s1.h5", "w") as file:
+        file["coords"] = grid()
+        file["coords"].attrs.update(about)
+
+
+def _hdf5(
+    folder: Path, *, features_at: str = "features", coords_at: str = "coords", on: str = "coords", **about
+) -> None:
+    (folder / "h5").mkdir()
+    with h5py.File(folder / "h5" / "s1.h5", "w") as file:
+        file[features_at], file[coords_at] = features(), grid()
+        file[on].attrs.update(about)
+
+
+STATED = {
+    "clam, patches of level 1": lambda folder: (
+        _hdf5(folder),
+        _patches(folder, patch_size=256, patch_level=1, downsample=(2.0, 2.0)),
+    ),
+    "clam, coords of level 0": lambda folder: _hdf5(folder, patch_size=SIDE, patch_level=0),
+    "clam, on the file": lambda folder: _hdf5(folder, on="/", patch_size_level0=SIDE),
+    "trident": lambda folder: _hdf5(folder, patch_size_level0=SIDE, patch_size=256),
+    "trident, side in patches alone": lambda folder: (
+        _hdf5(folder, on="features", encoder="uni"),
+        _patches(folder, patch_size_level0=SIDE),
+    ),
+    "stamp without a unit": lambda folder: _hdf5(folder, features_at="feats", on="/", patch_size_level0=SIDE),
+    "single file": lambda folder: _hdf5(
+        folder, features_at="s1/feat", coords_at="s1/coords", on="s1", patch_size=SIDE, patch_level=0
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", STATED)
+def test_a_side_that_is_stated_is_never_taken_from_the_step(layout, tmp_path):
+    STATED[layout](tmp_path)
+    store = open_features(tmp_path)
+    assert store.load("s1").tile_level0_px == store.info("s1").tile_level0_px == SIDE
+    assert not [note for note in store.info("s1").notes if "usual distance" in note]
+
+
+def test_a_side_in_pixels_of_an_unknown_level_is_no_fact(tmp_path):
+    _hdf5(tmp_path, patch_size=SIDE)
+    info = open_features(tmp_path).info("s1")
+    assert info.tile_level0_px == STEP
+    assert "too small if tiles overlap" in info.notes[0]
+
+
 REAL = {
     "lazyslide_0.13": ("lazyslide", 38, 224, 0.5, 0.499, "tiny"),
     "mussel_1.5": ("clam", 76, 224, 0.5, 0.499, None),
