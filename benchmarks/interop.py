@@ -17,9 +17,18 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 SLIDE = ROOT / "tests" / "data" / "CMU-1-Small-Region.svs"
-PINS = ("torchmil==1.0.2", "lazyslide==0.13.0", "wsidata==0.12.0", "spatialdata==0.7.3", "anndata==0.12.6")
+PINS = (
+    "torch==2.13.0",
+    "torchmil==1.0.2",
+    "lazyslide==0.13.0",
+    "wsidata==0.12.0",
+    "spatialdata==0.7.3",
+    "anndata==0.12.6",
+)
 FOR_STAMP = ("beartype==0.22.9", "jaxtyping", "lifelines==0.30.3", "openpyxl", "packaging")
-STAMP_VERSION, SIDE, MPP, DIM = "2.5.0", 224, 0.499, 32
+STAMP_VERSION, DIM = "2.5.0", 32
+SIDE, SLIDE_MPP, TILE_PX, MPP = 224, 0.499, 112, 0.998
+"""Of a tile: its side in level-0 pixels and the scale of these; its side and scale as an encoder saw it."""
 NAMES = ("s1", "s2")
 
 
@@ -87,11 +96,11 @@ def read_stamp(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for path in folder.glob("*/*.h5"):
         with h5py.File(path) as file:
             about = get_coords(file)
-        if (about.tile_size_px, round(about.tile_size_um, 3)) != (SIDE, round(SIDE * MPP, 3)):
+        if (about.tile_size_px, round(about.tile_size_um, 3)) != (TILE_PX, round(SIDE * SLIDE_MPP, 3)):
             raise SystemExit("STAMP reads another side of tiles")
         bags = BagDataset(bags=[[path]], bag_size=None, ground_truths=torch.zeros(1, 2), transform=None)
         features, coords, *_ = bags[0]
-        found[path.stem] = (features.numpy(), np.rint(coords.numpy() / MPP).astype(np.int64))
+        found[path.stem] = (features.numpy(), np.rint(coords.numpy() / SLIDE_MPP).astype(np.int64))
     return found
 
 
@@ -118,13 +127,16 @@ def read_lazyslide(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for path in folder.glob("*.h5ad"):
         table, store = anndata.read_h5ad(path), folder / f"{path.stem}.zarr"
         wsi = open_wsi(SLIDE, store=str(store))
-        spec = TileSpec(SIDE, SIDE, SIDE, SIDE, mpp=MPP)
-        corners = (table.obsm["spatial"] - SIDE / 2).astype(np.int64)
+        facts = table.uns["asmil"]
+        spec = TileSpec.from_wsidata(wsi, tile_px=int(facts["tile_px"]), mpp=float(facts["mpp"]))
+        corners = (table.obsm["spatial"] - facts["tile_level0_px"] / 2).astype(np.int64)
         add_tiles(wsi, "tiles", corners, spec, np.zeros(len(corners), int))
         add_features(wsi, "uni_tiles", "tiles", table.X, var=pd.DataFrame(index=table.var_names))
         wsi.write(store, overwrite=True)
         again = open_wsi(SLIDE, store=str(store))
         bounds = again.shapes["tiles"].bounds.to_numpy()
+        if not (bounds[:, 2:] - bounds[:, :2] == SIDE).all():
+            raise SystemExit("LazySlide reads another side of tiles")
         found[path.stem] = (np.asarray(again.tables["uni_tiles"].X), bounds[:, :2].astype(np.int64))
     return found
 
@@ -193,8 +205,14 @@ def write_source(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for name in NAMES:
         grid = np.array([(x * SIDE, y * SIDE) for x in range(9) for y in range(13)])[random.random(117) < 0.7]
         features = random.standard_normal((len(grid), DIM)).astype(np.float16)
-        about = {"format": "asmil", "encoder": "uni", "tile_px": SIDE, "mpp": MPP, "slide_mpp": MPP, "overlap": 0}
-        about |= {"patch_size": SIDE, "patch_size_level0": SIDE, "level0_width": 2220, "level0_height": 2967}
+        about = {"format": "asmil", "encoder": "uni", "tile_px": TILE_PX, "mpp": MPP, "slide_mpp": SLIDE_MPP}
+        about |= {
+            "overlap": 0,
+            "patch_size": TILE_PX,
+            "patch_size_level0": SIDE,
+            "level0_width": 2220,
+            "level0_height": 2967,
+        }
         with h5py.File(folder / f"{name}.h5", "w") as file:
             file["features"], file["coords"] = features, grid
             file.attrs.update(about)
