@@ -26,7 +26,8 @@ class _AnnData:
         return {slide_name(source.filename): source["X"]}
 
     def entry(self, source: h5py.File, key: str) -> Entry:
-        facts: Facts = {name: value[()] for name, value in source["uns/asmil"].items()}
+        single = {name: value for name, value in source["uns/asmil"].items() if getattr(value, "shape", None) == ()}
+        facts: Facts = {name: value[()] for name, value in single.items()}
         facts = {name: value.decode() if isinstance(value, bytes) else value for name, value in facts.items()}
         return Entry(
             features=source["X"],

@@ -10,20 +10,21 @@ from asmil.bags.reading.torch_files import load_array
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 
-FOLDER = "tile_embeddings"
+FOLDER, LATENTS = "tile_embeddings", "slide_latents"
+"""Where a run keeps the features of tiles, and what a slide encoder made of them, the one without a file of facts."""
 
 
 class _Slide2vec:
     suffixes = (".pt", ".npz")
 
     def sniff(self, source: Path) -> bool:
-        return "artifact_type" in _about(source)
+        return "artifact_type" in _about(source) or LATENTS in (folder.name for folder in source.parents[:2])
 
     def slides(self, source: Path) -> dict[str, Array | None]:
         about = _about(source)
-        kind, dim = about["artifact_type"], about.get("feature_dim")
-        if kind in ("slide_embeddings", "patient_embeddings"):
-            raise slide_level(source, f"{kind} of dimension {dim}")
+        kind, dim = about.get("artifact_type", LATENTS), about.get("feature_dim")
+        if kind in ("slide_embeddings", "patient_embeddings", LATENTS):
+            raise slide_level(source, kind if dim is None else f"{kind} of dimension {dim}")
         if kind == "hierarchical_embeddings":
             found = f"shape ({about.get('num_regions')}, {about.get('tiles_per_region')}, {dim})"
             fix = "embed without region_tile_multiple, or save one row for each tile"
