@@ -1,8 +1,8 @@
 """Feature files of the real packages, compared with what lies in them, read without asmil.
 
-`features/tools2026` of the real data: LazySlide 0.13.0 with wsidata 0.12.0, mussel 1.5.0, slide2vec 7.1.4 with hs2p 6.1.0,
-AtlasPatch 1.1.0, wsi-toolbox 0.7.0, raw2features 0.2.1 and tiatoolbox 2.1.3. `python -m benchmarks interop` runs
-LazySlide itself.
+`features/tools2026` of the real data: LazySlide 0.13.0 with wsidata 0.12.0, mussel 1.5.0, slide2vec 7.1.4 with hs2p
+6.1.0, AtlasPatch 1.1.0, wsi-toolbox 0.7.0, raw2features 0.2.1 and tiatoolbox 2.1.3. `python -m benchmarks interop`
+runs LazySlide itself.
 """
 
 import shutil
