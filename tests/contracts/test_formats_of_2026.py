@@ -308,6 +308,14 @@ def test_torchmil_folders(unit, tmp_path):
     assert open_features(tmp_path).load("s1").level0_xy[-1].tolist() == [first[0] + 9 * SIDE, first[1] + 5 * SIDE]
 
 
+def test_places_that_seem_to_count_tiles_are_noted(tmp_path):
+    np.save(tmp_path / "s1.npy", features())
+    np.save(tmp_path / "s1_coords.npy", grid(1))
+    assert open_features(tmp_path).info("s1").notes == (
+        "neighbours are 1 px apart: places that count tiles and not pixels of level 0 are read as pixels",
+    )
+
+
 def test_slideflow_with_overlap_takes_the_side_in_micrometres_once_the_scale_is_known(tmp_path):
     torch.save(torch.from_numpy(features()), tmp_path / "s1.pt")
     np.savez(tmp_path / "s1.index.npz", grid() + SIDE // 2)

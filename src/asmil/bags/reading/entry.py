@@ -188,11 +188,12 @@ def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple
         if side is None and entry.um_per_unit is None:
             side = modal_stride(read_rows(entry.coords))
             if side is not None:
-                notes = (*notes, STRIDE_NOTE.format(side))
+                notes = (*notes, TILES_NOTE if side == 1 else STRIDE_NOTE.format(side))
     return tiles, dim, side, notes
 
 
 STRIDE_NOTE = "tile side {:g} px is the usual distance of neighbours: too small if tiles overlap"
+TILES_NOTE = "neighbours are 1 px apart: places that count tiles and not pixels of level 0 are read as pixels"
 
 
 def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo:
