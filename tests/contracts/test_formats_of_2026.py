@@ -308,6 +308,17 @@ def test_torchmil_folders(unit, tmp_path):
     assert open_features(tmp_path).load("s1").level0_xy[-1].tolist() == [first[0] + 9 * SIDE, first[1] + 5 * SIDE]
 
 
+def test_torchmil_folders_of_hdf5(tmp_path):
+    arrays = {"features": features(), "coords": grid(SIDE), "labels": np.ones(1), "inst_labels": np.ones(TILES)}
+    for name, array in arrays.items():
+        (tmp_path / name).mkdir()
+        with h5py.File(tmp_path / name / "s1.h5", "w") as file:
+            file[name] = array
+    store = open_features(tmp_path)
+    assert (store.slides, store.problems, store.formats) == (["s1"], [], {"clam": 1})
+    np.testing.assert_array_equal(store.load("s1").level0_xy, grid(SIDE))
+
+
 def test_places_that_seem_to_count_tiles_are_noted(tmp_path):
     np.save(tmp_path / "s1.npy", features())
     np.save(tmp_path / "s1_coords.npy", grid(1))

@@ -310,12 +310,16 @@ def file_key(file_name: str, encoder: object) -> str:
 def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] | None:
     """Of the coordinate file in `patches/` of a folder above: corners in level-0 pixels (tiles, 2), and the tile side.
 
-    None where there is no such file. mussel writes its own, `<slide>.patch.h5`, beside the features.
+    None where there is no such file. mussel writes its own, `<slide>.patch.h5`, beside the features,
+    torchmil keeps them in `coords/`.
     """
     own = Path(feature_file)
     names = (f"{own.stem}_patches.h5", f"{own.stem}.h5")
     places = [folder / "patches" / name for folder in own.parents[:3] for name in names]
-    places.append(own.with_name(f"{slide_name(own.name)}.patch.h5"))
+    places += [
+        own.with_name(f"{slide_name(own.name)}.patch.h5"),
+        *(up / "coords" / own.name for up in own.parents[1:3]),
+    ]
     path = next((place for place in places if place.is_file() and place != own), None)
     if path is None:
         return None

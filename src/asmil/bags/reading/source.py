@@ -324,9 +324,10 @@ def _places_in(
 
 
 def _refuse_unknown(path: Path, source: Source) -> None:
-    """Coordinate files of CLAM, TRIDENT and AtlasPatch, and tables and arrays beside features, are no fault."""
+    """Coordinates of CLAM, TRIDENT and AtlasPatch, labels of torchmil, tables and arrays beside features are no fault."""
     if isinstance(source, h5py.File):
-        if not {"coords"} <= set(source) <= {"coords", "imgs", "passports"}:  # old files of CLAM hold pictures, too
+        places = {"coords"} <= set(source) <= {"coords", "imgs", "passports"}  # old files of CLAM hold pictures, too
+        if not places and set(source) not in ({"labels"}, {"inst_labels"}):
             raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
     elif not isinstance(source, Path):
         found = f"members {listed(sorted(source.group))}"
