@@ -324,7 +324,7 @@ def _places_in(
 
 
 def _refuse_unknown(path: Path, source: Source) -> None:
-    """Coordinates of CLAM, TRIDENT and AtlasPatch, labels of torchmil, tables and arrays beside features are no fault."""
+    """Coordinates of CLAM, TRIDENT, AtlasPatch, labels of torchmil, tables and arrays beside features are no fault."""
     if isinstance(source, h5py.File):
         places = {"coords"} <= set(source) <= {"coords", "imgs", "passports"}  # old files of CLAM hold pictures, too
         if not places and set(source) not in ({"labels"}, {"inst_labels"}):
