@@ -49,6 +49,7 @@ def _write_single(folder: Path) -> None:
 def _write_pt(folder: Path, *, index: bool = False, rows: bool = False) -> None:
     import torch
 
+    folder.mkdir(exist_ok=True)
     for seed, name in enumerate(STORED):
         value = torch.from_numpy(_features(seed))
         torch.save([row.clone() for row in value] if rows else value, folder / f"{name}.pt")
@@ -95,6 +96,49 @@ def _write_lazyslide(folder: Path) -> None:
                 file.writestr(member, data + b" " * (name == "good2" and member.endswith(".json")))
 
 
+def _write_slide2vec(folder: Path) -> None:
+    _write_pt(folder / "tile_embeddings")
+    (folder / "tiles").mkdir()
+    for name in STORED:
+        about = {"artifact_type": "tile_embeddings", "encoder_name": "uni", "tile_size_lv0": 512}
+        (folder / "tile_embeddings" / f"{name}.meta.json").write_text(json.dumps(about))
+        x, y = _grid().T
+        np.savez_compressed(folder / "tiles" / f"{name}.coordinates.npz", tile_index=np.arange(TILES), x=x, y=y)
+        (folder / "tiles" / f"{name}.coordinates.meta.json").write_text('{"slide": {"base_spacing_um": 0.25}}')
+
+
+def _write_atlas_patch(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["features/uni"], file["coords"] = _features(seed), np.pad(_grid(), ((0, 0), (0, 3)))
+            file.attrs.update(patch_size=256, patch_size_level0=512)
+
+
+def _write_wsi_toolbox(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["uni/features"], file["uni/coordinates"] = _features(seed), _grid()
+            file["uni"].attrs.update(mpp=0.5, level_used=seed % 2, patch_size=512, preset="uni")
+
+
+def _write_anndata(folder: Path) -> None:
+    for seed, name in enumerate(STORED):
+        with h5py.File(folder / f"{name}.h5ad", "w") as file:
+            file.attrs["encoding-type"] = "anndata"
+            file["X"], file["obsm/spatial"] = _features(seed), _grid() + 256.0
+            file["uns/asmil/tile_level0_px"], file["uns/asmil/encoder"] = 512.0, "uni"
+
+
+def _write_raw2features(folder: Path) -> None:
+    import zarr
+
+    for seed, name in enumerate(STORED):
+        group = zarr.open_group(folder / f"{name}.zarr", mode="w", zarr_format=2).create_group("grids/mpp0.5_px256")
+        group.attrs["raw2features"] = {"source": {"mpp_level0": 0.25}, "patching": {"level0_patch": 512}}
+        group.create_array("coords", data=_grid(), chunks=(16, 2))
+        group.create_group("features").create_array("uni", data=_features(seed), chunks=(16, DIM))
+
+
 def _damage_features(damage: Callable[[Path, Draw], None]) -> Callable[[Path, Draw], None]:
     """Damage to a file of the bad slide, or now and then to the plain files that are for all."""
 
@@ -124,7 +168,7 @@ def _read_features(folder: Path) -> str:
         if not shared_whole:
             return "refused"
         raise Lost(f"the good slides with the bad one: {error}") from error
-    aside = {problem.slide for problem in problems if "same features" not in problem.what}
+    aside = {problem.slide for problem in problems if "has the features of" not in problem.what}
     if shared_whole and (lost := {"good", "good2"} - (set(store.slides) - aside)):
         raise Lost(f"{lost}: {[str(problem) for problem in problems]}")
     bad = [slide for slide in store.slides if slide not in aside and not slide.startswith("good")]
@@ -193,5 +237,10 @@ FEATURES = {
     "features npy": _store(_write_npy, containers.npy_damaged),
     "features csv": _store(_write_csv, mutations.csv_damaged),
     "features tiatoolbox": _store(_write_zarr, containers.zarr_damaged),
+    "features raw2features": _store(_write_raw2features, containers.zarr_damaged),
+    "features slide2vec": _store(_write_slide2vec, containers.pt_damaged),
+    "features anndata": _store(_write_anndata, containers.h5_damaged),
+    "features atlas patch": _store(_write_atlas_patch, containers.h5_damaged),
+    "features wsi toolbox": _store(_write_wsi_toolbox, containers.h5_damaged),
     "features lazyslide": _store(_write_lazyslide, containers.zarr_damaged),
 }

@@ -116,7 +116,8 @@ WRITERS = {
 
 
 ELSEWHERE = {"csv", "eva", "lazyslide", "npy", "slideflow", "tiatoolbox"}
-"""In test_array_formats.py."""
+ELSEWHERE |= {"anndata", "atlas_patch", "raw2features", "slide2vec", "wsi_toolbox"}
+"""In test_array_formats.py and test_formats_of_2026.py."""
 
 
 def test_every_format_has_a_file_to_be_tested_with():

@@ -263,9 +263,10 @@ class FeatureStore(Shown):
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
         with self._places[self._find(slide)].entry() as entry:
             scale = entry.um_per_unit or entry.slide_mpp
-            if entry.coords is None or scale is None:
+            if entry.coords is None or scale is None or (entry.centred and entry.tile_level0_px is None):
                 return None
-            return read_rows(entry.coords, entry.keep).astype(np.float64) * scale
+            to_corner = (entry.tile_level0_px or 0.0) / 2 if entry.centred else 0.0
+            return (read_rows(entry.coords, entry.keep).astype(np.float64) - to_corner) * scale
 
     def read_through(
         self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None

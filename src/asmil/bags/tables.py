@@ -170,16 +170,16 @@ def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
 # From file names to slide names, and which of two spellings mean the same slide.
 
 _FILE_SUFFIX = re.compile(
-    r"\.(h5|hdf5|pt|pth|npy|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE
+    r"\.(h5|hdf5|h5ad|pt|pth|npy|npz|zarr|svs|svslide|tiff?|ndpi|mrxs|scn|vms|vmu|bif|dcm|czi|isyntax)$", re.IGNORECASE
 )
-_TOOL_SUFFIX = re.compile(r"_{1,2}features$", re.IGNORECASE)
+_TOOL_SUFFIX = re.compile(r"(_{1,2}features|\.(features|patch|embeddings))$", re.IGNORECASE)
 _UUID = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", re.IGNORECASE)
 _TCGA = re.compile(r"^(TCGA-[A-Z0-9]{2})-[A-Z0-9]{4}\b", re.IGNORECASE)
 _POINT_ZERO = re.compile(r"(\d+)\.0")
 
 
 def slide_name(file_name: str) -> str:
-    """The slide's name in a file name: `a/x.svs.h5` and `x__features.h5` are both x.
+    """The slide's name in a file name: `a/x.svs.h5`, `x__features.h5` and `x.features.h5` are all x.
 
     Only known suffixes are cut, because slide names contain dots (`TCGA-...-DX1.8923A151-...`).
     """

@@ -1,4 +1,4 @@
-"""Feature files of any known tool into the layout of another: asmil, CLAM, TRIDENT or STAMP."""
+"""Feature files of any known tool into the layout of another: asmil, CLAM, TRIDENT, STAMP, torchmil or AnnData."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from asmil.settings import Group
 @with_settings(Group.OUT, Group.TABLES, "slide_mpp")
 def convert(
     source: Path = typer.Argument(..., help="Folder (or file) of feature files in any known format."),
-    to: str = typer.Option(..., "--to", help="Layout to write: asmil (quickest to read), clam, trident or stamp."),
+    to: str = typer.Option(
+        ..., "--to", help="Layout to write: asmil (quickest to read), clam, trident, stamp, torchmil or anndata."
+    ),
     encoder: str | None = typer.Option(None, help="Which folder or table to read, where slides have several."),
     tile_px: int | None = typer.Option(None, help="Side of a tile as the encoder saw it, where files do not say it."),
     **settings: object,

@@ -29,11 +29,15 @@ def test_there_and_back_is_exact(layout, tmp_path):
     source = write_source(tmp_path / "s1.h5")
     LAYOUTS[layout](read_slide(source, "s1"), tmp_path / "there")
     there = open_features(tmp_path / "there")
-    assert (there.slides, there.problems, there.formats) == (["s1"], [], {layout: 1})
+    format = "npy" if layout == "torchmil" else layout
+    assert (there.slides, there.problems, there.formats) == (["s1"], [], {format: 1})
     LAYOUTS["asmil"](read_slide(there, "s1", slide_mpp=0.2505), tmp_path / "back")
     back, first = open_features(tmp_path / "back").load("s1"), source.load("s1")
     assert torch.equal(back.features, first.features)
     assert torch.equal(back.level0_xy, first.level0_xy)
+    if scaled := there.um_xy("s1") is not None:
+        np.testing.assert_allclose(there.um_xy("s1"), first.level0_xy.numpy() * 0.2505, atol=0.01)
+    assert scaled == (layout in ("asmil", "anndata", "stamp", "trident"))
     assert back.tile_level0_px == pytest.approx(first.tile_level0_px, abs=0.01)
     assert there.load("s1").features.dtype == (torch.float16 if layout in ("asmil", "stamp") else torch.float32)
 
@@ -46,11 +50,15 @@ def test_files_are_laid_out_as_the_tools_look_for_them(tmp_path):
     assert found == {
         "s1.h5",
         "asmil/s1.h5",
+        "anndata/s1.h5ad",
         "clam/h5_files/s1.h5",
         "clam/pt_files/s1.pt",
         "clam/patches/s1.h5",
         "stamp/uni_v1/s1.h5",
         "trident/20x_256px_0px_overlap/features_uni_v1/s1.h5",
+        "torchmil/coords/s1.json",
+        "torchmil/coords/s1.npy",
+        "torchmil/features/s1.npy",
         "trident/20x_256px_0px_overlap/patches/s1_patches.h5",
     }
     with h5py.File(tmp_path / "trident/20x_256px_0px_overlap/features_uni_v1/s1.h5") as file:

@@ -56,7 +56,7 @@ def test_an_unknown_layout_is_answered_with_the_known_ones(tmp_path):
     write(tmp_path / "a.h5", 0)
     result = convert(tmp_path / "a.h5", "--to", "clamm", "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert "asmil, clam, stamp, trident" in result.output
+    assert "anndata, asmil, clam, stamp, torchmil, trident" in result.output
 
 
 @pytest.mark.parametrize("layout", ["asmil", "clam", "stamp", "trident"])

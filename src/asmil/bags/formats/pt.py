@@ -4,7 +4,7 @@ from pathlib import Path
 
 import h5py
 
-from asmil.bags.formats import eva, slideflow
+from asmil.bags.formats import eva, slide2vec, slideflow
 from asmil.bags.reading.entry import Array, Entry, patches_beside, require_array
 from asmil.bags.reading.torch_files import load_arrays
 from asmil.bags.tables import slide_name
@@ -14,7 +14,7 @@ class _Pt:
     suffixes = (".pt",)
 
     def sniff(self, source: Path) -> bool:
-        return not (slideflow.FORMAT.sniff(source) or eva.FORMAT.sniff(source))
+        return not any(format.FORMAT.sniff(source) for format in (slideflow, eva, slide2vec))
 
     def slides(self, source: Path) -> dict[str, Array | None]:
         return {slide_name(source.name): None}  # a pickled array has no shape before it is read

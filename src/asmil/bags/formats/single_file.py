@@ -2,7 +2,7 @@
 
 import h5py
 
-from asmil.bags.reading.entry import Array, Entry, attributes
+from asmil.bags.reading.entry import Array, Entry, attributes, stored_side
 
 
 class _SingleFile:
@@ -18,7 +18,13 @@ class _SingleFile:
     def entry(self, source: h5py.File, key: str) -> Entry:
         group = source[key]
         facts = attributes(group, source)
-        return Entry(group["feat"], coords=group.get("coords"), encoder=facts.get("encoder"), provenance=lambda: facts)
+        return Entry(
+            features=group["feat"],
+            coords=group.get("coords"),
+            tile_level0_px=stored_side(facts),
+            encoder=facts.get("encoder"),
+            provenance=lambda: facts,
+        )
 
 
 FORMAT = _SingleFile()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.reading.entry import STRIDE_NOTE, Array, Entry, Facts, modal_stride, number
+from asmil.bags.reading.entry import Array, Entry, Facts, modal_stride, number
 from asmil.bags.reading.source import facts_in, plain_array
 from asmil.bags.reading.torch_files import load_array
 from asmil.bags.tables import slide_name
@@ -23,11 +23,11 @@ class _Slideflow:
     def entry(self, source: Path, key: str) -> Entry:
         config = facts_in(source.parent / "bags_config.json")
         tile_um, tile_px = number(config, "tile_um"), number(config, "tile_px")
-        corners, side, notes = _corners(source)
+        centres, notes = _centres(source)
         return Entry(
             features=load_array(source),
-            coords=corners,
-            tile_level0_px=side,
+            coords=centres,
+            centred=True,
             tile_um=tile_um,  # a magnification ("20x") in some bags, and then no number
             mpp=tile_um / tile_px if tile_um and tile_px else None,
             encoder=_encoder(config),
@@ -42,20 +42,18 @@ def _index_of(source: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _corners(source: Path) -> tuple[np.ndarray | None, float | None, tuple[str, ...]]:
-    """Top-left corners in level-0 pixels, the tile side, and notes: files hold centres, and no side."""
+def _centres(source: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The middles of the tiles in level-0 pixels, and notes: the side that parts them from corners is not stored."""
     index = _index_of(source)
     if index is None:
-        return None, None, ("no .index.npz beside the bag: tiles have no coordinates",)
+        return None, ("no .index.npz beside the bag: tiles have no coordinates",)
     centres = plain_array(index)
     if centres.ndim != 2 or centres.shape[1] < 2:
         raise FeatureError(f"{index.name} does not hold one (x, y) per tile", found=f"shape {centres.shape}")
     centres = centres[:, :2].astype(np.int64)
-    side = modal_stride(centres)
-    if side is None:
-        return None, None, ("centres of tiles are known, but not the side of a tile: no coordinates",)
-    notes = (STRIDE_NOTE.format(side), "stored centres became top-left corners by half a side")
-    return centres - int(side // 2), side, notes
+    if modal_stride(centres) is None:
+        return None, ("centres of tiles are known, but not the side of a tile: no coordinates",)
+    return centres, ("stored centres became top-left corners by half a side (tile_um, where the slide's mpp is known)",)
 
 
 def _encoder(config: Facts) -> str | None:

@@ -6,8 +6,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, number, require_array, slide_level
-from asmil.bags.tables import slide_name
+from asmil.bags.reading.entry import (
+    Array,
+    Entry,
+    attributes,
+    file_key,
+    modal_stride,
+    number,
+    require_array,
+    slide_level,
+    stored_side,
+)
 
 HISTORIC_TILE_PX, HISTORIC_TILE_UM = 224.0, 256.0
 """Before units were stored, coordinates counted pixels of tiles 224 px wide that covered 256 um."""
@@ -22,7 +31,7 @@ class _Stamp:
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
         if (kind := attributes(source).get("feat_type", "tile")) in ("slide", "patient"):
             raise slide_level(Path(source.filename), f"feat_type {kind!r}")
-        return {slide_name(source.filename): _features(source)}
+        return {file_key(source.filename, source.attrs.get("extractor")): _features(source)}
 
     def entry(self, source: h5py.File, key: str) -> Entry:
         facts, coords = attributes(source), source.get("coords")
@@ -48,7 +57,8 @@ class _Stamp:
             note = "no unit stored; a step of 224 is read as the historic STAMP grid: 224 units are 256 um"
             scale = HISTORIC_TILE_UM / HISTORIC_TILE_PX
             return replace(entry, um_per_unit=scale, tile_um=HISTORIC_TILE_UM, mpp=scale, notes=(note,))
-        return replace(entry, notes=("no unit stored; coordinates are taken as level-0 pixels",))
+        note = "no unit stored; coordinates are taken as level-0 pixels"
+        return replace(entry, tile_level0_px=stored_side(facts | attributes(coords)), notes=(note,))
 
 
 def _features(source: h5py.File) -> h5py.Dataset:

@@ -2,29 +2,28 @@
 
 import h5py
 
-from asmil.bags.reading.entry import Array, Entry, attributes, number, patches_beside
-from asmil.bags.tables import slide_name
+from asmil.bags.reading.entry import Array, Entry, Facts, attributes, file_key, number, patches_beside, stored_side
 
 
 class _Trident:
     suffixes = (".h5", ".hdf5")
 
     def sniff(self, source: h5py.File) -> bool:
-        if "features" not in source or "format" in source.attrs:
+        if not isinstance(source.get("features"), h5py.Dataset) or "format" in source.attrs:
             return False
         coords = source.get("coords")
         return "encoder" in source["features"].attrs or (coords is not None and "patch_size_level0" in coords.attrs)
 
     def slides(self, source: h5py.File) -> dict[str, Array | None]:
-        return {slide_name(source.filename): source["features"]}
+        return {file_key(source.filename, source["features"].attrs.get("encoder")): source["features"]}
 
     def entry(self, source: h5py.File, key: str) -> Entry:
         coords = source.get("coords")
         facts = attributes(coords, source["features"])
-        side = number(facts, "patch_size_level0")
-        beside = patches_beside(source.filename) if coords is None else None
+        side = stored_side(facts)
+        beside = patches_beside(source.filename) if coords is None or side is None else None
         if beside is not None:
-            coords, side = beside
+            coords, side = beside if coords is None else (coords, beside[1])
         return Entry(
             features=source["features"],
             coords=coords,
@@ -32,8 +31,16 @@ class _Trident:
             mpp=number(facts, "mpp"),
             slide_mpp=number(facts, "slide_mpp"),
             encoder=facts.get("encoder"),
-            provenance=lambda: facts,
+            provenance=lambda: facts | _tile_px(facts, side),
         )
+
+
+def _tile_px(facts: Facts, side: float | None) -> Facts:
+    """The side at the tiles' own scale: of raw2features's files, whose `patch_size` is that of level 0 again."""
+    asked, own = number(facts, "target_magnification"), number(facts, "level0_magnification")
+    if side and side == number(facts, "patch_size") and asked and own and asked != own:
+        return {"tile_px": round(side * asked / own)}
+    return {}
 
 
 FORMAT = _Trident()

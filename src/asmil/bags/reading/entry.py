@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import h5py
 import numpy as np
 
+from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import Facts
 
@@ -22,14 +23,16 @@ class Entry:
     """One slide in an open feature file, as its format describes it: where the arrays are and what they mean.
 
     `features` are (tiles, dim) or (1, tiles, dim). `coords` (tiles, 2) are top-left corners (x, y), in
-    level-0 pixels, or in units of `um_per_unit` micrometres where that is set. `keep` are the rows to use,
-    None for all. `mpp` is the scale the tiles were encoded at, `slide_mpp` that of level 0. `quality` names the
-    flags stored for each tile. `provenance` reads everything else the file says, which takes longer than reading
-    some tiles does and is therefore left until it is asked for.
+    level-0 pixels, or in units of `um_per_unit` micrometres where that is set. With `centred` they are the
+    middles of the tiles instead. `keep` are the rows to use, None for all. `mpp` is the scale the tiles were
+    encoded at, `slide_mpp` that of level 0. `quality` names the flags stored for each tile. `provenance` reads
+    everything else the file says, which takes longer than reading some tiles does and is therefore left until
+    it is asked for.
     """
 
     features: Array
     coords: Array | None = None
+    centred: bool = False
     um_per_unit: float | None = None
     tile_level0_px: float | None = None
     tile_um: float | None = None
@@ -153,16 +156,20 @@ def feature_shape(array: Array, path: Path) -> tuple[int, int]:
     if len(shape) == 1:
         raise slide_level(path, f"shape {array.shape}")
     if len(shape) != 2 or array.dtype.kind != "f":
-        found = f"shape {array.shape} of {array.dtype}"
-        raise FeatureError(f"features in {path.name} are not a (tiles, dim) matrix of floats", found=found)
+        found, fix = f"shape {array.shape} of {array.dtype}", "save one row of float16 or float32 for each tile"
+        raise FeatureError(f"features in {path.name} are not a (tiles, dim) matrix of floats", found=found, fix=fix)
     require_array(array, path, kinds="f", what="features")
     return shape[0], shape[1]
+
+
+class OneVectorError(FeatureError):
+    """A file holds one vector per slide or patient; beside features of the same slide's tiles this is no fault."""
 
 
 def slide_level(path: Path, found: str) -> FeatureError:
     """The error for a file that holds one vector per slide or patient."""
     fix = "point at the folder of tile features (TRIDENT: features_<encoder>, not slide_features_<encoder>)"
-    return FeatureError(f"{path.name} holds one vector for the whole slide, not tiles", found=found, fix=fix)
+    return OneVectorError(f"{path.name} holds one vector for the whole slide, not tiles", found=found, fix=fix)
 
 
 def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple[str, ...]]:
@@ -181,11 +188,12 @@ def geometry_of(entry: Entry, path: Path) -> tuple[int, int, float | None, tuple
         if side is None and entry.um_per_unit is None:
             side = modal_stride(read_rows(entry.coords))
             if side is not None:
-                notes = (*notes, STRIDE_NOTE.format(side))
+                notes = (*notes, TILES_NOTE if side == 1 else STRIDE_NOTE.format(side))
     return tiles, dim, side, notes
 
 
 STRIDE_NOTE = "tile side {:g} px is the usual distance of neighbours: too small if tiles overlap"
+TILES_NOTE = "neighbours are 1 px apart: places that count tiles and not pixels of level 0 are read as pixels"
 
 
 def info_of(entry: Entry, *, slide: str, path: Path, format: str) -> FeatureInfo:
@@ -278,15 +286,40 @@ def number(attributes, *names: str) -> float | None:
     return None
 
 
+def stored_side(facts: Facts) -> float | None:
+    """The side of a tile in level-0 pixels that the attributes of coordinates state, or None.
+
+    TRIDENT and others store it as `patch_size_level0`. CLAM and mussel store `patch_size` in pixels of `patch_level`,
+    so it is multiplied by that level's downsample, and by `custom_downsample` in CLAM's older files.
+    """
+    side, patch_px = number(facts, "patch_size_level0"), number(facts, "patch_size")
+    if side is not None or patch_px is None or "patch_level" not in facts:
+        return side
+    if number(facts, "patch_level") and "downsample" not in facts:
+        return None
+    return patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
+
+
+def file_key(file_name: str, encoder: object) -> str:
+    """The key of the one slide in a file: of `x.uni.h5` whose encoder is uni (raw2features) it is `uni/x`."""
+    name = slide_name(file_name)
+    own = name.removesuffix(f".{encoder}")
+    return f"{encoder}/{own}" if own and own != name and "/" not in str(encoder) else name
+
+
 def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] | None:
     """Of the coordinate file in `patches/` of a folder above: corners in level-0 pixels (tiles, 2), and the tile side.
 
-    None where there is no such file. TRIDENT stores the side. CLAM stores it in pixels of `patch_level`, so it is
-    multiplied by that level's downsample, and by `custom_downsample` in its older files.
+    None where there is no such file. mussel writes its own, `<slide>.patch.h5`, beside the features,
+    torchmil keeps them in `coords/`.
     """
     own = Path(feature_file)
     names = (f"{own.stem}_patches.h5", f"{own.stem}.h5")
-    places = (folder / "patches" / name for folder in own.parents[:3] for name in names)
+    places = [folder / "patches" / name for folder in own.parents[:3] for name in names]
+    places += [
+        own.with_name(f"{slide_name(own.name)}.patch.h5"),
+        *(up / "coords" / own.name for up in own.parents[1:3]),
+    ]
     path = next((place for place in places if place.is_file() and place != own), None)
     if path is None:
         return None
@@ -294,11 +327,6 @@ def patches_beside(feature_file: str | Path) -> tuple[np.ndarray, float | None] 
         blaming(FeatureError, f"{path} beside {own.name} cannot be read", fix="write the coordinates again"),
         h5py.File(path, "r", locking="best-effort") as file,
     ):
-        facts = attributes(file["coords"])
-        side = number(facts, "patch_size_level0")
-        if side is None and (patch_px := number(facts, "patch_size")) is not None:
-            level = int(number(facts, "patch_level") or 0)
-            if level == 0 or "downsample" in facts:
-                side = patch_px * (number(facts, "downsample") or 1.0) * (number(facts, "custom_downsample") or 1.0)
+        side = stored_side({"patch_level": 0} | attributes(file["coords"]))
         require_array(file["coords"], path, kinds="iuf", what="coordinates")
         return file["coords"][()], side

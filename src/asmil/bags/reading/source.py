@@ -3,7 +3,7 @@
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -14,13 +14,22 @@ import h5py
 import numpy as np
 
 from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.reading.entry import AGAIN, Array, Entry, Facts, FeatureFormat, feature_shape, require_believable
+from asmil.bags.reading.entry import (
+    AGAIN,
+    Array,
+    Entry,
+    Facts,
+    FeatureFormat,
+    OneVectorError,
+    feature_shape,
+    require_believable,
+)
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import original_name, walk
 
-HDF5 = (".h5", ".hdf5")
-SUFFIXES = (*HDF5, ".pt", ".npy", ".csv", ".zarr", ".zarr.zip")
+HDF5 = (".h5", ".hdf5", ".h5ad")
+SUFFIXES = (*HDF5, ".pt", ".npy", ".npz", ".csv", ".zarr", ".zarr.zip")
 
 
 Group: TypeAlias = Any
@@ -74,13 +83,31 @@ def opened(path: Path) -> Iterator[Source]:
         raise FeatureError(what, fix="extract the slide again")
     with blaming(FeatureError, f"{path.name} cannot be read", fix=AGAIN):
         if path.suffix in HDF5:
-            with h5py.File(path, "r", locking="best-effort") as file:
+            with h5py.File(path, "r", locking="best-effort") as file, _layout_of(path):
                 yield file
         elif path.suffix in (".zarr", ".zip"):
-            with _opened_zarr(path) as source:
+            with _opened_zarr(path) as source, _layout_of(path):
                 yield source
         else:
             yield path
+
+
+@contextmanager
+def _layout_of(path: Path) -> Iterator[None]:
+    """What a format does not find in a sound file, or finds to be something else, is another layout and no damage.
+
+    HDF5 also raises a KeyError for what it cannot read; the text tells the two apart.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        if "Unable to" in text and "doesn't exist" not in text:
+            raise
+        fix = "compare it with docs/formats.md: another version of the tool that wrote it may lay files out otherwise"
+        raise FeatureError(
+            f"{path.name} is laid out otherwise than its format is known", found=text, fix=fix
+        ) from error
 
 
 @contextmanager
@@ -139,8 +166,8 @@ FACTS_FILE = "features.json"
 """Facts that a layout cannot hold, stated by the user for all files of a folder: mpp, tile_level0_px, encoder."""
 
 
-def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
-    """The array of a .npy file, or the first of a .npz file; `mapped` leaves a .npy on disk.
+def plain_array(path: Path, *, mapped: bool = False, member: str = "") -> np.ndarray:
+    """The array of a .npy file, or of a .npz file the named one or the first; `mapped` leaves a .npy on disk.
 
     Raises:
         FeatureError: the file is damaged, or a pickle, which is never loaded.
@@ -155,17 +182,21 @@ def plain_array(path: Path, *, mapped: bool = False) -> np.ndarray:
             return value if mapped else np.array(value)
         with value, zipfile.ZipFile(path) as members:
             require_believable(sum(member.file_size for member in members.infolist()), path)
-            require_believable(_claimed(members), path)
-            array = value[value.files[0]]
+            member = member or value.files[0]
+            if member not in value.files:
+                raise FeatureError(f"{path.name} holds no array {member!r}", found=listed(value.files), fix=fix)
+            name = f"{member}.npy" if f"{member}.npy" in members.namelist() else member
+            require_believable(_claimed(members, name), path)
+            array = value[member]
     if not isinstance(array, np.ndarray):
-        raise FeatureError(f"{path.name} holds no array", found=value.files[0], fix=fix)
+        raise FeatureError(f"{path.name} holds no array", found=member, fix=fix)
     return array
 
 
-def _claimed(members: zipfile.ZipFile) -> int:
-    """The bytes that the header of the first array of a .npz file speaks of."""
+def _claimed(members: zipfile.ZipFile, name: str) -> int:
+    """The bytes that the header of an array of a .npz file speaks of."""
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with members.open(members.namelist()[0]) as file:
+    with members.open(name) as file:
         shape, _, dtype = headers[np.lib.format.read_magic(file)](file)
     return prod(shape) * dtype.itemsize
 
@@ -224,17 +255,25 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     found: dict[str, list[Place]] = {}
     others: set[str] = set()
     problems: list[Problem] = []
+    vectors: list[Problem] = []
+
+    def set_aside(slide: str, error: FeatureError, path: Path) -> None:
+        own = vectors if isinstance(error, OneVectorError) else problems
+        own.append(problem_of(original_name(slide_name(slide)), error, path))
+
     formats: dict[str, FeatureFormat] = {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
     for path in feature_files(root):
         try:
-            for slide, place in _places_in(path, formats, problems):
+            for slide, place in _places_in(path, formats, set_aside):
                 under = place.under(root)
                 if encoder is None or _is_of(encoder, under):
                     found.setdefault(slide, []).append(place)
                 else:
                     others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
-            problems.append(problem_of(original_name(slide_name(path.name)), error, path))
+            set_aside(path.name, error, path)
+    # One vector of a slide beside its tiles is no fault: the tiles are what is read.
+    problems += [problem for problem in vectors if problem.slide not in found]
     if others and not found:
         raise FeatureError(
             f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
@@ -248,7 +287,7 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
             chosen[slide] = places[0]
             continue
         what = f"several feature files have this name: {listed(place.under(root) for place in places)}"
-        fix = "open the folder of one encoder only, or convert one with asmil convert --encoder NAME"
+        fix = "open the folder of one encoder or class only, or name the encoder: asmil convert --encoder NAME"
         problems.append(Problem(slide, what, fix, places[1].path))
     return chosen, problems
 
@@ -259,10 +298,12 @@ def problem_of(slide: str, error: FeatureError, path: Path) -> Problem:
     return Problem(slide, what, error.fix or "", path)
 
 
-def _places_in(path: Path, formats: dict[str, FeatureFormat], problems: list[Problem]) -> list[tuple[str, Place]]:
+def _places_in(
+    path: Path, formats: dict[str, FeatureFormat], set_aside: Callable[[str, FeatureError, Path], None]
+) -> list[tuple[str, Place]]:
     """The slides in a file; the format that fits goes to the front of `formats`, as the next file's likeliest.
 
-    Of a file of several slides, those that cannot be used become problems.
+    Of a file of several slides, those that cannot be used are set aside.
     """
     with opened(path) as source:
         for name, format in formats.items():
@@ -276,16 +317,17 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat], problems: list[Pro
                     shape = None if array is None else feature_shape(array, path)
                     found.append((original_name(slide_name(key)), Place(path, name, key, shape)))
                 except FeatureError as error:
-                    problems.append(problem_of(original_name(slide_name(key)), error, path))
+                    set_aside(key, error, path)
             return found
         _refuse_unknown(path, source)
         return []
 
 
 def _refuse_unknown(path: Path, source: Source) -> None:
-    """Coordinate files of CLAM and TRIDENT, and tables and arrays beside features, are no fault."""
+    """Coordinates of CLAM, TRIDENT, AtlasPatch, labels of torchmil, tables and arrays beside features are no fault."""
     if isinstance(source, h5py.File):
-        if not {"coords"} <= set(source) <= {"coords", "imgs"}:  # old files of CLAM hold the pictures of the tiles too
+        places = {"coords"} <= set(source) <= {"coords", "imgs", "passports"}  # old files of CLAM hold pictures, too
+        if not places and set(source) not in ({"labels"}, {"inst_labels"}):
             raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
     elif not isinstance(source, Path):
         found = f"members {listed(sorted(source.group))}"

@@ -184,11 +184,14 @@ class StoredSlide:
             raise FeatureError(f"{self.place.path.name} has coordinates that are on no slide", found=found, fix=AGAIN)
         if coords is not None and entry.um_per_unit is not None:
             coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
+        side = _side_px(entry, side, slide_mpp)
+        if coords is not None and entry.centred:
+            coords = None if side is None else coords - (int(side // 2) if coords.dtype.kind in "iu" else side / 2)
         return Bag(
             features=torch.from_numpy(features),
             level0_xy=None if coords is None else torch.from_numpy(_whole(coords)),
             slide=self.slide,
-            tile_level0_px=_side_px(entry, side, slide_mpp),
+            tile_level0_px=side,
             mpp=entry.mpp,
         )
 
@@ -232,7 +235,12 @@ def check_finite(features: np.ndarray, path: Path) -> None:
 
 
 def _side_px(entry: Entry, side: float | None, slide_mpp: float | None) -> float | None:
-    """The tile's side in level-0 pixels; a file in micrometres needs the slide's scale for it."""
+    """The tile's side in level-0 pixels; a file in micrometres needs the slide's scale for it.
+
+    Of a file of centres (slideflow) the side in micrometres is a fact and the step of the grid none: its own rounding.
+    """
+    if entry.centred and entry.tile_um and slide_mpp:
+        return float(int(entry.tile_um / slide_mpp))
     if entry.coords is None or entry.um_per_unit is None:
         return side
     return entry.tile_um / slide_mpp if slide_mpp and entry.tile_um else None
