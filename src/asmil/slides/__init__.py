@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         slide_files,
         slide_named,
     )
-    from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+    from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
     from asmil.slides.region import Level
     from asmil.slides.slide import Slide
     from asmil.slides.synthetic import draw_slide, draw_stain, make_slides, write_slide, write_sparse_slide

@@ -11,7 +11,7 @@ from typing import Literal
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
 from asmil.files import stem_of, walk
 from asmil.registry import FolderRegistry
-from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
 from asmil.slides.readers.ome_zarr import is_ome_zarr
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
@@ -44,7 +44,8 @@ def open_slide(
     """Open a slide with the first reader that knows it.
 
     The order: tiled TIFF decoded natively, OpenSlide, DICOM that OpenSlide refuses, OME-Zarr, cuCIM (if
-    installed), plain images; an added reader stands where its `order` says. `Slide.passed_over` has the reasons.
+    installed), plain images; an added reader stands where its `order` says. `Slide.passed_over` has the reasons. A
+    reader that knows the format and refuses what is in the file (`ContentError`) is the last that is asked.
 
     Args:
         path: the file; a folder for OME-Zarr.
@@ -113,6 +114,8 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
                 return name, SLIDE_READERS[name](path), passed_over
         except DamagedSlideError:
             raise
+        except ContentError as error:
+            raise ContentError(f"{path} is not opened: {error.what}", found=error.found, fix=error.fix) from error
         except SlideError as error:
             passed_over[name] = error.what if error.found is None else f"{error.what}: {error.found}"
             refused += [error] * detected

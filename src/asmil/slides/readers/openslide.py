@@ -7,7 +7,8 @@ import numpy as np
 import openslide
 
 from asmil.errors import SlideError
-from asmil.slides.tiff_tags import check_tables
+from asmil.slides.reader import ContentError
+from asmil.slides.tiff_tags import check_tables, ome_images
 
 CACHE_BYTES = 256 << 20
 """Decoded tiles kept: rows across a wide slide, so that row-major reading decodes each tile once."""
@@ -23,9 +24,11 @@ class OpenSlideReader:
             self._slide = _opened(path)
             properties = dict(self._slide.properties)
         except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"OpenSlide cannot open {path}", found=str(error), fix="check that the file is complete"
-            ) from error
+            vendor = openslide.OpenSlide.detect_format(str(path))
+            # of a scanner's own format the first picture is often the label: not for the reader of plain images
+            kind = SlideError if vendor in (None, "generic-tiff", "dicom") else ContentError
+            fix = "check that the file is complete"
+            raise kind(f"OpenSlide cannot open this file of {vendor}", found=str(error), fix=fix) from error
         self.path, self._open = path, True
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         self.level_sizes = self._slide.level_dimensions
@@ -33,6 +36,8 @@ class OpenSlideReader:
         mpp_x = _number(properties, openslide.PROPERTY_NAME_MPP_X)
         mpp_y = _number(properties, openslide.PROPERTY_NAME_MPP_Y)
         self.file_mpp = None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
+        if self.file_mpp is None and (images := ome_images(properties.get(openslide.PROPERTY_NAME_COMMENT, ""))):
+            self.file_mpp = images[0].mpp  # OpenSlide does not read OME-XML
         self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds = self._bounds(properties)
 

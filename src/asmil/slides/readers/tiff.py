@@ -10,7 +10,7 @@ import numpy as np
 from asmil.errors import SlideError
 from asmil.slides.native import NativeReader, PositionalFile
 from asmil.slides.reader import DamagedSlideError, Scene
-from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
+from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, on_white, tiff_scenes
 from asmil.slides.tiff_tags import check_tables
 
 VENDORS = ("aperio", "generic-tiff")
@@ -87,6 +87,8 @@ class TiffReader(NativeReader):
             direct = out if len(planes) == 1 and out is not None and out.flags.c_contiguous else None
             parts = [plane.codec(self._file.read(*_span(plane, index)), direct) for plane in planes]
             tile = parts[0] if len(parts) == 1 else np.stack(parts, -1)
+            if source.extra is not None:
+                tile = on_white(tile, source.extra)
             if tile.shape[:2] != (height, width):
                 raise SlideError("it has another size", found=f"{tile.shape[1]} x {tile.shape[0]} px")
         except (RuntimeError, ValueError, OSError, SlideError) as error:  # imagecodecs raises RuntimeErrors
