@@ -19,7 +19,8 @@ from asmil.units import MPP_TOLERANCE
 if TYPE_CHECKING:
     from asmil.tiles import TileGrid
 
-BLOCK_PX = 1024
+BLOCK_PX = 512
+"""Side of what is read at once through readers that do not say how a file is tiled: larger needs fresh memory."""
 MAX_READ_PX = 4096 * 4096
 """Pixels of a level decoded at once; a larger read is made of parts, so that memory stays bounded."""
 
