@@ -137,12 +137,12 @@ def test_a_bag_of_no_tiles_has_no_answer(name, tmp_path):
     """Before, ABMIL's graph answered with the softmax of its classifier's bias."""
     path = onnx_file.export_onnx([standardized(name)], tmp_path / "m.onnx", in_dim=12, name=name, sizes=(3,)).path
     session = onnxruntime.InferenceSession(str(path))
-    try:
-        probabilities, _, logits = session.run(None, {"features": np.empty((0, 12), np.float32)})
-    except Exception as error:  # noqa: BLE001  of ONNX Runtime: a refusal is right too
-        assert name == "dsmil"
-        assert "ArgMax" in str(error)
+    nothing = {"features": np.empty((0, 12), np.float32)}
+    if name == "dsmil":  # it asks for the tile of the highest score, and ONNX Runtime refuses by itself
+        with pytest.raises(Exception, match="ArgMax"):
+            session.run(None, nothing)
     else:
+        probabilities, _, logits = session.run(None, nothing)
         assert np.isnan(probabilities).all()
         assert np.isnan(logits).all()
     with pytest.raises(FeatureError, match="0 tiles"):
