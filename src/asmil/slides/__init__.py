@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         SLIDE_SUFFIXES,
         SlideFile,
         list_scenes,
+        name_of,
         open_slide,
         reader_order,
         scan_slides,

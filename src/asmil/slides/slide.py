@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from asmil.errors import ScaleError, SlideError, blaming
-from asmil.files import stem_of
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
@@ -40,6 +39,7 @@ class Slide:
         path: Path,
         source: Reader,
         *,
+        name: str,
         reader: str,
         mpp: float,
         mpp_source: str,
@@ -49,7 +49,7 @@ class Slide:
         found: tuple[Scene, ...] = getattr(source, "scenes", ())
         self.path, self.reader, self.passed_over = path, reader, dict(passed_over or {})
         self.scene, self.scenes = scene or 0, max(1, len(found))
-        self.name = stem_of(path) if scene is None or self.scenes == 1 else scene_name(stem_of(path), self.scene)
+        self.name = name if scene is None or self.scenes == 1 else scene_name(name, self.scene)
         self.scene_note = several_scenes(found) if scene is None and self.scenes > 1 else ""
         self.notes = [note for note in (self.scene_note, *getattr(source, "notes", ())) if note]
         self.mpp, self.mpp_source = mpp, mpp_source

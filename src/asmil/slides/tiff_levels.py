@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 from tifffile import TiffFile, TiffPageSeries
@@ -68,11 +69,7 @@ def codec_of(page: Page) -> Codec:
         SlideError: the page is of a compression or layout that is not known here. ContentError: it is no picture.
     """
     require_picture(page)
-    try:
-        import imagecodecs
-    except ImportError as error:
-        fix = "pip install 'asmil[wsi]' (OpenSlide reads such files too, several times slower)"
-        raise SlideError("the package imagecodecs is missing", fix=fix) from error
+    imagecodecs = require_imagecodecs()
     compression, photometric, samples = int(page.compression), int(page.photometric), page.samplesperpixel
     if str(page.dtype) != "uint8" or photometric not in _COLOURS:
         found = f"{page.bitspersample} bits, photometric {photometric}"
@@ -100,6 +97,16 @@ def codec_of(page: Page) -> Codec:
             decode = partial(decode, hasalpha=samples == 4)
         return lambda data, _: np.squeeze(decode(data))
     raise SlideError("its compression is not known here", found=f"{compression}, photometric {photometric}")
+
+
+def require_imagecodecs() -> ModuleType:
+    """The package that decodes tiles; SlideError where it is missing: OpenSlide is asked then."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        fix = "pip install 'asmil[wsi]' (OpenSlide reads such files too, several times slower)"
+        raise SlideError("the package imagecodecs is missing", fix=fix) from error
+    return imagecodecs
 
 
 def decode_jpeg(data: bytes, *, tables: bytes | None = None, colours: str, out: np.ndarray | None = None) -> np.ndarray:
