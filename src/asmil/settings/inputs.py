@@ -1,6 +1,7 @@
 """What the settings name, opened and checked: whatever can be known wrong is known here, and nothing is written."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,10 @@ def slide_files_of(settings: Settings) -> list[Path]:
         raise ConfigError("there are no slides", fix="give --slides FOLDER (or --features FOLDER, where that is taken)")
     files = scan_slides(settings.slides)
     if not files:
-        raise ConfigError("there are no slides", found=f"no slide file in {settings.slides}", fix="check --slides")
+        others = Counter(path.suffix for path in settings.slides.rglob("*") if path.is_file()).most_common(5)
+        listed = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in others) or "no file at all"
+        found = f"no slide file in {settings.slides} ({listed})"
+        raise ConfigError("there are no slides", found=found, fix="check --slides")
     return files
 
 

@@ -202,7 +202,7 @@ def _given(mpp: float, *, path: Path) -> float:
 
 SLIDE_SUFFIXES = {
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"),
-    *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".webp", ".qptiff", ".btf", ".ozx"),
 }
 SEVERAL = {".tif", ".tiff", ".scn", ".czi", ".zarr"}
 """Formats whose files may hold several slides; those of the others are not opened to look."""

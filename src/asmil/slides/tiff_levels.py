@@ -287,7 +287,7 @@ def _ome_scenes(tiff: TiffFile) -> list[TiffScene]:
     refused: dict[str, SlideError] = {}
     for number, series in enumerate(tiff.series):
         image = described[number] if number < len(described) else OmeImage(series.name, None, None)
-        if _is_associated(image.name) and series.keyframe.imagewidth < largest:
+        if is_associated(image.name) and series.keyframe.imagewidth < largest:
             continue
         try:
             planes, note = _ome_planes(series, image)
@@ -309,7 +309,7 @@ def _ome_scenes(tiff: TiffFile) -> list[TiffScene]:
     return [replace(scene, note="; ".join(filter(None, [scene.note, *lost]))) for scene in scenes]
 
 
-def _is_associated(name: str) -> bool:
+def is_associated(name: str) -> bool:
     """Whether an image is named as label, macro ...: as a word, not as a part of one (macrophages)."""
     return not _ASSOCIATED.isdisjoint(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name))
 

@@ -67,6 +67,14 @@ def test_no_image_of_16_bit_colours_and_no_overview_of_a_mirax_slide(tmp_path):
         open_slide(tmp_path / "b.mrxs", mpp=0.5)
 
 
+def test_what_is_left_of_a_scanners_file_is_no_slide(tmp_path, data_dir):
+    """Before: level 0 whole in memory, through Pillow, as if the file had no other."""
+    whole = (data_dir / "slides/test3-DAPI-2-387.ndpi").read_bytes()
+    (tmp_path / "a.ndpi").write_bytes(whole[:-10])  # within the last of its tables
+    with pytest.raises(ContentError, match="scanner's own TIFF.*ndpi"):
+        open_slide(tmp_path / "a.ndpi", mpp=0.5)
+
+
 def test_without_imagecodecs_the_content_still_decides(tmp_path, monkeypatch):
     path = ome(tmp_path / "a.ome.tif", planes(4), axes="CYX")
     monkeypatch.setitem(__import__("sys").modules, "imagecodecs", None)

@@ -62,8 +62,8 @@ def test_dicom_frames_are_those_of_openslide(data_dir):
         np.testing.assert_array_equal(*(s.read((90, 80), (700, 600), mpp=ours.mpp) for s in (ours, theirs)))
 
 
-def _image(group, *, version="0.4", unit="micrometer", step=0.5, axes="cyx"):
-    pixels = PIXELS.transpose(2, 0, 1)
+def _image(group, *, version="0.4", unit="micrometer", step=0.5, axes="cyx", shrink=1):
+    pixels = PIXELS.transpose(2, 0, 1)[:, ::shrink, ::shrink]
     pixels = pixels if axes == "cyx" else pixels[None, :, None]
     for level, factor in enumerate((1, 2)):
         group.create_array(str(level), data=pixels[..., ::factor, ::factor], chunks=(1,) * (len(axes) - 2) + (128, 96))
@@ -104,6 +104,33 @@ def test_ome_zarr_of_several_scenes(tmp_path):
     assert [scene.name for scene in list_scenes(tmp_path / "many.zarr")] == ["many.scene-0", "many.scene-1"]
     with open_slide(tmp_path / "many.zarr", scene=1) as slide:
         assert (slide.name, slide.scenes) == ("many.scene-1", 2)
+
+
+def test_label_and_macro_of_bioformats2raw_are_no_slides(tmp_path):
+    """Image 0 is the slide, 1 the label and 2 the glass; the XML beside them says so."""
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    for number in range(3):
+        _image(root.create_group(str(number)), shrink=1 if number == 0 else 3)
+    names = "".join(f'<Image Name="{name}"/>' for name in ("", "label image", "macro image"))
+    (tmp_path / "a.zarr" / "OME").mkdir()
+    (tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml").write_text(f"<OME>{names}</OME>")
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert (slide.name, slide.scenes, slide.size, slide.notes) == ("a", 1, (410, 300), [])
+
+
+def test_ome_zarr_under_other_names(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    _image(zarr.open_group(tmp_path / "case.7", mode="w", zarr_format=2))
+    with open_slide(tmp_path / "case.7") as slide:
+        assert (slide.reader, slide.name) == ("ome_zarr", "case.7")
+    for name in ("a.zarr.zip", "a.ozx"):
+        shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "case.7")
+        shutil.copy(tmp_path / "archive.zip", tmp_path / name)
+        with pytest.raises(SlideError, match=r"archive is not read.*unpack it"):
+            open_slide(tmp_path / name)
+    assert [path.name for path in scan_slides(tmp_path)] == ["a.ozx"]
 
 
 def test_other_zarr_folders_are_no_slides(tmp_path):

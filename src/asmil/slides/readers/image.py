@@ -93,7 +93,7 @@ def _check(path: Path, image: Image.Image) -> None:
             fix="convert it to a tiled, pyramidal TIFF (for example `vips tiffsave --tile --pyramid`)",
         )
     # Pillow keeps the upper byte of 16-bit colours, which of a camera's 12 bits is black
-    packed = [str(tile.args) for tile in image.tile if ";16" in str(tile.args)]
+    packed = [str(tile.args) for tile in getattr(image, "tile", ()) if ";16" in str(tile.args)]
     if image.mode.startswith(("I", "F")) or packed:
         found = f"pixels of type {(packed or [image.mode])[0]}"
         raise ContentError("it is not an 8-bit image", found=found, fix=EIGHT_BIT_RGB)

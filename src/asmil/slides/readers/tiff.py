@@ -9,12 +9,14 @@ import numpy as np
 
 from asmil.errors import SlideError
 from asmil.slides.native import NativeReader, PositionalFile
-from asmil.slides.reader import DamagedSlideError, Scene
+from asmil.slides.reader import ContentError, DamagedSlideError, Scene
 from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, on_white, tiff_scenes
 from asmil.slides.tiff_tags import check_tables
 
 VENDORS = ("aperio", "generic-tiff")
 """What OpenSlide calls the TIFF whose tiles are a plain grid; other vendors' overlap, or lie elsewhere."""
+SCANNERS = ("ndpi", "bif", "scn", "philips")
+"""What tifffile calls TIFF of vendors in which the first picture is often a label, and tiles may overlap."""
 
 
 class TiffReader(NativeReader):
@@ -134,7 +136,11 @@ def _parsed(path: Path, size: int, changed: int) -> tuple[str, list[TiffScene]]:
     try:
         with tifffile.TiffFile(path) as tiff:
             vendor = openslide.OpenSlide.detect_format(str(path)) or "generic-tiff"
-            if vendor not in VENDORS or tiff.is_ndpi:
+            scanner = [name for name in SCANNERS if getattr(tiff, f"is_{name}")]
+            if vendor == "generic-tiff" and scanner:
+                what = "it is a scanner's own TIFF, and OpenSlide does not know it as such"
+                raise ContentError(what, found=scanner[0], fix="copy it again, or export it as pyramidal TIFF")
+            if vendor not in VENDORS:
                 raise SlideError(f"left to OpenSlide, which knows it as {vendor}")
             return vendor, tiff_scenes(tiff, vendor)
     except (tifffile.TiffFileError, OSError) as error:
