@@ -71,7 +71,7 @@ def test_what_is_left_of_a_scanners_file_is_no_slide(tmp_path, data_dir):
     """Before: level 0 whole in memory, through Pillow, as if the file had no other."""
     whole = (data_dir / "slides/test3-DAPI-2-387.ndpi").read_bytes()
     (tmp_path / "a.ndpi").write_bytes(whole[:-10])  # within the last of its tables
-    with pytest.raises(ContentError, match="scanner's own TIFF.*ndpi"):
+    with pytest.raises(ContentError, match=r"scanner's own TIFF.*ndpi"):
         open_slide(tmp_path / "a.ndpi", mpp=0.5)
 
 
