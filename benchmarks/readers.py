@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -139,10 +140,15 @@ def whole_grid(path: Path, tile_px: int) -> TileGrid:
         return TileGrid(xy, tile_px, slide.mpp, slide.mpp, slide.size, np.ones(len(xy), np.float32), 0)
 
 
+@cache
+def _buffer(tiles: int, tile_px: int) -> np.ndarray:
+    return np.ones((tiles, tile_px, tile_px, 3), np.uint8)
+
+
 def tiles_by_asmil(path: Path, grid: TileGrid) -> None:
-    """Batches of 64 into one buffer."""
+    """Batches of 64 into one buffer, which is used again as extraction does."""
+    buffer = _buffer(64, grid.tile_px)
     with open_slide(path, mpp=grid.slide_mpp) as slide:
-        buffer = np.empty((64, grid.tile_px, grid.tile_px, 3), np.uint8)
         for start in range(0, len(grid), 64):
             indices = np.arange(start, min(start + 64, len(grid)))
             slide.read_tiles(grid, indices, out=buffer[: len(indices)])

@@ -12,7 +12,7 @@ import numpy as np
 from asmil.errors import ScaleError, SlideError, blaming
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
-from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
+from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region, whole_pixels
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:
@@ -117,16 +117,14 @@ class Slide:
         tiles = _buffer(out, (len(corners), tile_px, tile_px, 3))
 
         def read(level: int) -> np.ndarray:
+            if self._tile_size and (origins := whole_pixels(self.levels[level], corners, side=side, out_px=tile_px)):
+                self._source.read_regions(level, origins, out=tiles)
+                return tiles
             regions = [
                 plan_region(self.levels, level, level0_box=(x, y, side, side), out_size=(tile_px, tile_px))
                 for x, y in corners.tolist()
             ]
-            if self._tile_size is None:
-                self._fill_blocks(tiles, regions)
-            elif all(region.box is None and region.factor == 1 for region in regions):
-                self._source.read_regions(level, [region.origin_xy for region in regions], out=tiles)
-            else:
-                self._fill_singly(tiles, regions)
+            (self._fill_singly if self._tile_size else self._fill_blocks)(tiles, regions)
             return tiles
 
         return self._on_level_for(grid.mpp, read)
