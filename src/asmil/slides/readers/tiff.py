@@ -87,7 +87,10 @@ class TiffReader(NativeReader):
             return None
         try:
             direct = out if len(planes) == 1 and out is not None and out.flags.c_contiguous else None
-            parts = [plane.codec(self._file.read(*_span(plane, index)), direct) for plane in planes]
+            parts = [
+                plane.codec(self._file.read(int(plane.offsets[index]), int(plane.counts[index])), direct)
+                for plane in planes
+            ]
             tile = parts[0] if len(parts) == 1 else np.stack(parts, -1)
             if source.extra is not None:
                 tile = on_white(tile, source.extra)
@@ -112,10 +115,6 @@ class TiffReader(NativeReader):
         """Close the file; closing twice is harmless."""
         super().close()
         self._file.close()
-
-
-def _span(plane, index: int) -> tuple[int, int]:
-    return int(plane.offsets[index]), int(plane.counts[index])
 
 
 def _parse(path: Path) -> tuple[str, list[TiffScene]]:
