@@ -133,6 +133,27 @@ def test_ycbcr_under_a_header_of_rgb_has_the_right_colours(tmp_path):
     assert np.abs(found.astype(int) - PIXELS).mean() < 3
 
 
+def test_frames_at_the_border_that_are_cut_to_what_there_is(tmp_path):
+    """As wsidicomizer 0.26 writes them, against the header; 56 x 8 px of the last are in the level of 240 x 200."""
+
+    def encoded(frame, *, wide=TILE, high=TILE):
+        return imagecodecs.jpeg8_encode(np.ascontiguousarray(frame[:high, :wide]), level=95)
+
+    sizes = iter([(TILE if n % 4 < 3 else 60, TILE if n < 12 else 16) for n in range(16)])
+
+    def cut(frame):
+        wide, high = next(sizes)
+        return encoded(frame, wide=wide, high=high)
+
+    with open_slide(write(tmp_path / "a.dcm", jpeg=cut)) as slide:
+        found = slide.read((0, 0), (240, 200), mpp=0.5)
+        assert slide.notes == []
+    assert np.abs(found.astype(int) - PIXELS).mean() < 3
+    slide = open_slide(write(tmp_path / "b" / "b.dcm", jpeg=lambda frame: encoded(frame, wide=40)))
+    with slide, pytest.raises(SlideError, match=r"another size\. Found: 40 x 64 px"):
+        slide.read((0, 0), (240, 200), mpp=0.5)
+
+
 def test_content_that_is_no_slide_is_refused_by_name(tmp_path):
     write(tmp_path / "l" / "label.dcm", flavour="LABEL")
     with pytest.raises(ContentError, match="no level here"):

@@ -209,7 +209,7 @@ class DicomReader(NativeReader):
         try:
             tile = _decode(self._files[level].read(*place), instance.header)
             if tile.shape[:2] != (height, width):
-                raise SlideError("it has another size", found=f"{tile.shape[1]} x {tile.shape[0]} px")
+                tile = _padded(tile, self.tile_sizes[level], (column, row), size=self.level_sizes[level])
         except (RuntimeError, ValueError, OSError, SlideError) as error:
             where = f"level {level}, frame ({column}, {row})"
             raise SlideError(f"{instance.path} is damaged at {where}", found=str(error)) from error
@@ -344,6 +344,22 @@ def _places(file: io.BufferedReader, header: Header, count: int) -> list[tuple[i
             "it is cut short, or its frames are in parts", found=f"{len(places) - 1} parts, {count} frames"
         )
     return places[1:]
+
+
+def _padded(tile: np.ndarray, frame: tuple[int, int], place: tuple[int, int], *, size: tuple[int, int]) -> np.ndarray:
+    """A frame that is smaller than its header says, in white up to its size (width, height): wsidicomizer cuts those
+    at the border of derived levels to what it has.
+
+    Raises:
+        SlideError: it is larger, or pixels of the level are missing.
+    """
+    found = tile.shape[1], tile.shape[0]
+    needed = [min(side, end - number * side) for side, number, end in zip(frame, place, size, strict=True)]
+    if any(have < need or have > side for have, need, side in zip(found, needed, frame, strict=True)):
+        raise SlideError("it has another size", found=f"{found[0]} x {found[1]} px")
+    whole = np.full((frame[1], frame[0], *tile.shape[2:]), 255, np.uint8)
+    whole[: found[1], : found[0]] = tile
+    return whole
 
 
 def _decode(data: bytes, header: Header) -> np.ndarray:

@@ -123,6 +123,8 @@ def _parse(path: Path) -> tuple[str, list[TiffScene]]:
         state = path.stat()
     except OSError as error:
         raise SlideError("it is no TIFF", found=str(error)) from error
+    if path.is_dir():
+        raise SlideError("it is a folder")
     return _parsed(path.absolute(), state.st_size, state.st_mtime_ns)
 
 
