@@ -309,6 +309,12 @@ def _ome_scenes(tiff: TiffFile) -> list[TiffScene]:
     return [replace(scene, note="; ".join(filter(None, [scene.note, *lost]))) for scene in scenes]
 
 
+def require_colours(channels: Sequence[str]) -> None:
+    """Raise a `ContentError` where three channels are named as something else than red, green and blue."""
+    if others := [name for name in channels if not _COLOUR_NAME.fullmatch(name)]:
+        raise ContentError("its channels are not red, green and blue", found=", ".join(others), fix=EIGHT_BIT_RGB)
+
+
 def is_associated(name: str) -> bool:
     """Whether an image is named as label, macro ...: as a word, not as a part of one (macrophages)."""
     return not _ASSOCIATED.isdisjoint(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name))
@@ -328,8 +334,8 @@ def _ome_planes(series: TiffPageSeries, image: OmeImage) -> tuple[list[int], str
         found = ", ".join(f"{axis} {n}" for axis, n in pages.items())
         fix = f"{EIGHT_BIT_RGB}; fluorescence has no such picture"
         raise ContentError("it is not one RGB picture or a stack of them", found=f"axes {found}", fix=fix)
-    if "C" in pages and (others := [name for name in image.channels if not _COLOUR_NAME.fullmatch(name)]):
-        raise ContentError("its channels are not red, green and blue", found=", ".join(others), fix=EIGHT_BIT_RGB)
+    if "C" in pages:
+        require_colours(image.channels)
     depth = pages.get("Z", 1)
     index = np.arange(int(np.prod(list(pages.values()) or [1]))).reshape(list(pages.values()) or [1])
     if "Z" in pages:

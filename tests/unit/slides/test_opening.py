@@ -120,6 +120,19 @@ def test_label_and_macro_of_bioformats2raw_are_no_slides(tmp_path):
         assert (slide.name, slide.scenes, slide.size, slide.notes) == ("a", 1, (410, 300), [])
 
 
+def test_fluorescence_in_ome_zarr_is_no_picture(tmp_path):
+    """Before: DAPI was shown as red."""
+    zarr = pytest.importorskip("zarr")
+    for name, labels in (("a", ["Channel 0", "Channel 1", "Channel 2"]), ("b", ["DAPI", "FITC", "Cy5"])):
+        group = zarr.open_group(tmp_path / f"{name}.zarr", mode="w", zarr_format=2)
+        _image(group)
+        group.attrs["omero"] = {"channels": [{"label": label} for label in labels]}
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert slide.size == (410, 300)
+    with pytest.raises(ContentError, match="DAPI, FITC, Cy5"):
+        open_slide(tmp_path / "b.zarr")
+
+
 def test_ome_zarr_under_other_names(tmp_path):
     zarr = pytest.importorskip("zarr")
     _image(zarr.open_group(tmp_path / "case.7", mode="w", zarr_format=2))

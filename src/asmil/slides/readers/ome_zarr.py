@@ -10,8 +10,8 @@ import numpy as np
 
 from asmil.errors import SlideError
 from asmil.slides.native import NativeReader
-from asmil.slides.reader import Scene
-from asmil.slides.tiff_levels import is_associated
+from asmil.slides.reader import EIGHT_BIT_RGB, ContentError, Scene
+from asmil.slides.tiff_levels import is_associated, require_colours
 from asmil.slides.tiff_tags import UM_PER_UNIT, ome_images
 
 Group: TypeAlias = Any
@@ -97,6 +97,9 @@ class _Pyramid:
         self.names = [axis["name"] for axis in axes]
         self.arrays = [group[dataset["path"]] for dataset in image["datasets"]]
         self._check()
+        channels = found.get("ome", found).get("omero", {}).get("channels", ())
+        if len(channels) == 3:
+            require_colours([str(channel.get("label", "")) for channel in channels])
         shape = dict(zip(self.names, self.arrays[0].shape, strict=True))
         depth = shape.get("z", 1)
         self.notes = (f"the middle of {depth} focal planes is read",) if depth > 1 else ()
@@ -106,9 +109,9 @@ class _Pyramid:
         for array in self.arrays:
             shape = dict(zip(self.names, array.shape, strict=True))
             if not {"x", "y"} <= set(shape) or shape.get("c", 1) not in (1, 3) or shape.get("t", 1) != 1:
-                raise SlideError("it is not one grey or RGB picture", found=f"axes {shape}")
+                raise ContentError("it is not one grey or RGB picture", found=f"axes {shape}", fix=EIGHT_BIT_RGB)
             if str(array.dtype) != "uint8":
-                raise SlideError("its pixels are not of 8 bits", found=str(array.dtype), fix="convert it to 8-bit RGB")
+                raise ContentError("its pixels are not of 8 bits", found=str(array.dtype), fix=EIGHT_BIT_RGB)
         if math.prod(self.chunk_of(0)) > MAX_CHUNK_PX:
             raise SlideError("it is not stored in chunks", found=f"{self.chunk_of(0)} px", fix="write it in chunks")
         for array in self.arrays:
