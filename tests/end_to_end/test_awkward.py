@@ -16,8 +16,8 @@ from .conftest import QUICK, feature_files, flags, store_of
 NO_MPP = ("failed", "no mpp in the file")
 REFUSED = {
     "broken": ("failed", "no reader can open"),
-    "small_dicom": ("failed", "OpenSlide cannot open"),
-    "smalltif": ("failed", "not an 8-bit image"),
+    "small_dicom": ("failed", "where on the slide its frames lie"),
+    "smalltif": ("failed", "not of 8 bits"),
 }
 AS_THEY_ARE = {
     "CMU-1-Small-Region.jpeg": ("failed", "0.00499 um/px in the file"),

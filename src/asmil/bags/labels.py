@@ -146,9 +146,9 @@ def _of_classes(
 
 def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] | None:
     if isinstance(slides, str | Path):
-        from asmil.slides import scan_slides
+        from asmil.slides import name_of, scan_slides
 
-        slides = scan_slides(slides)
+        slides = map(name_of, scan_slides(slides))
     return None if slides is None else [slide_name(str(slide)) for slide in slides]
 
 

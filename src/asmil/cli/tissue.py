@@ -26,9 +26,9 @@ def tissue(**settings: object) -> None:
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
     from asmil.extraction import read_slide_table, row_of, settings_of, write_slide_table
-    from asmil.files import stem_of
     from asmil.progress import Outcome, Screen
     from asmil.settings import extract_settings, require_place, slide_files_of, slides_in
+    from asmil.slides import name_of
 
     config = settings_from(settings)
     require_place(config)
@@ -37,7 +37,7 @@ def tissue(**settings: object) -> None:
     if table.exists() and config.slide_settings is None:
         fix = f"--slide-settings {table} to use it, or move it away"
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
-    names = [stem_of(path) for path in paths]
+    names = [name_of(path) for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
     slides = slides_in(paths, settings=config, own_settings=own)
     default = extract_settings(config)

@@ -7,7 +7,7 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.deploy.card import model_card, write_card
     from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, Published, load_ensemble
-    from asmil.deploy.onnx_file import Exported, export_onnx, export_run
+    from asmil.deploy.onnx_file import Exported, OnnxModel, export_onnx, export_run
     from asmil.deploy.profile import Preprocessing, Profile
     from asmil.deploy.use import (
         Predicted,

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from asmil.attention import Packed
 from asmil.bags import BagBatch
 from asmil.deploy.card import write_card
 from asmil.deploy.ensemble import Ensemble
-from asmil.errors import AsmilError, ConfigError
+from asmil.errors import AsmilError, ConfigError, FeatureError, blaming
 from asmil.files import Facts, write_json, written_beside
 from asmil.training import Standardized
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 # Models of bags as one function of plain tensors, the form in which they leave asmil.
 
@@ -32,7 +36,8 @@ class Deployed(nn.Module):
     """The mean of models on one slide, for models that do not ask where the tiles are.
 
     Features (tiles, dim) become probabilities (classes,), attention (tiles,), both means over the models, and the
-    logits of each (models, classes).
+    logits of each (models, classes). Of no tiles at all probabilities and logits are NaN: attention over nothing sums
+    to nothing, and the classifier's bias alone would look like an answer.
     """
 
     def __init__(self, models: Sequence[nn.Module]):
@@ -44,7 +49,9 @@ class Deployed(nn.Module):
         outputs = [model(batch) for model in self.models]
         logits = torch.cat([output.logits.float() for output in outputs])
         attention = torch.stack([output.attention.float() for output in outputs]).mean(0)
-        return logits.softmax(1).mean(0), attention, logits
+        tiles = torch.ones_like(features[:, 0]).sum()  # of the data: the number in the shape is 1 or more when traced
+        some = tiles / tiles
+        return logits.softmax(1).mean(0) * some, attention, logits * some
 
 
 def example(tiles: int, dim: int, *, like: nn.Module, seed: int = 0) -> Float[Tensor, "tiles dim"]:
@@ -184,6 +191,9 @@ def _compare(module: Deployed, path: Path, *, sizes: Sequence[int], in_dim: int)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    if (answer := _answer_to_nothing(session, in_dim)) is not None:
+        found = f"probabilities {answer}"
+        raise AsmilError("the graph answers a bag of no tiles", found=found, fix="use `asmil predict`")
     differences = {}
     for tiles in sizes:
         features = example(tiles, in_dim, like=module.models[0], seed=tiles)
@@ -204,6 +214,19 @@ def _compare(module: Deployed, path: Path, *, sizes: Sequence[int], in_dim: int)
     return differences
 
 
+def _answer_to_nothing(session: "onnxruntime.InferenceSession", in_dim: int) -> list[float] | None:
+    """The probabilities that a graph gives without tiles; None where it refuses, or says that they are no numbers."""
+    import onnxruntime
+
+    quiet = onnxruntime.RunOptions()
+    quiet.log_severity_level = 4  # a refusal, as it should be, would print
+    try:
+        probabilities = session.run([OUTPUTS[0]], {INPUT: np.empty((0, in_dim), np.float32)}, quiet)[0]
+    except Exception:  # noqa: BLE001  ONNX Runtime raises errors of its own kinds: to refuse is what it should do
+        return None
+    return None if np.isnan(probabilities).all() else probabilities.tolist()
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -222,6 +245,53 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+# An exported file, used.
+
+
+class OnnxModel:
+    """An ONNX file that `export_onnx` wrote, in ONNX Runtime: `facts` are those it was exported with, as JSON texts."""
+
+    def __init__(self, path: str | Path):
+        """Open a file.
+
+        Raises:
+            AsmilError: ONNX Runtime is missing, or this is no file of asmil's.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise AsmilError("an ONNX file needs packages", found=error, fix="pip install 'asmil[onnx]'") from error
+        fix = "give a file that `asmil export` wrote"
+        with blaming(AsmilError, f"{path} cannot be opened by ONNX Runtime", fix=fix):
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        inputs, outputs = self._session.get_inputs(), [output.name for output in self._session.get_outputs()]
+        if [value.name for value in inputs] != [INPUT] or tuple(outputs) != OUTPUTS or len(inputs[0].shape) != 2:
+            raise AsmilError(f"{path} is no model that asmil exported", found=f"outputs {outputs}", fix=fix)
+        self.path, self.dim = Path(path), int(inputs[0].shape[1])
+        self.facts: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict one slide: probabilities (classes,), attention (tiles,), logits (models, classes), all float32.
+
+        Args:
+            features: (tiles, dim), of any floating type: float16, as features are stored, is computed in float32.
+
+        Raises:
+            FeatureError: no tiles, another dimension, no floating numbers, or NaN or infinities among them.
+        """
+        features = np.asarray(features)
+        if features.ndim != 2 or features.shape[1] != self.dim or features.dtype.kind != "f":
+            found = f"{features.dtype} {features.shape}"
+            fix = f"give float (tiles, {self.dim}), of the encoder that the model was trained with"
+            raise FeatureError("the features do not fit the model", found=found, fix=fix)
+        if not len(features):
+            fix = "a slide without tiles has no prediction: look at its tissue"
+            raise FeatureError("there is nothing to predict from", found="0 tiles", fix=fix)
+        if not np.isfinite(features).all():
+            raise FeatureError("the features are not finite", found="NaN or infinities", fix="extract the slide again")
+        return tuple(self._session.run(list(OUTPUTS), {INPUT: features.astype(np.float32)}))
 
 
 # The models of a run.

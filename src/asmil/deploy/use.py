@@ -14,11 +14,11 @@ from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError
-from asmil.files import Facts, safe_name, stem_of, write_text, written_beside
+from asmil.files import Facts, safe_name, write_text, written_beside
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
 from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
-from asmil.slides import scan_slides
+from asmil.slides import name_of, scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
 
@@ -355,7 +355,7 @@ def _predict_stored(
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
-    files = {stem_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
+    files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
     places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
     with hear.stage("predict", total=len(store.slides)) as advance:

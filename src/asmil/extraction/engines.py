@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import secrets
 import signal
 import sys
 import threading
@@ -284,11 +285,13 @@ class _RayPool:
 
 
 def _start_ray(ray: ModuleType, workers: int) -> None:
-    address = os.environ.get("RAY_ADDRESS")
-    options = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1), "include_dashboard": False}
+    options: dict[str, object] = {}
+    if _private():  # "local": never a cluster that somebody else left running on this machine
+        cpus = max(workers, os.cpu_count() or 1)
+        options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     for attempt in range(RAY_ATTEMPTS):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
+            ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **options)
             return
         except Exception as error:  # Ray raises errors of many kinds here, also a bare Exception
             ray.shutdown()
@@ -302,11 +305,19 @@ def _stream(function: Function, task: object) -> Iterator[object]:
     yield from function(task)
 
 
+def _private() -> bool:
+    """Whether a cluster of this machine alone is meant: none is named."""
+    return os.environ.get("RAY_ADDRESS", "local") in ("", "local")
+
+
 def _ray() -> ModuleType:
     """The library, told to stay private: it reads these when it is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if "RAY_ADDRESS" not in os.environ:  # a cluster of ours alone; on a shared one both sides must agree
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    if _private() and sys.modules.get("ray") is None:
+        # Ray calls loopback, on which it listens then and nowhere else, the way of Windows and macOS
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # a token of this command alone: Ray would write one below HOME, which is not always a folder
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         import ray
     except ImportError as error:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.files import composed, file_system_time, safe_name, stem_of, write_json, write_text
+from asmil.files import composed, file_system_time, safe_name, write_json, write_text
 
 if TYPE_CHECKING:
     from asmil.extraction.job import SlideResult
@@ -143,7 +143,9 @@ def start_time(folder: str | Path) -> float:
 def note_duplicates(folder: str | Path, paths: Iterable[Path]) -> list[tuple[Path, ...]]:
     """Find slide files of equal content, write them down for the table, and return the groups."""
     groups = find_duplicates(paths)
-    names = {stem_of(other): stem_of(group[0]) for group in groups for other in group[1:]}
+    from asmil.slides import name_of
+
+    names = {name_of(other): name_of(group[0]) for group in groups for other in group[1:]}
     write_json(Path(folder) / FOLDER / DUPLICATES, names)
     return groups
 
@@ -156,6 +158,8 @@ def read_records(folder: str | Path) -> list[Record]:
 
 def write_table(folder: str | Path) -> Path:
     """Assemble `state.csv` from the records: a row for each slide in each store, and which slide it equals."""
+    from asmil.slides import file_name
+
     folder, text = Path(folder), io.StringIO()
     same_as: dict[str, str] = {}
     with suppress(OSError, ValueError):
@@ -164,7 +168,7 @@ def write_table(folder: str | Path) -> Path:
     writer.writeheader()
     for record in read_records(folder):
         flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
-        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(stem_of(Path(record.file)), "")})
+        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(file_name(record.slide), "")})
     write_text(folder / TABLE, text.getvalue())
     return folder / TABLE
 

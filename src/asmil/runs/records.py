@@ -16,12 +16,12 @@ import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import sole
-from asmil.files import Facts, safe_name, stem_of, write_json, write_text
+from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.progress import NOTED, Listener
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
 from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
-from asmil.slides import scan_slides
+from asmil.slides import name_of, scan_slides
 from asmil.tasks import Task, create_task
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Records:
     def slide_files(self) -> dict[str, Path]:
         """The slide files by name, where the folder that the settings name is at hand."""
         folder = self.settings.slides
-        return {stem_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+        return {name_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     # What was measured on the way.
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes, unused_annotations
 from asmil.bags import Cohort, FeatureInfo, SlideNames, Twin, find_twins, listed, open_features, require_apart
 from asmil.extraction import find_duplicates
-from asmil.files import stem_of
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
 from asmil.settings.settings import Settings
-from asmil.slides import Slide, SlideFile, scan_slides, slide_files
+from asmil.slides import Slide, SlideFile, name_of, scan_slides, slide_files
 from asmil.tiles import Bounds
 
 PROBE_PX = 256
@@ -82,10 +81,10 @@ def _check_slides(
     for first, *others in find_duplicates(paths):
         for other in others:
             outcome.skipped(
-                stem_of(other), stage="open", reason=f"the same content as {first.name}: keep one of the two"
+                name_of(other), stage="open", reason=f"the same content as {first.name}: keep one of the two"
             )
     if cohort is not None:
-        tell_tables(cohort, [stem_of(path) for path in paths], tell, encoder=config.encoder)
+        tell_tables(cohort, [name_of(path) for path in paths], tell, encoder=config.encoder)
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.errors import ConfigError, RunError
-from asmil.files import Facts, stem_of
+from asmil.files import Facts
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
 from asmil.settings.settings import Settings
@@ -99,13 +99,13 @@ def _notes(records: "list[Record]") -> Iterator[str]:
 def slides_in(files: Iterable[Path], *, settings: Settings, own_settings: Own) -> "list[SlideFile]":
     """The slides in some files: every scene of a file of several is one, unless the first is asked for."""
     from asmil.extraction import settings_of
-    from asmil.slides import slide_files
+    from asmil.slides import name_of, slide_files
 
     default = extract_settings(settings)
     return slide_files(
         files,
         scenes=settings.scenes,
-        reader_of=lambda path: settings_of(stem_of(path), default=default, table=own_settings).reader,
+        reader_of=lambda path: settings_of(name_of(path), default=default, table=own_settings).reader,
     )
 
 
@@ -163,15 +163,16 @@ def _extraction(
 def _own_settings(settings: Settings, files: Sequence[Path], *, cohort: "Cohort | None") -> Own:
     """Settings by slide or file: the scale in the table of labels, and over it the table of settings."""
     from asmil.bags import SlideNames
+    from asmil.slides import name_of
 
     slide_mpp = {} if cohort is None else slide_mpp_of(cohort)
     rows = SlideNames(slide_mpp)
-    slide_mpp |= {name: slide_mpp[row[0]] for name in map(stem_of, files) if (row := rows.find(name))}
+    slide_mpp |= {name: slide_mpp[row[0]] for name in map(name_of, files) if (row := rows.find(name))}
     own: Own = {name: {"slide_mpp": mpp, "objective": None} for name, mpp in slide_mpp.items()}
     if settings.slide_settings:
         from asmil.extraction import read_slide_table
 
-        for name, values in read_slide_table(settings.slide_settings, slides=[stem_of(file) for file in files]).items():
+        for name, values in read_slide_table(settings.slide_settings, slides=[name_of(file) for file in files]).items():
             own[name] = own.get(name, {}) | values
     return own
 

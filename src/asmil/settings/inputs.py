@@ -1,13 +1,13 @@
 """What the settings name, opened and checked: whatever can be known wrong is known here, and nothing is written."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.errors import CohortError, ConfigError, EncoderError
-from asmil.files import stem_of
 from asmil.machine import cores
 from asmil.settings.settings import Group, Settings
 
@@ -36,12 +36,14 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     Raises:
         AsmilError: what is wrong first, in this order: output folder, device, tables, features or slides, model, folds.
     """
+    from asmil.slides import name_of
+
     require_place(settings)
     device_of(settings.device)
     labelled = read_tables(settings)
     if settings.features is None:
         files = slide_files_of(settings)
-        names = [stem_of(file) for file in files]
+        names = [name_of(file) for file in files]
         tell_tables(labelled, names, hear.note, encoder=settings.encoder)
         check_extraction(settings, files)
         check_recipe(settings, labelled, width=_encoder_width(settings))
@@ -211,7 +213,10 @@ def slide_files_of(settings: Settings) -> list[Path]:
         raise ConfigError("there are no slides", fix="give --slides FOLDER (or --features FOLDER, where that is taken)")
     files = scan_slides(settings.slides)
     if not files:
-        raise ConfigError("there are no slides", found=f"no slide file in {settings.slides}", fix="check --slides")
+        others = Counter(path.suffix for path in settings.slides.rglob("*") if path.is_file()).most_common(5)
+        listed = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in others) or "no file at all"
+        found = f"no slide file in {settings.slides} ({listed})"
+        raise ConfigError("there are no slides", found=found, fix="check --slides")
     return files
 
 
@@ -284,7 +289,7 @@ def check_extraction(settings: Settings, files: Sequence[Path]) -> None:
     """
     from asmil.encoders import card, readiness
     from asmil.extraction import read_slide_table
-    from asmil.slides import SLIDE_READERS
+    from asmil.slides import SLIDE_READERS, name_of
     from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
 
     if settings.reader is not None and settings.reader not in SLIDE_READERS:
@@ -293,7 +298,7 @@ def check_extraction(settings: Settings, files: Sequence[Path]) -> None:
     for flag in settings.exclude_tiles:
         QUALITY_FLAGS[flag]
     if settings.slide_settings:
-        read_slide_table(settings.slide_settings, slides=[stem_of(file) for file in files])
+        read_slide_table(settings.slide_settings, slides=[name_of(file) for file in files])
     for name, path in (("weights", settings.weights), ("stain-target", settings.stain_target)):
         if path is not None and not path.exists():
             raise ConfigError(f"--{name}: there is nothing at this path", found=path)

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
         SLIDE_SUFFIXES,
         SlideFile,
         list_scenes,
+        name_of,
         open_slide,
         reader_order,
         scan_slides,
         slide_files,
         slide_named,
     )
-    from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+    from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
     from asmil.slides.region import Level
     from asmil.slides.slide import Slide
     from asmil.slides.synthetic import draw_slide, draw_stain, make_slides, write_slide, write_sparse_slide

@@ -145,6 +145,9 @@ class NativeReader:
             SlideError: the file is damaged there.
         """
         self._bound_cache(level)
+        if whole := self._whole_tiles(level, corners, out):
+            each(lambda index: self._decode_into(level, whole[index], out[index]), range(len(whole)))
+            return
         wanted: dict[tuple[int, int], list[tuple[np.ndarray, tuple[slice, slice]]]] = {}
         shared = 0  # the row of tiles in which the last row of rectangles begins
         for corner, pixels in zip(corners, out, strict=True):
@@ -165,6 +168,23 @@ class NativeReader:
                     part[...] = 255 if tile is None else tile[within]
 
         each(fill, sorted(wanted), chunk=1)
+
+    def _whole_tiles(self, level: int, corners: Sequence[tuple[int, int]], out: np.ndarray) -> list[tuple[int, int]]:
+        """(Row, column) of each rectangle, where all are whole tiles of the file within the level; else nothing."""
+        wide, high = self.tile_sizes[level]
+        if out.shape[1:] != self._shape(level) or not len(corners):
+            return []
+        first = np.floor(np.asarray(corners) / self.downsamples[level] + _EPSILON).astype(np.int64)
+        tile = np.array([wide, high])
+        fits = (first >= 0) & (first % tile == 0) & (first + tile <= self.level_sizes[level])
+        return [(row, column) for column, row in (first // tile).tolist()] if fits.all() else []
+
+    def _decode_into(self, level: int, place: tuple[int, int], part: np.ndarray) -> None:
+        row, column = place
+        key = (level, row, column)
+        tile = self._tile(*key) if key in self._cache else self.decode(*key, out=part)
+        if tile is not part:
+            part[...] = 255 if tile is None else tile
 
     def _pieces(
         self, level: int, level0_xy: tuple[int, int], out: np.ndarray

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
-from asmil.files import stem_of, walk
+from asmil.files import composed, stem_of, walk
 from asmil.registry import FolderRegistry
-from asmil.slides.reader import DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+from asmil.slides.readers.dicom import dicom_name, series_in, slides_of_dicom
 from asmil.slides.readers.ome_zarr import is_ome_zarr
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
@@ -43,11 +45,12 @@ def open_slide(
 ) -> Slide:
     """Open a slide with the first reader that knows it.
 
-    The order: tiled TIFF decoded natively, OpenSlide, DICOM that OpenSlide refuses, OME-Zarr, cuCIM (if
-    installed), plain images; an added reader stands where its `order` says. `Slide.passed_over` has the reasons.
+    The order: tiled TIFF decoded natively, DICOM, OpenSlide, OME-Zarr, cuCIM (if installed), plain images; an
+    added reader stands where its `order` says. `Slide.passed_over` has the reasons. A reader that knows the format
+    and refuses what is in the file (`ContentError`) is the last that is asked.
 
     Args:
-        path: the file; a folder for OME-Zarr.
+        path: the file; a folder for OME-Zarr, and for the files of one DICOM series, of which any stands for all.
         scene: which picture of a file of several; the slide is then named `<stem>.scene-<n>`. None: the first,
             named by the stem, with a `scene_note` where there are others.
         mpp: micrometres per level-0 pixel; overrules the file.
@@ -68,7 +71,10 @@ def open_slide(
     except SlideError:
         source.close()
         raise
-    return Slide(path, source, reader=name, mpp=value, mpp_source=origin, scene=scene, passed_over=passed_over)
+    named = name_of(path)
+    return Slide(
+        path, source, name=named, reader=name, mpp=value, mpp_source=origin, scene=scene, passed_over=passed_over
+    )
 
 
 def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
@@ -84,8 +90,8 @@ def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
     source.close()
     found: tuple[Scene, ...] = getattr(source, "scenes", ())
     if len(found) < 2:
-        return [Scene(stem_of(path), source.level_sizes[0])]
-    return [Scene(scene_name(stem_of(path), number), scene.size) for number, scene in enumerate(found)]
+        return [Scene(name_of(path), source.level_sizes[0])]
+    return [Scene(scene_name(name_of(path), number), scene.size) for number, scene in enumerate(found)]
 
 
 def reader_order() -> list[str]:
@@ -98,8 +104,11 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
     fix = "give the path of one file; `scan_slides` lists those in a folder"
     if not path.exists():
         raise SlideError("there is no such slide file", found=path, fix=fix)
-    if path.is_dir() and path.suffix.lower() != ".zarr":
-        raise SlideError("a slide is a file, not a folder (but for *.zarr)", found=path, fix=fix)
+    if path.is_dir() and not (path.suffix.lower() == ".zarr" or is_ome_zarr(path) or series_in(path)):
+        what = "a slide is a file, not a folder (but for OME-Zarr, and the files of one DICOM series)"
+        raise SlideError(what, found=path, fix=fix)
+    if path.name.lower().endswith((".zarr.zip", ".ozx")):
+        raise SlideError("an OME-Zarr in an archive is not read", found=path, fix="unpack it, and give the folder")
     if path.is_file() and path.stat().st_size == 0:
         raise SlideError(f"{path} is empty", found="0 bytes", fix="copy or download it again")
     passed_over: dict[str, str] = {}
@@ -113,6 +122,8 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
                 return name, SLIDE_READERS[name](path), passed_over
         except DamagedSlideError:
             raise
+        except ContentError as error:
+            raise ContentError(f"{path} is not opened: {error.what}", found=error.found, fix=error.fix) from error
         except SlideError as error:
             passed_over[name] = error.what if error.found is None else f"{error.what}: {error.found}"
             refused += [error] * detected
@@ -191,7 +202,7 @@ def _given(mpp: float, *, path: Path) -> float:
 
 SLIDE_SUFFIXES = {
     *(".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"),
-    *(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".webp", ".qptiff", ".btf", ".ozx"),
 }
 SEVERAL = {".tif", ".tiff", ".scn", ".czi", ".zarr"}
 """Formats whose files may hold several slides; those of the others are not opened to look."""
@@ -210,7 +221,7 @@ class SlideFile:
     @property
     def name(self) -> str:
         """The slide's name: the file's, or `<file>.scene-<n>`."""
-        return stem_of(self.path) if self.scene is None else scene_name(stem_of(self.path), self.scene)
+        return name_of(self.path) if self.scene is None else scene_name(name_of(self.path), self.scene)
 
     def open(self, *, mpp: float | None = None, objective: float | None = None, reader: str | None = None) -> Slide:
         """Open it, as `open_slide` does.
@@ -226,12 +237,25 @@ class SlideFile:
         return slide
 
 
+def name_of(path: Path) -> str:
+    """The name of the slide of a path: of a file without its suffix, of a folder with all its dots but `.zarr`.
+
+    Where that is the number of a DICOM series, or of one of its files beside those of other slides, the name is the
+    ContainerIdentifier, which is of the glass.
+    """
+    if name := dicom_name(path):
+        return name
+    if path.suffix and path.suffix.lower() != ".zarr" and path.is_dir():
+        return composed(path.name)
+    return stem_of(path)
+
+
 def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
     Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
     JPEG parts beside a VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files of one
-    series (its levels) count as one slide, named by the first file.
+    series count as one slide: their folder, where nothing else is in it, else the file of the finest level.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -250,10 +274,10 @@ def scan_slides(folder: str | Path) -> list[Path]:
         folders[:] = [name for name in folders if name not in zarr]
         found += [Path(root, name) for name in zarr if is_ome_zarr(Path(root, name))]
         found += _slides_of(Path(root), [name for name in files if not name.startswith(".")])
-    found.sort()
-    by_stem: dict[str, Path] = {}
+    found = _by_folder(found)
+    by_name: dict[str, Path] = {}
     for path in found:
-        other = by_stem.setdefault(stem_of(path), path)
+        other = by_name.setdefault(name_of(path), path)
         if other is not path:
             raise SlideError(
                 "two slides have the same name",
@@ -261,6 +285,17 @@ def scan_slides(folder: str | Path) -> list[Path]:
                 fix="rename or remove one of them",
             )
     return found
+
+
+def _by_folder(paths: list[Path]) -> list[Path]:
+    """The paths in order; DICOM files of equal names (DCM_0.dcm) that are alone in their folders become these."""
+    names, parents = Counter(map(name_of, paths)), Counter(path.parent for path in paths)
+
+    def told_apart(path: Path) -> Path:
+        alone = path.suffix.lower() == ".dcm" and parents[path.parent] == 1
+        return path.parent if alone and names[name_of(path)] > 1 and not path.is_dir() else path
+
+    return sorted(map(told_apart, paths))
 
 
 def slide_files(
@@ -305,22 +340,5 @@ def _slides_of(root: Path, names: list[str]) -> list[Path]:
     known = SLIDE_SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SLIDE_SUFFIXES
     paths = sorted(root / name for name in names if Path(name).suffix.lower() in known)
     dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
-    if len(dicom) < 2:
-        return paths
-    levels = set(dicom) - set(_one_per_series(dicom))
-    return [path for path in paths if path not in levels]
-
-
-def _one_per_series(paths: list[Path]) -> list[Path]:
-    """The first file of each DICOM series; one that OpenSlide refuses stands for itself."""
-    import openslide
-
-    first: dict[str, Path] = {}
-    for path in paths:
-        try:
-            with openslide.OpenSlide(str(path)) as slide:
-                series = slide.properties.get("dicom.SeriesInstanceUID", str(path))
-        except openslide.OpenSlideError:
-            series = str(path)
-        first.setdefault(series, path)
-    return list(first.values())
+    rest = [path for path in paths if path not in dicom]
+    return rest + slides_of_dicom(root, dicom, alone=not rest)

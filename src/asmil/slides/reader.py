@@ -1,4 +1,4 @@
-"""What a slide reader offers, and the two kinds of refusal."""
+"""What a slide reader offers, and the three kinds of refusal."""
 
 import re
 from dataclasses import dataclass
@@ -10,8 +10,19 @@ import numpy as np
 from asmil.errors import SlideError
 
 
-class DamagedSlideError(SlideError):
+class ContentError(SlideError):
+    """A reader knows the format, and what the file holds is no grey or RGB picture of 8 bits, or not one picture.
+
+    The search for a reader ends with it: another would show a part of the content as if it were the slide.
+    """
+
+
+class DamagedSlideError(ContentError):
     """A reader knows the file and finds that pixels of its finest level are lost: no other reader can help."""
+
+
+EIGHT_BIT_RGB = "convert it to one picture of 8-bit RGB"
+"""What to do about content that is no picture of stained tissue."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,8 @@ class Scene:
 class Reader(Protocol):
     """What a file in `slides/readers/` offers as READER; `asmil.testing.check_reader` checks it.
 
-    `detect` names the format of a file, or raises SlideError with the reason why this reader refuses it.
+    `detect` names the format of a file, or raises SlideError with the reason why this reader refuses it: the next
+    reader is asked then, unless it is a `ContentError`.
     `file_mpp` is what the file says (x, y), believed or not; `bounds` (x, y, width, height) is the scanned
     part in level-0 pixels.
 

@@ -81,6 +81,18 @@ def plan_region(
     return Region(level, (x0, y0), (w, h), out_size, (left, top, right, bottom))
 
 
+def whole_pixels(level: Level, corners: np.ndarray, *, side: float, out_px: int) -> list[tuple[int, int]]:
+    """Where regions of one size begin in level-0 pixels, if `plan_region` takes their pixels as they are; else none.
+
+    Whether it does depends on the size alone: thousands of tiles are planned in one step.
+    """
+    plan = plan_region([level], 0, level0_box=(0, 0, side, side), out_size=(out_px, out_px))
+    if plan.box is not None or plan.factor != 1 or not len(corners):
+        return []
+    down = level.downsample
+    return [(int(x), int(y)) for x, y in np.ceil(np.round(corners / down) * down - _EPSILON).tolist()]
+
+
 def _level0(pixel: int, down: float) -> int:
     """The first level-0 position within a pixel of a level."""
     return math.ceil(pixel * down - _EPSILON)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from asmil.errors import ScaleError, SlideError, blaming
-from asmil.files import stem_of
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
-from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region
+from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region, whole_pixels
 from asmil.units import MPP_TOLERANCE
 
 if TYPE_CHECKING:
     from asmil.tiles import TileGrid
 
-BLOCK_PX = 1024
+BLOCK_PX = 512
+"""Side of what is read at once through readers that do not say how a file is tiled: larger needs fresh memory."""
 MAX_READ_PX = 4096 * 4096
 """Pixels of a level decoded at once; a larger read is made of parts, so that memory stays bounded."""
 
@@ -39,6 +39,7 @@ class Slide:
         path: Path,
         source: Reader,
         *,
+        name: str,
         reader: str,
         mpp: float,
         mpp_source: str,
@@ -48,7 +49,7 @@ class Slide:
         found: tuple[Scene, ...] = getattr(source, "scenes", ())
         self.path, self.reader, self.passed_over = path, reader, dict(passed_over or {})
         self.scene, self.scenes = scene or 0, max(1, len(found))
-        self.name = stem_of(path) if scene is None or self.scenes == 1 else scene_name(stem_of(path), self.scene)
+        self.name = name if scene is None or self.scenes == 1 else scene_name(name, self.scene)
         self.scene_note = several_scenes(found) if scene is None and self.scenes > 1 else ""
         self.notes = [note for note in (self.scene_note, *getattr(source, "notes", ())) if note]
         self.mpp, self.mpp_source = mpp, mpp_source
@@ -116,16 +117,14 @@ class Slide:
         tiles = _buffer(out, (len(corners), tile_px, tile_px, 3))
 
         def read(level: int) -> np.ndarray:
+            if self._tile_size and (origins := whole_pixels(self.levels[level], corners, side=side, out_px=tile_px)):
+                self._source.read_regions(level, origins, out=tiles)
+                return tiles
             regions = [
                 plan_region(self.levels, level, level0_box=(x, y, side, side), out_size=(tile_px, tile_px))
                 for x, y in corners.tolist()
             ]
-            if self._tile_size is None:
-                self._fill_blocks(tiles, regions)
-            elif all(region.box is None and region.factor == 1 for region in regions):
-                self._source.read_regions(level, [region.origin_xy for region in regions], out=tiles)
-            else:
-                self._fill_singly(tiles, regions)
+            (self._fill_singly if self._tile_size else self._fill_blocks)(tiles, regions)
             return tiles
 
         return self._on_level_for(grid.mpp, read)

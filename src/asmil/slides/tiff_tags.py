@@ -19,15 +19,20 @@ UM_PER_UNIT = {
 }
 """Micrometres in the units of OME-XML and of OME-Zarr (both signs for micro are in use)."""
 
-_UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF ResolutionUnit: inch, centimetre
+_UM_PER_RESOLUTION_UNIT = {2: 25_400.0, 3: 10_000.0, 4: 1000.0, 5: 1.0}
+"""TIFF ResolutionUnit: inch and centimetre; millimetre and micrometre as tifffile and others write them."""
 _PRINT_MPP = 20.0  # 1270 dpi: coarser than this a resolution tag speaks of paper or a screen
 
 
-def resolution_mpp(x: float, y: float, unit: int) -> tuple[float, float] | None:
-    """Scale (x, y) from a TIFF's resolution; None where it has none, or only that of a print."""
-    if x <= 0 or y <= 0 or unit not in _UM_PER_RESOLUTION_UNIT:
+def resolution_mpp(x: float, y: float, unit: int | str) -> tuple[float, float] | None:
+    """Scale (x, y) from a TIFF's resolution in pixels per unit (a ResolutionUnit, or the name of a length).
+
+    None where it has none, or only that of a print.
+    """
+    um = UM_PER_UNIT.get(unit) if isinstance(unit, str) else _UM_PER_RESOLUTION_UNIT.get(unit)
+    if x <= 0 or y <= 0 or um is None:
         return None
-    mpp = _UM_PER_RESOLUTION_UNIT[unit] / x, _UM_PER_RESOLUTION_UNIT[unit] / y
+    mpp = um / x, um / y
     return mpp if max(mpp) <= _PRINT_MPP else None
 
 
@@ -37,7 +42,14 @@ def tag_mpp(page: Page) -> tuple[float, float] | None:
     if "XResolution" not in tags or "YResolution" not in tags:
         return None
     x, y = (_ratio(tags[name].value) for name in ("XResolution", "YResolution"))
-    return resolution_mpp(x, y, int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2)
+    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2
+    return resolution_mpp(x, y, unit_of_imagej(page.description or "") or unit)
+
+
+def unit_of_imagej(description: str) -> str | None:
+    """The unit of length in the description that ImageJ writes, for which TIFF's own tag then says none."""
+    found = re.search(r"^unit=(.+)$", description, re.MULTILINE) if description.startswith("ImageJ=") else None
+    return found[1].strip().replace("\\u00B5", "µ") if found else None
 
 
 def _ratio(value: tuple[float, float] | float) -> float:
@@ -53,11 +65,13 @@ def aperio_number(description: str, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class OmeImage:
-    """What OME-XML says of one image: its name, scale (x, y) and objective."""
+    """What OME-XML says of one image: its name, scale (x, y), objective, names of its channels, number of samples."""
 
     name: str
     mpp: tuple[float, float] | None
     objective: float | None
+    channels: tuple[str, ...] = ()
+    size_c: int = 0
 
 
 def ome_images(text: str) -> list[OmeImage]:
@@ -65,6 +79,8 @@ def ome_images(text: str) -> list[OmeImage]:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
+        return []
+    if _local(root.tag) != "OME":
         return []
     powers = {
         node.get("ID"): _number(node.get("NominalMagnification"))
@@ -76,8 +92,13 @@ def ome_images(text: str) -> list[OmeImage]:
         parts = {_local(node.tag): node for node in image}
         pixels, lens = parts.get("Pixels"), parts.get("ObjectiveSettings")
         mpp = [None if pixels is None else _length(pixels, f"PhysicalSize{axis}") for axis in "XY"]
-        scale = (mpp[0], mpp[1]) if mpp[0] is not None and mpp[1] is not None else None
-        images.append(OmeImage(image.get("Name") or "", scale, None if lens is None else powers.get(lens.get("ID"))))
+        known = [value for value in mpp if value is not None]  # pixels are square where one side is said
+        scale = (known[0], known[-1]) if known else None
+        power = None if lens is None else powers.get(lens.get("ID"))
+        inner = () if pixels is None else pixels
+        names = tuple(node.get("Name") or "" for node in inner if _local(node.tag) == "Channel")
+        size_c = 0 if pixels is None else int(_number(pixels.get("SizeC")) or 0)
+        images.append(OmeImage(image.get("Name") or "", scale, power, names, size_c))
     return images
 
 

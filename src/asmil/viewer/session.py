@@ -11,9 +11,8 @@ from asmil.annotations import Annotations, MaskLabels, find_annotation, read_ann
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
 from asmil.evaluation import tile_truth
-from asmil.files import stem_of
 from asmil.runs import Run, spacing
-from asmil.slides import scan_slides, slide_named
+from asmil.slides import name_of, scan_slides, slide_named
 from asmil.viewer.layers import Heads, Layers
 from asmil.viewer.pyramid import Picture, Pyramid
 
@@ -92,7 +91,7 @@ class RunView:
     def paths(self) -> dict[str, Path]:
         """The slide files at hand, by name."""
         folder = self.slides_folder
-        return {stem_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
+        return {name_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
     @property
     def store(self) -> FeatureStore | None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from asmil.bags import make_bags, open_features
-from asmil.deploy import load_ensemble, onnx_file
-from asmil.errors import AsmilError
+from asmil.attention import Packed
+from asmil.bags import BagBatch, make_bags, open_features
+from asmil.deploy import OnnxModel, load_ensemble, onnx_file
+from asmil.errors import AsmilError, FeatureError
 from asmil.models import create_model
 from asmil.training import Standardized
 
@@ -129,6 +130,51 @@ def test_a_file_that_does_not_agree_is_not_left(mean, tmp_path, monkeypatch):
 def test_models_without_a_fixed_graph_are_refused_with_the_reason(name, tmp_path):
     with pytest.raises(AsmilError, match="depend"):
         onnx_file.export_onnx([standardized("mean")], tmp_path / "m.onnx", in_dim=12, name=name)
+
+
+@pytest.mark.parametrize("name", ["abmil", "dsmil", "mean"])  # every export asks its own file the same
+def test_a_bag_of_no_tiles_has_no_answer(name, tmp_path):
+    """Before, ABMIL's graph answered with the softmax of its classifier's bias."""
+    path = onnx_file.export_onnx([standardized(name)], tmp_path / "m.onnx", in_dim=12, name=name, sizes=(3,)).path
+    session = onnxruntime.InferenceSession(str(path))
+    nothing = {"features": np.empty((0, 12), np.float32)}
+    if name == "dsmil":  # it asks for the tile of the highest score, and ONNX Runtime refuses by itself
+        with pytest.raises(Exception, match="ArgMax"):
+            session.run(None, nothing)
+    else:
+        probabilities, _, logits = session.run(None, nothing)
+        assert np.isnan(probabilities).all()
+        assert np.isnan(logits).all()
+    with pytest.raises(FeatureError, match="0 tiles"):
+        OnnxModel(path).predict(np.empty((0, 12), np.float32))
+
+
+def test_a_graph_that_answers_without_tiles_is_not_left(tmp_path, monkeypatch):
+    def forward(self, features):
+        output = self.models[0](BagBatch(features, Packed([features.shape[0]]), tile_level0_px=(None,)))
+        return output.logits.softmax(1).mean(0), output.attention, output.logits
+
+    monkeypatch.setattr(onnx_file.Deployed, "forward", forward)
+    with pytest.raises(AsmilError, match="answers a bag of no tiles"):
+        onnx_file.export_onnx([standardized("abmil")], tmp_path / "m.onnx", in_dim=12, name="abmil", sizes=(3,))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_loader_takes_half_precision_and_says_what_does_not_fit(mean):
+    model, features = OnnxModel(mean[1]), np.random.default_rng(0).normal(size=(7, 12)).astype(np.float16)
+    for found, expected in zip(model.predict(features), model.predict(features.astype(np.float32)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert model.predict(features)[1].sum() == pytest.approx(1, abs=1e-6)
+    wrong = [(features[:, :5], r"float16 \(7, 5\)"), (features[0], r"\(12,\)"), (np.ones((2, 12), int), "int64")]
+    for other, says in [*wrong, (np.full((2, 12), np.nan), "NaN")]:
+        with pytest.raises(FeatureError, match=says):
+            model.predict(other)
+
+
+def test_other_files_are_no_models_of_ours(tmp_path, mean):
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    with pytest.raises(AsmilError, match="cannot be opened by ONNX Runtime"):
+        OnnxModel(tmp_path / "a.onnx")
 
 
 WRONG = [((), "--out"), (("--out", "a.pt"), "--out"), (("--out", "a.onnx", "--fold", 9), "fold 0 seed 0")]

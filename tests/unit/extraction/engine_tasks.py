@@ -25,6 +25,11 @@ def fail(task) -> Iterator[str]:
         raise ValueError("this one is wrong")
 
 
+def surroundings(task) -> Iterator[dict[str, str]]:
+    """What the environment of the process says to Ray."""
+    yield {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
+
+
 def die_at_once(task) -> Iterator[str]:
     """Die before the first event."""
     os.kill(os.getpid(), signal.SIGKILL)

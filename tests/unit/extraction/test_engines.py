@@ -2,8 +2,11 @@
 
 import importlib
 import importlib.util
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from multiprocessing import resource_tracker
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from asmil.errors import RunError
-from asmil.extraction import WorkerDied, run_tasks
+from asmil.extraction import WorkerDied, engines, run_tasks
 from asmil.extraction.engines import sendable
 
 ENGINES = [
@@ -46,6 +49,64 @@ def test_every_task_is_done_though_a_process_is_killed(tasks, engine, tmp_path):
         assert seen[-n:] == [(name, i) for i in range(n)]
         assert len(seen) == n or index == 1
     assert os.getpid() not in {event[2] for _, event in events}
+
+
+PRIVATE = """
+import json, os, sys
+from pathlib import Path
+from asmil.extraction import run_tasks
+import engine_tasks
+
+def children(pid):
+    below = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    return [pid, *(p for child in below for p in children(child))]
+
+def listening():
+    files = [fd for pid in children(os.getpid()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    own = {os.readlink(fd) for fd in files if fd.is_symlink()}
+    rows = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().split("\\n")[1:]]
+    return sorted({row[1].split(":")[0] for row in rows if row and row[3] == "0A" and f"socket:[{row[9]}]" in own})
+
+found = []
+for _, event in run_tasks(engine_tasks.surroundings, [None], engine="ray", workers=1):
+    found.append({"environment": event, "listening": listening()})
+import ray
+print(json.dumps(found))
+"""
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same in IPv6, and ::1, as /proc/net has them."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are looked up in /proc")
+def test_ray_on_one_machine_is_private(tasks, tmp_path):
+    """Before: six ports on all interfaces, and whoever reached one could run code."""
+    (tmp_path / "home").write_text("no folder")
+    environment = os.environ | {"HOME": str(tmp_path / "home")}
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", PRIVATE], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["listening"]) >= 1
+    assert set(found["listening"]) <= LOOPBACK
+    assert found["environment"]["RAY_AUTH_MODE"] == "token"
+    assert len(found["environment"]["RAY_AUTH_TOKEN"]) == 64
+
+
+@pytest.mark.parametrize(("address", "private"), [("head:6379", False), ("auto", False), ("local", True), (None, True)])
+def test_only_a_cluster_of_our_own_is_told_how_to_be_private(monkeypatch, address, private):
+    """On a shared one both sides have to agree: nothing is set by us, and never is authentication put off."""
+    environment = {} if address is None else {"RAY_ADDRESS": address}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(RunError, match="not installed"):
+        engines._ray()
+    assert (environment.get("RAY_AUTH_MODE") == "token") is private
+    assert ("RAY_AUTH_TOKEN" in environment) is private
 
 
 def test_a_process_is_used_again(tasks):

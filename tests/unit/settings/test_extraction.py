@@ -9,7 +9,7 @@ from asmil.bags import read_cohort
 from asmil.errors import ConfigError
 from asmil.extraction import EncoderChoice
 from asmil.progress import Outcome, Screen
-from asmil.settings import extract_folder, load_settings
+from asmil.settings import extract_folder, load_settings, slide_files_of
 from asmil.settings.extraction import shard_of
 from asmil.slides import SlideFile
 
@@ -27,6 +27,13 @@ def array(monkeypatch):
     for name in ("ID", "MIN", "COUNT", "STEP"):
         monkeypatch.delenv(f"SLURM_ARRAY_TASK_{name}", raising=False)
     return be
+
+
+def test_a_folder_without_slides_is_an_error_that_says_what_is_there(tmp_path):
+    for name in ("a.vsi", "b.vsi", "README"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=r"no slides.*\(2 \.vsi, 1 without suffix\)"):
+        slide_files_of(load_settings(None, {"slides": tmp_path, "out": tmp_path / "out"}, flags=False))
 
 
 def test_shards_are_all_slides_each_once():

@@ -81,7 +81,7 @@ def test_dicom_as_it_should_be_is_read(tmp_path):
     ("other", "says"),
     [
         ({"TotalPixelMatrixColumns": 60_000}, "4 frames of 1876 tiles"),
-        ({"Rows": None}, "it cannot be read: AttributeError"),
+        ({"Rows": None}, "header cannot be read.*Rows"),
         ({"Columns": 0}, "it cannot be read: ZeroDivisionError"),
     ],
     ids=["huge", "no rows", "no columns"],

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from asmil.errors import SlideError
-from asmil.slides import list_scenes, open_slide, reader_order, scan_slides, write_slide
+from asmil.slides import ContentError, list_scenes, open_slide, reader_order, scan_slides, write_slide
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (300, 410, 3), np.uint8)
 
 
 def test_the_order_is_stated_and_the_reasons_are_kept(cmu_slide, data_dir):
-    assert reader_order() == ["tiff", "openslide", "dicom", "ome_zarr", "cucim", "image"]
+    assert reader_order() == ["tiff", "dicom", "openslide", "ome_zarr", "cucim", "image"]
     with open_slide(cmu_slide) as slide:
         assert (slide.reader, slide.passed_over) == ("tiff", {})
     with open_slide(cmu_slide, reader="openslide") as slide:
@@ -50,19 +50,20 @@ def test_without_imagecodecs_openslide_reads(cmu_slide, monkeypatch, tmp_path):
 
 def test_a_dicom_that_does_not_place_its_frames_is_refused(data_dir):
     """Its frames are stored column by column, and nothing in the file says so."""
-    with pytest.raises(SlideError, match=r"image flavor.*where on the slide its frames lie"):
+    with pytest.raises(ContentError, match="where on the slide its frames lie"):
         open_slide(data_dir / "slides/small_dicom.dcm", objective=20)
 
 
 def test_dicom_frames_are_those_of_openslide(data_dir):
     path = data_dir / "slides/camelyon_jpeg2000.dcm"
-    with open_slide(path) as theirs, open_slide(path, reader="dicom") as ours:
+    with open_slide(path, reader="openslide") as theirs, open_slide(path) as ours:
+        assert ours.reader == "dicom"
         assert (ours.size, ours.mpp) == (theirs.size, theirs.mpp)
         np.testing.assert_array_equal(*(s.read((90, 80), (700, 600), mpp=ours.mpp) for s in (ours, theirs)))
 
 
-def _image(group, *, version="0.4", unit="micrometer", step=0.5, axes="cyx"):
-    pixels = PIXELS.transpose(2, 0, 1)
+def _image(group, *, version="0.4", unit="micrometer", step=0.5, axes="cyx", shrink=1):
+    pixels = PIXELS.transpose(2, 0, 1)[:, ::shrink, ::shrink]
     pixels = pixels if axes == "cyx" else pixels[None, :, None]
     for level, factor in enumerate((1, 2)):
         group.create_array(str(level), data=pixels[..., ::factor, ::factor], chunks=(1,) * (len(axes) - 2) + (128, 96))
@@ -103,6 +104,46 @@ def test_ome_zarr_of_several_scenes(tmp_path):
     assert [scene.name for scene in list_scenes(tmp_path / "many.zarr")] == ["many.scene-0", "many.scene-1"]
     with open_slide(tmp_path / "many.zarr", scene=1) as slide:
         assert (slide.name, slide.scenes) == ("many.scene-1", 2)
+
+
+def test_label_and_macro_of_bioformats2raw_are_no_slides(tmp_path):
+    """Image 0 is the slide, 1 the label and 2 the glass; the XML beside them says so."""
+    zarr = pytest.importorskip("zarr")
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    for number in range(3):
+        _image(root.create_group(str(number)), shrink=1 if number == 0 else 3)
+    names = "".join(f'<Image Name="{name}"/>' for name in ("", "label image", "macro image"))
+    (tmp_path / "a.zarr" / "OME").mkdir()
+    (tmp_path / "a.zarr" / "OME" / "METADATA.ome.xml").write_text(f"<OME>{names}</OME>")
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert (slide.name, slide.scenes, slide.size, slide.notes) == ("a", 1, (410, 300), [])
+
+
+def test_fluorescence_in_ome_zarr_is_no_picture(tmp_path):
+    """Before: DAPI was shown as red."""
+    zarr = pytest.importorskip("zarr")
+    for name, labels in (("a", ["Channel 0", "Channel 1", "Channel 2"]), ("b", ["DAPI", "FITC", "Cy5"])):
+        group = zarr.open_group(tmp_path / f"{name}.zarr", mode="w", zarr_format=2)
+        _image(group)
+        group.attrs["omero"] = {"channels": [{"label": label} for label in labels]}
+    with open_slide(tmp_path / "a.zarr") as slide:
+        assert slide.size == (410, 300)
+    with pytest.raises(ContentError, match="DAPI, FITC, Cy5"):
+        open_slide(tmp_path / "b.zarr")
+
+
+def test_ome_zarr_under_other_names(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    _image(zarr.open_group(tmp_path / "case.7", mode="w", zarr_format=2))
+    with open_slide(tmp_path / "case.7") as slide:
+        assert (slide.reader, slide.name) == ("ome_zarr", "case.7")
+    for name in ("a.zarr.zip", "a.ozx"):
+        shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "case.7")
+        shutil.copy(tmp_path / "archive.zip", tmp_path / name)
+        with pytest.raises(SlideError, match=r"archive is not read.*unpack it"):
+            open_slide(tmp_path / name)
+    assert [path.name for path in scan_slides(tmp_path)] == ["a.ozx"]
 
 
 def test_other_zarr_folders_are_no_slides(tmp_path):

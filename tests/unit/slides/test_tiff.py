@@ -227,17 +227,6 @@ def test_each_native_tile_is_decoded_once_in_a_pass(pyramid, monkeypatch):
     assert len(calls) == len(set(calls)) == 30
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "reason"),
-    [((200, 300, 3), np.uint16, "8-bit"), ((200, 300, 4), np.uint8, "8-bit grey or RGB")],
-)
-def test_other_pixels_are_refused_with_the_reason(tmp_path, shape, dtype, reason):
-    options = {"photometric": "rgb", "extrasamples": ["unassalpha"]} if shape[2] == 4 else {"photometric": "rgb"}
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, dtype), tile=(64, 64), **options)
-    with pytest.raises(SlideError, match=reason):
-        TiffReader.detect(tmp_path / "a.tif")
-
-
 @pytest.mark.parametrize(("tag", "field", "value"), [("TileWidth", 8, 1 << 30), ("TileOffsets", 4, 1 << 30)])
 def test_absurd_tables_do_not_reach_openslide(pyramid, tag, field, value):
     """Given such a file, GLib ends the process."""

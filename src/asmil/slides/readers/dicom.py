@@ -1,18 +1,24 @@
-"""DICOM whole-slide images that OpenSlide refuses, for example for want of an image type."""
+"""DICOM whole-slide images: the files of a series as one slide."""
 
 import io
 import math
+import re
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from asmil.errors import SlideError
+from asmil.files import composed
 from asmil.slides.native import NativeReader, PositionalFile
-from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000
+from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
+from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000, require_imagecodecs
 
 Header: TypeAlias = Any
 """A `pydicom.Dataset`: pydicom is optional."""
@@ -38,6 +44,115 @@ class _Bounded(io.BufferedReader):
         return super().read(rest if size is None or size < 0 else min(size, rest))
 
 
+# The series in a folder.
+
+_DETAILS = 0x52000000  # from here on a header is about the frames
+_UID = re.compile(r"(.*[_-])?\d+(\.\d+){4,}")
+"""A name that says nothing: the number of a series, alone or after its modality."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """The whole-slide files of one SeriesInstanceUID in a folder, the finest level first; `container`: of the glass."""
+
+    uid: str
+    files: tuple[Path, ...]
+    levels: tuple[Path, ...]
+    container: str
+
+
+def series_in(folder: Path) -> list[Series]:
+    """The series of whole-slide images in a folder, each with all its files; other DICOM files belong to none.
+
+    Raises:
+        SlideError: pydicom is missing, or the folder cannot be read.
+    """
+    try:
+        return _series_in(folder.absolute(), folder.stat().st_mtime_ns)
+    except OSError as error:
+        raise SlideError("the folder of a DICOM file cannot be read", found=str(error)) from error
+
+
+@lru_cache(maxsize=8)
+def _series_in(folder: Path, changed: int) -> list[Series]:
+    """`changed`: when a file came or went; each of them is opened once for all slides of the folder."""
+    found: dict[str, list[tuple[int, Path, Header]]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or not _is_dicom(path):
+            continue
+        try:
+            header = _header(path, until=_DETAILS)
+        except SlideError:
+            continue  # what is wrong with it is said when it is opened itself
+        if header.get("SOPClassUID") == WHOLE_SLIDE:
+            uid = str(header.get("SeriesInstanceUID") or path)
+            columns = int(header.get("TotalPixelMatrixColumns") or 0) if _flavour(header) in ("", "VOLUME") else 0
+            found.setdefault(uid, []).append((-columns, path, header))
+    series = []
+    for uid, files in found.items():
+        files.sort(key=lambda entry: entry[:2])
+        levels = tuple(path for columns, path, _ in files if columns)
+        container = composed(str(files[0][2].get("ContainerIdentifier") or "").strip())
+        kept = "" if container.lower() in ("unknown", "none") else container
+        series.append(Series(uid, tuple(path for _, path, _ in files), levels, kept))
+    return sorted(series, key=lambda one: one.files[0])
+
+
+def series_of(path: Path) -> Series:
+    """The series that a file belongs to, or that alone is in a folder.
+
+    Raises:
+        SlideError: it is of no whole-slide image. ContentError: a folder of several series.
+    """
+    if not path.is_dir():
+        _header(path, until=_DETAILS)
+        here = path.absolute()
+        for series in series_in(path.parent):
+            if here in series.files:
+                return series
+        raise SlideError("it is DICOM, but no whole-slide image")
+    several = series_in(path)
+    if not several:
+        raise SlideError("the folder has no whole-slide image of DICOM")
+    if len(several) > 1:
+        found = ", ".join(series.files[0].name for series in several[:5])
+        fix = "give a file of the series that is meant, or the folder to --slides: each becomes a slide"
+        raise ContentError(f"the folder holds {len(several)} series of DICOM", found=found, fix=fix)
+    return several[0]
+
+
+def dicom_name(path: Path) -> str | None:
+    """The name of a slide of several DICOM files: that of their folder, or the ContainerIdentifier where the folder
+    has several series, or a number for a name. None where the path is the name, or nothing better is known."""
+    if path.suffix.lower() != ".dcm" and not _UID.fullmatch(path.name):
+        return None
+    try:
+        series = series_of(path)
+    except SlideError:
+        return None
+    folder = path if path.is_dir() else path.parent.absolute()
+    if len(series.files) > 1 and len(series_in(folder)) == 1 and not _UID.fullmatch(folder.name):
+        return composed(folder.name)
+    return series.container or None if path.is_dir() or len(series.files) > 1 else None
+
+
+def slides_of_dicom(folder: Path, paths: list[Path], *, alone: bool) -> list[Path]:
+    """One path for each series among the DICOM files of a folder: its finest level, or the folder where no other slide
+    is in it and the series has several files. Files of no series stay.
+
+    Raises:
+        SlideError: pydicom is missing, so that nobody knows which files are of one slide.
+    """
+    if len(paths) < 2:
+        return paths
+    several = series_in(folder)
+    members = {file for series in several for file in series.files}
+    others = [path for path in paths if path.absolute() not in members]
+    if alone and len(several) == 1 and not others:
+        return [folder]
+    return sorted(others + [folder / (series.levels or series.files)[0].name for series in several])
+
+
 @dataclass(frozen=True)
 class Instance:
     """One file of a series, one level: its header, and the place (offset, bytes) of each frame by (row, column)."""
@@ -53,16 +168,18 @@ class Instance:
 
 
 class DicomReader(NativeReader):
-    """The files of one DICOM series as a pyramid; pydicom finds the frames, imagecodecs decodes them."""
+    """The files of one DICOM series as a pyramid; pydicom finds the frames, imagecodecs decodes them.
 
-    order = 30
+    Any of its files stands for the series, also that of a label, and so does a folder that holds no other.
+    """
+
+    order = 15
 
     def __init__(self, path: Path):
         super().__init__(path)
         self.vendor = "dicom"
-        first = _header(path)
-        found = {instance.size: instance for instance in map(_instance, _series(path, first))}
-        levels = [found[size] for size in sorted(found, reverse=True)]
+        require_imagecodecs()
+        levels = _levels(series_of(path))
         self._levels, self._files = levels, [PositionalFile(level.path) for level in levels]
         self.level_sizes = tuple(level.size for level in levels)
         self.tile_sizes = tuple((int(level.header.Columns), int(level.header.Rows)) for level in levels)
@@ -73,11 +190,10 @@ class DicomReader(NativeReader):
 
     @staticmethod
     def detect(path: Path) -> str:
-        """Name the format; SlideError where the file is no DICOM whole-slide image."""
-        header = _header(path)
-        flavour = list(header.get("ImageType") or [])[2:3]
-        if header.get("SOPClassUID") != WHOLE_SLIDE or flavour not in ([], ["VOLUME"]):
-            raise SlideError("it is DICOM, but no level of a whole-slide image", found=", ".join(flavour) or None)
+        """Name the format; SlideError where the file is of no DICOM whole-slide image."""
+        if not series_of(path).levels:
+            fix = "put the files of all levels of the series into one folder"
+            raise ContentError("of this DICOM series there is no level here", found="a label or an overview", fix=fix)
         return "dicom"
 
     def decode(self, level: int, row: int, column: int, *, out: np.ndarray | None = None) -> np.ndarray | None:
@@ -93,7 +209,7 @@ class DicomReader(NativeReader):
         try:
             tile = _decode(self._files[level].read(*place), instance.header)
             if tile.shape[:2] != (height, width):
-                raise SlideError("it has another size", found=f"{tile.shape[1]} x {tile.shape[0]} px")
+                tile = _padded(tile, self.tile_sizes[level], (column, row), size=self.level_sizes[level])
         except (RuntimeError, ValueError, OSError, SlideError) as error:
             where = f"level {level}, frame ({column}, {row})"
             raise SlideError(f"{instance.path} is damaged at {where}", found=str(error)) from error
@@ -110,12 +226,23 @@ class DicomReader(NativeReader):
             file.close()
 
 
-def _header(path: Path) -> Header:
+def _flavour(header: Header) -> str:
+    """The third value of ImageType: VOLUME of a level; empty where it is not said."""
+    return str(next(iter(list(header.get("ImageType") or [])[2:]), ""))
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(128)
+        return file.read(4) == b"DICM"
+
+
+@contextmanager
+def _dataset(path: Path, *, until: int | None = None) -> Iterator[tuple[Header, io.BufferedReader]]:
+    """The header of a file before its pixels, or before a tag, and the file at the place where reading ended."""
     try:
-        with path.open("rb") as file:
-            file.seek(128)
-            if file.read(4) != b"DICM":
-                raise SlideError("it is no DICOM file")
+        if not _is_dicom(path):
+            raise SlideError("it is no DICOM file")
     except OSError as error:
         raise SlideError("it is no DICOM file", found=str(error)) from error
     try:
@@ -124,87 +251,115 @@ def _header(path: Path) -> Header:
         raise SlideError("the package pydicom is missing", fix="pip install 'asmil[wsi]'") from error
     try:
         # identifiers longer than the standard allows are common; values are checked when they are first used
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _Bounded(path) as file:
             warnings.simplefilter("ignore")
-            with _Bounded(path) as file:
+            if until is None:
                 header = pydicom.dcmread(file, stop_before_pixels=True)
+            else:
+                header = pydicom.filereader.read_partial(file, lambda tag, vr, length: tag >= until)
             header.get("SeriesInstanceUID")
-            return header
+            yield header, file
     except (OSError, ValueError, AttributeError, KeyError, pydicom.errors.InvalidDicomError) as error:
         raise SlideError("its DICOM header cannot be read", found=str(error)) from error
 
 
-def _series(path: Path, first: Header) -> list[Path]:
-    """The files of the folder that are levels of the same series."""
-    files = [path]
-    for other in sorted(path.parent.glob("*.dcm")):
-        if other != path:
-            try:
-                DicomReader.detect(other)
-                same = _header(other).get("SeriesInstanceUID") == first.get("SeriesInstanceUID")
-            except SlideError:
-                continue
-            files += [other] * same
-    return files
+def _header(path: Path, *, until: int) -> Header:
+    with _dataset(path, until=until) as (header, _):
+        return header
+
+
+def _levels(series: Series) -> list[Instance]:
+    """The levels of a series, from fine to coarse.
+
+    Raises:
+        ContentError: two files are of one size: focal planes, optical paths or parts, of which one would be a guess.
+    """
+    found: dict[tuple[int, int], Instance] = {}
+    for instance in map(_instance, series.levels):
+        other = found.setdefault(instance.size, instance)
+        if other.header.get("SOPInstanceUID") != instance.header.get("SOPInstanceUID"):
+            names = f"{other.path.name} and {instance.path.name}, {instance.size[0]} x {instance.size[1]} px"
+            fix = "leave the files of one focal plane and one optical path in the folder"
+            raise ContentError("two files of the DICOM series hold the same level", found=names, fix=fix)
+    return [found[size] for size in sorted(found, reverse=True)]
 
 
 def _instance(path: Path) -> Instance:
-    header = _header(path)
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax not in _JPEG + _JPEG2000 + _PLAIN:
-        raise SlideError("its compression is not known here", found=syntax.name)
-    if header.get("BitsAllocated") != 8 or header.get("SamplesPerPixel") not in (1, 3):
-        raise SlideError("its pixels are not 8-bit grey or RGB")
-    if syntax in _PLAIN and header.get("PlanarConfiguration", 0):
-        raise SlideError("its colours are stored apart")
-    count = int(header.get("NumberOfFrames", 1))
+    with _dataset(path) as (header, file):
+        syntax = header.file_meta.TransferSyntaxUID
+        if header.get("BitsAllocated") != 8 or header.get("SamplesPerPixel") not in (1, 3):
+            found = f"{header.get('SamplesPerPixel')} samples of {header.get('BitsAllocated')} bits"
+            raise ContentError("its pixels are not 8-bit grey or RGB", found=found, fix=EIGHT_BIT_RGB)
+        if syntax not in _JPEG + _JPEG2000 + _PLAIN:
+            raise SlideError("its compression is not known here", found=syntax.name)
+        if syntax in _PLAIN and header.get("PlanarConfiguration", 0):
+            raise SlideError("its colours are stored apart")
+        cells = _cells(header)
+        places = _places(file, header, len(cells))
+    return Instance(path, header, dict(zip(cells, places, strict=True)))
+
+
+def _cells(header: Header) -> list[tuple[int, int]]:
+    """Row and column of each frame."""
+    count, full = int(header.get("NumberOfFrames", 1)), header.get("DimensionOrganizationType") == "TILED_FULL"
     columns = math.ceil(header.TotalPixelMatrixColumns / header.Columns)
     rows = math.ceil(header.TotalPixelMatrixRows / header.Rows)
-    places = _places(path, header, count)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups and "PlanePositionSlideSequence" in groups[0]:
         positions = [group.PlanePositionSlideSequence[0] for group in groups]
         step = int(header.Rows), int(header.Columns)
         corners = [(p.RowPositionInTotalImagePixelMatrix, p.ColumnPositionInTotalImagePixelMatrix) for p in positions]
         cells = [((int(y) - 1) // step[0], (int(x) - 1) // step[1]) for y, x in corners]
-    elif header.get("DimensionOrganizationType") != "TILED_FULL":
-        raise SlideError("it does not say where on the slide its frames lie", found="neither positions nor TILED_FULL")
+    elif not full:
+        what = "it does not say where on the slide its frames lie"
+        raise ContentError(what, found="neither positions nor TILED_FULL", fix="convert the slide to DICOM again")
     else:
         cells = [divmod(index, columns) for index in range(count)]
-    if rows * columns > (1 if header.get("DimensionOrganizationType") == "TILED_FULL" else MAX_EMPTY) * count:
+    if rows * columns > (1 if full else MAX_EMPTY) * count:
         found = f"{count} frames of {rows * columns} tiles"
-        raise SlideError("it claims to be far larger than it is", found=found, fix="copy or download it again")
+        raise ContentError("it claims to be far larger than it is", found=found, fix="copy or download it again")
     if len(set(cells)) != count or max(cells) >= (rows, columns):
-        raise SlideError(
-            "it has several focal planes or optical paths", found=f"{count} frames, {rows * columns} tiles"
-        )
-    return Instance(path, header, dict(zip(cells, places, strict=True)))
+        found = f"{count} frames, {rows * columns} tiles"
+        fix = "write one focal plane and one optical path"
+        raise ContentError("it has several focal planes or optical paths", found=found, fix=fix)
+    return cells
 
 
-def _places(path: Path, header: Header, count: int) -> list[tuple[int, int]]:
-    """Offset and length in bytes of each frame."""
-    from pydicom import dcmread
-
-    with _Bounded(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dcmread(file, stop_before_pixels=True)
-        file.seek(file.tell() + (12 if not header.is_implicit_VR else 8))
-        if header.file_meta.TransferSyntaxUID in _PLAIN:
-            length = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
-            return [(file.tell() + index * length, length) for index in range(count)]
-        places = []
-        while True:
-            head = file.read(8)
-            tag, length = struct.unpack("<II", head) if len(head) == 8 else (_END, 0)
-            if tag != _ITEM:
-                break
-            places.append((file.tell(), length))
-            file.seek(length, 1)
+def _places(file: io.BufferedReader, header: Header, count: int) -> list[tuple[int, int]]:
+    """Offset and length in bytes of each frame, of a file at the tag of its pixels."""
+    file.seek(file.tell() + (12 if not header.is_implicit_VR else 8))
+    if header.file_meta.TransferSyntaxUID in _PLAIN:
+        length = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
+        return [(file.tell() + index * length, length) for index in range(count)]
+    places = []
+    while True:
+        head = file.read(8)
+        tag, length = struct.unpack("<II", head) if len(head) == 8 else (_END, 0)
+        if tag != _ITEM:
+            break
+        places.append((file.tell(), length))
+        file.seek(length, 1)
     if len(places) - 1 != count:  # the first item is the table of offsets
         raise SlideError(
             "it is cut short, or its frames are in parts", found=f"{len(places) - 1} parts, {count} frames"
         )
     return places[1:]
+
+
+def _padded(tile: np.ndarray, frame: tuple[int, int], place: tuple[int, int], *, size: tuple[int, int]) -> np.ndarray:
+    """A frame that is smaller than its header says, in white up to its size (width, height): wsidicomizer cuts those
+    at the border of derived levels to what it has.
+
+    Raises:
+        SlideError: it is larger, or pixels of the level are missing.
+    """
+    found = tile.shape[1], tile.shape[0]
+    needed = [min(side, end - number * side) for side, number, end in zip(frame, place, size, strict=True)]
+    if any(have < need or have > side for have, need, side in zip(found, needed, frame, strict=True)):
+        raise SlideError("it has another size", found=f"{found[0]} x {found[1]} px")
+    whole = np.full((frame[1], frame[0], *tile.shape[2:]), 255, np.uint8)
+    whole[: found[1], : found[0]] = tile
+    return whole
 
 
 def _decode(data: bytes, header: Header) -> np.ndarray:
@@ -221,11 +376,18 @@ def _decode(data: bytes, header: Header) -> np.ndarray:
 
 
 def _mpp(header: Header) -> tuple[float, float] | None:
-    try:
-        spacing = header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing  # mm: rows, columns
-        return 1000 * float(spacing[1]), 1000 * float(spacing[0])
-    except (AttributeError, IndexError, TypeError, ValueError):
-        return None
+    """Scale (x, y): of all frames, of the first, of the picture, or from the size of what was imaged; all in mm."""
+    groups = [header.get(f"{whose}FunctionalGroupsSequence") for whose in ("Shared", "PerFrame")]
+    measures = [group[0].get("PixelMeasuresSequence") for group in groups if group]
+    for holder in [*(measure[0] for measure in measures if measure), header]:
+        spacing = holder.get("PixelSpacing")
+        if spacing and len(spacing) == 2:  # rows, columns
+            return 1000 * float(spacing[1]), 1000 * float(spacing[0])
+    width, height = header.get("ImagedVolumeWidth"), header.get("ImagedVolumeHeight")
+    if width and height:
+        sides = header.TotalPixelMatrixColumns, header.TotalPixelMatrixRows
+        return 1000 * float(width) / sides[0], 1000 * float(height) / sides[1]
+    return None
 
 
 def _objective(header: Header) -> float | None:

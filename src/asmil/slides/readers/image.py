@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
-from asmil.slides.tiff_tags import check_tables, resolution_mpp
+from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
+from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, unit_of_imagej
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
@@ -29,6 +30,8 @@ class ImageReader:
                 _check(path, image)
                 self.vendor = f"image ({image.format})"
                 self.file_mpp = _tiff_mpp(image)
+                pages = getattr(image, "n_frames", 1)
+                self.notes = (f"of {pages} pictures in the file the first is read, whole",) * (pages > 1)
                 self._pixels = _rgb(image)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise SlideError(
@@ -42,6 +45,9 @@ class ImageReader:
     def detect(path: Path) -> str:
         """Name the image format; SlideError where Pillow knows none of ours."""
         check_tables(path)
+        if path.suffix.lower() == ".mrxs":
+            found, fix = "an overview in JPEG", f"put the folder {path.stem} with its .dat files beside it"
+            raise ContentError("the pixels of this MIRAX slide are missing", found=found, fix=fix)
         try:
             with _no_bomb_limit(), Image.open(path, formats=FORMATS) as image:
                 return str(image.format)
@@ -86,12 +92,11 @@ def _check(path: Path, image: Image.Image) -> None:
             found=f"{image.width} x {image.height} px, the limit is {MAX_IMAGE_PX:.2g} px",
             fix="convert it to a tiled, pyramidal TIFF (for example `vips tiffsave --tile --pyramid`)",
         )
-    if image.mode.startswith(("I", "F")):
-        raise SlideError(
-            f"{path.name} is not an 8-bit image",
-            found=f"pixels of type {image.mode}",
-            fix="convert it to 8-bit RGB",
-        )
+    # Pillow keeps the upper byte of 16-bit colours, which of a camera's 12 bits is black
+    packed = [str(tile.args) for tile in getattr(image, "tile", ()) if ";16" in str(tile.args)]
+    if image.mode.startswith(("I", "F")) or packed:
+        found = f"pixels of type {(packed or [image.mode])[0]}"
+        raise ContentError("it is not an 8-bit image", found=found, fix=EIGHT_BIT_RGB)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
@@ -107,7 +112,11 @@ def _tiff_mpp(image: Image.Image) -> tuple[float, float] | None:
     tags = getattr(image, "tag_v2", None)
     if image.format != "TIFF" or tags is None:
         return None
-    return resolution_mpp(float(tags.get(282, 0) or 0), float(tags.get(283, 0) or 0), tags.get(296, 2))
+    text = str(tags.get(270, ""))
+    if images := ome_images(text):
+        return images[0].mpp
+    unit = unit_of_imagej(text) or tags.get(296, 2)
+    return resolution_mpp(float(tags.get(282, 0) or 0), float(tags.get(283, 0) or 0), unit)
 
 
 READER = ImageReader

@@ -10,8 +10,9 @@ import numpy as np
 
 from asmil.errors import SlideError
 from asmil.slides.native import NativeReader
-from asmil.slides.reader import Scene
-from asmil.slides.tiff_tags import UM_PER_UNIT
+from asmil.slides.reader import EIGHT_BIT_RGB, ContentError, Scene
+from asmil.slides.tiff_levels import is_associated, require_colours
+from asmil.slides.tiff_tags import UM_PER_UNIT, ome_images
 
 Group: TypeAlias = Any
 """A `zarr.Group`: zarr is optional."""
@@ -34,7 +35,9 @@ class OmeZarrReader(NativeReader):
 
         try:
             groups = _image_paths(path)
-            pyramids = [_Pyramid(zarr.open_group(path / inner if inner else path, mode="r")) for inner in groups]
+            groups, pyramids = _slides_among(
+                path, groups, [zarr.open_group(path / inner, mode="r") for inner in groups]
+            )
         except (OSError, KeyError, ValueError, TypeError, IndexError, StopIteration) as error:
             raise SlideError(f"{path} is not a valid OME-Zarr", found=repr(error)) from error
         self.vendor = "ome-zarr"
@@ -94,6 +97,9 @@ class _Pyramid:
         self.names = [axis["name"] for axis in axes]
         self.arrays = [group[dataset["path"]] for dataset in image["datasets"]]
         self._check()
+        channels = found.get("ome", found).get("omero", {}).get("channels", ())
+        if len(channels) == 3:
+            require_colours([str(channel.get("label", "")) for channel in channels])
         shape = dict(zip(self.names, self.arrays[0].shape, strict=True))
         depth = shape.get("z", 1)
         self.notes = (f"the middle of {depth} focal planes is read",) if depth > 1 else ()
@@ -103,9 +109,9 @@ class _Pyramid:
         for array in self.arrays:
             shape = dict(zip(self.names, array.shape, strict=True))
             if not {"x", "y"} <= set(shape) or shape.get("c", 1) not in (1, 3) or shape.get("t", 1) != 1:
-                raise SlideError("it is not one grey or RGB picture", found=f"axes {shape}")
+                raise ContentError("it is not one grey or RGB picture", found=f"axes {shape}", fix=EIGHT_BIT_RGB)
             if str(array.dtype) != "uint8":
-                raise SlideError("its pixels are not of 8 bits", found=str(array.dtype), fix="convert it to 8-bit RGB")
+                raise ContentError("its pixels are not of 8 bits", found=str(array.dtype), fix=EIGHT_BIT_RGB)
         if math.prod(self.chunk_of(0)) > MAX_CHUNK_PX:
             raise SlideError("it is not stored in chunks", found=f"{self.chunk_of(0)} px", fix="write it in chunks")
         for array in self.arrays:
@@ -175,6 +181,25 @@ def _image_paths(path: Path) -> list[str]:
         return []
     numbers = sorted(int(inner.name) for inner in path.iterdir() if inner.name.isdigit())
     return [str(number) for number in numbers if _ngff(path / str(number)).get("multiscales")]
+
+
+def _slides_among(path: Path, paths: list[str], groups: list[Group]) -> tuple[list[str], list["_Pyramid"]]:
+    """The images of a slide by their paths, without pictures of its label and of the whole glass.
+
+    They are known by their names: in the XML that bioformats2raw puts beside them, or of the image itself.
+    """
+    xml = path / "OME" / "METADATA.ome.xml"
+    described = ome_images(xml.read_text(encoding="utf-8")) if xml.is_file() else []
+    widths, names = [], []
+    for inner, group in zip(paths, groups, strict=True):
+        found = dict(group.attrs)
+        image = found.get("ome", found)["multiscales"][0]
+        axes = [axis["name"] if isinstance(axis, dict) else axis for axis in image["axes"]]
+        widths.append(group[image["datasets"][0]["path"]].shape[axes.index("x")])
+        number = int(inner) if inner else 0
+        names.append(described[number].name if number < len(described) else str(image.get("name") or ""))
+    kept = [n for n, name in enumerate(names) if not is_associated(name) or widths[n] == max(widths)]
+    return [paths[n] for n in kept], [_Pyramid(groups[n]) for n in kept]
 
 
 def is_ome_zarr(path: Path) -> bool:

@@ -7,10 +7,13 @@ import numpy as np
 import openslide
 
 from asmil.errors import SlideError
-from asmil.slides.tiff_tags import check_tables
+from asmil.slides.reader import ContentError
+from asmil.slides.tiff_tags import check_tables, ome_images
 
-CACHE_BYTES = 256 << 20
-"""Decoded tiles kept: rows across a wide slide, so that row-major reading decodes each tile once."""
+CACHE_BYTES = (32 << 20, 256 << 20)
+"""Least and most bytes of decoded tiles kept. More than is read again costs time: each tile then has fresh memory."""
+CACHE_ROWS = 2
+"""Rows of tiles, or of what is read at once, that are kept: row-major reading then decodes each tile once."""
 
 
 class OpenSlideReader:
@@ -23,9 +26,11 @@ class OpenSlideReader:
             self._slide = _opened(path)
             properties = dict(self._slide.properties)
         except openslide.OpenSlideError as error:
-            raise SlideError(
-                f"OpenSlide cannot open {path}", found=str(error), fix="check that the file is complete"
-            ) from error
+            vendor = openslide.OpenSlide.detect_format(str(path))
+            # of a scanner's own format the first picture is often the label: not for the reader of plain images
+            kind = SlideError if vendor in (None, "generic-tiff", "dicom") else ContentError
+            fix = "check that the file is complete"
+            raise kind(f"OpenSlide cannot open this file of {vendor}", found=str(error), fix=fix) from error
         self.path, self._open = path, True
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         self.level_sizes = self._slide.level_dimensions
@@ -33,6 +38,8 @@ class OpenSlideReader:
         mpp_x = _number(properties, openslide.PROPERTY_NAME_MPP_X)
         mpp_y = _number(properties, openslide.PROPERTY_NAME_MPP_Y)
         self.file_mpp = None if mpp_x is None or mpp_y is None else (mpp_x, mpp_y)
+        if self.file_mpp is None and (images := ome_images(properties.get(openslide.PROPERTY_NAME_COMMENT, ""))):
+            self.file_mpp = images[0].mpp  # OpenSlide does not read OME-XML
         self.objective = _number(properties, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds = self._bounds(properties)
 
@@ -60,7 +67,7 @@ class OpenSlideReader:
             SlideError: the file is damaged there.
         """
         try:
-            rgba = np.asarray(self._slide.read_region(level0_xy, level, size))
+            image = self._slide.read_region(level0_xy, level, size)
         except openslide.OpenSlideError as error:
             # OpenSlide answers nothing after an error: a fresh handle, so that other places can still be read
             with suppress(openslide.OpenSlideError):
@@ -70,9 +77,11 @@ class OpenSlideReader:
                 found=str(error),
                 fix="check that the file is complete",
             ) from error
-        alpha = rgba[..., 3]
+        # packed by Pillow: a copy of rgba[..., :3] takes ten times as long
+        alpha = np.frombuffer(image.tobytes("raw", "A"), np.uint8)
         if alpha.min() == 255:
-            return rgba[..., :3]
+            return np.frombuffer(image.tobytes("raw", "RGB"), np.uint8).reshape(size[1], size[0], 3)
+        rgba, alpha = np.asarray(image), alpha.reshape(size[1], size[0])
         cover = alpha[..., None].astype(np.uint16)
         return ((rgba[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
 
@@ -85,7 +94,9 @@ class OpenSlideReader:
 
 def _opened(path: Path) -> openslide.OpenSlide:
     slide = openslide.OpenSlide(str(path))
-    slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+    height = _number(dict(slide.properties), "openslide.level[0].tile-height") or 0
+    rows = int(CACHE_ROWS * max(height, 512) * slide.dimensions[0] * 4)
+    slide.set_cache(openslide.OpenSlideCache(min(max(CACHE_BYTES[0], rows), CACHE_BYTES[1])))
     return slide
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from asmil.errors import SlideError
 from asmil.slides.native import NativeReader, PositionalFile
-from asmil.slides.reader import DamagedSlideError, Scene
-from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, tiff_scenes
+from asmil.slides.reader import ContentError, DamagedSlideError, Scene
+from asmil.slides.tiff_levels import TiffLevel, TiffScene, lost_levels, on_white, tiff_scenes
 from asmil.slides.tiff_tags import check_tables
 
 VENDORS = ("aperio", "generic-tiff")
 """What OpenSlide calls the TIFF whose tiles are a plain grid; other vendors' overlap, or lie elsewhere."""
+SCANNERS = ("ndpi", "bif", "scn", "philips")
+"""What tifffile calls TIFF of vendors in which the first picture is often a label, and tiles may overlap."""
 
 
 class TiffReader(NativeReader):
@@ -85,8 +87,13 @@ class TiffReader(NativeReader):
             return None
         try:
             direct = out if len(planes) == 1 and out is not None and out.flags.c_contiguous else None
-            parts = [plane.codec(self._file.read(*_span(plane, index)), direct) for plane in planes]
+            parts = [
+                plane.codec(self._file.read(int(plane.offsets[index]), int(plane.counts[index])), direct)
+                for plane in planes
+            ]
             tile = parts[0] if len(parts) == 1 else np.stack(parts, -1)
+            if source.extra is not None:
+                tile = on_white(tile, source.extra)
             if tile.shape[:2] != (height, width):
                 raise SlideError("it has another size", found=f"{tile.shape[1]} x {tile.shape[0]} px")
         except (RuntimeError, ValueError, OSError, SlideError) as error:  # imagecodecs raises RuntimeErrors
@@ -110,16 +117,14 @@ class TiffReader(NativeReader):
         self._file.close()
 
 
-def _span(plane, index: int) -> tuple[int, int]:
-    return int(plane.offsets[index]), int(plane.counts[index])
-
-
 def _parse(path: Path) -> tuple[str, list[TiffScene]]:
     """The vendor and scenes of a file; asked for twice, to detect and to open, and then read once."""
     try:
         state = path.stat()
     except OSError as error:
         raise SlideError("it is no TIFF", found=str(error)) from error
+    if path.is_dir():
+        raise SlideError("it is a folder")
     return _parsed(path.absolute(), state.st_size, state.st_mtime_ns)
 
 
@@ -132,7 +137,11 @@ def _parsed(path: Path, size: int, changed: int) -> tuple[str, list[TiffScene]]:
     try:
         with tifffile.TiffFile(path) as tiff:
             vendor = openslide.OpenSlide.detect_format(str(path)) or "generic-tiff"
-            if vendor not in VENDORS or tiff.is_ndpi:
+            scanner = [name for name in SCANNERS if getattr(tiff, f"is_{name}")]
+            if vendor == "generic-tiff" and scanner:
+                what = "it is a scanner's own TIFF, and OpenSlide does not know it as such"
+                raise ContentError(what, found=scanner[0], fix="copy it again, or export it as pyramidal TIFF")
+            if vendor not in VENDORS:
                 raise SlideError(f"left to OpenSlide, which knows it as {vendor}")
             return vendor, tiff_scenes(tiff, vendor)
     except (tifffile.TiffFileError, OSError) as error:
