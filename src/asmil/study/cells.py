@@ -134,7 +134,8 @@ def _train(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_
         key = ("parts", stream(*plan.train), "seed", plan.seed)
         accounts = [_Accounts(ledgers[-1])]
         members.append(Member(model, settings, stabilizer, key=key, listeners=accounts, place=plan.seed))
-    for _ in train_members(members, train, val, also=bags, one_pass=True):
+    # Cells of a study have parts, and so no company: a pass would compute for two places that nobody has
+    for _ in train_members(members, train, val, also=bags, one_pass=len(members) > 1):
         pass
     for member in members:
         if member.error:
