@@ -66,12 +66,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each command of a shell block; comments, prompts and continuations are taken off.
+    """The words of each command of a shell block; comments, prompts, variables and continuations are taken off.
 
     A `#` begins a comment only after white space, as in a shell.
     """
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     without = (re.sub(r"(^|\s)#.*$", "", line).strip().removeprefix("$ ") for line in lines)
+    without = (re.sub(r"^([A-Z_]+=\S+ )+", "", line) for line in without)
     return [shlex.split(line) for line in without if line]
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asmil.errors import AsmilError
     from asmil.evaluation import bootstrap_ci
     from asmil.extraction import embed, extract_slides
-    from asmil.models import MILOutput, create_model, list_models
+    from asmil.models import MILOutput, create_model, list_models, wrap
     from asmil.runs import Run, evaluate, extract, run, train, write_report
     from asmil.settings import Settings
     from asmil.slides import Slide, open_slide, scan_slides

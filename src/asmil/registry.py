@@ -32,13 +32,20 @@ class FolderRegistry:
     Each file exposes its part under `attribute` (for example `MODEL = ABMIL`). Listing reads file names only, so
     it imports nothing. Dashes and underscores are the same in names. Folders within hold what parts share.
     `rows` are further parts by name, of a table: each says in `about` what it is. Parts that are called take the
-    arguments `given`, and options of their own.
+    arguments `given`, and options of their own. `other` gives parts of elsewhere by name, or None.
     """
 
     def __init__(
-        self, kind: str, package: str, attribute: str, *, rows: Facts | None = None, given: tuple[str, ...] = ()
+        self,
+        kind: str,
+        package: str,
+        attribute: str,
+        *,
+        rows: Facts | None = None,
+        given: tuple[str, ...] = (),
+        other: Callable[[str], object] = lambda name: None,
     ):
-        self.kind, self.package, self.attribute, self.given = kind, package, attribute, given
+        self.kind, self.package, self.attribute, self.given, self.other = kind, package, attribute, given, other
         self.rows = {_key(name): part for name, part in (rows or {}).items()}
 
     def names(self) -> list[str]:
@@ -56,6 +63,8 @@ class FolderRegistry:
         Raises:
             UnknownPartError: no file of that name.
         """
+        if (other := self.other(name)) is not None:
+            return sys.modules[other.__module__]
         module = f"{self.package}.{_key(name)}"
         if module not in sys.modules and not self.is_file(name):
             raise _unknown(self.kind, name, self.names())
@@ -94,6 +103,8 @@ class FolderRegistry:
         return list(spec.submodule_search_locations or []) if spec else []
 
     def __getitem__(self, name: str) -> Any:
+        if (other := self.other(name)) is not None:
+            return other
         return self.rows[_key(name)] if _key(name) in self.rows else getattr(self.module(name), self.attribute)
 
     def __contains__(self, name: str) -> bool:

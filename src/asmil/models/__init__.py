@@ -1,6 +1,7 @@
 """Models: a bag of tiles in, a `MILOutput` out; one file per model."""
 
 import ast
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,20 @@ if TYPE_CHECKING:
     from asmil.models.parts.evidence import Evidence, deletion, evidence
     from asmil.models.parts.layers import MILOutput
     from asmil.models.parts.published import load_published
+    from asmil.models.parts.wrapped import code_of, require_trust, trust, wrap
 else:
     __all__, __getattr__ = door(__name__)
 
-MODELS = FolderRegistry("model", "asmil.models", "MODEL", given=("in_dim", "n_classes"))
+
+def _of_file(name: str) -> object:
+    if ".py:" not in name:
+        return None
+    from asmil.models.parts.wrapped import model_of
+
+    return model_of(name)
+
+
+MODELS = FolderRegistry("model", "asmil.models", "MODEL", given=("in_dim", "n_classes"), other=_of_file)
 
 
 def list_models() -> list[str]:
@@ -60,6 +71,11 @@ def model_info(name: str) -> ModelInfo:
     Raises:
         UnknownPartError: no model of that name.
     """
+    if ".py:" in name:
+        made = MODELS[name]
+        description = (inspect.getdoc(made) or "a model without a description").splitlines()[0]
+        aligned = getattr(made, "aligned", "The scores of its output.")
+        return ModelInfo(name, description, getattr(made, "paper", ""), aligned)
     key = name.replace("-", "_").lower()
     if key not in list_models():
         MODELS.module(name)  # raises, naming the models there are

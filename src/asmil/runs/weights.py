@@ -31,6 +31,8 @@ def write_model(
     All options of the model are written, defaults too: some are in no weight, and defaults change with time.
     """
     facts: dict[str, object] = {"model": model, "options": MODELS.options(model) | options, "best_epoch": best_epoch}
+    if code := _code_of(model):
+        facts["code"] = code
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
     with written_beside(path) as partial:
@@ -66,8 +68,13 @@ def read_model(
             found=f"weights of {said}, the settings say {name}",
             fix="give the run its own settings and weights",
         )
+    if (code := _code_of(name)) != facts.get("code", code):
+        found = f"its file has the digest {code}, the weights were trained with {facts['code']}"
+        raise RunError(f"the code of {name} changed after {path} was trained", found=found, fix="put it back")
     options = _options(path, name, options, said=facts.get("options"))
     width = state.get("mean") if standardize else state.get("projection.linear.weight")
+    if not standardize and "in_dim" in state:  # of a model that was wrapped
+        width = torch.empty(int(state["in_dim"]), device="meta")
     if width is None or not width.dim():
         raise RunError(f"{path} does not say how wide its features are", found=listed(state, 3), fix=_OTHER)
     if in_dim not in (None, width.shape[-1]):
@@ -88,6 +95,16 @@ def read_model(
     _check_shapes(path, state, model)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval(), task
+
+
+def _code_of(name: str) -> str | None:
+    """The digest of a model's file, where it is a person's own: nothing of it is run unless they named it."""
+    if ".py:" not in name:
+        return None
+    from asmil.models import code_of, require_trust
+
+    require_trust(name)
+    return code_of(name)
 
 
 def read_facts(path: Path) -> Facts:

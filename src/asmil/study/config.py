@@ -63,6 +63,10 @@ def model_part(value: object) -> Part:
 
     part = _part(value)
     try:
+        if ".py:" in part.name:
+            from asmil.models import trust
+
+            trust(part.name)
         known = model_options(part.name)
     except AsmilError as error:
         raise _wrong(_text(error), at="name") from error

@@ -1,0 +1,179 @@
+"""Models of other people: a plain module for the tiles of one slide, and a file of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import asmil
+from asmil.attention import AttentionStabilizer
+from asmil.bags import BagBatch, make_bags
+from asmil.errors import AttentionError, ConfigError, RunError
+from asmil.models import create_model, model_info, trust
+from asmil.runs.weights import read_model, write_model
+from asmil.testing import check_model
+from asmil.training import TrainSettings, fit
+
+BAGS = make_bags(6, tiles=(3, 9), dim=5)[0]
+FILE = '''
+import torch
+from torch import nn
+import asmil
+
+
+class Plain(nn.Module):
+    """Gated attention, as its author wrote it."""
+
+    def __init__(self, in_dim: int, n_classes: int, hidden: int = 8):
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU())
+        self.attention = nn.Sequential(nn.Linear(hidden, 4), nn.Tanh(), nn.Linear(4, 1))
+        self.head = nn.Linear(hidden, n_classes)
+
+    def forward(self, x):
+        h = self.embed(x)
+        weights = torch.softmax(self.attention(h).T, -1)
+        return self.head(weights @ h), weights
+
+
+MODEL = asmil.wrap(Plain, scores="attention")
+'''
+
+
+class Plain(nn.Module):
+    """Two rows of attention, (1, tiles, dim) in, a dictionary out."""
+
+    def __init__(self, input_dim: int, num_classes: int, *, rows: int = 2):
+        super().__init__()
+        self.scorer, self.head = nn.Linear(input_dim, rows), nn.Linear(rows * input_dim, num_classes)
+
+    def forward(self, tiles):
+        scores = self.scorer(tiles)
+        pooled = (scores.softmax(1).transpose(1, 2) @ tiles).flatten(1)
+        return {"logits": self.head(pooled), "A": scores}
+
+
+def wrapped(**how):
+    torch.manual_seed(0)
+    return asmil.wrap(Plain, batched=True, **{"scores": "scorer"} | how)
+
+
+@pytest.mark.parametrize("how", [{}, {"scores": lambda result: result["A"]}, {"scores": None}], ids=str)
+def test_a_class_that_is_wrapped_keeps_the_contract_of_a_model(how):
+    check_model(wrapped(**how)).raise_if_failed()
+
+
+def test_its_output_is_that_of_the_module_bag_by_bag():
+    model = wrapped()(5, 2).eval()
+    output = model(BagBatch.from_bags(BAGS))
+    for index, (bag, own) in enumerate(zip(BAGS, BagBatch.from_bags(BAGS).split(output.attention), strict=True)):
+        alone = model.module(bag.features[None])
+        torch.testing.assert_close(output.logits[index], alone["logits"][0])
+        torch.testing.assert_close(own, alone["A"][0].softmax(0).mean(1))
+    assert output.scores.shape == (sum(map(len, BAGS)), 2)
+
+
+def test_a_module_that_is_made_already_is_trained_and_stabilised():
+    model = asmil.wrap(Plain(5, 2), n_classes=2, scores="scorer", batched=True)
+    before = model.module.head.weight.clone()
+    stabilizer = AttentionStabilizer(model, beta=0.5)
+    result = fit(
+        model, BAGS, BAGS[:2], settings=TrainSettings(epochs=2, min_steps=0, batch_size=3), stabilizer=stabilizer
+    )
+    assert result.history[-1]["kl"] > 0
+    assert not torch.equal(model.module.head.weight, before)
+
+
+class Turned(Plain):
+    def forward(self, tiles):
+        return super().forward(tiles)["logits"], self.scorer(tiles).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: asmil.wrap(Plain, scores="scorrer", batched=True)(5, 2), AttentionError, "scorer"),
+        (lambda: asmil.wrap(Plain(5, 2)), ConfigError, "number of classes"),
+        (lambda: asmil.wrap(lambda width: Plain(width, 2)), ConfigError, "parameters width"),
+        (lambda: wrapped(output=lambda result: result["A"])(5, 2), ConfigError, "no logits of 2 classes"),
+        (lambda: wrapped(scores=lambda result: None)(5, 2), ConfigError, "no tensor"),
+        (lambda: asmil.wrap(Turned, batched=True, scores=lambda r: r[1])(5, 2), ConfigError, r"not \(tiles, rows\)"),
+        (lambda: wrapped(scores="head")(5, 2), ConfigError, r"not \(tiles, rows\)"),
+    ],
+    ids=["part", "classes", "maker", "logits", "scores", "turned", "wrong part"],
+)
+def test_what_cannot_be_understood_is_asked_for(make, error, words):
+    with pytest.raises(error, match=words):
+        make()(BagBatch.from_bags(BAGS[:1]))
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.delenv("ASMIL_TRUST", raising=False)
+    path = tmp_path / "mine.py"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def test_a_model_of_a_file_is_made_once_a_person_named_it(file, monkeypatch):
+    name = f"{file}:MODEL"
+    with pytest.raises(ConfigError, match="only if you say so"):
+        create_model(name, in_dim=5, n_classes=2)
+    monkeypatch.setenv("ASMIL_TRUST", str(file))
+    assert create_model(name, in_dim=5, n_classes=2, hidden=3).module.head.in_features == 3
+    assert model_info(name).description == "Gated attention, as its author wrote it."
+    with pytest.raises(ConfigError, match="hidden=8"):
+        create_model(name, in_dim=5, n_classes=2, hiden=3)
+    with pytest.raises(ConfigError, match="no model 'Plane'"):
+        create_model(f"{file}:Plane", in_dim=5, n_classes=2)
+
+
+def test_weights_are_read_with_the_code_they_were_trained_with_or_not_at_all(file, tmp_path):
+    name, weights = f"{file}:MODEL", tmp_path / "model.safetensors"
+    trust(name)
+    try:
+        model = create_model(name, in_dim=5, n_classes=2)
+        write_model(weights, model, model=name, options={}, best_epoch=0)
+        read, _ = read_model(weights, name=name, options={}, classes=2, standardize=False)
+        assert torch.equal(read.module.head.weight, model.module.head.weight)
+        file.write_text(FILE.replace("Tanh", "Sigmoid"), encoding="utf-8")
+        with pytest.raises(RunError, match="changed after"):
+            read_model(weights, name=name, options={}, classes=2, standardize=False)
+    finally:
+        os.environ.pop("ASMIL_TRUST")
+    with pytest.raises(ConfigError, match="only if you say so"):
+        read_model(weights, name=name, options={}, classes=2, standardize=False)
+
+
+def test_the_whole_line_with_a_model_of_a_file(file, tmp_path):
+    """Trained by two processes, then predicted with and exported: only when the file is named again."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "features").mkdir()
+    rows = ["slide,label"]
+    for index in range(12):
+        np.save(tmp_path / "features" / f"s{index}.npy", rng.normal(index % 2, 1, (20, 6)).astype(np.float32))
+        rows.append(f"s{index},{'ab'[index % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+
+    def asmil_(*args, **env):
+        clean = {k: v for k, v in os.environ.items() if k != "ASMIL_TRUST"} | {"OMP_NUM_THREADS": "1"} | env
+        command = [sys.executable, "-c", "from asmil.cli import main; main()", *map(str, args)]
+        return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+
+    given = ["--features", "features", "--labels", "labels.csv", "--folds", 2, "--seeds", 1, "--epochs", 2]
+    done = asmil_("crossval", *given, "--workers", 2, "--model", "mine.py:MODEL", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    refused = asmil_("predict", "run", "--features", "features", "--out", "new")
+    assert refused.returncode == 2
+    assert "only if you say so" in refused.stderr
+    assert not Path(tmp_path, "new", "predictions.csv").exists()
+    named = {"ASMIL_TRUST": str(file)}
+    assert asmil_("predict", "run", "--features", "features", "--out", "new", **named).returncode == 0
+    assert asmil_("evaluate", "run", "--bootstrap", 50, **named).returncode == 0
+    exported = asmil_("export", "run", "--out", "model.onnx", **named)
+    assert exported.returncode == 0, exported.stderr
