@@ -124,7 +124,7 @@ def _read_features(folder: Path) -> str:
         if not shared_whole:
             return "refused"
         raise Lost(f"the good slides with the bad one: {error}") from error
-    aside = {problem.slide for problem in problems if "same features" not in problem.what}
+    aside = {problem.slide for problem in problems if "has the features of" not in problem.what}
     if shared_whole and (lost := {"good", "good2"} - (set(store.slides) - aside)):
         raise Lost(f"{lost}: {[str(problem) for problem in problems]}")
     bad = [slide for slide in store.slides if slide not in aside and not slide.startswith("good")]
