@@ -279,7 +279,7 @@ class FeatureStore(Shown):
             except FeatureError as error:
                 found.append(problem_of(slide, error, path))
             except OSError as error:  # of a chunk that is damaged, say
-                found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
+                found.append(Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path))
             progress(1)
         return prints, found
 
@@ -354,10 +354,16 @@ class FeatureStore(Shown):
             if info.dim != self.dim:
                 self._set_aside(slide, _other_dimension(info.dim, self.dim))
 
-    def _set_aside(self, slide: str, error: FeatureError) -> None:
-        self.problems.append(problem_of(slide, error, self._places.pop(slide).path))
+    def set_aside(self, problems: Iterable[Problem]) -> None:
+        """Leave out the slides that these problems are of, and name them from now on."""
+        for problem in problems:
+            self._places.pop(problem.slide)
+            self.problems.append(problem)
         self.slides = sorted(self._places)
         self._names = SlideNames(self.slides)
+
+    def _set_aside(self, slide: str, error: FeatureError) -> None:
+        self.set_aside([problem_of(slide, error, self._places[slide].path)])
 
 
 def _other_dimension(own: int, dim: int) -> FeatureError:
