@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
@@ -105,8 +106,6 @@ def _stored_blocks(dataset: h5py.Dataset) -> list[bytes]:
 
 def _mapped_tensor(path: Path) -> np.ndarray | None:
     """A torch file that is one tensor, mapped; None for anything else, which is read whole."""
-    import torch
-
     try:
         with blaming(FeatureError, f"{path.name} cannot be mapped", fix=AGAIN):
             value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
@@ -290,7 +289,7 @@ class FeatureStore(Shown):
             FeatureError: as `load`.
         """
         features = self.load(slide).features
-        return (features.float() if features.is_floating_point() and features.element_size() < 4 else features).numpy()
+        return (features.float() if features.dtype == torch.bfloat16 else features).numpy()
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""

@@ -77,7 +77,8 @@ def _of_numbers(features: np.ndarray) -> np.ndarray:
     words = np.zeros((len(features), -(-features.shape[1] // 4) * 4), np.float16)
     with np.errstate(over="ignore"):
         words[:, : features.shape[1]] = features
-    words += np.float16(0)  # -0 is 0
+    bits = words.view(np.uint16)
+    bits[bits == 0x8000] = 0  # -0 is 0; as numbers of half precision they would be added one by one
     return _mixed((words.view(np.uint64) * _odd(words.shape[1] // 4)).sum(1, dtype=np.uint64))
 
 
