@@ -147,6 +147,26 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
+_ROW = re.compile(rb"<(?:\w+:)?row\s(?:[^>]*?\s)?r=[\"'](\d{1,9})[\"']")
+
+
+def _require_rows_in_order(path: Path) -> None:
+    """Refuse a workbook with two rows of one number: its reader would leave the second out."""
+    with zipfile.ZipFile(path) as book:
+        for name in filter(re.compile(r"xl/worksheets/[^/]+\.xml").fullmatch, book.namelist()):
+            last, rest = 0, b""
+            with book.open(name) as file:
+                while chunk := file.read(1 << 20):
+                    rest += chunk
+                    whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
+                    for number in map(int, _ROW.findall(rest[:whole])):
+                        if number <= last:
+                            found, fix = f"row {number} after row {last} in {name}", "save it anew, or as csv (UTF-8)"
+                            raise CohortError(f"{path.name} has rows that are not in their order", found=found, fix=fix)
+                        last = number
+                    rest = rest[whole:]
+
+
 def _separated(text: str) -> list[tuple[int, list[str]]]:
     """Rows of text by whichever separator parts the first line into most cells; quoted cells may hold lines."""
     if "\0" in text:
@@ -167,6 +187,7 @@ def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
     import openpyxl
 
     _require_packed_fairly(path)
+    _require_rows_in_order(path)
     book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     with closing(book):
         filled = {sheet.title: rows for sheet in book.worksheets if (rows := _filled_rows(sheet, path))}

@@ -286,10 +286,11 @@ def test_a_cell_at_the_end_of_a_sheet_makes_no_million_of_rows(cell, says, tmp_p
 
 
 @pytest.mark.parametrize(("sheet", "says"), [
-    (b'<row r="4294967295"><c r="A9"><v>1</v></c></row>', "more than 1,048,576 rows"),
-    (b'<row><c r="XFD1"><v>1</v></c></row>' * 2100, "more than 33,554,432 cells"),
+    (b'<row r="4294967295"><c r="A9"><v>1</v></c></row>', "larger than any table.*more than 1,048,576 rows"),
+    (b'<row><c r="XFD1"><v>1</v></c></row>' * 2100, "larger than any table.*more than 33,554,432 cells"),
+    (b'<row r="2"><c r="A3"><v>1</v></c></row>', "row 2 after row 2 in xl/worksheets/sheet1.xml"),
 ])  # fmt: skip
-def test_a_sheet_of_more_than_a_spreadsheet_can_have_is_refused(sheet, says, tmp_path):
+def test_a_sheet_of_more_than_can_be_read_or_would_be_is_refused(sheet, says, tmp_path):
     pd.DataFrame({"slide": ["a"], "label": ["x"]}).to_excel(tmp_path / "t.xlsx", index=False)
     with zipfile.ZipFile(tmp_path / "t.xlsx") as old:
         members = {name: old.read(name) for name in old.namelist()}
@@ -300,7 +301,7 @@ def test_a_sheet_of_more_than_a_spreadsheet_can_have_is_refused(sheet, says, tmp
         for name, data in members.items():
             new.writestr(name, data)
     start = time.process_time()
-    with pytest.raises(CohortError, match=f"larger than any table.*{says}"):
+    with pytest.raises(CohortError, match=says):
         read_table(tmp_path / "t.xlsx")
     assert time.process_time() - start < 5
 
