@@ -171,13 +171,15 @@ def commands(folder: Path) -> dict[str, Make]:
         "tissue": lambda out, _: ["tissue", *slides[:2], "--out", fresh(out)],
         "evaluate": lambda _, __: ["evaluate", whole, "--bootstrap", 2000],
         "report": lambda _, __: ["report", whole],
+        "heatmap": lambda _, __: ["heatmap", whole],
+        "export": lambda out, _: ["export", whole, "--out", out / "model.onnx"],
     }
 
 
 STATED = ("--slide-mpp", 0.5, "--tile-px", 256)
 MODES = ("crossval", "study")
 """Commands that are killed."""
-IN_PLACE = ("evaluate", "report")
+IN_PLACE = ("evaluate", "report", "heatmap")
 """Commands that write into the run that they are of."""
 
 
@@ -284,8 +286,10 @@ def stop_and_go_on(folder: Path, *, seed: int) -> Count:
             whole, started = folder / f"{name}-whole", time.monotonic()
             ended = run(make(folder / f"{name}-{workers}-timed", workers), folder / "log")
             seconds = time.monotonic() - started
+            if name in IN_PLACE:
+                shutil.copytree(folder / "run-used", whole, dirs_exist_ok=True)
             for stop in (signal.SIGTERM, signal.SIGINT):
-                out = folder / f"{name}-{workers}-{stop.name}"
+                out = folder / ("run-used" if name in IN_PLACE else f"{name}-{workers}-{stop.name}")
                 said = f"{name} of {workers} workers, {stop.name}"
                 stopped = _stopped(make(out, workers), folder / "log", stop=stop, seconds=seconds, rng=rng)
                 count.kills += stopped.code == 128 + stop
@@ -293,8 +297,7 @@ def stop_and_go_on(folder: Path, *, seed: int) -> Count:
                 again = run(make(out, workers), folder / "log")
                 if again.code != ended.code:
                     count.add(said, f"the next start ends with {again.code}: {again.said[-1500:]}")
-                if whole.exists() and name not in IN_PLACE:
-                    count.add(said, *differences(whole, out))
+                count.add(said, *differences(whole, out))
                 count.runs += 1
             print(f"{name} of {workers} workers: {count.kills} of {count.runs} stopped in the middle", flush=True)
     return count

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     )
     from asmil.bags.reading.entry import FeatureInfo
     from asmil.bags.reading.slide_tiles import read_slide
-    from asmil.bags.reading.twins import Fingerprint, Twin, find_twins, fingerprint, twins_of
+    from asmil.bags.reading.twins import (
+        FEWEST,
+        Fingerprint,
+        Twin,
+        find_twins,
+        fingerprint,
+        landmark_scales,
+        landmarks,
+        twins_of,
+    )
     from asmil.bags.split_files import read_splits
     from asmil.bags.splits import PARTS, Fold, Splits, make_splits, require_apart
     from asmil.bags.store import BagContent, FeatureStore, open_features, seen_in_training

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
@@ -105,8 +106,6 @@ def _stored_blocks(dataset: h5py.Dataset) -> list[bytes]:
 
 def _mapped_tensor(path: Path) -> np.ndarray | None:
     """A torch file that is one tensor, mapped; None for anything else, which is read whole."""
-    import torch
-
     try:
         with blaming(FeatureError, f"{path.name} cannot be mapped", fix=AGAIN):
             value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
@@ -280,7 +279,7 @@ class FeatureStore(Shown):
             except FeatureError as error:
                 found.append(problem_of(slide, error, path))
             except OSError as error:  # of a chunk that is damaged, say
-                found.append(Problem(slide, f"{slide} cannot be read ({error})", "extract the slide again", path))
+                found.append(Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path))
             progress(1)
         return prints, found
 
@@ -291,7 +290,7 @@ class FeatureStore(Shown):
             FeatureError: as `load`.
         """
         features = self.load(slide).features
-        return (features.float() if features.is_floating_point() and features.element_size() < 4 else features).numpy()
+        return (features.float() if features.dtype == torch.bfloat16 else features).numpy()
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""
@@ -355,10 +354,16 @@ class FeatureStore(Shown):
             if info.dim != self.dim:
                 self._set_aside(slide, _other_dimension(info.dim, self.dim))
 
-    def _set_aside(self, slide: str, error: FeatureError) -> None:
-        self.problems.append(problem_of(slide, error, self._places.pop(slide).path))
+    def set_aside(self, problems: Iterable[Problem]) -> None:
+        """Leave out the slides that these problems are of, and name them from now on."""
+        for problem in problems:
+            self._places.pop(problem.slide)
+            self.problems.append(problem)
         self.slides = sorted(self._places)
         self._names = SlideNames(self.slides)
+
+    def _set_aside(self, slide: str, error: FeatureError) -> None:
+        self.set_aside([problem_of(slide, error, self._places[slide].path)])
 
 
 def _other_dimension(own: int, dim: int) -> FeatureError:

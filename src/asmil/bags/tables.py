@@ -6,15 +6,21 @@ import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Container, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from asmil.errors import CohortError
 from asmil.files import composed
 from asmil.slides import file_name, scene_number
+
+if TYPE_CHECKING:
+    from openpyxl.cell._read_only import ReadOnlyCell
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,26 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
+_ROW = re.compile(rb"<(?:\w+:)?row\s(?:[^>]*?\s)?r=[\"'](\d{1,9})[\"']")
+
+
+def _require_rows_in_order(path: Path) -> None:
+    """Refuse a workbook with two rows of one number: its reader would leave the second out."""
+    with zipfile.ZipFile(path) as book:
+        for name in filter(re.compile(r"xl/worksheets/[^/]+\.xml").fullmatch, book.namelist()):
+            last, rest = 0, b""
+            with book.open(name) as file:
+                while chunk := file.read(1 << 20):
+                    rest += chunk
+                    whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
+                    for number in map(int, _ROW.findall(rest[:whole])):
+                        if number <= last:
+                            found, fix = f"row {number} after row {last} in {name}", "save it anew, or as csv (UTF-8)"
+                            raise CohortError(f"{path.name} has rows that are not in their order", found=found, fix=fix)
+                        last = number
+                    rest = rest[whole:]
+
+
 def _separated(text: str) -> list[tuple[int, list[str]]]:
     """Rows of text by whichever separator parts the first line into most cells; quoted cells may hold lines."""
     if "\0" in text:
@@ -152,19 +178,55 @@ def _separated(text: str) -> list[tuple[int, list[str]]]:
     return [(reader.line_num, row) for row in reader]
 
 
+MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
+"""Rows of a sheet, which is what a spreadsheet can have, and cells that its rows may be wide together."""
+
+
 def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
-    """The rows of the named sheet, or of the only one that has cells."""
+    """The rows of the named sheet, or of the only one that has cells; those without any are left out."""
+    import openpyxl
+
     _require_packed_fairly(path)
-    sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=object, keep_default_na=False)
-    filled = {str(own): cells for own, cells in sheets.items() if cells.size}
+    _require_rows_in_order(path)
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
+    with closing(book):
+        filled = {sheet.title: rows for sheet in book.worksheets if (rows := _filled_rows(sheet, path))}
     if name and name not in filled:
         raise CohortError(f"{path.name} has no sheet {name!r} with cells", found=f"sheets {listed(filled, 12)}")
     if not name and len(filled) > 1:
         fix = f"name the one that is meant: {path}#{next(iter(filled))}"
         raise CohortError(f"{path.name} has several sheets", found=listed(filled, 12), fix=fix)
-    cells = filled[name] if name else next(iter(filled.values()), pd.DataFrame())
-    rows = cells.astype(object).where(cells.notna(), "").map(str).to_numpy().tolist()
-    return list(enumerate(rows, start=1))
+    return filled[name] if name else next(iter(filled.values()), [])
+
+
+def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> list[tuple[int, list[str]]]:
+    """The rows of a sheet that have cells, by their numbers, each as long as it is filled.
+
+    A cell far below or to the right makes a million rows, or thousands of columns, of nothing: these are passed over.
+    """
+    sheet.reset_dimensions()  # what a file says of its size is not always so
+    rows, width = [], 0
+    for line, row in enumerate(sheet.rows, start=1):
+        width += len(row)
+        if line > MOST_ROWS or width > MOST_CELLS:
+            found = (
+                f"more than {MOST_ROWS if line > MOST_ROWS else MOST_CELLS:,} {'rows' if line > MOST_ROWS else 'cells'}"
+            )
+            fix = "take out the cells far below and to the right of the table, or save it as csv (UTF-8)"
+            raise CohortError(f"{path.name} has a sheet that is larger than any table", found=found, fix=fix)
+        while row and row[-1].value is None:
+            row = row[:-1]
+        if row:
+            rows.append((line, [_text_of(cell) for cell in row]))
+    return rows
+
+
+def _text_of(cell: "ReadOnlyCell") -> str:
+    """The text of a cell: whole numbers without a point, and nothing of a formula that failed."""
+    value, kind = cell.value, cell.data_type
+    if value is None or kind == "e":
+        return ""
+    return str(int(value)) if kind == "n" and value == int(value) else str(value)
 
 
 # From file names to slide names, and which of two spellings mean the same slide.

@@ -240,4 +240,8 @@ def main() -> None:
         if reconfigure:
             reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
-    app()
+    try:
+        app()
+    finally:  # what was asked for has ended and its exit code is known, but the interpreter takes a moment to leave
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stop, signal.SIG_IGN)

@@ -276,8 +276,8 @@ def _is_dead(owner: Owner, path: Path, *, now: Callable[[], float]) -> bool:
     """Whether the owner of the lock at `path` is dead; of a process here without a look at the lock."""
     if _is_here(owner):
         return _started(owner.pid) != owner.started
-    try:
-        return now() - path.stat().st_mtime > STALE_SECONDS
+    try:  # a sign of life from the future is no newer: the clock went back, and who lives gives another
+        return abs(now() - path.stat().st_mtime) > STALE_SECONDS
     except FileNotFoundError:
         return False
 

@@ -58,7 +58,7 @@ class Ledger:
     """
 
     def __init__(self, folder: str | Path, stores: Sequence[str], *, since: float):
-        self.folder, self.stores, self._since = Path(folder), tuple(stores), since
+        self.folder, self.stores, self._since, self._until = Path(folder), tuple(stores), since, since
 
     def settled(self, slide: "SlideFile", settings: "ExtractSettings") -> tuple[Record, ...]:
         """The records, by store, of a slide that needs no work in this call; else nothing."""
@@ -66,7 +66,7 @@ class Ledger:
         known = [record for record in map(_read, places) if record is not None]
         if len(known) < len(places) or {record.key for record in known} != {self._key(slide, settings)}:
             return ()
-        recent = all(place.stat().st_mtime >= self._since for place in places)
+        recent = all(map(self._is_of_this_call, places))
         return tuple(known) if recent or all(record.result == "skipped" for record in known) else ()
 
     def note(
@@ -111,6 +111,13 @@ class Ledger:
             write_json(place, asdict(record))
             noted.append(record)
         return tuple(noted)
+
+    def _is_of_this_call(self, place: Path) -> bool:
+        """Whether a record was written since this call began, and not by a clock that was set back since."""
+        when = place.stat().st_mtime
+        if when > self._until:
+            self._until = start_time(self.folder)
+        return self._since <= when <= self._until
 
     def _other_file(self, slide: "SlideFile") -> str:
         name = safe_name(slide.name)
@@ -174,9 +181,9 @@ def write_table(folder: str | Path) -> Path:
 
 
 def table_age(folder: str | Path) -> float:
-    """Seconds since the table was written, by the clock of its file system; infinite where there is none."""
+    """Seconds from now to when the table was written, by the clock of its file system; infinite where there is none."""
     try:
-        return file_system_time(Path(folder) / FOLDER) - (Path(folder) / TABLE).stat().st_mtime
+        return abs(file_system_time(Path(folder) / FOLDER) - (Path(folder) / TABLE).stat().st_mtime)
     except FileNotFoundError:
         return float("inf")
 

@@ -18,23 +18,20 @@ from asmil.settings import (
     Settings,
     changed,
     check_extraction,
-    data_identity,
     device_of,
     extract_folder,
     go_on,
+    learned_from,
     load_settings,
-    note_tables,
     note_unused,
     open_inputs,
     recipe_of,
     require_place,
     require_shapes,
     require_some,
-    require_sound,
     require_writable,
     settings_identity,
     slide_files_of,
-    splits_of,
     workers_of,
 )
 
@@ -334,13 +331,7 @@ def _train_into(
     """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
     from asmil.training import crossval, most_epochs
 
-    cohort = inputs.labelled.match(store.slides, unreadable=store.problems)
-    note_tables(outcome, labelled=inputs.labelled, matched=cohort, store=store)
-    splits = splits_of(settings, cohort)
-    for sentence in splits.one_class_tests(cohort):
-        hear.warn(sentence)
-    data = data_identity(cohort, splits, store)
-    data["twins"] = require_sound(made, store, splits, data=data, settings=settings, hear=hear)
+    cohort, splits, data = learned_from(made, inputs.labelled, store, settings=settings, outcome=outcome, hear=hear)
     go_on(made, settings_identity(settings) | {"data": data}, hear)
     made.write_settings(settings)
     made.set_data(cohort, splits)

@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from asmil.settings.identity import (
         CLASSIFICATION,
         compare,
-        data_identity,
         go_on,
         lacks_data,
+        learned_from,
         require_shapes,
-        require_sound,
         settings_identity,
         tables_identity,
         task_facts,

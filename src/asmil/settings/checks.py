@@ -2,10 +2,28 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from math import prod
 from pathlib import Path
 
+import numpy as np
+
 from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes, unused_annotations
-from asmil.bags import Cohort, FeatureInfo, SlideNames, Twin, find_twins, listed, open_features, require_apart
+from asmil.bags import (
+    FEWEST,
+    Cohort,
+    FeatureInfo,
+    Fingerprint,
+    SlideNames,
+    Twin,
+    find_twins,
+    fingerprint,
+    landmark_scales,
+    landmarks,
+    listed,
+    open_features,
+    require_apart,
+)
 from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
@@ -13,7 +31,8 @@ from asmil.settings.settings import Settings
 from asmil.slides import Slide, SlideFile, name_of, scan_slides, slide_files
 from asmil.tiles import Bounds
 
-PROBE_PX = 256
+PROBE_PX, MOST_LOOKED_AT = 256, 1 << 26
+"""Side of what is read of a slide in its middle and at its end, and pixels of a level that is read as a whole."""
 Known = tuple[tuple[int, int] | None, float | None, Bounds | None]
 """Width and height of a slide in level-0 pixels, its um per pixel, and its scanned part, as far as they are known."""
 
@@ -32,7 +51,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     if config.features:
         usable, twins = _check_features(config, cohort, outcome=outcome, tell=tell)
     elif config.slides:
-        usable = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
+        usable, twins = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
     else:
         outcome.failed("slides", stage="open", reason="neither --slides nor --features is given")
     if cohort is None:
@@ -73,8 +92,9 @@ def _check_features(
 
 def _check_slides(
     config: Settings, cohort: Cohort | None, *, outcome: Outcome, hear: Listener, tell: Callable[[str], None]
-) -> dict[str, Known]:
-    """The slides that open, have a scale, and can be read in the middle and at the end; their sizes and scales."""
+) -> tuple[dict[str, Known], list[Twin]]:
+    """The slides that open, have a scale, and can be read in the middle and at the end, their sizes and scales; and
+    those of the same content."""
     paths: list[Path] = []
     with outcome.attempt("slides", stage="open"):
         paths = scan_slides(config.slides or Path())
@@ -88,32 +108,85 @@ def _check_slides(
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
-    usable, opened = dict[str, Known](), []
+    usable, opened, looks = dict[str, Known](), list[Slide](), _Looks()
     with hear.stage("check", total=len(slides)) as advance:
         for slide in slides:
             row = (labelled.find_or_file(slide.name) or [""])[0]
             with outcome.attempt(slide.name, stage="open"):
-                opened.append(_probe(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config))
+                with _opened(slide, mpp=own_mpp.get(row, config.slide_mpp), config=config) as found:
+                    _probe(found, config)
+                    if row:
+                        looks.take(found, partial(_opened, slide, mpp=found.mpp, config=config))
+                opened.append(found)
                 if row:
                     outcome.ok(slide.name)
-                    usable[slide.name] = opened[-1].size, opened[-1].mpp, opened[-1].bounds
+                    usable[slide.name] = found.size, found.mpp, found.bounds
                 else:
                     outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
             advance(1)
-    for line in _of_slides(opened):
+    for line in [*_of_slides(opened), *looks.lines()]:
         tell(line)
-    return usable
+    with outcome.attempt("duplicates", stage="open"):
+        return usable, looks.twins()
+    return usable, []
 
 
-def _probe(file: SlideFile, *, mpp: float | None, config: Settings) -> Slide:
-    """The slide, closed, which opened and could be read."""
-    with file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader) as slide:
-        if "mpp" in config.model_fields_set:
-            slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
-        for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
-            corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
-            slide.read(corner, PROBE_PX, mpp=slide.mpp)
-    return slide
+def _opened(file: SlideFile, *, mpp: float | None, config: Settings) -> Slide:
+    return file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader)
+
+
+def _probe(slide: Slide, config: Settings) -> None:
+    if "mpp" in config.model_fields_set:
+        slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
+    for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
+        corner = tuple(max(0, int(side * share) - PROBE_PX) for side in slide.size)
+        slide.read(corner, PROBE_PX, mpp=slide.mpp)
+
+
+class _Looks:
+    """The fingerprints of slides as thumbnails show them, by scale: the same slide is found saved anew or cropped."""
+
+    def __init__(self) -> None:
+        self._prints: dict[float, dict[str, Fingerprint]] = defaultdict(dict)
+        self._open: dict[str, Callable[[], Slide]] = {}
+        self._without: list[str] = []
+
+    def take(self, slide: Slide, again: Callable[[], Slide]) -> None:
+        """Look at a slide, unless it has no small level; `again` opens it where it has to be compared."""
+        finer, coarser = landmark_scales(slide.size, slide.mpp)
+        self._open[slide.name] = again
+        if prod(slide.levels[slide.level_for(finer)].size) > MOST_LOOKED_AT:
+            self._without.append(slide.name)
+            return
+        pixels = slide.thumbnail_at(finer)
+        for mpp, picture in ((finer, pixels), (coarser, _halved(pixels))):
+            if len(found := landmarks(picture)) >= FEWEST:
+                self._prints[mpp][slide.name] = fingerprint(found)
+
+    def twins(self) -> list[Twin]:
+        """Slides of the same content, each pair once."""
+        found: dict[tuple[str, str], Twin] = {}
+        for mpp, prints in self._prints.items():
+            for twin in find_twins(prints, partial(self._load, mpp)):
+                found.setdefault(twin[:2], twin._replace(parts="landmarks"))
+        return list(found.values())
+
+    def lines(self) -> list[str]:
+        """Which slides were not looked at."""
+        what = "not compared by what they show, having no small level"
+        return _lines({what: self._without}) if self._without else []
+
+    def _load(self, mpp: float, name: str) -> np.ndarray:
+        with self._open[name]() as slide:
+            finer, _ = landmark_scales(slide.size, slide.mpp)
+            pixels = slide.thumbnail_at(finer)
+        return landmarks(pixels if mpp == finer else _halved(pixels))
+
+
+def _halved(pixels: np.ndarray) -> np.ndarray:
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    halves = pixels[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+    return halves.mean((1, 3)).round().astype(np.uint8)
 
 
 def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Known], outcome: Outcome) -> None:

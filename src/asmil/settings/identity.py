@@ -1,21 +1,22 @@
 """What decides the results of a run, as identity.json keeps it, and in words what of it changed since."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from asmil.errors import FeatureError, RunError
 from asmil.files import Facts
-from asmil.progress import Listener
+from asmil.progress import Listener, Outcome
+from asmil.settings.inputs import note_tables, splits_of
 from asmil.settings.reading import BEFORE
 from asmil.settings.settings import ABOUT, Settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.bags import Cohort, FeatureStore, Fingerprint, Splits
     from asmil.runs import Run  # which is a room above, and only named here
 
 """Settings by name; `data` (cohort, splits, features), once there is something to learn from; and `code`, the version
@@ -45,11 +46,7 @@ def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> 
         **tables_identity(cohort.table, splits.table),
         "task": task_facts(cohort),
         "tables": cohort.reading.line(),
-        "features": {
-            slide: [found.file, found.tiles, found.width, found.digest]
-            for slide in sorted(cohort.slides)
-            for found in [store.content(slide)]
-        },
+        "features": {slide: _content(store, slide) for slide in sorted(cohort.slides)},
     }
 
 
@@ -122,37 +119,66 @@ def require_shapes(run: "Run", settings: Settings) -> None:
         raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
 
 
-def require_sound(
-    run: "Run", store: "FeatureStore", splits: "Splits", *, data: Facts, settings: Settings, hear: Listener
-) -> list[str] | None:
-    """Read the features that a run has not learned from yet, before it is bound to them: all of `data` in a fresh run.
+def learned_from(
+    run: "Run", labelled: "Cohort", store: "FeatureStore", *, settings: Settings, outcome: Outcome, hear: Listener
+) -> tuple["Cohort", "Splits", Facts]:
+    """The slides that a run learns from, their folds, and what identifies both.
 
-    Returns:
-        What there is to know of slides of the same content; None of an older run, which was not looked through.
+    Features that it has not learned from yet are read before it is bound to them. A slide whose features cannot be
+    learned from is set aside, as one without features is.
 
     Raises:
-        FeatureError: some hold NaN or infinite values, or are damaged; all slides are named.
+        FeatureError: no slide can be learned from, or one no more that it has learned from.
         SplitError: slides of the same content are in different parts of a fold, unless `allow_duplicates`.
+        CohortError: no slide has both a label and features.
     """
-    from asmil.bags import find_twins, listed, require_apart
+    from asmil.bags import find_twins, require_apart
 
     before = run.identity.get("data", {}) if run.begun else {}
-    known = before.get("features", {})
-    new = [slide for slide, said in data["features"].items() if known.get(slide) != said]
+    cohort = labelled.match(store.slides, unreadable=store.problems)
+    prints = _read_new(store, cohort.slides, before.get("features", {}), hear)
+    cohort = labelled.match(store.slides, unreadable=store.problems)
+    note_tables(outcome, labelled=labelled, matched=cohort, store=store)
+    splits = splits_of(settings, cohort)
+    for sentence in splits.one_class_tests(cohort):
+        hear.warn(sentence)
+    twins = before.get("twins")  # None of an older run, which was not looked through
+    if prints:
+        twins = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
+        for sentence in twins:
+            hear.warn(sentence, fix="keep one of each two")
+    return cohort, splits, data_identity(cohort, splits, store) | {"twins": twins}
+
+
+def _read_new(
+    store: "FeatureStore", slides: Sequence[str], known: Facts, hear: Listener
+) -> Mapping[str, "Fingerprint"]:
+    """Read the slides that are not as they are `known`, and set those aside that cannot be learned from."""
+    from asmil.bags import listed
+
+    new = [slide for slide in slides if slide not in known]
+    for slide in known.keys() & set(slides):
+        try:
+            new += [slide] * (known[slide] != _content(store, slide))
+        except FeatureError:  # reading it whole tells why
+            new.append(slide)
     if not new:
-        return before.get("twins")
+        return {}
     with hear.stage("read the features", total=len(new)) as advance:
         prints, wrong = store.read_through(new, progress=advance)
-    if wrong:
+    if len(wrong) == len(slides) or any(problem.slide in known for problem in wrong):
         raise FeatureError(
-            f"{len(wrong)} of {len(new)} slides have features that cannot be learned from",
+            f"{len(wrong)} of {len(slides)} slides have features that cannot be learned from",
             found=listed([problem.what for problem in wrong], 3),
-            fix="extract these slides again, or take them out of the table, and give the same command",
+            fix="extract these slides again, and give the same command",
         )
-    found = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
-    for sentence in found:
-        hear.warn(sentence, fix="keep one of each two")
-    return found
+    store.set_aside(wrong)
+    return prints
+
+
+def _content(store: "FeatureStore", slide: str) -> list[object]:
+    found = store.content(slide)
+    return [found.file, found.tiles, found.width, found.digest]
 
 
 def go_on(run: "Run", now: Facts, hear: Listener) -> None:

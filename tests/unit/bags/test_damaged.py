@@ -2,9 +2,12 @@
 
 import time
 import zipfile
+from contextlib import nullcontext
+from datetime import date
 
 import h5py
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import torch
@@ -200,6 +203,16 @@ def test_an_array_of_another_size_than_its_file_is_refused(shape, says, tmp_path
     assert says in problems[0].what
 
 
+def test_a_numpy_header_that_claims_four_gigabytes_is_refused_unread(tmp_path):
+    for name in ("bad", "good"):
+        np.save(tmp_path / f"{name}.npy", features())
+    whole = (tmp_path / "bad.npy").read_bytes()
+    (tmp_path / "bad.npy").write_bytes(whole[:6] + b"\x02\x00" + b"\xf0\xff\xff\xff" + whole[10:])
+    store = open_features(tmp_path)
+    assert store.slides == ["good"]
+    assert f"a header of 4,294,967,280 bytes in {len(whole) + 2:,}" in str(store.problems[0])
+
+
 @pytest.mark.parametrize("bomb", ["member", "header"])
 def test_packed_bombs_are_refused_with_their_numbers(bomb, tmp_path):
     torch.save(torch.from_numpy(features()), tmp_path / "s.pt")
@@ -258,6 +271,46 @@ def test_a_workbook_that_unpacks_to_no_end_is_refused(tmp_path):
     with pytest.raises(CohortError, match=r"unpacks to more than a table.*4\d,\d\d\d,\d\d\d bytes packed into"):
         read_table(tmp_path / "t.xlsx")
     assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(("cell", "says"), [("A1048576", ""), ("XFD1048576", "line 1048576: .*more|more cells than")])
+def test_a_cell_at_the_end_of_a_sheet_makes_no_million_of_rows(cell, says, tmp_path):
+    pd.DataFrame({"slide": ["a", "b"], "label": ["x", "y"]}).to_excel(tmp_path / "t.xlsx", index=False)
+    book = openpyxl.load_workbook(tmp_path / "t.xlsx")
+    book.active[cell] = "c"
+    book.save(tmp_path / "t.xlsx")
+    start = time.process_time()
+    with pytest.raises(CohortError, match=says) if says else nullcontext():
+        assert read_table(tmp_path / "t.xlsx")["slide"].tolist() == ["a", "b", "c"]
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(("sheet", "says"), [
+    (b'<row r="4294967295"><c r="A9"><v>1</v></c></row>', "larger than any table.*more than 1,048,576 rows"),
+    (b'<row><c r="XFD1"><v>1</v></c></row>' * 2100, "larger than any table.*more than 33,554,432 cells"),
+    (b'<row r="2"><c r="A3"><v>1</v></c></row>', "row 2 after row 2 in xl/worksheets/sheet1.xml"),
+])  # fmt: skip
+def test_a_sheet_of_more_than_can_be_read_or_would_be_is_refused(sheet, says, tmp_path):
+    pd.DataFrame({"slide": ["a"], "label": ["x"]}).to_excel(tmp_path / "t.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    members["xl/worksheets/sheet1.xml"] = members["xl/worksheets/sheet1.xml"].replace(
+        b"</sheetData>", sheet + b"</sheetData>"
+    )
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+    start = time.process_time()
+    with pytest.raises(CohortError, match=says):
+        read_table(tmp_path / "t.xlsx")
+    assert time.process_time() - start < 5
+
+
+def test_cells_of_a_workbook_are_read_as_they_are_shown(tmp_path):
+    cells = [[7, 7.0, 0.1], [True, "007", "#N/A"], [None, date(2020, 1, 2), "x"]]
+    pd.DataFrame(cells, columns=["a", "b", "c"], dtype=object).to_excel(tmp_path / "t.xlsx", index=False)
+    read = [["7", "7", "0.1"], ["True", "007", ""], ["", "2020-01-02 00:00:00", "x"]]
+    assert read_table(tmp_path / "t.xlsx").to_numpy().tolist() == read
 
 
 @pytest.mark.parametrize("names", ["null", '"s0"', "5", "[null]", '[["s0"]]', "[" * 10_000, "[" + "9" * 5000 + "]"])

@@ -1,13 +1,27 @@
 """The same slide under two names: found whatever became of its file, and not where slides are only of one kind."""
 
+import io
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from asmil.bags import find_twins, fingerprint, make_splits, open_features, read_cohort, require_apart, twins_of
+from asmil.bags import (
+    find_twins,
+    fingerprint,
+    landmark_scales,
+    landmarks,
+    make_splits,
+    open_features,
+    read_cohort,
+    require_apart,
+    twins_of,
+)
 from asmil.bags.reading.twins import shared_tiles
 from asmil.errors import SplitError
+from asmil.slides import open_slide
 
 
 def tissue(seed: int, tiles: int = 120, dim: int = 48) -> np.ndarray:
@@ -110,3 +124,42 @@ def test_twins_may_share_a_part_and_not_a_fold():
     with pytest.raises(SplitError, match=r"same content are in different parts.*a and .*--allow-duplicates"):
         require_apart(splits, twins)
     assert require_apart(splits, twins, allow=True)
+
+
+def saved_anew(pixels: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def at_scale(pixels: np.ndarray, mpp: float, scale: float) -> np.ndarray:
+    height, width = (round(side * mpp / scale) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+
+
+@pytest.mark.parametrize(("quality", "left", "top", "part"), [(90, 0, 0, 1.0), (40, 0, 0, 1.0), (70, 37, 11, 0.85)])
+def test_real_slides_are_known_again_by_their_landmarks(quality, left, top, part, data_dir):
+    """Fifty pieces of colon, of which twenty-five are there twice: all are found, and nothing else."""
+    paths, found, mpp = sorted((data_dir / "colon" / "slides").glob("*.tif"))[:50], set(), 0.55
+    bags: dict[float, dict[str, np.ndarray]] = {}
+    for number, path in enumerate(paths):
+        with open_slide(path) as slide:
+            pixels = slide.read((0, 0), slide.size, mpp=slide.mpp)
+        height, width = (int(side * part) for side in pixels.shape[:2])
+        again = saved_anew(pixels[top : top + height, left : left + width], quality)
+        for name, one in [(path.stem, pixels), (f"{path.stem} again", again)][: 1 + number % 2]:
+            for scale in landmark_scales((one.shape[1], one.shape[0]), mpp):
+                bags.setdefault(scale, {})[name] = landmarks(at_scale(one, mpp, scale))
+    for own in bags.values():
+        prints = {name: fingerprint(bag) for name, bag in own.items() if len(bag) >= 16}
+        found |= {(twin.slide, twin.other) for twin in find_twins(prints, own.__getitem__)}
+    assert found == {(path.stem, f"{path.stem} again") for path in paths[1::2]}
+
+
+def test_a_crop_shares_a_scale_with_its_slide_and_glass_has_no_landmarks():
+    whole = landmark_scales((80_000, 60_000), 0.25)
+    assert whole == (32, 64)
+    assert set(whole) & set(landmark_scales((41_000, 30_000), 0.25))
+    assert landmark_scales((500, 500), 0.55) == (1, 2)  # no finer than the slide
+    glass = np.random.default_rng(0).normal(245, 2, (600, 600, 3)).clip(0, 255).astype(np.uint8)
+    assert len(landmarks(glass)) == 0

@@ -145,6 +145,23 @@ def test_a_stopped_command_says_how_to_go_on(run, monkeypatch, command, stop, sa
     assert shown.endswith(f"  asmil {command} --out 'a b'\n")
 
 
+@pytest.mark.parametrize("stop", ["SIGTERM", "SIGINT"])
+def test_a_stop_after_the_end_of_a_command_changes_no_exit_code(stop):
+    """Sent as the interpreter clears the modules, when Python has given its own handlers back."""
+    code = (
+        "import os, signal, sys\nimport typer\nimport asmil.cli as cli\n"
+        "class Late:\n"
+        f"    def __del__(self, kill=os.kill, pid=os.getpid(), stop=signal.{stop}): kill(pid, stop)\n"
+        "late = Late()\n"
+        "def doctor(): print('done')\n"
+        "single = typer.Typer(add_completion=False)\nsingle.command(name='doctor')(doctor)\n"
+        "cli._load = lambda name: typer.main.get_command(single)\n"
+        "sys.argv = ['asmil', 'doctor']\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 def test_sigterm_ends_a_command_in_order():
     code = (
         "import os, signal, sys\nimport typer\nimport asmil.cli as cli\n"

@@ -121,6 +121,14 @@ def test_a_silent_machine_is_dead_after_a_while_and_not_before(claims, content):
     assert claims.take_over("a").deaths == 1
 
 
+def test_a_sign_of_life_from_the_future_is_that_of_a_clock_that_went_back(claims):
+    lock = claims.folder / "a.lock"
+    lock.write_text(replace(Owner.here(), machine="another", token="other").text())
+    for ahead, dead in ((30, False), (86_400, True)):
+        os.utime(lock, (time.time() + ahead,) * 2)
+        assert (claims.take_over("a") is not None) == dead
+
+
 def test_a_living_owner_is_heard_of(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.05)
     with Claims(tmp_path) as claims:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 
 import pytest
 
@@ -44,6 +45,18 @@ def test_what_this_call_settled_is_settled_and_of_earlier_calls_only_skips(slide
     record = now._place(slide, "store")
     os.utime(record, (1, 1))
     assert bool(now.settled(slide, SETTINGS)) == later
+
+
+@pytest.mark.parametrize(("kind", "later"), [("ok", False), ("failed", False), ("skipped", True)])
+def test_what_was_noted_in_the_future_is_not_of_this_call(slide, ledger, kind, later):
+    """A clock that was set back makes nothing settled: features that were deleted since are made again."""
+    now = ledger()
+    now.note(slide, result(slide, kind), settings=SETTINGS)
+    tomorrow = time.time() + 86_400
+    os.utime(now._place(slide, "store"), (tomorrow, tomorrow))
+    assert bool(now.settled(slide, SETTINGS)) == later
+    now.note(slide, result(slide, kind), settings=SETTINGS)
+    assert now.settled(slide, SETTINGS)
 
 
 def _other_settings(slide, out):

@@ -1,4 +1,4 @@
-"""What can be mended does not bind --out: features that cannot be learned from, and a training that diverged."""
+"""Features that cannot be learned from are rows, and what can be mended does not bind --out."""
 
 from pathlib import Path
 
@@ -27,20 +27,59 @@ def spoil(slide, value=np.nan):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_features_that_are_no_numbers_are_all_named_before_anything_is_written(small, workers, value):
+def test_features_that_are_no_numbers_are_rows_and_the_others_are_learned_from(small, workers, value):
     spoil("s3", value)
     spoil("s8", value)
-    with pytest.raises(FeatureError, match="2 of 10 slides have features that cannot be learned from") as error:
-        train(**small | {"workers": workers}, listener=Deaf())
-    assert all(name in error.value.found for name in ("s3.h5", "s8.h5", "row 7"))
-    assert not Path("run").exists()
+    for _ in range(2):  # the same command goes on, and says the same
+        made = train(**small | {"workers": workers}, listener=Deaf())
+        rows = {row.name: row for row in made.outcome.rows}
+        assert set(rows) == {"s3", "s8"}
+        assert {row.result for row in rows.values()} == {"failed"}
+        assert "s3.h5 holds NaN or infinite values" in rows["s3"].reason
+        assert "row 7" in rows["s3"].reason
+        assert not made.outcome.whole
+        assert "s8.h5 holds NaN" in made.failures_file.read_text()
+        assert len(made.cohort) == 8
+        assert not {"s3", "s8"} & set(made.identity["data"]["features"])
 
 
-def test_the_same_command_goes_on_after_the_files_were_mended(small):
-    spoil("s3")
-    with pytest.raises(FeatureError):
+def test_a_chunk_that_is_damaged_is_a_row_too(small):
+    with h5py.File("features/s3.h5", "r+") as file:
+        shape = file["features"].shape
+        del file["features"]
+        values = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+        data = file.create_dataset("features", data=values, chunks=(8, shape[1]), compression="gzip")
+        place = data.id.get_chunk_info(data.id.get_num_chunks() // 2).byte_offset
+    with open("features/s3.h5", "r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 40)
+    made = train(**small, listener=Deaf())
+    (row,) = made.outcome.rows
+    assert (row.name, row.result) == ("s3", "failed")
+    assert "s3.h5 cannot be read" in row.reason
+
+
+def test_where_no_slide_can_be_learned_from_nothing_is_written_and_mended_it_goes_on(small):
+    names = [path.stem for path in Path("features").glob("*.h5")]
+    for name in names:
+        spoil(name)
+    with pytest.raises(FeatureError, match="10 of 10 slides have features that cannot be learned from"):
         train(**small, listener=Deaf())
-    write_bag(Path("features/s3.h5"), seed=33)
+    assert not Path("run").exists()
+    for name in names:
+        write_bag(Path(f"features/{name}.h5"), seed=int(name[1:]))
+    assert len(train(**small, listener=Deaf()).cells()) == 2
+
+
+def test_a_file_of_a_begun_run_that_was_spoiled_stops_it_and_mended_it_goes_on(small):
+    train(**small, listener=Deaf())
+    whole = Path("features/s3.h5").read_bytes()
+    with h5py.File("features/s3.h5", "r+") as file:
+        file["features"][0, 3] = np.nan
+    with pytest.raises(FeatureError, match="1 of 10 slides have features that cannot be learned from") as error:
+        train(**small, listener=Deaf())
+    assert "s3.h5" in error.value.found
+    Path("features/s3.h5").write_bytes(whole)
     assert len(train(**small, listener=Deaf()).cells()) == 2
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from asmil.progress import Outcome, Screen
 from asmil.settings import Settings, check_inputs
+from asmil.slides import open_slide, write_slide
 from asmil.slides.synthetic import make_slides
 
 
@@ -110,6 +111,34 @@ def test_the_readers_of_the_slides_and_copies_are_said(cohort, capsys):
     said = capsys.readouterr().out
     assert sum(line.startswith("reader ") for line in said.splitlines()) >= 1
     assert "[9: " in said
+
+
+@pytest.mark.parametrize("crop", [0, 61])
+def test_the_same_slide_of_another_patient_is_found_by_what_it_shows(cohort, crop, tmp_path, capsys):
+    """Saved anew as another file, whole and cropped by an odd number of pixels."""
+    first, *_ = sorted((cohort / "slides").glob("*.tif"))
+    with open_slide(first) as slide:
+        pixels, mpp = slide.read((0, 0), slide.size, mpp=slide.mpp), slide.mpp
+    rows = (cohort / "labels.csv").read_text().splitlines()
+    turned = pixels[:, ::-1], pixels[::-1], pixels[::-1, ::-1], pixels.transpose(1, 0, 2)  # which is not seen
+    for number, other in enumerate(turned):  # more patients, so that in some fold the two are apart
+        write_slide(cohort / "slides" / f"more{number}.tif", other.copy(), mpp=mpp)
+        rows.append(f"more{number},Q{number},{('normal', 'tumour')[number % 2]}")
+    write_slide(cohort / "slides" / "again.tif", pixels[crop:, crop // 2 :].copy(), mpp=mpp)
+    own = next(row.split(",") for row in rows if first.stem in row)
+    head = rows[0].split(",")
+    rows.append(
+        ",".join({"slide_id": "again", "case_id": "Q9", "label": own[head.index("label")]}.get(n, "") for n in head)
+    )
+    (cohort / "labels.csv").write_text("\n".join(rows) + "\n")
+    outcome = _check(cohort, annotations=None, folds=3)
+    (row,) = [row for row in outcome.rows if row.stage == "splits"]
+    assert row.result == "failed"
+    assert f"again and {first.stem}" in row.reason or f"{first.stem} and again" in row.reason
+    assert row.reason.count("of the landmarks") == 1
+    outcome = _check(cohort, annotations=None, folds=3, allow_duplicates=True)
+    assert outcome.whole
+    assert any("slides of the same content, of which each counts" in row.reason for row in outcome.rows)
 
 
 def test_what_was_inferred_of_feature_files_is_said_once_for_all(cohort, tmp_path, capsys):

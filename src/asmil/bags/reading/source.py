@@ -174,6 +174,7 @@ def plain_array(path: Path, *, mapped: bool = False, member: str = "") -> np.nda
     """
     fix = "extract the slide again, or save the array without pickle"
     with blaming(FeatureError, f"{path.name} cannot be read", fix=fix):
+        _require_header(path)
         value = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(value, np.memmap):
             if value.offset + value.nbytes != path.stat().st_size:
@@ -191,6 +192,15 @@ def plain_array(path: Path, *, mapped: bool = False, member: str = "") -> np.nda
     if not isinstance(array, np.ndarray):
         raise FeatureError(f"{path.name} holds no array", found=member, fix=fix)
     return array
+
+
+def _require_header(path: Path) -> None:
+    """Refuse a .npy file whose header claims to be longer than the file: NumPy would make room for 4 GB of it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[:6] == b"\x93NUMPY" and start[6:7] > b"\1" and (length := int.from_bytes(start[8:], "little")) > size:
+        raise FeatureError(f"{path.name} is damaged", found=f"a header of {length:,} bytes in {size:,}", fix=AGAIN)
 
 
 def _claimed(members: zipfile.ZipFile, name: str) -> int:

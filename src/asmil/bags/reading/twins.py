@@ -9,6 +9,10 @@ one tissue also have the same signs now and then.
 Not found are: a crop by a part of a tile, another scale, encoder or stain, a turned or mirrored slide, a serial
 section; fewer than a third of the tiles in common; and, of what was not saved to the last digit, bags of less than 16
 tiles or features.
+
+Of slides without features landmarks stand for tiles: spots of a thumbnail that are darker or brighter than what is
+around them, which lie where the tissue has them and not where a grid was begun. So a crop by any number of pixels is
+found, down to some two thirds of the slide.
 """
 
 from collections import Counter
@@ -19,7 +23,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from scipy import ndimage
 
 KEPT = 64
 """Keys of each table that are kept of a bag."""
@@ -47,14 +52,16 @@ class Fingerprint:
 
 
 class Twin(NamedTuple):
-    """Two slides of the same content, and the share of the tiles that they have in common, as far as was looked at."""
+    """Two slides of the same content, and the share of the tiles (or landmarks) that they have in common, as far as was
+    looked at."""
 
     slide: str
     other: str
     share: float
+    parts: str = "tiles"
 
     def __str__(self) -> str:
-        return f"{self.slide} and {self.other} ({self.share:.0%} of the tiles)"
+        return f"{self.slide} and {self.other} ({self.share:.0%} of the {self.parts})"
 
 
 def fingerprint(features: Float[np.ndarray, "tiles dim"]) -> Fingerprint:
@@ -70,7 +77,8 @@ def _of_numbers(features: np.ndarray) -> np.ndarray:
     words = np.zeros((len(features), -(-features.shape[1] // 4) * 4), np.float16)
     with np.errstate(over="ignore"):
         words[:, : features.shape[1]] = features
-    words += np.float16(0)  # -0 is 0
+    bits = words.view(np.uint16)
+    bits[bits == 0x8000] = 0  # -0 is 0; as numbers of half precision they would be added one by one
     return _mixed((words.view(np.uint64) * _odd(words.shape[1] // 4)).sum(1, dtype=np.uint64))
 
 
@@ -206,3 +214,34 @@ def compared_tiles(fewer: Float[np.ndarray, "tiles dim"], more: Float[np.ndarray
 def _distances(some: np.ndarray, bag: np.ndarray) -> np.ndarray:
     squares = np.square(some).sum(1)[:, None] + np.square(bag).sum(1) - 2 * some @ bag.T
     return np.sqrt(squares.clip(0))
+
+
+# Landmarks: of a slide what tiles are of a bag.
+
+THUMBNAIL_PX = 512
+"""A thumbnail is between once and twice as long; slides of which one is up to half of the other share a scale then."""
+LANDMARKS, REACH, FAINT = 512, 8, 2.0
+"""How many there are at most, how far around each is looked (px), and the grey levels by which they stand out."""
+
+
+def landmark_scales(size: tuple[int, int], mpp: float) -> tuple[float, float]:
+    """The two scales (um/px) at which a slide is looked at: powers of two, so that a crop of it has one of them too."""
+    power = np.floor(np.log2(max(size) * mpp / THUMBNAIL_PX)), np.ceil(np.log2(mpp))
+    finer = 2.0 ** float(max(power))
+    return finer, 2 * finer
+
+
+def landmarks(pixels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks features"]:
+    """What is around the spots of a picture that stand out most, each row in its own standard deviations."""
+    grey = pixels.astype(np.float32).mean(-1)
+    smooth = ndimage.gaussian_filter(grey, 1.5)
+    blobs = np.abs(smooth - ndimage.gaussian_filter(grey, 3))  # a difference of Gaussians (Lowe 2004)
+    peaks = (blobs > FAINT) & (blobs == ndimage.maximum_filter(blobs, REACH - 1))
+    inside = np.zeros_like(peaks)
+    inside[REACH:-REACH, REACH:-REACH] = True
+    y, x = np.nonzero(peaks & inside)
+    best = np.argsort(-blobs[y, x], kind="stable")[:LANDMARKS]
+    step = np.arange(-REACH, REACH + 1, 2)
+    around = smooth[y[best, None, None] + step[:, None], x[best, None, None] + step].reshape(len(best), len(step) ** 2)
+    around -= around.mean(1, keepdims=True)
+    return around / (around.std(1, keepdims=True) + 1e-3)
