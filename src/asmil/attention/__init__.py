@@ -14,6 +14,7 @@ from asmil.attention.diagnostics import (
 )
 from asmil.attention.divergence import alignment, kl_divergence, unevenness
 from asmil.attention.dropping import drop_tokens
+from asmil.attention.foreign import find_part
 from asmil.attention.layout import Dense, Packed, on_device
 from asmil.attention.normalizers import NORMALIZERS, entmax, log_nsf, log_softmax, nsf, softmax, sparsemax
 from asmil.attention.stabilizer import AttentionStabilizer
@@ -30,6 +31,7 @@ __all__ = [
     "effective_tiles",
     "entmax",
     "entropy",
+    "find_part",
     "is_even",
     "jsd",
     "jsd_between_epochs",

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from asmil.attention import softmax
-from asmil.attention.foreign import find_part
+from asmil.attention import find_part, softmax
 from asmil.bags import BagBatch
 from asmil.errors import ConfigError
 from asmil.models.parts.layers import MILOutput
