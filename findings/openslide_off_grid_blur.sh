@@ -2,8 +2,8 @@
 # What: OpenSlide interpolates at every level but the first, unless a level's sides divide those of level 0 without a rest.
 # Versions: openslide-python 1.4.7, openslide-bin 4.0.1.2, tifffile 2026.3.3. Seen 2026-11-29.
 # Why it matters: the downsample is the mean of two ratios (4.0029, not 4), so places that are multiples of 4 fall between the
-# stored pixels: tiles are shifted and smoothed, more and more from the upper left to the lower right corner of a slide, and an encoder sees
-# different sharpness at different places. Readers that round to whole pixels give other features.
+# stored pixels: tiles are smoothed, and shifted more and more from the upper left to the lower right corner of a slide, so an encoder sees
+# other sharpness at other places. Readers that round to whole pixels give other features.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
