@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'lazyslide==0.13.0' 'wsidata==0.12.0' 'torch==2.13.0' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'numpy<2.5'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'lazyslide==0.13.0' 'wsidata==0.12.0' 'torch==2.13.0' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'numpy<2.5'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import importlib.metadata

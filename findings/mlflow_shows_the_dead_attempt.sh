@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'mlflow==3.17.2'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'mlflow==3.17.2'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import logging

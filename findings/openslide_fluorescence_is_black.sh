@@ -6,7 +6,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'numpy==2.4.6'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'numpy==2.4.6'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import numpy as np

@@ -8,7 +8,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'imagecodecs==2026.3.6' 'numpy==2.4.6' 'pillow==13.0.0'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tifffile==2026.3.3' 'imagecodecs==2026.3.6' 'numpy==2.4.6' 'pillow==13.0.0'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import numpy as np

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What: pycox's C-index of a model that gives every patient the same curve is not .5: with whole months .53 by default, 0 by method="antolini".
 # Versions: pycox 0.3.0, scikit-survival 0.28.0, lifelines 0.30.3. Seen 2026-11-29.
-# Why it matters: the default counts two deaths of the same month as a pair (half right where curves are equal, and a pair with a censored patient of that month in full), so collapsed attention looks better than chance;
-# a survival head of few time bins loses a tenth by the other method. C-indices of papers that use pycox, lifelines and scikit-survival are not comparable.
+# Why it matters: the default counts two deaths of the same month as a pair, wholly right where the curves are equal and half where they differ, so a
+# model that knows nothing looks better than chance; the other method gives nothing for equal curves, and a survival head of few levels loses a tenth. C-indices by
+# pycox, lifelines and scikit-survival are not comparable.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'pycox==0.3.0' 'torch==2.13.0' 'scikit-survival==0.28.0' 'lifelines==0.30.3' 'numpy==2.4.6' 'setuptools'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'pycox==0.3.0' 'torch==2.13.0' 'scikit-survival==0.28.0' 'lifelines==0.30.3' 'numpy==2.4.6' 'setuptools'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import importlib.metadata

@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'pyvips[binary]==3.2.0' 'pyvips-binary==8.18.7' 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tiffslide==3.0.1' 'slideio==2.10.0' 'fastslide==0.8.1' 'tifffile==2026.3.3' 'imagecodecs==2026.3.6' 'numpy==2.4.6' 'scipy==1.17.1'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'pyvips[binary]==3.2.0' 'pyvips-binary==8.18.7' 'openslide-python==1.4.7' 'openslide-bin==4.0.1.2' 'tiffslide==3.0.1' 'slideio==2.10.0' 'fastslide==0.8.1' 'tifffile==2026.3.3' 'imagecodecs==2026.3.6' 'numpy==2.4.6' 'scipy==1.17.1'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import importlib.metadata

@@ -7,7 +7,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check 'torchmil==1.0.2' 'torch==2.13.0'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'torchmil==1.0.2' 'torch==2.13.0'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import importlib.metadata
