@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What: the names in the file that transformers saves for a DINOv2 with SwiGLU (the shape of giant tile encoders) are not those of the model's state_dict, though both are of the same version.
 # Versions: transformers 5.24.0, torch 2.13.0, safetensors 0.8.0. Seen 2026-11-29.
-# Why it matters: from_pretrained renames them back. Who loads the file with load_state_dict(strict=False), as loaders of tile encoders do, gets a model most of whose weights are the random ones of its start: features come out, and no error.
+# Why it matters: from_pretrained renames them back. Who loads the file with load_state_dict(strict=False) gets a model most of whose weights are the random ones of its start: features come out, and no error.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
