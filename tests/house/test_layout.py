@@ -298,7 +298,7 @@ def test_tests_know_few_private_names():
 def _tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:  # a source archive without its history: what would be tracked
-        folders = (ROOT / folder for folder in ("src", "tests", "docs", "examples", "benchmarks"))
+        folders = (ROOT / folder for folder in ("src", "tests", "docs", "examples", "benchmarks", "findings"))
         files = [file for folder in folders for file in folder.rglob("*") if "__pycache__" not in file.parts]
     else:
         files = [ROOT / name for name in listed.stdout.split("\0") if name]
