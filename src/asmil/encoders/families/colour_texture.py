@@ -26,14 +26,14 @@ VERSION = "1"
 
 MIN_TILE_PX = 16
 LEVELS = 3
-_LARGE_TILE_PX = 128  # larger tiles are halved first: four times the speed, and the grain of 20x is enough
+LARGE_TILE_PX = 128  # larger tiles are halved first: four times the speed, and the grain of 20x is enough
 _PIXELS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 23}  # a CPU works inside its cache, a GPU in bulk
 _NEUTRAL = 0.02  # added to spreads that divide, so that an empty tile gives zeros instead of noise
 
 # Optical density in red, green, blue (Ruifrok & Johnston 2001); the third stain is orthogonal to both.
 HAEMATOXYLIN, EOSIN = (0.650, 0.704, 0.286), (0.072, 0.990, 0.105)
-_STAIN_EDGES = (0.05, 0.15, 0.28, 0.45)
-_GREY_LEVELS = 8
+STAIN_EDGES = (0.05, 0.15, 0.28, 0.45)
+GREY_LEVELS = 8
 
 Plane = Float[Tensor, "tiles planes height width"]
 Values = Float[Tensor, "tiles values"]
@@ -104,7 +104,7 @@ def _describe_side_by_side(chunks: Iterable[Tensor]) -> list[Values]:
 def describe(tiles: UInt8[Tensor, "tiles height width 3"]) -> Values:
     """All statistics of a batch of tiles, float32 (tiles, 284)."""
     rgb = tiles.permute(0, 3, 1, 2).float()
-    while min(rgb.shape[2:]) >= _LARGE_TILE_PX:
+    while min(rgb.shape[2:]) >= LARGE_TILE_PX:
         rgb = F.avg_pool2d(rgb, 2)
     planes = stain_planes(rgb)
     pyramid = [planes[:, [0, 3]]]  # haematoxylin and mean density
@@ -116,13 +116,22 @@ def describe(tiles: UInt8[Tensor, "tiles height width 3"]) -> Values:
     return torch.cat([*parts, *(_cooccurrence(level[:, 0]) for level in pyramid[:2])], dim=1)
 
 
+def densities(rgb: Tensor) -> Tensor:
+    """Optical densities of values from 0 to 255."""
+    return -torch.log10((rgb + 1) / 256)
+
+
+def unmixing() -> Float[np.ndarray, "stains colours"]:
+    """How much of each colour's density is haematoxylin, eosin and the rest."""
+    h, e = (np.array(stain) / np.linalg.norm(stain) for stain in (HAEMATOXYLIN, EOSIN))
+    return np.linalg.inv(np.stack([h, e, np.cross(h, e) / np.linalg.norm(np.cross(h, e))])).T
+
+
 def stain_planes(rgb: Plane) -> Plane:
     """Haematoxylin, eosin, residual, mean density, red-green, yellow-blue, saturation."""
-    density = -torch.log10((rgb + 1) / 256)
-    h, e = (np.array(stain) / np.linalg.norm(stain) for stain in (HAEMATOXYLIN, EOSIN))
-    unmix = np.linalg.inv(np.stack([h, e, np.cross(h, e) / np.linalg.norm(np.cross(h, e))]))
+    density = densities(rgb)
     d = density.unbind(1)
-    stains = [d[0] * float(s[0]) + d[1] * float(s[1]) + d[2] * float(s[2]) for s in unmix.T]
+    stains = [d[0] * float(s[0]) + d[1] * float(s[1]) + d[2] * float(s[2]) for s in unmixing()]
     r, g, b = rgb.unbind(1)
     saturation = (rgb.amax(1) - rgb.amin(1)) / (rgb.amax(1) + 16)  # damped: the hue of black is noise
     return torch.stack([*stains, density.mean(1), (r - g) / 64, (r + g - 2 * b) / 128, saturation], dim=1)
@@ -139,7 +148,7 @@ def _distribution(planes: Plane) -> Values:
 
 def _stain_histogram(planes: Plane) -> Values:
     """Joint histogram of haematoxylin and eosin."""
-    edges = torch.tensor(_STAIN_EDGES, device=planes.device)
+    edges = torch.tensor(STAIN_EDGES, device=planes.device)
     h, e = (torch.bucketize(planes[:, stain].contiguous(), edges) for stain in (0, 1))
     return _shares(h * (len(edges) + 1) + e, bins=(len(edges) + 1) ** 2).sqrt()  # root: rare bins count too
 
@@ -218,10 +227,10 @@ def grain(level: Plane) -> Values:
 
 def _cooccurrence(h: Float[Tensor, "tiles height width"]) -> Values:
     """Contrast, homogeneity, energy and entropy of neighbouring grey levels (Haralick 1973)."""
-    grey = (h * 10).clamp(0, _GREY_LEVELS - 1).int()
-    across, along = grey[:, :, :-1] * _GREY_LEVELS + grey[:, :, 1:], grey[:, :-1] * _GREY_LEVELS + grey[:, 1:]
-    p = _shares(torch.cat([across.flatten(1), along.flatten(1)], dim=1), bins=_GREY_LEVELS**2)
-    index = torch.arange(_GREY_LEVELS, device=h.device)
+    grey = (h * 10).clamp(0, GREY_LEVELS - 1).int()
+    across, along = grey[:, :, :-1] * GREY_LEVELS + grey[:, :, 1:], grey[:, :-1] * GREY_LEVELS + grey[:, 1:]
+    p = _shares(torch.cat([across.flatten(1), along.flatten(1)], dim=1), bins=GREY_LEVELS**2)
+    index = torch.arange(GREY_LEVELS, device=h.device)
     step = (index[:, None] - index).abs().flatten().float()
     contrast, homogeneity = (p * step).sum(1) / 2, (p / (1 + step)).sum(1)
     return torch.stack([contrast, homogeneity, p.square().sum(1).sqrt(), -torch.xlogy(p, p).sum(1) / 4], dim=1)
