@@ -8,11 +8,12 @@ import math
 
 import numpy as np
 
-from asmil.encoders.families.colour_texture import GREY_LEVELS, STAIN_EDGES
-from asmil.encoders.families.texture_planes import F, compiled, exact
+from asmil.encoders.families.colour_texture import GREY_LEVELS, STAIN_EDGES, percentiles_of
+from asmil.encoders.families.texture_planes import F, entry, exact, granulometry, pyramid, stain_planes, summed
 
+VALUES = 284
 _EDGES = tuple(F(edge) for edge in STAIN_EDGES)
-_STEPS, _BINS, _CLASSES, _REACH = GREY_LEVELS, len(STAIN_EDGES) + 1, 10, 4
+_STEPS, _BINS, _CLASSES = GREY_LEVELS, len(STAIN_EDGES) + 1, 10
 _HALF, _QUARTER, _TWO, _FOUR, _ONE, _ZERO, _FAR = F(0.5), F(0.25), F(2), F(4), F(1), F(0), F(np.inf)
 _SLOPE, _WHITE, _WHITE_SLOPE = F(0.03), F(0.07), F(0.015)
 _CLEARLY, _PEAK = F(0.01), F(-0.03)
@@ -29,7 +30,6 @@ def _classes() -> np.ndarray:
 
 
 _CLASS = _classes()
-summed = compiled({"reassoc", "contract", "nsz"})  # sums in any order; nothing is taken for finite
 
 
 @summed
@@ -54,6 +54,14 @@ def _squares(r, mean):
     for x in range(r.size):
         d = r[x] - mean
         s += d * d
+    return s
+
+
+@summed
+def _masked_sum(r, mask):
+    s = _ZERO
+    for x in range(r.size):
+        s += r[x] * mask[x]
     return s
 
 
@@ -83,9 +91,9 @@ def _tally(codes, counts):
         counts[x & 3, codes[x]] += 1
 
 
-@exact
-def distribution(planes, out):
-    """Means, spreads and the histogram of stains of (tiles, 7, pixels): out (tiles, 14 + 25)."""
+@entry
+def distribution(planes, out, at):
+    """Of (tiles, 7, pixels): means and spreads first, and the histogram of stains from `at` on."""
     count, kinds, n = planes.shape
     codes, counts = np.empty(n, np.uint8), np.empty((4, 256), np.int32)
     for t in range(count):
@@ -96,7 +104,7 @@ def distribution(planes, out):
         _tally(codes, counts)
         for k in range(_BINS * _BINS):
             both = counts[0, k] + counts[1, k] + counts[2, k] + counts[3, k]
-            out[t, 2 * kinds + k] = np.sqrt(F(both) / F(n))
+            out[t, at + k] = np.sqrt(F(both) / F(n))
 
 
 @exact
@@ -141,18 +149,18 @@ def _weighted_squares(r, weight, inner, outer):
     return a, b
 
 
-@exact
-def nuclei(planes, smooth, width, out):
-    """As `colour_texture.nuclei`: 62 values of planes (tiles, 7, pixels) and smoothed haematoxylin (tiles, pixels)."""
-    count, kinds, n = planes.shape
+@entry
+def nuclei(planes, smooth, out, at):
+    """As `colour_texture.nuclei`: 62 values from `at` on, of planes (tiles, 7, pixels) and smoothed haematoxylin."""
+    (count, kinds, n), width = planes.shape, smooth.shape[2]
     inside, powers = np.empty(n, F), np.empty(n, np.int32)
     floats, height = powers.view(np.float32), n // width
     for t in range(count):
-        flat, s = planes[t], smooth[t]
+        flat, s, values = planes[t], smooth[t].reshape(n), out[t, at:]
         mean = _sum(s) / F(n)
         relative = mean + _HALF * np.sqrt(_squares(s, mean) / F(n))
         for k in range(2):
-            o = out[t, 30 * k :]
+            o = values[30 * k :]
             _sigmoid(s, F(0.25) if k == 0 else relative, _SLOPE, inside, powers, floats)
             weight, rest = _sum(inside), _rest(inside)
             outline = _steps(inside[width:], inside[: n - width]) / F(n - width)
@@ -169,73 +177,16 @@ def nuclei(planes, smooth, width, out):
                 o[16 + p], o[23 + p] = _TWO * outer, _FOUR * np.sqrt(b / (rest + _ONE))
         _sigmoid(flat[3], _WHITE, _WHITE_SLOPE, inside, powers, floats)  # what is not white
         mean = _sum(inside) / F(n)
-        out[t, 60], out[t, 61] = _rest(inside) / F(n), np.sqrt(_squares(inside, mean) / F(n))
-
-
-@exact
-def _largest(source, apart, out):
-    """Of three pixels of a flat plane that lie `apart`; all but `apart` at either end."""
-    n = source.size - 2 * apart
-    a, b, c, o = source[:n], source[apart:], source[2 * apart :], out[apart:]
-    for x in range(n):
-        o[x] = max(max(a[x], b[x]), c[x])
-
-
-@exact
-def _negative(source, within, out):
-    for x in range(out.size):
-        out[x] = -source[x] if within[x] else -_FAR
-
-
-@summed
-def _sum_within(r, within):
-    s = _ZERO
-    for x in range(r.size):
-        s += r[x] if within[x] else _ZERO
-    return s
-
-
-@exact
-def granulometry(level, out):
-    """As `colour_texture.granulometry`, of (tiles, 2, h + 4, w + 4): what four openings take away, out (tiles, 16).
-
-    A plane lies in a border of minus infinity, and is one line of pixels: after four steps nothing has come from the
-    end of a row to the beginning of the next.
-    """
-    h, w = level.shape[2] - 4, level.shape[3] - 4
-    s, n, pixels = w + _REACH, (h + 2 * _REACH) * (w + _REACH), F(h * w)
-    a, b, c, within = np.full(n, -_FAR), np.full(n, -_FAR), np.full(n, -_FAR), np.zeros(n, np.bool_)
-    for y in range(h):
-        for x in range(w):
-            within[(y + _REACH) * s + x] = True
-    for t in range(level.shape[0]):
-        for k in range(4):
-            plane, sign, o = level[t, k % 2], -_ONE if k < 2 else _ONE, out[t, 8 * (k // 2) + k % 2 :]
-            a[:] = -_FAR
-            for y in range(h):
-                for x in range(w):
-                    a[(y + _REACH) * s + x] = sign * plane[y + 2, x + 2]  # negative: its dilation is an erosion
-            before = -_sum_within(a, within) / pixels
-            for radius in range(1, _REACH + 1):
-                _largest(a, 1, b)
-                _largest(b, s, a)
-                _negative(a, within, c)
-                _largest(c, 1, b)
-                _largest(b, s, c)
-                if radius > 1:  # three windows of three pixels, side by side or overlapping, are one of 5, 7 or 9
-                    _largest(c, radius - 1, b)
-                    _largest(b, (radius - 1) * s, c)
-                now = _sum_within(c, within) / pixels
-                o[2 * (radius - 1)] = F(10) * (before - now)
-                before = now
+        values[60], values[61] = _rest(inside) / F(n), np.sqrt(_squares(inside, mean) / F(n))
 
 
 @exact
 def _laplacian(plane, stride, out):
     n = plane.size - 2 * stride
-    u, l, m, r, d, o = plane, plane[stride - 1 :], plane[stride:], plane[stride + 1 :], plane[2 * stride :], out[stride:]
+    up, down, to = plane[:n], plane[2 * stride :], out[stride:]
+    left, here, right = plane[stride - 1 :], plane[stride:], plane[stride + 1 :]
     for x in range(n):
-        o[x] = (r[x] + l[x] - _TWO * m[x]) + (d[x] + u[x] - _TWO * m[x])
+        to[x] = (right[x] + left[x] - _TWO * here[x]) + (down[x] + up[x] - _TWO * here[x])
 
 
 @summed
@@ -274,57 +225,47 @@ def _curvatures(u, m, d, mask):
 
 
 @exact
-def _smallest(source, apart, out):
-    n = source.size - 2 * apart
-    a, b, c, o = source[:n], source[apart:], source[2 * apart :], out[apart:]
-    for x in range(n):
-        o[x] = min(min(a[x], b[x]), c[x])
+def _smallest(a, b, c, out):
+    for x in range(out.size):
+        out[x] = min(min(a[x], b[x]), c[x])
 
 
 @summed
-def _peaks(lap, lowest):
+def _peaks(lap, stride, lowest):
     """How many pixels are the lowest of their nine, and the sum of their depths."""
-    count, depth = _ZERO, _ZERO
-    for x in range(lap.size):
-        here = lap[x] if (lap[x] <= lowest[x]) & (lap[x] < _PEAK) else _ZERO
-        count += _ONE if here < _ZERO else _ZERO
-        depth -= here
+    n = lap.size - 2 * stride
+    _smallest(lap[:n], lap[stride:], lap[2 * stride :], lowest[:n])  # of columns, a row higher
+    count, depth, here = _ZERO, _ZERO, lap[stride + 1 :]
+    for x in range(n - 2):
+        least = min(min(lowest[x], lowest[x + 1]), lowest[x + 2])
+        peak = here[x] if (here[x] <= least) & (here[x] < _PEAK) else _ZERO
+        count += _ONE if peak < _ZERO else _ZERO
+        depth -= peak
     return count, depth
 
 
 @exact
-def _structure(level, pixels, mask, steep, lap, a, b, out):
-    """13 values of a plane with its border, at every second place of `out`; all else is scratch of its size."""
+def _structure(level, pixels, whole_mask, lap, lowest, out):
+    """13 values of a plane with its border, at every second place of `out`; `lap`, `lowest`: scratch of its size."""
     s, n, flat = level.shape[1], F(pixels), level.reshape(level.size)
-    inner = slice(2 * s, level.size - 2 * s)  # the rows of the plane; `mask` is 0 in the columns of the border
-    u, m, d = flat[s - 1 : -s], flat[2 * s - 1 :], flat[3 * s - 1 :]
-    jxx, jyy, jxy, edges = _tensor(u, m, d, mask[inner], steep[inner])
-    blobs, lines, hollows, top = _curvatures(u, m, d, mask[inner])
+    first, last = 2 * s, level.size - 2 * s  # the rows of the plane; the mask is 0 in the columns of the border
+    u, m, d, here = flat[s - 1 :], flat[first - 1 :], flat[3 * s - 1 :], flat[first:last]
+    mask, curve, steep = whole_mask[first:last], lap[first:last], lowest[first:last]
+    jxx, jyy, jxy, edges = _tensor(u, m, d, mask, steep)
+    spread = np.sqrt(_masked_squares(steep, mask, edges / n) / n)
+    blobs, lines, hollows, top = _curvatures(u, m, d, mask)
+    std = np.sqrt(_masked_squares(here, mask, _masked_sum(here, mask) / n) / n) + F(0.02)
     _laplacian(flat, s, lap)
-    mean = _masked_sum(flat[inner], mask[inner]) / n
-    std = np.sqrt(_masked_squares(flat[inner], mask[inner], mean) / n) + F(0.02)
-    mean = _masked_sum(lap[inner], mask[inner]) / n
-    curved = np.sqrt(_masked_squares(lap[inner], mask[inner], mean) / n)
+    curved = np.sqrt(_masked_squares(curve, mask, _masked_sum(curve, mask) / n) / n)
     for x in range(lap.size):
-        lap[x] = lap[x] if mask[x] > _ZERO else _FAR
-    _smallest(lap, 1, a)
-    _smallest(a, s, b)
-    count, depth = _peaks(lap[inner], b[inner])
+        lap[x] = lap[x] if whole_mask[x] > _ZERO else _FAR
+    count, depth = _peaks(lap, s, lowest)
     edges, jxx, jyy, jxy, blobs, lines = edges / n, jxx / n, jyy / n, jxy / n, blobs / n, lines / n
-    spread = np.sqrt(_masked_squares(steep[inner], mask[inner], edges) / n)
     out[0], out[2], out[4] = _FOUR * edges, _FOUR * spread, edges / std
     out[6] = math.sqrt((jxx - jyy) ** 2 + _FOUR * jxy**2) / (jxx + jyy + F(1e-4))
     out[8], out[10], out[12], out[14] = F(8) * blobs, F(8) * lines, F(8) * hollows / n, blobs / (lines + F(0.005))
     out[16], out[18], out[20] = _FOUR * curved, curved / std, _FOUR * top
     out[22], out[24] = F(20) * count / n, F(20) * depth / n
-
-
-@summed
-def _masked_sum(r, mask):
-    s = _ZERO
-    for x in range(r.size):
-        s += r[x] * mask[x]
-    return s
 
 
 @exact
@@ -354,20 +295,20 @@ def _grain(level, codes, counts, out):
         out[k] = np.sqrt(out[k] / F(h * w))
 
 
-@exact
-def octave(level, out):
-    """`structure` and `grain` of one octave (tiles, 2, h + 4, w + 4): out (tiles, 26 + 20)."""
+@entry
+def octave(level, out, at):
+    """`structure` and `grain` of one octave (tiles, 2, h + 4, w + 4): 46 values of each tile from `at` on."""
     h, w = level.shape[2] - 4, level.shape[3] - 4
     n = level.shape[2] * level.shape[3]
-    mask, steep, lap, a, b = np.zeros(n, F), np.zeros(n, F), np.zeros(n, F), np.full(n, _FAR), np.full(n, _FAR)
+    mask, lap, lowest = np.zeros(n, F), np.zeros(n, F), np.zeros(n, F)
     codes, counts = np.empty(n, np.uint8), np.empty((4, 256), np.int32)
     for y in range(2, h + 2):
         for x in range(2, w + 2):
             mask[y * (w + 4) + x] = _ONE
     for t in range(level.shape[0]):
         for k in range(2):
-            _structure(level[t, k], h * w, mask, steep, lap, a, b, out[t, k:])
-            _grain(level[t, k], codes, counts, out[t, 26 + _CLASSES * k :])
+            _structure(level[t, k], h * w, mask, lap, lowest, out[t, at + k :])
+            _grain(level[t, k], codes, counts, out[t, at + 26 + _CLASSES * k :])
 
 
 @exact
@@ -376,8 +317,8 @@ def _greys(line, out):
         out[x] = np.uint8(min(max(line[x] * F(10), _ZERO), F(_STEPS - 1)))
 
 
-@exact
-def cooccurrence(level, out):
+@entry
+def cooccurrence(level, out, at):
     """Contrast, homogeneity, energy and entropy of haematoxylin, of an octave (tiles, 2, h + 4, w + 4)."""
     h, w, s = level.shape[2] - 4, level.shape[3] - 4, level.shape[3]
     grey, counts = np.empty(h * s, np.uint8), np.empty((4, _STEPS * _STEPS), np.int32)
@@ -390,7 +331,7 @@ def cooccurrence(level, out):
             if y:
                 for x in range(y * s, y * s + w):
                     counts[2 + (x & 1), grey[x - s] * _STEPS + grey[x]] += 1
-        n, o = h * (w - 1) + (h - 1) * w, out[t]
+        n, o = h * (w - 1) + (h - 1) * w, out[t, at:]
         o[0] = o[1] = o[2] = o[3] = _ZERO
         for code in range(_STEPS * _STEPS):
             p = F(counts[0, code] + counts[1, code] + counts[2, code] + counts[3, code]) / F(n)
@@ -399,3 +340,36 @@ def cooccurrence(level, out):
             if p > _ZERO:
                 o[3] -= p * math.log(p) / _FOUR
         o[2] = np.sqrt(o[2])
+
+
+def describe(tiles: np.ndarray, table: np.ndarray, out: np.ndarray, *, block: int, pixels: int) -> None:
+    """`colour_texture.describe` of uint8 (tiles, height, width, 3), each by itself, written to float32 (tiles, 284).
+
+    `table` holds the density of every sum of the pixels of a square of `block` (a power of two), which is averaged
+    first. Tiles are worked on together up to `pixels` of such squares, which have to stay in a core's cache.
+    """
+    h, w = tiles.shape[1] // block, tiles.shape[2] // block
+    most = max(1, min(len(tiles), pixels // (h * w)))
+    step, ranks = percentiles_of(h, w)
+    sizes = [(h, w), ((h + 1) // 2, (w + 1) // 2), ((h + 3) // 4, (w + 3) // 4)]
+    all_planes, all_smooth = np.empty((most, 7, h, w), F), np.empty((most, h, w), F)
+    all_octaves = [np.empty((most, 2, a + 4, b + 4), F) for a, b in sizes]
+    for start in range(0, len(tiles), most):
+        some, values = tiles[start : start + most], out[start : start + most]
+        n = len(some)
+        planes, smooth, octaves = all_planes[:n], all_smooth[:n], [octave[:n] for octave in all_octaves]
+        flat = planes.reshape(n, 7, h * w)
+        if block == 1:  # a pixel for itself: one long row
+            stain_planes(some.reshape(n, 1, -1), 1, table, flat[:, :, None])
+        else:
+            stain_planes(some.reshape(n, len(some[0]), -1), block, table, planes)
+        pyramid(planes, smooth, *octaves)
+        distribution(flat, values, 35)
+        sample = np.sort(planes[:, :, ::step, ::step].reshape(n, 7, -1), axis=2)
+        values[:, 14:35] = 2 * sample[:, :, ranks].reshape(n, -1)
+        nuclei(flat, smooth, values, 60)
+        granulometry(octaves[1], values, 122)
+        for index, level in enumerate(octaves):
+            octave(level, values, 138 + 46 * index)
+        for index, level in enumerate(octaves[:2]):
+            cooccurrence(level, values, 276 + 4 * index)

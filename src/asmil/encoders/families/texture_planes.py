@@ -1,4 +1,4 @@
-"""Planes of tiles by compiled loops: stains, densities, hues, and the octaves of their pyramid, as torch rounds them.
+"""Planes of tiles by compiled loops, as torch rounds them: stains, densities, hues, octaves, and their openings.
 
 `colour_texture` has the definitions. What is compared with a threshold later is rounded here operation by operation
 as torch rounds it, because a pixel that falls on the other side would move a rare share by a hundredth. Each loop
@@ -14,28 +14,24 @@ import numpy as np
 from asmil.encoders.families.colour_texture import unmixing
 
 F = np.float32
-BORDER = 2
-"""Pixels around a plane of the pyramid: copies of its outermost ones."""
-
 Loop = TypeVar("Loop", bound=Callable[..., object])
 _UNMIX = unmixing().astype(np.float32)
-_TWO, _BLUR = F(2), (F(0.0625), F(0.25), F(0.375))
+_REACH, _TWO, _ONE, _ZERO, _FAR = 4, F(2), F(1), F(0), F(np.inf)
+_BLUR = F(0.0625), F(0.25), F(0.375)
 
 
-def compiled(flags: set[str]) -> Callable[[Loop], Loop]:
-    """To machine code, which is kept for the next process where a folder for it can be written."""
-
-    def decorate(function: Loop) -> Loop:
-        options = {"nogil": True, "error_model": "numpy", "fastmath": flags}
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # neither beside this file nor in the user's cache
-            return numba.njit(**options)(function)
-
-    return decorate
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+exact = numba.njit(**_INNER)
+summed = numba.njit(fastmath={"reassoc", "contract", "nsz"}, **_INNER)  # sums in any order; nothing is taken for finite
 
 
-exact = compiled(set())
+def entry(function: Loop) -> Loop:
+    """To machine code that Python may call, kept for the next process where a folder for it can be written."""
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # neither beside its file nor in the user's cache
+        return numba.njit(**_OPTIONS)(function)
 
 
 @exact
@@ -83,7 +79,7 @@ def _hues(s0, s1, s2, share, out, y):
         o[x] = (high - low) / (high + F(16))
 
 
-@exact
+@entry
 def stain_planes(tiles, block, table, out):
     """`colour_texture.stain_planes` of tiles whose pixels are averaged in squares of `block`.
 
@@ -149,7 +145,7 @@ def _halve(blurred, out):
     _fill(out, h, w)
 
 
-@exact
+@entry
 def pyramid(planes, smooth, first, second, third):
     """Octaves of haematoxylin and density, from planes (tiles, 7, H, W).
 
@@ -172,3 +168,61 @@ def pyramid(planes, smooth, first, second, third):
                         smooth[t, y, x] = blurred[y + 2, x + 2]
             _halve(blurred, second[t, k])
             _halve(_smooth(second[t, k], wide, out), third[t, k])
+
+
+@exact
+def _largest(source, apart, out):
+    """Of three pixels of a flat plane that lie `apart`; all but `apart` at either end."""
+    n = source.size - 2 * apart
+    a, b, c, o = source[:n], source[apart:], source[2 * apart :], out[apart:]
+    for x in range(n):
+        o[x] = max(max(a[x], b[x]), c[x])
+
+
+@exact
+def _negative(source, within, out):
+    for x in range(out.size):
+        out[x] = -source[x] if within[x] else -_FAR
+
+
+@summed
+def _sum_within(r, within):
+    s = _ZERO
+    for x in range(r.size):
+        s += r[x] if within[x] else _ZERO
+    return s
+
+
+@entry
+def granulometry(level, out, at):
+    """As `colour_texture.granulometry`, of (tiles, 2, h + 4, w + 4): what four openings take away, from `at` on.
+
+    A plane lies in a border of minus infinity, and is one line of pixels: after four steps nothing has come from the
+    end of a row to the beginning of the next.
+    """
+    h, w = level.shape[2] - 4, level.shape[3] - 4
+    s, n, pixels = w + _REACH, (h + 2 * _REACH) * (w + _REACH), F(h * w)
+    a, b, c, within = np.full(n, -_FAR), np.full(n, -_FAR), np.full(n, -_FAR), np.zeros(n, np.bool_)
+    for y in range(h):
+        for x in range(w):
+            within[(y + _REACH) * s + x] = True
+    for t in range(level.shape[0]):
+        for k in range(4):
+            plane, sign, o = level[t, k % 2], -_ONE if k < 2 else _ONE, out[t, at + 8 * (k // 2) + k % 2 :]
+            a[:] = -_FAR
+            for y in range(h):
+                for x in range(w):
+                    a[(y + _REACH) * s + x] = sign * plane[y + 2, x + 2]  # negative: its dilation is an erosion
+            before = -_sum_within(a, within) / pixels
+            for radius in range(1, _REACH + 1):
+                _largest(a, 1, b)
+                _largest(b, s, a)
+                _negative(a, within, c)
+                _largest(c, 1, b)
+                _largest(b, s, c)
+                if radius > 1:  # three windows of three pixels, side by side or overlapping, are one of 5, 7 or 9
+                    _largest(c, radius - 1, b)
+                    _largest(b, (radius - 1) * s, c)
+                now = _sum_within(c, within) / pixels
+                o[2 * (radius - 1)] = F(10) * (before - now)
+                before = now
