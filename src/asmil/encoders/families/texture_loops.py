@@ -32,46 +32,47 @@ def _classes() -> np.ndarray:
 _CLASS = _classes()
 
 
+# Sums are of 64 bits: over 12 544 equal pixels those of 32 are off by a hundred thousandth, which a sigmoid multiplies.
 @summed
 def _sum(r):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         s += r[x]
-    return s
+    return F(s)
 
 
 @summed
 def _rest(r):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         s += _ONE - r[x]  # far smaller than the number of pixels, whose rounding it must not have
-    return s
+    return F(s)
 
 
 @summed
 def _squares(r, mean):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         d = r[x] - mean
         s += d * d
-    return s
+    return F(s)
 
 
 @summed
 def _masked_sum(r, mask):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         s += r[x] * mask[x]
-    return s
+    return F(s)
 
 
 @summed
 def _masked_squares(r, mask, mean):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         d = (r[x] - mean) * mask[x]
         s += d * d
-    return s
+    return F(s)
 
 
 @exact
@@ -124,29 +125,29 @@ def _sigmoid(source, threshold, slope, out, powers, floats):
 @summed
 def _steps(a, b):
     """Sum of the differences of two rows."""
-    s = _ZERO
+    s = 0.0
     for x in range(a.size):
         s += abs(a[x] - b[x])
-    return s
+    return F(s)
 
 
 @summed
 def _weighted_sums(r, weight):
-    a, b = _ZERO, _ZERO
+    a, b = 0.0, 0.0
     for i in range(r.size):
         a += r[i] * weight[i]
         b += r[i] * (_ONE - weight[i])
-    return a, b
+    return F(a), F(b)
 
 
 @summed
 def _weighted_squares(r, weight, inner, outer):
-    a, b = _ZERO, _ZERO
+    a, b = 0.0, 0.0
     for i in range(r.size):
         d, e = r[i] - inner, r[i] - outer
         a += d * d * weight[i]
         b += e * e * (_ONE - weight[i])
-    return a, b
+    return F(a), F(b)
 
 
 @entry
@@ -192,7 +193,7 @@ def _laplacian(plane, stride, out):
 @summed
 def _tensor(u, m, d, mask, steep):
     """Sums of the structure tensor's three terms and of the gradient, which is written to `steep`."""
-    jxx, jyy, jxy, total = _ZERO, _ZERO, _ZERO, _ZERO
+    jxx, jyy, jxy, total = 0.0, 0.0, 0.0, 0.0
     for x in range(steep.size):
         dx, dy = (m[x + 2] - m[x]) * _HALF * mask[x], (d[x + 1] - u[x + 1]) * _HALF * mask[x]
         xx, yy = dx * dx, dy * dy
@@ -202,13 +203,13 @@ def _tensor(u, m, d, mask, steep):
         jxx += xx
         jyy += yy
         jxy += dx * dy
-    return jxx, jyy, jxy, total
+    return F(jxx), F(jyy), F(jxy), F(total)
 
 
 @summed
 def _curvatures(u, m, d, mask):
     """Sums of blobs, lines and hollows, and the strongest blob."""
-    blobs, lines, hollows, strongest = _ZERO, _ZERO, _ZERO, _ZERO
+    blobs, lines, hollows, strongest = 0.0, 0.0, 0.0, _ZERO
     for x in range(mask.size):
         xx = (m[x + 2] + m[x] - _TWO * m[x + 1]) * mask[x]
         yy = (d[x + 1] + u[x + 1] - _TWO * m[x + 1]) * mask[x]
@@ -221,7 +222,7 @@ def _curvatures(u, m, d, mask):
         lines += max(-lower, _ZERO) - blob
         hollows += max(upper, _ZERO)
         strongest = max(strongest, blob)
-    return blobs, lines, hollows, strongest
+    return F(blobs), F(lines), F(hollows), strongest
 
 
 @exact
@@ -235,13 +236,13 @@ def _peaks(lap, stride, lowest):
     """How many pixels are the lowest of their nine, and the sum of their depths."""
     n = lap.size - 2 * stride
     _smallest(lap[:n], lap[stride:], lap[2 * stride :], lowest[:n])  # of columns, a row higher
-    count, depth, here = _ZERO, _ZERO, lap[stride + 1 :]
+    count, depth, here = _ZERO, 0.0, lap[stride + 1 :]
     for x in range(n - 2):
         least = min(min(lowest[x], lowest[x + 1]), lowest[x + 2])
         peak = here[x] if (here[x] <= least) & (here[x] < _PEAK) else _ZERO
         count += _ONE if peak < _ZERO else _ZERO
         depth -= peak
-    return count, depth
+    return count, F(depth)
 
 
 @exact

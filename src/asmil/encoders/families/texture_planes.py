@@ -187,10 +187,10 @@ def _negative(source, within, out):
 
 @summed
 def _sum_within(r, within):
-    s = _ZERO
+    s = 0.0
     for x in range(r.size):
         s += r[x] if within[x] else _ZERO
-    return s
+    return F(s)
 
 
 @entry
