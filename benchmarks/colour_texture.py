@@ -78,7 +78,7 @@ def streams(slides: Sequence[Path], *, mpp: float, tile_px: int, rounds: int) ->
                 folder = Path(tempfile.mkdtemp(dir=temporary))
                 settings = ExtractSettings(mpp=mpp, tile_px=tile_px)
                 for result in extract_slides(slides, folder, encoders=[encoder], settings=settings):
-                    if result.result != "ok":
+                    if result.result == "failed":
                         raise SystemExit(str(result))
 
             return extract
@@ -94,7 +94,7 @@ def streams(slides: Sequence[Path], *, mpp: float, tile_px: int, rounds: int) ->
 
 
 def commands(slides: str, *, mpp: float, tile_px: int, rounds: int, before: str | None) -> None:
-    """Print `asmil embed` as a process: start, tissue, pixels, encoder, files; `before` is the source of another state."""
+    """Print `asmil embed` as a process, start and files included; `before` is the source of another state."""
     ways = {"now": {}, "now, without numba": NO_LOOPS}
     if before:
         ways["before"] = {"PYTHONPATH": os.pathsep.join([before, os.environ.get("PYTHONPATH", "")])}

@@ -11,7 +11,7 @@ import numpy as np
 from asmil.encoders.families.colour_texture import GREY_LEVELS, STAIN_EDGES, percentiles_of
 from asmil.encoders.families.texture_planes import F, entry, exact, granulometry, pyramid, stain_planes, summed
 
-VALUES = 284
+VALUES, _NUCLEI = 284, 60
 _EDGES = tuple(F(edge) for edge in STAIN_EDGES)
 _STEPS, _BINS, _CLASSES = GREY_LEVELS, len(STAIN_EDGES) + 1, 10
 _HALF, _QUARTER, _TWO, _FOUR, _ONE, _ZERO, _FAR = F(0.5), F(0.25), F(2), F(4), F(1), F(0), F(np.inf)
@@ -151,13 +151,13 @@ def _weighted_squares(r, weight, inner, outer):
 
 
 @entry
-def nuclei(planes, smooth, out, at):
-    """As `colour_texture.nuclei`: 62 values from `at` on, of planes (tiles, 7, pixels) and smoothed haematoxylin."""
+def nuclei(planes, smooth, out):
+    """As `colour_texture.nuclei`: 62 values of planes (tiles, 7, pixels) and haematoxylin, to their place."""
     (count, kinds, n), width = planes.shape, smooth.shape[2]
     inside, powers = np.empty(n, F), np.empty(n, np.int32)
     floats, height = powers.view(np.float32), n // width
     for t in range(count):
-        flat, s, values = planes[t], smooth[t].reshape(n), out[t, at:]
+        flat, s, values = planes[t], smooth[t].reshape(n), out[t, _NUCLEI:]
         mean = _sum(s) / F(n)
         relative = mean + _HALF * np.sqrt(_squares(s, mean) / F(n))
         for k in range(2):
@@ -241,7 +241,7 @@ def _peaks(lap, stride, lowest):
         least = min(min(lowest[x], lowest[x + 1]), lowest[x + 2])
         peak = here[x] if (here[x] <= least) & (here[x] < _PEAK) else _ZERO
         count += _ONE if peak < _ZERO else _ZERO
-        depth -= peak
+        depth -= float(peak)
     return count, F(depth)
 
 
@@ -358,17 +358,17 @@ def describe(tiles: np.ndarray, table: np.ndarray, out: np.ndarray, *, block: in
     for start in range(0, len(tiles), most):
         some, values = tiles[start : start + most], out[start : start + most]
         n = len(some)
-        planes, smooth, octaves = all_planes[:n], all_smooth[:n], [octave[:n] for octave in all_octaves]
+        planes, smooth, octaves = all_planes[:n], all_smooth[:n], tuple(level[:n] for level in all_octaves)
         flat = planes.reshape(n, 7, h * w)
         if block == 1:  # a pixel for itself: one long row
-            stain_planes(some.reshape(n, 1, -1), 1, table, flat[:, :, None])
+            stain_planes(some.reshape(n, 1, -1), table, flat[:, :, None])
         else:
-            stain_planes(some.reshape(n, len(some[0]), -1), block, table, planes)
-        pyramid(planes, smooth, *octaves)
+            stain_planes(some.reshape(n, len(some[0]), -1), table, planes)
+        pyramid(planes, smooth, octaves)
         distribution(flat, values, 35)
         sample = np.sort(planes[:, :, ::step, ::step].reshape(n, 7, -1), axis=2)
         values[:, 14:35] = 2 * sample[:, :, ranks].reshape(n, -1)
-        nuclei(flat, smooth, values, 60)
+        nuclei(flat, smooth, values)
         granulometry(octaves[1], values, 122)
         for index, level in enumerate(octaves):
             octave(level, values, 138 + 46 * index)

@@ -5,6 +5,7 @@ as torch rounds it, because a pixel that falls on the other side would move a ra
 writes one thing, along whole planes with their borders, so that the compiler uses the vector units.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -80,13 +81,15 @@ def _hues(s0, s1, s2, share, out, y):
 
 
 @entry
-def stain_planes(tiles, block, table, out):
-    """`colour_texture.stain_planes` of tiles whose pixels are averaged in squares of `block`.
+def stain_planes(tiles, table, out):
+    """`colour_texture.stain_planes` of tiles whose pixels are averaged in squares.
 
     Args:
-        tiles: uint8 (tiles, height, 3 width). table: the density of every sum of a square's pixels.
-        out: (tiles, 7, H, W). For squares of one pixel it does not matter what a row is.
+        tiles: uint8 (tiles, height, 3 width). table: the density of every sum of a square's pixels, of which there are
+            255 for each of its pixels, and none. out: (tiles, 7, H, W). Of squares of one pixel it does not matter
+            what a row is.
     """
+    block = int(math.sqrt(table.size // 255))
     w = out.shape[3]
     total, sums, d = np.empty(3 * w * block, np.int32), np.empty((3, w), np.int32), np.empty((3, w), F)
     share = F(1) / F(block * block)  # a power of two: the products are exact
@@ -146,13 +149,14 @@ def _halve(blurred, out):
 
 
 @entry
-def pyramid(planes, smooth, first, second, third):
+def pyramid(planes, smooth, octaves):
     """Octaves of haematoxylin and density, from planes (tiles, 7, H, W).
 
     Args:
         smooth: out, haematoxylin smoothed, (tiles, H, W).
-        first, second, third: out, (tiles, 2, h + 4, w + 4) with their borders.
+        octaves: out, three of (tiles, 2, h + 4, w + 4) with their borders.
     """
+    first, second, third = octaves
     h, w = smooth.shape[1:]
     wide, out = np.zeros(first[0, 0].size, F), np.zeros(first[0, 0].size, F)
     for t in range(smooth.shape[0]):
@@ -189,7 +193,7 @@ def _negative(source, within, out):
 def _sum_within(r, within):
     s = 0.0
     for x in range(r.size):
-        s += r[x] if within[x] else _ZERO
+        s += float(r[x]) if within[x] else 0.0
     return F(s)
 
 
