@@ -21,6 +21,7 @@ PACKAGES = (
     "pillow",
     "tifffile",
     "imagecodecs",
+    "numba",
     "timm",
     "torchvision",
     "transformers",
