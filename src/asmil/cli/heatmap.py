@@ -10,6 +10,7 @@ from asmil.cli.parts import PARTIAL
 def heatmap(
     run: Path = typer.Argument(help="Run folder."),
     slide: list[str] = typer.Option([], help="Slide to draw; repeat for several; all if not given."),
+    packed: bool = typer.Option(False, "--gz", help="Write .geojson.gz, a tenth of the size, instead of .geojson."),
     partial: bool = PARTIAL,
 ) -> None:
     """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
@@ -18,6 +19,6 @@ def heatmap(
     from asmil.progress import Screen
 
     made = runs.Run.open(run)
-    for path in runs.heatmap(made, slide, partial=partial, listener=Screen()):
+    for path in runs.heatmap(made, slide, packed=packed, partial=partial, listener=Screen()):
         typer.echo(path)
     exit_with(made.outcome)

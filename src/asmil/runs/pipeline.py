@@ -157,7 +157,7 @@ def write_report(
     listener: Listener | None = None,
     **given: object,
 ) -> Path:
-    """Write report.html of an evaluated run, and figures/ with the heatmaps of all test slides; returns the page.
+    """Write report.html of an evaluated run, and figures/ with pictures of the slides it points at; returns the page.
 
     `subgroups` are columns of the table of labels whose groups are compared; `against` another run makes it a page of
     the paired differences to that one. For the others see `evaluate`.
@@ -182,9 +182,16 @@ def write_report(
 
 
 def heatmap(
-    run: Run | str | Path, slides: Sequence[str] = (), *, partial: bool = False, listener: Listener | None = None
+    run: Run | str | Path,
+    slides: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    partial: bool = False,
+    listener: Listener | None = None,
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
+
+    What is there already, and made of the same, is left as it is. `packed` writes .geojson.gz in the place of .geojson.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
@@ -194,7 +201,8 @@ def heatmap(
     made, outcome = Run.open(run), Outcome()
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
-    files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
+    kinds = (".png", ".geojson.gz" if packed else ".geojson")
+    files = write_heatmaps(made, slides=list(slides) or None, kinds=kinds, partial=partial)
     if not files:
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
@@ -394,7 +402,8 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
 def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
     from asmil import report
 
-    report.write_heatmaps(made, partial=partial)
+    made.require_results(partial=partial)
+    report.write_pictures(made, settings.heatmaps)
     return report.write_report(
         made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels, partial=partial
     )

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,8 +176,21 @@ class RunSlide:
         """Where its thumbnail is, if it has one."""
         return self.run.thumbnail_file(self.name)
 
-    @property
-    def figures(self) -> list[str]:
-        """Its stored pictures and tile scores, relative to the run's folder."""
-        files = (self.run.figure_file(self.name, suffix) for suffix in (".png", ".geojson"))
-        return [path.relative_to(self.run.folder).as_posix() for path in files if path.is_file()]
+    def stamp(self, *further: object, files: Sequence[Path | None] = ()) -> str | None:
+        """A digest of what can be drawn of it; None where it has no attention or no tiles.
+
+        Of attention and places of tiles it is of their content; of the features, the weights, the thumbnail and
+        further `files`, of size and time of change.
+        """
+        attention, tiles, store = self.attention, self.tiles, self.run.store
+        if attention is None or tiles is None or store is None:
+            return None
+        weights = [cell.weights for cell in self.run.tested_on(self.name)]
+        paths = [store.info(self.name).path, self.thumbnail, *weights, *files]
+        stats = [path.stat() if path is not None and path.exists() else None for path in paths]
+        times = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
+        facts = (version("asmil"), self.name, replace(tiles, level0_xy=np.empty(0)), times, further)
+        digest = blake2b(repr(facts).encode(), digest_size=12)
+        for array in (attention, tiles.level0_xy):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
