@@ -291,6 +291,7 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
     pictures = drawn(run, slide, found, evidence=own)
     even = is_even(attention)
     strips = _strips(run, slide, found, own, even=even)
+    untold = not strips and not (even and own is None)
     height, width = pictures["raw"].shape[:2]
     low, high = raw_limits(attention)
     view = {
@@ -302,7 +303,7 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
         "raw_range": range_text(attention),
         "even": EVEN_WORDS if even else "",
         "evidence": None if own is None else {"of": shown, "end": f"{evidence_limit(own):.2g}"},
-        "missing": [*([why] if why and run.classes else []), *([NO_TILES] if not strips and not even else [])],
+        "missing": [*([why] if why and run.classes else []), *([NO_TILES] if untold else [])],
         "annotated": any(mark is not None for mark in marks(run, slide)),
         "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
         "strips": strips,
