@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, problem_of, scan
 from asmil.bags.reading.stored_slide import StoredSlide
@@ -23,6 +23,9 @@ from asmil.encoders import card
 from asmil.errors import AsmilError, FeatureError, blaming
 from asmil.machine import cores
 from asmil.shown import Shown
+
+if TYPE_CHECKING:
+    from asmil.bags.bag import Bag, StreamedBag
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
 
@@ -198,7 +201,7 @@ class FeatureStore(Shown):
 
     def load(
         self, slide: str, *, rows: Sequence[int] | np.ndarray | None = None, slide_mpp: float | None = None
-    ) -> Bag:
+    ) -> "Bag":
         """Read a slide (only the given rows, in the given order) as a bag without label; dtype as stored.
 
         Coordinates stored in micrometres become level-0 pixels where `slide_mpp`, the um per pixel of level
@@ -218,7 +221,7 @@ class FeatureStore(Shown):
         label: int | None = None,
         target: tuple[float, ...] | None = None,
         slide_mpp: float | None = None,
-    ) -> StreamedBag:
+    ) -> "StreamedBag":
         """A slide as a bag that stays in its file: no more than shape and facts are read before it is used.
 
         Raises:
@@ -303,8 +306,8 @@ class FeatureStore(Shown):
         Raises:
             FeatureError: as `load`.
         """
-        features = self.load(slide).features
-        return (features.float() if features.is_floating_point() and features.element_size() < 4 else features).numpy()
+        features = self._files[self._find(slide)].arrays()[0]
+        return features.astype(np.float32) if features.dtype == np.float16 else features
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from asmil.errors import AsmilError
 from asmil.figures.heatmap import percentiles, times_uniform
 from asmil.figures.style import CSS_VARIABLES
-from asmil.files import write_text, written_beside
+from asmil.files import written_beside
 from asmil.tiles import ORIGIN, Bounds
 
 
@@ -171,12 +171,9 @@ def tile_scores_geojson(
         )
     said = ({MADE_OF: made_of} if made_of else {}) | ({ORIGIN: list(bounds[:2])} if bounds else {})
     collection = {"type": "FeatureCollection"} | ({"asmil": said} if said else {}) | {"features": features}
-    text = json.dumps(collection, separators=(",", ":"), allow_nan=False)
-    if Path(path).suffix != ".gz":
-        write_text(path, text)
-        return Path(path)
+    content = json.dumps(collection, separators=(",", ":"), allow_nan=False).encode()
     with written_beside(path) as partial:
-        partial.write_bytes(gzip.compress(text.encode(), 6, mtime=0))
+        partial.write_bytes(gzip.compress(content, 6, mtime=0) if Path(path).suffix == ".gz" else content)
     return Path(path)
 
 

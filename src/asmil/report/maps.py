@@ -81,10 +81,11 @@ def write_heatmaps(
     return [path for pair in pairs for path in pair]
 
 
-def write_pictures(run: Run, n: int) -> list[Path]:
+def write_pictures(run: Run, n: int, *, partial: bool = False) -> list[Path]:
     """Write the pictures beside the page: of the `n` slides whose maps it shows, and of those to look at first."""
+    run.require_results(partial=partial)
     first = [slide for slide in first_slides(run) if attention_and_tiles(run, slide) is not None]
-    return write_heatmaps(run, dict.fromkeys([*choose_slides(run, n), *first]), kinds=(".png",), partial=True)
+    return write_heatmaps(run, dict.fromkeys([*choose_slides(run, n), *first]), kinds=(".png",), partial=partial)
 
 
 def pictures_beside(run: Run, slides: Iterable[str]) -> dict[str, str]:

@@ -189,9 +189,7 @@ def heatmap(
     partial: bool = False,
     listener: Listener | None = None,
 ) -> list[Path]:
-    """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
-
-    What is there already, and made of the same, is left as it is. `packed` writes .geojson.gz in the place of .geojson.
+    """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) of the stored attention; of all where none is named.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
@@ -402,8 +400,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
 def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
     from asmil import report
 
-    made.require_results(partial=partial)
-    report.write_pictures(made, settings.heatmaps)
+    report.write_pictures(made, settings.heatmaps, partial=partial)
     return report.write_report(
         made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels, partial=partial
     )
