@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from asmil.bags import FeatureStore
     from asmil.deploy import Exported, Predictions
 
-Given = Settings | str | Path | None
+Given, AnyRun, Hear = Settings | str | Path | None, Run | str | Path, Listener | None
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -182,14 +182,9 @@ def write_report(
 
 
 def heatmap(
-    run: Run | str | Path,
-    slides: Sequence[str] = (),
-    *,
-    packed: bool = False,
-    partial: bool = False,
-    listener: Listener | None = None,
+    run: AnyRun, slides: Sequence[str] = (), *, packed: bool = False, partial: bool = False, listener: Hear = None
 ) -> list[Path]:
-    """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) of the stored attention; of all where none is named.
+    """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
