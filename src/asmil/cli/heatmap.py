@@ -13,7 +13,10 @@ def heatmap(
     packed: bool = typer.Option(False, "--gz", help="Write .geojson.gz, a tenth of the size, instead of .geojson."),
     partial: bool = PARTIAL,
 ) -> None:
-    """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
+    """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted.
+
+    What is there already and made of the same is left as it is.
+    """
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen

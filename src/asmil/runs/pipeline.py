@@ -194,7 +194,7 @@ def heatmap(
     made, outcome = Run.open(run), Outcome()
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
-    kinds = (".png", ".geojson.gz" if packed else ".geojson")
+    kinds = ".png", ".geojson.gz" if packed else ".geojson"
     files = write_heatmaps(made, slides=list(slides) or None, kinds=kinds, partial=partial)
     if not files:
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
@@ -395,7 +395,6 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
 def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
     from asmil import report
 
-    report.write_pictures(made, settings.heatmaps, partial=partial)
-    return report.write_report(
-        made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels, partial=partial
-    )
+    n, labels = settings.heatmaps, settings.labels
+    report.write_pictures(made, n, partial=partial)
+    return report.write_report(made, heatmaps=n, subgroups=subgroups, labels=labels, partial=partial)
