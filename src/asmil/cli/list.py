@@ -48,6 +48,7 @@ def list(
 
     console = Console(highlight=False)
     for one in [kind] if kind else Kind:
+        rows: tuple[tuple[str, ...], ...]
         if one in FUNCTIONS:
             rows = function_rows(*FUNCTIONS[one])
         else:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from asmil.bags import FeatureStore
     from asmil.deploy import Exported, Predictions
 
-Given, AnyRun, Hear = Settings | str | Path | None, Run | str | Path, Listener | None
+Given = Settings | str | Path | None
+AnyRun = Run | str | Path
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -182,7 +183,12 @@ def write_report(
 
 
 def heatmap(
-    run: AnyRun, slides: Sequence[str] = (), *, packed: bool = False, partial: bool = False, listener: Hear = None
+    run: AnyRun,
+    slides: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    partial: bool = False,
+    listener: Listener | None = None,
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
@@ -195,7 +201,7 @@ def heatmap(
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
-    files = write_heatmaps(made, slides=list(slides) or None, kinds=kinds, partial=partial)
+    files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
     if not files:
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)

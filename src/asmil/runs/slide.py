@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from PIL import Image
 
 from asmil.bags import FeatureStore
 from asmil.errors import RunError
+from asmil.files import file_stamp
 from asmil.runs.reading import reading
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ def mean_evidence(
     return np.mean([evidence(model(cell, bag.features.shape[1]), bag).array for cell in cells], axis=0)
 
 
+@lru_cache(maxsize=256)  # the weights of a model are asked for with every slide that it was tested on
+def _content(path: Path, *stamp: int) -> str:
+    """The digest of a file that has this stamp; "" where there is none."""
+    return blake2b(path.read_bytes(), digest_size=12).hexdigest() if stamp else ""
+
+
 class RunSlide:
     """A slide of a run by name."""
 
@@ -179,17 +186,17 @@ class RunSlide:
     def stamp(self, *further: object, files: Sequence[Path | None] = ()) -> str | None:
         """A digest of what can be drawn of it; None where it has no attention or no tiles.
 
-        Of attention and places of tiles it is of their content; of the features, the weights, the thumbnail and
-        further `files`, of size and time of change.
+        It is of the content of all of them: attention, places, weights, thumbnail, further `files`, and of the features
+        as much as `FeatureStore.content` looks at. So the same run has the same wherever it lies.
         """
         attention, tiles, store = self.attention, self.tiles, self.run.store
         if attention is None or tiles is None or store is None:
             return None
         weights = [cell.weights for cell in self.run.tested_on(self.name)]
-        paths = [store.info(self.name).path, self.thumbnail, *weights, *files]
-        stats = [path.stat() if path is not None and path.exists() else None for path in paths]
-        times = [stat and (stat.st_size, stat.st_mtime_ns) for stat in stats]
-        facts = (version("asmil"), self.name, replace(tiles, level0_xy=np.empty(0)), times, further)
+        paths = [self.thumbnail, *weights, *files]
+        contents = [_content(path, *file_stamp(path) or ()) for path in paths if path is not None]
+        features = store.content(self.name).digest
+        facts = (version("asmil"), self.name, replace(tiles, level0_xy=np.empty(0)), features, contents, further)
         digest = blake2b(repr(facts).encode(), digest_size=12)
         for array in (attention, tiles.level0_xy):
             digest.update(np.ascontiguousarray(array).tobytes())
