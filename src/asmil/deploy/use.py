@@ -188,7 +188,7 @@ def write_heatmap(
     Args:
         attention: (tiles,), in the order of the feature file.
         evidence, shown: evidence (tiles,) by class, and the class it is drawn for; None: no map of it.
-        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; where there is none, the picture is of the maps alone.
+        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; without, there are the maps alone.
 
     Raises:
         FeatureError: the features have no coordinates in level-0 pixels.

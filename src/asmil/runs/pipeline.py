@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 Given = Settings | str | Path | None
 AnyRun = Run | str | Path
+Hear = Listener | None
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -66,8 +67,7 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
     settings, hear = _settled(settings, given), listener or default_listener()
     _check_truth(settings)
     if settings.shard and not settings.features:
-        fix = "use --shard with `asmil embed`"
-        raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
+        raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     with made.held(hear):
         store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
@@ -183,12 +183,7 @@ def write_report(
 
 
 def heatmap(
-    run: AnyRun,
-    slides: Sequence[str] = (),
-    *,
-    packed: bool = False,
-    partial: bool = False,
-    listener: Listener | None = None,
+    run: AnyRun, slides: Sequence[str] = (), *, packed: bool = False, partial: bool = False, listener: Hear = None
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
@@ -283,8 +278,9 @@ def export(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
     if not card and path.suffix != ".onnx":
-        fix = "--out model.onnx, or --card for the card alone"
-        raise ConfigError("export needs a file to write", found=out, fix=fix)
+        raise ConfigError(
+            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
+        )
     _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)

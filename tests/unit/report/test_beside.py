@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import shutil
 
 import h5py
@@ -77,11 +76,29 @@ def test_what_has_changed_is_drawn_again_and_not_linked_before(fresh, changed):
             "features": fresh / "features" / f"{SLIDE}.h5",
             "annotation": annotation,
         }[changed]
-        os.utime(path, ns=(0, 0))
+        if changed == "features":
+            with h5py.File(path, "a") as file:
+                file["features"][0] = 1.5
+        elif changed == "thumbnail":
+            Image.new("RGB", (300, 200), "white").save(path)
+        elif changed == "annotation":
+            path.write_text(path.read_text() + " ")
+        else:
+            path.write_bytes(path.read_bytes() + b"0")
     assert pictures_beside(Run(fresh), [SLIDE]) == {}, "an old picture is never shown as today's"
     write_heatmaps(fresh, [SLIDE])
     assert all(before[name] != time for name, time in _written(fresh).items())
     assert list(pictures_beside(Run(fresh), [SLIDE])) == [SLIDE]
+
+
+def test_a_copy_of_a_run_has_the_same_pictures(fresh, tmp_path):
+    write_heatmaps(fresh, [SLIDE])
+    copy = shutil.copytree(fresh, tmp_path / "copy", copy_function=shutil.copyfile)
+    config = yaml.safe_load((copy / "config.yaml").read_text()) | {"annotations": str(copy / "annotations")}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    before = _written(copy)
+    write_heatmaps(copy, [SLIDE])
+    assert _written(copy) == before
 
 
 def test_every_slide_is_reachable_by_the_commands_that_the_page_names(fresh, read_page):
