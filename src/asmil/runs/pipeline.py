@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from asmil.deploy import Exported, Predictions
 
 Given = Settings | str | Path | None
-AnyRun = Run | str | Path
-Hear = Listener | None
+Which = Run | str | Path
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -183,7 +182,12 @@ def write_report(
 
 
 def heatmap(
-    run: AnyRun, slides: Sequence[str] = (), *, packed: bool = False, partial: bool = False, listener: Hear = None
+    run: Which,
+    slides: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    partial: bool = False,
+    listener: Listener | None = None,
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
@@ -196,8 +200,7 @@ def heatmap(
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
-    files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
-    if not files:
+    if not (files := write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)):
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
