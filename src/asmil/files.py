@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -154,3 +155,61 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         links = [one for one in folders if (here / one).is_symlink()]
         folders[:] = [one for one in folders if one not in links or not (here / one).resolve().is_relative_to(root)]
         yield here, folders, files
+
+
+RACE_S = 2.0
+"""A file that changed this shortly before it was read may change again within the same tick of its clock."""
+
+
+class FileIndex:
+    """Plain facts of the files under a folder, kept in one file there, each for as long as its file stays as it was.
+
+    A file is as it was where size, both times and inode are: whatever is written to it, copied over it or put in its
+    place has others. An index that cannot be read or written, or is of another `version`, is no error: it only saves
+    time.
+    """
+
+    def __init__(self, path: Path, *, version: str):
+        self._path, self._version, self._changed, self._began = path, version, False, time.monotonic()
+        self._facts: Facts = {}
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            said = json.loads(path.read_text(encoding="utf-8"))
+            sound = {name: one for name, one in said["files"].items() if _is_stamp(one[0]) and len(one) == 2}
+            self._facts = sound if said["version"] == version else {}
+        self._seen: set[str] = set()
+
+    def get(self, file: Path) -> object | None:
+        """What was put down of a file, None of one that has changed since."""
+        self._seen.add(self._name(file))
+        stamp, facts = self._facts.get(self._name(file)) or (None, None)
+        return facts if stamp is not None and stamp == file_stamp(file) else None
+
+    def put(self, file: Path, stamp: list[int] | None, facts: object) -> None:
+        """Put down plain facts of a file that had this stamp before they were read."""
+        if stamp is not None:
+            self._facts[self._name(file)], self._changed = (stamp, facts), True
+
+    def write(self) -> None:
+        """Keep what was put down, but of files that are gone, or were too young for their times to tell a change."""
+        if not self._changed:
+            return
+        with suppress(OSError):
+            young = 1e9 * (file_system_time(self._path.parent) - (time.monotonic() - self._began) - RACE_S)
+            kept = {name: one for name, one in self._facts.items() if name in self._seen and max(one[0][1:3]) < young}
+            write_text(self._path, json.dumps({"version": self._version, "files": kept}, separators=(",", ":")))
+
+    def _name(self, file: Path) -> str:
+        return os.path.relpath(file, self._path.parent)
+
+
+def _is_stamp(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(type(number) is int for number in value)
+
+
+def file_stamp(path: Path) -> list[int] | None:
+    """Size, times of content and of inode in nanoseconds, and inode; None where there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

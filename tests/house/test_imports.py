@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import h5py
+import numpy as np
 import pytest
 
 from asmil.cli import command_summaries
@@ -47,6 +49,35 @@ def test_listing_encoders_and_reading_a_card_needs_no_torch():
         "assert cards; print('torch' in sys.modules)"
     )
     assert done.stdout.strip() == "False", done.stderr
+
+
+COMMANDS = {
+    "check --features features --labels labels.csv": ("torch", "sklearn", "scipy", "skimage", "matplotlib"),
+    "list": ("torch", "sklearn", "scipy", "skimage", "pandas", "matplotlib"),
+    "doctor": ("sklearn", "scipy", "skimage", "pandas", "matplotlib"),
+}
+"""What a command has no use for; `doctor` asks torch which devices there are."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_looks_imports_what_it_needs(command, tmp_path):
+    (tmp_path / "features").mkdir()
+    rows = ["slide_id,case_id,label"]
+    for number in range(10):
+        with h5py.File(tmp_path / f"features/s{number}.h5", "w") as file:
+            file["features"] = np.random.default_rng(number).normal(0, 1, (20, 4)).astype(np.float16)
+            file["coords"] = np.array([(i % 5 * 256, i // 5 * 256) for i in range(20)])
+        rows.append(f"s{number},P{number},{'ab'[number % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    code = (
+        f"import sys; from asmil.cli import main; sys.argv = ['asmil', *{command.split()!r}]\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        f"print('HEAVY', *(m for m in {COMMANDS[command]} if m in sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("HEAVY")
 
 
 def test_importing_writes_nothing_and_changes_no_environment(tmp_path):

@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
-import torch
 
-from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, problem_of, scan
 from asmil.bags.reading.stored_slide import StoredSlide
@@ -21,7 +21,11 @@ from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
 from asmil.errors import AsmilError, FeatureError, blaming
+from asmil.machine import cores
 from asmil.shown import Shown
+
+if TYPE_CHECKING:
+    from asmil.bags.bag import Bag, StreamedBag
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
 
@@ -106,6 +110,8 @@ def _stored_blocks(dataset: h5py.Dataset) -> list[bytes]:
 
 def _mapped_tensor(path: Path) -> np.ndarray | None:
     """A torch file that is one tensor, mapped; None for anything else, which is read whole."""
+    import torch
+
     try:
         with blaming(FeatureError, f"{path.name} cannot be mapped", fix=AGAIN):
             value = torch.load(path, mmap=True, weights_only=True, map_location="cpu")
@@ -195,7 +201,7 @@ class FeatureStore(Shown):
 
     def load(
         self, slide: str, *, rows: Sequence[int] | np.ndarray | None = None, slide_mpp: float | None = None
-    ) -> Bag:
+    ) -> "Bag":
         """Read a slide (only the given rows, in the given order) as a bag without label; dtype as stored.
 
         Coordinates stored in micrometres become level-0 pixels where `slide_mpp`, the um per pixel of level
@@ -215,7 +221,7 @@ class FeatureStore(Shown):
         label: int | None = None,
         target: tuple[float, ...] | None = None,
         slide_mpp: float | None = None,
-    ) -> StreamedBag:
+    ) -> "StreamedBag":
         """A slide as a bag that stays in its file: no more than shape and facts are read before it is used.
 
         Raises:
@@ -270,18 +276,29 @@ class FeatureStore(Shown):
     def read_through(
         self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None
     ) -> tuple[dict[str, Fingerprint], list[Problem]]:
-        """Read these slides once, one at a time: the fingerprints of the sound ones, and what is wrong with others."""
+        """Read these slides once, as many together as there are cores: the fingerprints of the sound ones, and what is
+        wrong with others."""
         prints, found = dict[str, Fingerprint](), list[Problem]()
-        for slide in slides:
-            path = self._places[self._find(slide)].path
-            try:
-                prints[slide] = fingerprint(self.array(slide))
-            except FeatureError as error:
-                found.append(problem_of(slide, error, path))
-            except OSError as error:  # of a chunk that is damaged, say
-                found.append(Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path))
-            progress(1)
+        pool = ThreadPoolExecutor(max_workers=min(cores(), len(slides) or 1))
+        try:
+            for slide, one in zip(slides, pool.map(self._read_once, slides), strict=True):
+                if isinstance(one, Problem):
+                    found.append(one)
+                else:
+                    prints[slide] = one
+                progress(1)
+        finally:  # of ctrl-C too: what was not begun is not waited for
+            pool.shutdown(cancel_futures=True)
         return prints, found
+
+    def _read_once(self, slide: str) -> Fingerprint | Problem:
+        path = self._places[self._find(slide)].path
+        try:
+            return fingerprint(self.array(slide))
+        except FeatureError as error:
+            return problem_of(slide, error, path)
+        except OSError as error:  # of a chunk that is damaged, say
+            return Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path)
 
     def array(self, slide: str) -> np.ndarray:
         """The features of a slide as an array that NumPy can work with.
@@ -289,8 +306,7 @@ class FeatureStore(Shown):
         Raises:
             FeatureError: as `load`.
         """
-        features = self.load(slide).features
-        return (features.float() if features.dtype == torch.bfloat16 else features).numpy()
+        return self._files[self._find(slide)].arrays()[0]
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """All known problems; `deep` also reads every slide and finds NaN, damage and equal content (`Twin`)."""

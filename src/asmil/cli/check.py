@@ -1,4 +1,4 @@
-"""Name every problem of slides, features, labels, annotations and splits before a run; only --rows is written."""
+"""Name every problem of slides, features, labels, annotations and splits before a run."""
 
 from pathlib import Path
 
@@ -14,7 +14,10 @@ def check(
     rows: Path = typer.Option(None, help="Write every row of the closing table to this csv file.", show_default=False),
     **settings: object,
 ) -> None:
-    """Look at everything a run would read; exit code 1 if anything in it would fail."""
+    """Look at everything a run would read; exit code 1 if anything in it would fail.
+
+    Only --rows is written, and beside 200 feature files or more an index, by which they open at once.
+    """
     from asmil.cli import exit_with
     from asmil.progress import Screen
     from asmil.settings import check_inputs

@@ -10,14 +10,18 @@ from asmil.cli.parts import PARTIAL
 def heatmap(
     run: Path = typer.Argument(help="Run folder."),
     slide: list[str] = typer.Option([], help="Slide to draw; repeat for several; all if not given."),
+    packed: bool = typer.Option(False, "--gz", help="Write .geojson.gz, a tenth of the size, instead of .geojson."),
     partial: bool = PARTIAL,
 ) -> None:
-    """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted."""
+    """Write figures/<slide>.png and figures/<slide>.geojson from the stored attention; nothing is extracted.
+
+    What is there already and made of the same is left as it is.
+    """
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen
 
     made = runs.Run.open(run)
-    for path in runs.heatmap(made, slide, partial=partial, listener=Screen()):
+    for path in runs.heatmap(made, slide, packed=packed, partial=partial, listener=Screen()):
         typer.echo(path)
     exit_with(made.outcome)

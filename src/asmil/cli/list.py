@@ -1,7 +1,9 @@
 """The parts by name: models, tasks, datasets, encoders, metrics, readers, formats, normalizers, tissue methods."""
 
+import ast
 import importlib
 from enum import StrEnum
+from pathlib import Path
 
 import typer
 
@@ -25,12 +27,15 @@ REGISTRIES = {
     Kind.tasks: ("asmil.tasks", "TASKS"),
     Kind.datasets: ("asmil.bags.datasets", "DATASETS"),
     Kind.encoders: ("asmil.encoders", "ENCODERS"),
-    Kind.metrics: ("asmil.evaluation", "METRICS"),
     Kind.readers: ("asmil.slides", "SLIDE_READERS"),
     Kind.formats: ("asmil.bags", "FEATURE_FORMATS"),
-    Kind.normalizers: ("asmil.attention", "NORMALIZERS"),
-    Kind.tissue: ("asmil.tiles", "TISSUE_METHODS"),
 }
+FUNCTIONS = {
+    Kind.metrics: ("evaluation/metrics.py", "METRICS"),
+    Kind.normalizers: ("attention/normalizers.py", "NORMALIZERS"),
+    Kind.tissue: ("tiles/masks.py", "TISSUE_METHODS"),
+}
+"""Where functions register themselves: names are read off the file, as importing it takes torch or scikit-learn."""
 
 
 def list(
@@ -43,8 +48,12 @@ def list(
 
     console = Console(highlight=False)
     for one in [kind] if kind else Kind:
-        package, attribute = REGISTRIES[one]
-        rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(package, attribute=attribute)
+        rows: tuple[tuple[str, ...], ...]
+        if one in FUNCTIONS:
+            rows = function_rows(*FUNCTIONS[one])
+        else:
+            package, attribute = REGISTRIES[one]
+            rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(package, attribute=attribute)
         table = Table(
             *HEADERS.get(one, ()),
             title=one.value,
@@ -101,3 +110,16 @@ def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...
     """Name and first docstring line of every part of a registry; a folder's parts are not imported."""
     registry = getattr(importlib.import_module(package), attribute)
     return tuple((name, registry.summary(name)) for name in registry.names())
+
+
+def function_rows(file: str, registry: str) -> tuple[tuple[str, str], ...]:
+    """Name and first docstring line of every function of a file that a registry's decorator takes."""
+    body = ast.parse((Path(__file__).parents[1] / file).read_text(encoding="utf-8")).body
+    taken = [
+        node
+        for node in body
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(decorator) == f"{registry}.register" for decorator in node.decorator_list)
+    ]
+    lines = {node.name: (ast.get_docstring(node) or "").partition("\n")[0] for node in taken}
+    return tuple(sorted(lines.items()))

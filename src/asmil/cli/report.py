@@ -16,7 +16,7 @@ def report(
     partial: bool = PARTIAL,
     **settings: object,
 ) -> None:
-    """Write report.html (self-contained) and figures/ from what the run folder holds."""
+    """Write report.html (self-contained), and figures/ with the slides it points at; for others see `asmil heatmap`."""
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen

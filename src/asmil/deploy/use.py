@@ -182,13 +182,13 @@ def write_heatmap(
     thumbnails: Path,
     evidence: Mapping[str, np.ndarray] | None = None,
     shown: str | None = None,
-) -> tuple[Path, Path]:
+) -> tuple[Path, ...]:
     """Write `figures/<slide>.png` and `figures/<slide>.geojson` into a folder of predictions.
 
     Args:
         attention: (tiles,), in the order of the feature file.
         evidence, shown: evidence (tiles,) by class, and the class it is drawn for; None: no map of it.
-        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; the picture is grey where there is none.
+        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; without, there are the maps alone.
 
     Raises:
         FeatureError: the features have no coordinates in level-0 pixels.

@@ -202,13 +202,13 @@ def decision_curve(
         )
     counts = resample_counts(groups, n=n, seed=seed).astype(np.float64)
     patients = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    member = np.zeros((counts.shape[1], len(y)))
-    member[patients, np.arange(len(y))] = 1.0
     acted, odds = score[:, None] >= thresholds, _odds(thresholds)
-    total = counts @ member.sum(axis=1)
+    total = counts @ np.bincount(patients).astype(np.float64)
 
     def resampled(value: np.ndarray) -> np.ndarray:
-        return counts @ (member @ value) / total[:, None]
+        of_patients = np.zeros((counts.shape[1], value.shape[1]))
+        np.add.at(of_patients, patients, value)
+        return counts @ of_patients / total[:, None]
 
     worth = acted * np.where(y[:, None], 1.0, -odds)
     everyone = np.where(y[:, None], 1.0, -odds)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 import shapely.geometry.polygon
-from scipy.spatial import cKDTree
 from shapely.geometry import Polygon
 
 from asmil.annotations import Annotations
@@ -89,6 +88,8 @@ def local_maxima(level0_xy: np.ndarray, tile_level0_px: float, scores: np.ndarra
     order = np.argsort(scores, kind="stable")
     rank = np.empty(len(order), dtype=int)
     rank[order] = np.arange(len(order))
+    from scipy.spatial import cKDTree
+
     pairs = cKDTree(np.asarray(level0_xy)).query_pairs(tile_level0_px * 1.01, p=np.inf, output_type="ndarray")
     exceeded = np.zeros(len(rank), dtype=bool)
     first_loses = rank[pairs[:, 0]] < rank[pairs[:, 1]]

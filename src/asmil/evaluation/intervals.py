@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from asmil.evaluation.metrics import METRICS, RESAMPLED, check_scores
 from asmil.files import Facts
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
+BLOCK = 1 << 21
+"""Numbers, resamples x slides, that a metric looks at together."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +136,21 @@ def mean_over_folds(
 def resample_counts(
     groups: np.ndarray, *, strata: np.ndarray | None = None, n: int = 1000, seed: int = 0
 ) -> np.ndarray:
-    """How often each patient occurs in each resample: int64 (n, patients), patients by sorted name."""
+    """How often each patient occurs in each resample: int32 (n, patients), read-only, patients by sorted name."""
     rows = codes_of(groups)
     n_groups = rows.max() + 1
     keys = np.zeros(n_groups, dtype=int) if strata is None else _stratum_of_groups(rows, np.asarray(strata))
-    rng = np.random.default_rng(seed)
-    counts = np.zeros((n, n_groups), dtype=np.int64)
+    return _drawn(keys.astype(np.int64).tobytes(), n, seed)
+
+
+@lru_cache(maxsize=1)  # a page asks for the same draw a dozen times, and of 10,000 patients each takes a second
+def _drawn(keys_: bytes, n: int, seed: int) -> np.ndarray:
+    keys, rng = np.frombuffer(keys_, np.int64), np.random.default_rng(seed)
+    counts = np.zeros((n, len(keys)), dtype=np.int32)
     for key in np.unique(keys):
         members = np.flatnonzero(keys == key)
         counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=n)
+    counts.flags.writeable = False
     return counts
 
 
@@ -161,11 +170,13 @@ def _function(metric: Metric) -> Callable[[np.ndarray, np.ndarray], float]:
 def _values(metric: Metric, y: np.ndarray, prob: np.ndarray, *, counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The metric of every resample (resamples,), nan where it is undefined."""
     drawn, groups = np.unique(rows, return_inverse=True)
-    counts = counts[:, drawn]
+    counts = counts if len(drawn) == counts.shape[1] else counts[:, drawn]
     fast = RESAMPLED.get(_fast_name(metric))
     if fast is not None:
+        step = max(1, BLOCK // len(y))  # resamples at a time, so that memory does not grow with the cohort
         with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 where a resample lost a class
-            return fast(y, prob, counts.astype(np.float64), groups)
+            parts = (slice(start, start + step) for start in range(0, len(counts), step))
+            return np.concatenate([fast(y, prob, counts[part].astype(np.float64), groups) for part in parts])
     chosen = [np.repeat(np.arange(len(y)), own[groups]) for own in counts]
     return np.array([_function(metric)(y[c], prob[c]) if len(c) else np.nan for c in chosen])
 

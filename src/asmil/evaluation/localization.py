@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import shapely
-from scipy.stats import rankdata
 from shapely.geometry.base import BaseGeometry
 
 from asmil.annotations import Annotations
@@ -102,6 +101,8 @@ def scaled(attention: np.ndarray, *, scale: str = "relative") -> np.ndarray:
     if scale == "relative":
         return attention / attention.mean()
     if scale == "rank":
+        from scipy.stats import rankdata
+
         return rankdata(attention) / len(attention)
     raise MetricError(f"unknown scale {scale!r} of attention", fix="relative or rank")
 

@@ -11,9 +11,9 @@ average.
 
 import warnings
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import numpy as np
-from sklearn import metrics as sk
 
 from asmil.errors import MetricError
 from asmil.registry import FunctionRegistry
@@ -27,6 +27,14 @@ from asmil.registry import FunctionRegistry
 # seconds and nothing of size resamples x rows exists.
 
 ECE_BINS = 15
+
+
+def _sk() -> ModuleType:
+    from sklearn import metrics  # takes as long to import as a table of a thousand slides to score
+
+    return metrics
+
+
 _CELLS_AT_ONCE = 1_000_000
 
 
@@ -260,7 +268,7 @@ def auroc(y: np.ndarray, prob: np.ndarray) -> float:
 
     nan when a class does not occur.
     """
-    return _one_versus_rest(sk.roc_auc_score, *check_scores(y, prob))
+    return _one_versus_rest(_sk().roc_auc_score, *check_scores(y, prob))
 
 
 @METRICS.register
@@ -269,14 +277,14 @@ def average_precision(y: np.ndarray, prob: np.ndarray) -> float:
 
     Chance is the prevalence. nan when a class does not occur.
     """
-    return _one_versus_rest(sk.average_precision_score, *check_scores(y, prob))
+    return _one_versus_rest(_sk().average_precision_score, *check_scores(y, prob))
 
 
 @METRICS.register
 def accuracy(y: np.ndarray, prob: np.ndarray) -> float:
     """Share of slides whose most probable class is the true one (also the micro F1)."""
     y, prob = check_scores(y, prob)
-    return float(sk.accuracy_score(y, prob.argmax(1)))
+    return float(_sk().accuracy_score(y, prob.argmax(1)))
 
 
 @METRICS.register
@@ -287,21 +295,21 @@ def balanced_accuracy(y: np.ndarray, prob: np.ndarray) -> float:
         return float("nan")
     with warnings.catch_warnings():  # a predicted class that never occurs has no recall: it is left out, as intended
         warnings.simplefilter("ignore", UserWarning)
-        return float(sk.balanced_accuracy_score(y, prob.argmax(1)))
+        return float(_sk().balanced_accuracy_score(y, prob.argmax(1)))
 
 
 @METRICS.register
 def macro_f1(y: np.ndarray, prob: np.ndarray) -> float:
     """F1 averaged over the classes that occur or are predicted; nan when only one class occurs."""
     y, prob = check_scores(y, prob)
-    return float("nan") if one_class(y) else float(sk.f1_score(y, prob.argmax(1), average="macro", zero_division=0))
+    return float("nan") if one_class(y) else float(_sk().f1_score(y, prob.argmax(1), average="macro", zero_division=0))
 
 
 @METRICS.register
 def mcc(y: np.ndarray, prob: np.ndarray) -> float:
     """Matthews correlation (multi-class form of Gorodkin 2004); nan when only one class occurs."""
     y, prob = check_scores(y, prob)
-    return float("nan") if one_class(y) else float(sk.matthews_corrcoef(y, prob.argmax(1)))
+    return float("nan") if one_class(y) else float(_sk().matthews_corrcoef(y, prob.argmax(1)))
 
 
 @METRICS.register

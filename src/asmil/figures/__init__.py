@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         reliability_figure,
         two_runs_figure,
     )
-    from asmil.figures.export import figure_svg, image_data_uri, tile_scores_geojson, write_figure, write_png
+    from asmil.figures.export import figure_svg, image_data_uri, made_of, tile_scores_geojson, write_figure, write_png
     from asmil.figures.heatmap import colour_stops, draw_outlines, enlarge, percentiles, raw_limits, times_uniform
     from asmil.figures.panels import (
         EVEN_MAP,

@@ -1,11 +1,13 @@
 """Figures and scores as files and text: inline SVG, data URIs, QuPath GeoJSON."""
 
 import base64
+import gzip
 import hashlib
 import html
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from asmil.errors import AsmilError
 from asmil.figures.heatmap import percentiles, times_uniform
 from asmil.figures.style import CSS_VARIABLES
-from asmil.files import write_text, written_beside
+from asmil.files import written_beside
 from asmil.tiles import ORIGIN, Bounds
 
 
@@ -72,12 +75,35 @@ def _with_own_ids(svg: str) -> str:
     return re.sub(r"\n\s*", "\n", re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL))
 
 
-def write_png(pixels: np.ndarray, path: str | Path) -> Path:
-    """Write a uint8 picture (h, w, 3) as PNG, atomically."""
+def write_png(pixels: np.ndarray, path: str | Path, *, made_of: str = "") -> Path:
+    """Write a uint8 picture (h, w, 3) as PNG, atomically; `made_of` is kept in it for `made_of(path)`."""
+    said = PngInfo()
+    if made_of:
+        said.add_text(MADE_OF, made_of)
     with written_beside(path) as partial:
         # photographs of tissue hardly compress: higher levels take five times as long for a few per cent
-        Image.fromarray(np.ascontiguousarray(pixels)).save(partial, "png", compress_level=1)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(partial, "png", compress_level=1, pnginfo=said)
     return Path(path)
+
+
+MADE_OF = "made_of"
+_TOLD = re.compile(rb'"made_of":"([0-9a-f]*)"')
+
+
+def made_of(path: str | Path) -> str:
+    """What a whole .png, .geojson or .geojson.gz file was told that it is made of; "" of any other, and of none."""
+    try:
+        content = Path(path).read_bytes()
+        if Path(path).suffix == ".png":
+            if not content.endswith(b"IEND\xaeB`\x82"):
+                return ""
+            with Image.open(io.BytesIO(content)) as image:
+                return str(image.info.get(MADE_OF, ""))
+        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
+    except (OSError, EOFError, ValueError, SyntaxError, zlib.error):  # SyntaxError is PIL's word for a broken PNG
+        return ""
+    told = _TOLD.search(content[:4096])
+    return told[1].decode() if told and content.endswith(b"]}") else ""
 
 
 def image_data_uri(pixels: np.ndarray, *, max_px: int | None = None, quality: int = 82) -> str:
@@ -100,13 +126,14 @@ def tile_scores_geojson(
     evidence: Mapping[str, np.ndarray] | None = None,
     object_type: str = "tile",
     bounds: Bounds | None = None,
+    made_of: str = "",
 ) -> Path:
-    """Write the tiles of a slide with their attention as QuPath objects, atomically.
+    """Write the tiles of a slide with their attention as QuPath objects, atomically; packed where the path ends on .gz.
 
     Every tile is a square in level-0 pixels with the measurements `attention` (sums to 1 over the slide),
     `attention_percentile` (0 to 100) and `attention_times_uniform`; with `evidence` (tiles,) by class, in logits, also
     `evidence_<class>`. Of a slide whose scanned part (`bounds`) is not all of it, QuPath shows that part alone, and
-    positions are counted from its corner.
+    positions are counted from its corner. `made_of` is kept in the file for `made_of(path)`.
 
     Raises:
         AsmilError: not one attention value per tile.
@@ -128,7 +155,7 @@ def tile_scores_geojson(
     rows = zip((np.asarray(level0_xy) - origin).tolist(), *(c.tolist() for c in columns), strict=True)
     for tile, ((x, y), weight, rank, uniform) in enumerate(rows):
         corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]
-        ring = [[round(a, 2), round(b, 2)] for a, b in corners]
+        ring = [[_short(a), _short(b)] for a, b in corners]
         measured = {
             "attention": float(f"{weight:.6g}"),
             "attention_percentile": round(rank, 2),
@@ -142,7 +169,14 @@ def tile_scores_geojson(
                 "properties": {"objectType": object_type, "measurements": measured},
             }
         )
-    said = {"asmil": {ORIGIN: list(bounds[:2])}} if bounds else {}
-    collection = {"type": "FeatureCollection", "features": features} | said
-    write_text(path, json.dumps(collection, separators=(",", ":"), allow_nan=False))
+    said = ({MADE_OF: made_of} if made_of else {}) | ({ORIGIN: list(bounds[:2])} if bounds else {})
+    collection = {"type": "FeatureCollection"} | ({"asmil": said} if said else {}) | {"features": features}
+    content = json.dumps(collection, separators=(",", ":"), allow_nan=False).encode()
+    with written_beside(path) as partial:
+        partial.write_bytes(gzip.compress(content, 6, mtime=0) if Path(path).suffix == ".gz" else content)
     return Path(path)
+
+
+def _short(value: float) -> float:
+    """Two decimals, and none of a whole number: a third of the file would be ".0"."""
+    return int(value) if value == int(value) else round(value, 2)

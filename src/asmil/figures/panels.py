@@ -93,7 +93,8 @@ def heatmap_panels(
     title: str = "",
     cmap: str = COLOUR_MAP,
 ) -> np.ndarray:
-    """The maps of `slide_maps` side by side, with title, colour bars and a scale bar.
+    """The maps of `slide_maps` side by side, with title, colour bars and a scale bar (below the colours, where the
+    slide itself is not among them).
 
     Args:
         attention: (tiles,), for the numbers under the raw map.
@@ -104,9 +105,11 @@ def heatmap_panels(
     Returns:
         uint8 (h, w, 3).
     """
-    height, width = maps["slide"].shape[:2]
+    first = next(iter(maps))
+    height, width = maps[first].shape[:2]
     column = max(width, 330)  # room for the words under a narrow slide
-    size = (2 * MARGIN_PX + len(maps) * column + (len(maps) - 1) * GAP_PX, _TITLE_PX + height + _FOOT_PX)
+    below = 0 if first == "slide" or not width_um else 18
+    size = (2 * MARGIN_PX + len(maps) * column + (len(maps) - 1) * GAP_PX, _TITLE_PX + height + _FOOT_PX + below)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN_PX, _TITLE_PX / 2), title, fill=INK, font=_font(TEXT_PX + 3), anchor="lm")
@@ -116,9 +119,9 @@ def heatmap_panels(
     foot = _TITLE_PX + height + 14
     if width_um:
         um = scale_bar_um(width_um)
-        length = width * um / width_um
-        draw.rectangle([lefts["slide"], foot + 3, lefts["slide"] + length, foot + 6], fill=INK)
-        beside = (lefts["slide"] + length + 8, foot + 5)
+        length, top = width * um / width_um, foot + 60 if below else foot
+        draw.rectangle([lefts[first], top + 3, lefts[first] + length, top + 6], fill=INK)
+        beside = (lefts[first] + length + 8, top + 5)
         draw.text(beside, length_text(um), fill=INK, font=_font(TEXT_PX), anchor="lm")
     for name, (words, colours) in _legends(attention, evidence, even=even, cmap=cmap).items():
         _draw_bar(sheet, (lefts[name], foot), width=column, words=words, cmap=colours)

@@ -20,6 +20,7 @@ from asmil.figures import (
     heatmap_panels,
     image_data_uri,
     length_text,
+    made_of,
     range_text,
     raw_limits,
     scale_bar_um,
@@ -30,25 +31,35 @@ from asmil.figures import (
     write_png,
 )
 from asmil.files import Facts
-from asmil.report.slides import telling_slides
+from asmil.report.slides import first_slides, telling_slides
 from asmil.report.words import number
 from asmil.runs import Run, SlideTiles, picture_of
 from asmil.slides import slide_named
 
+KINDS = (".png", ".geojson")
 STRIP_TILES, STRIP_TILE_PX = 6, 112
+NO_TILES = "Neither the slide nor a thumbnail of it is at hand, so that its tiles are not shown."
 
 
-def write_heatmaps(run: Run | str | Path, slides: Iterable[str] | None = None, *, partial: bool = False) -> list[Path]:
+def write_heatmaps(
+    run: Run | str | Path,
+    slides: Iterable[str] | None = None,
+    *,
+    kinds: Sequence[str] = KINDS,
+    partial: bool = False,
+) -> list[Path]:
     """Write figures/<slide>.png and figures/<slide>.geojson from the stored features and attention of a run.
 
-    Nothing is extracted or predicted again: the maps are those the predictions were made with.
+    Nothing is extracted or predicted again: the maps are those the predictions were made with. A file that is made of
+    the same attention, places, features, weights, thumbnail and annotation already is left as it is (`RunSlide.stamp`).
 
     Args:
         slides: names of slides; None means every slide that has attention and coordinates.
+        kinds: ".png", ".geojson" and ".geojson.gz", which is the same in a tenth of the space.
         partial: of an unfinished run, draw what its finished models saw.
 
     Returns:
-        The files written, two per slide.
+        The files, as many per slide as there are kinds.
 
     Raises:
         RunError: the run is not finished or not evaluated; a slide asked for by name has no attention, or no
@@ -59,7 +70,7 @@ def write_heatmaps(run: Run | str | Path, slides: Iterable[str] | None = None, *
     names = list(run.predictions["slide"] if slides is None else slides)
     # most of the time goes into resizing and compressing, which leave the interpreter to other threads
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
-        pairs = list(pool.map(lambda slide: _write_heatmap(run, slide), names))
+        pairs = list(pool.map(lambda slide: _write_heatmap(run, slide, kinds), names))
     lost = [name for name, pair in zip(names, pairs, strict=True) if not pair]
     if slides is not None and lost:
         raise RunError(
@@ -70,14 +81,45 @@ def write_heatmaps(run: Run | str | Path, slides: Iterable[str] | None = None, *
     return [path for pair in pairs for path in pair]
 
 
-def _write_heatmap(run: Run, slide: str) -> tuple[Path, ...]:
+def write_pictures(run: Run, n: int, *, partial: bool = False) -> list[Path]:
+    """Write the pictures beside the page: of the `n` slides whose maps it shows, and of those to look at first."""
+    run.require_results(partial=partial)
+    first = [slide for slide in first_slides(run) if attention_and_tiles(run, slide) is not None]
+    return write_heatmaps(run, dict.fromkeys([*choose_slides(run, n), *first]), kinds=(".png",), partial=partial)
+
+
+def pictures_beside(run: Run, slides: Iterable[str]) -> dict[str, str]:
+    """Where the pictures of slides are, from the run's folder: of those whose picture is there, and is what would be
+    drawn now."""
+    files = {slide: run.figure_file(slide, ".png") for slide in slides}
+    there = {slide: path for slide, path in files.items() if path.is_file()}
+    return {
+        slide: path.relative_to(run.folder).as_posix()
+        for slide, path in there.items()
+        if made_of(path) == _stamp(run, slide)
+    }
+
+
+def _stamp(run: Run, slide: str) -> str | None:
+    """What decides the picture of a slide."""
+    settings = run.settings
+    drawn = find_annotation(settings.annotations, slide) if settings.annotations else None
+    marked = settings.positive, settings.exclude_class, settings.mask_class, settings.mask_mpp
+    return run.slide(slide).stamp(class_shown(run, slide), run.classes, *marked, files=[drawn])
+
+
+def _write_heatmap(run: Run, slide: str, kinds: Sequence[str]) -> tuple[Path, ...]:
     """Picture and tile scores of one slide; nothing where attention or coordinates are absent."""
     found = attention_and_tiles(run, slide)
     if found is None:
         return ()
     attention, tiles = found
+    files, stamp = {kind: run.figure_file(slide, kind) for kind in kinds}, _stamp(run, slide)
+    missing = [kind for kind, path in files.items() if made_of(path) != stamp]
+    if not missing:
+        return tuple(files.values())
     outlines, points = marks(run, slide)
-    return draw_heatmap(
+    draw_heatmap(
         run.figure_file(slide),
         tiles,
         attention,
@@ -87,7 +129,10 @@ def _write_heatmap(run: Run, slide: str) -> tuple[Path, ...]:
         points=points,
         evidence=evidence_by_class(run, slide)[0],
         shown=class_shown(run, slide),
+        kinds=missing,
+        stamp=stamp or "",
     )
+    return tuple(files.values())
 
 
 def evidence_by_class(run: Run, slide: str) -> tuple[dict[str, np.ndarray], str]:
@@ -117,11 +162,29 @@ def draw_heatmap(
     points: np.ndarray | None = None,
     evidence: Mapping[str, np.ndarray] | None = None,
     shown: str | None = None,
-) -> tuple[Path, Path]:
+    kinds: Sequence[str] = KINDS,
+    stamp: str = "",
+) -> tuple[Path, ...]:
     """Write the picture of a slide under its attention, <stem>.png, and its tiles for QuPath, <stem>.geojson.
 
-    `evidence` (tiles,) by class is written for all of them, and drawn for the class `shown`.
+    `evidence` (tiles,) by class is written for all of them, and drawn for the class `shown`. Without a thumbnail there
+    are the maps alone. `kinds` are as for `write_heatmaps`, `stamp` is kept in the files.
     """
+    paths = tuple(Path(f"{stem}{kind}") for kind in kinds)
+    for path in paths:
+        if path.suffix == ".png":
+            continue
+        tile_scores_geojson(
+            path,
+            tiles.level0_xy,
+            attention,
+            tile_level0_px=tiles.tile_level0_px,
+            evidence=evidence,
+            bounds=tiles.bounds,
+            made_of=stamp,
+        )
+    if ".png" not in kinds:
+        return paths
     even, own = is_even(attention), None if not evidence or shown is None else evidence[shown]
     maps = slide_maps(
         picture_of(thumbnail, tiles.slide_size),
@@ -135,14 +198,11 @@ def draw_heatmap(
         evidence=own,
     )
     said = None if own is None or shown is None else (own, shown)
+    if not thumbnail.is_file():
+        del maps["slide"]
     picture = heatmap_panels(maps, attention, even=even, evidence=said, width_um=tiles.width_um, title=title)
-    geojson, side = Path(f"{stem}.geojson"), tiles.tile_level0_px
-    return (
-        write_png(picture, Path(f"{stem}.png")),
-        tile_scores_geojson(
-            geojson, tiles.level0_xy, attention, tile_level0_px=side, evidence=evidence, bounds=tiles.bounds
-        ),
-    )
+    write_png(picture, paths[list(kinds).index(".png")], made_of=stamp)
+    return paths
 
 
 def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
@@ -151,7 +211,9 @@ def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] |
     Raises:
         RunError: they are of different length: the features are not those of the run.
     """
-    attention, tiles = run.slide(slide).attention, run.slide(slide).tiles
+    own = run.slide(slide)
+    tiles = own.tiles
+    attention = None if tiles is None else own.attention
     if attention is None or tiles is None:
         return None
     if len(attention) != len(tiles.level0_xy):
@@ -166,11 +228,12 @@ def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] |
 def drawn(
     run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], *, evidence: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """The slide and its maps with the annotation, as `slide_maps` gives them."""
+    """The slide, where it has a thumbnail, and its maps with the annotation, as `slide_maps` gives them."""
     attention, tiles = found
     outlines, points = marks(run, slide)
-    return slide_maps(
-        picture_of(run.thumbnail_file(slide), tiles.slide_size),
+    thumbnail = run.thumbnail_file(slide)
+    maps = slide_maps(
+        picture_of(thumbnail, tiles.slide_size),
         tiles.level0_xy,
         attention,
         tile_level0_px=tiles.tile_level0_px,
@@ -180,6 +243,7 @@ def drawn(
         even=is_even(attention),
         evidence=evidence,
     )
+    return {name: picture for name, picture in maps.items() if name != "slide" or thumbnail.is_file()}
 
 
 def marks(run: Run, slide: str) -> tuple[list[BaseGeometry] | None, np.ndarray | None]:
@@ -228,7 +292,8 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
     pictures = drawn(run, slide, found, evidence=own)
     even = is_even(attention)
     strips = _strips(run, slide, found, own, even=even)
-    height, width = pictures["slide"].shape[:2]
+    untold = not strips and not (even and own is None)
+    height, width = pictures["raw"].shape[:2]
     low, high = raw_limits(attention)
     view = {
         "slide": slide,
@@ -239,7 +304,7 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
         "raw_range": range_text(attention),
         "even": EVEN_WORDS if even else "",
         "evidence": None if own is None else {"of": shown, "end": f"{evidence_limit(own):.2g}"},
-        "no_evidence": why if run.classes else "",
+        "missing": [*([why] if why and run.classes else []), *([NO_TILES] if untold else [])],
         "annotated": any(mark is not None for mark in marks(run, slide)),
         "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
         "strips": strips,
@@ -270,8 +335,10 @@ def _strips(
     orders = {title: np.argsort(-by, kind="stable")[:STRIP_TILES] for title, (by, _, _) in wanted.items()}
     if not orders:
         return []
-    cut = iter(cut_tiles(run, slide, tiles=tiles, indices=np.concatenate(list(orders.values()))))
-    strips = []
+    cut = iter(pictures := cut_tiles(run, slide, tiles=tiles, indices=np.concatenate(list(orders.values()))))
+    strips: list[Facts] = []
+    if not pictures:
+        return strips
     for title, (_, shown, unit) in wanted.items():
         number_of = "{:.3g}" if unit else "{:+.2g}"  # of evidence the sign is what it says
         captions = [(number_of.format(shown[i]) + unit).replace("-", "−") for i in orders[title]]
@@ -288,7 +355,8 @@ def _said(run: Run, row: pd.Series) -> str:
 
 
 def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
-    """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail."""
+    """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail; none
+    where there is neither."""
     boxes = tiles.level0_xy[indices]
     file = slide_named(slide, run.slide_files)
     if file is not None and tiles.slide_mpp is not None:
@@ -297,7 +365,8 @@ def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -
         # the report of a finished run must not depend on slides that were moved or damaged since
         with suppress(SlideError), file.open(mpp=tiles.slide_mpp) as opened:
             return [opened.read(corner, size_px, mpp=side_um / size_px) for corner in boxes.round().astype(int)]
-    return _from_thumbnail(picture_of(run.thumbnail_file(slide), tiles.slide_size), boxes, tiles=tiles)
+    thumbnail = run.thumbnail_file(slide)
+    return _from_thumbnail(picture_of(thumbnail, tiles.slide_size), boxes, tiles=tiles) if thumbnail.is_file() else []
 
 
 def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: SlideTiles) -> list[np.ndarray]:

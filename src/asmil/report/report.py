@@ -8,9 +8,9 @@ import pandas as pd
 from asmil.figures import colour_stops
 from asmil.files import Facts
 from asmil.report import claims, clinical, sections
-from asmil.report.maps import slide_views
+from asmil.report.maps import pictures_beside, slide_views
 from asmil.report.pages import Section, TaskPart, write_page
-from asmil.report.slides import choice_words, first_section, places, slides_section
+from asmil.report.slides import choice_words, first_section, first_slides, places, rows_shown, slides_section
 from asmil.report.words import plain
 from asmil.runs import Run
 from asmil.settings import described
@@ -45,11 +45,12 @@ def write_report(
     run = Run.open(run)
     sentence = run.require_results(partial=partial)
     views = slide_views(run, heatmaps)
-    links = places(run, [str(view["slide"]) for view in views])
+    pictures = pictures_beside(run, [*first_slides(run), *rows_shown(run)["slide"]])
+    links = places(run, [str(view["slide"]) for view in views], pictures)
     part = _task_part(run)
     groups = clinical.group_columns(run, subgroups, labels=labels)
     headline, parts = _parts(run, part, groups=groups, links=links)
-    slides = slides_section(run)
+    slides = slides_section(run, pictures)
     maps = [("maps", "Where it looked")] if views else []
     return write_page(
         run.report_file,

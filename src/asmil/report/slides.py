@@ -1,18 +1,26 @@
 """The slides of a run: which to look at first, which are worth a picture, and the table of all."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
+import pandas as pd
 
 from asmil.attention import jsd
 from asmil.report.pages import Entry, Section, Table, entries
 from asmil.report.words import near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 
-SHOWN = 10
+SHOWN, ROWS = 10, 500
+"""Slides of a table of those to look at first, and rows of any other: a page of 10,000 slides opens like one of 100."""
 UNSTEADY = 0.1
 """A probability that moves less than this between seeds is not listed."""
+
+
+def first_slides(run: Run) -> list[str]:
+    """The slides that stand under "Look at these first", each once: of these there are pictures beside the page."""
+    wrong, (unsteady, _) = _surest_wrong(run), _most_moved(run)
+    return list(dict.fromkeys([*wrong["slide"].head(SHOWN), *map(str, unsteady.index)]))
 
 
 def first_section(run: Run, links: Mapping[str, str]) -> Section:
@@ -22,16 +30,21 @@ def first_section(run: Run, links: Mapping[str, str]) -> Section:
     return Section("first", "Look at these first", lead=sentence("slides", "first"), tables=tables, notes=notes)
 
 
+def _surest_wrong(run: Run) -> pd.DataFrame:
+    """The rows of wrong predictions, the surest first, with `sure`, the probability of what was predicted."""
+    table = run.predictions
+    if not run.classes:
+        return table.head(0)
+    wrong = table.assign(sure=run.probabilities(table).max(axis=1))[table["label"] != table["predicted"]]
+    return wrong.sort_values("sure", ascending=False, kind="stable")
+
+
 def _sure_and_wrong(run: Run, links: Mapping[str, str]) -> Table | None:
     """The wrong predictions that the model was surest of."""
-    if not run.classes:
-        return None
-    table = run.predictions
-    sure = run.probabilities(table).max(axis=1)
-    wrong = table.assign(sure=sure)[table["label"] != table["predicted"]]
+    wrong = _surest_wrong(run)
     if wrong.empty:
         return None
-    shown = wrong.sort_values("sure", ascending=False, kind="stable").head(SHOWN)
+    shown = wrong.head(SHOWN)
     rows = tuple(
         (_linked(row["slide"], links), *entries(row["case"], row["label"], row["predicted"], number(row["sure"])))
         for _, row in shown.iterrows()
@@ -40,27 +53,32 @@ def _sure_and_wrong(run: Run, links: Mapping[str, str]) -> Table | None:
     return Table(title, ("Slide", "Patient", "True", "Predicted", "Probability"), rows, left=4)
 
 
-def _unsteady(run: Run, links: Mapping[str, str]) -> Table | None:
-    """The slides whose prediction depends most on the seed of the training."""
+def _most_moved(run: Run) -> tuple[pd.DataFrame, int]:
+    """By slide the min, max and range of its value between seeds, of those that move most, and how many move."""
     value = run.values[-1] if run.values else None
     rows = run.cell_predictions
     rows = rows[rows["part"] == "test"]
     if value is None or value not in rows or rows["seed"].nunique() < 2:
-        return None
+        return pd.DataFrame(), 0
     spread = rows.groupby("slide")[value].agg(["min", "max"])
     spread["range"] = spread["max"] - spread["min"]
     least = UNSTEADY if run.classes else 0.0
     moving = spread[spread["range"] > least].sort_values("range", ascending=False, kind="stable")
-    if moving.empty:
+    return moving.head(SHOWN), len(moving)
+
+
+def _unsteady(run: Run, links: Mapping[str, str]) -> Table | None:
+    """The slides whose prediction depends most on the seed of the training."""
+    shown, moving = _most_moved(run)
+    if shown.empty:
         return None
-    shown = moving.head(SHOWN)
     about = run.predictions.set_index("slide").reindex(shown.index)
     drawn = []
     for slide, case, label, (_, row) in zip(shown.index, about["case"], about["label"], shown.iterrows(), strict=True):
         moved = number(_between_seeds(run.slide(str(slide)).attentions))
         facts = entries(case, label, span(row["min"], row["max"]))
         drawn.append((_linked(str(slide), links), *facts, *entries(number(row["range"]), moved)))
-    what = f"Probability of class {run.classes[-1]}" if run.classes else value.replace("_", " ")
+    what = f"Probability of class {run.classes[-1]}" if run.classes else run.values[-1].replace("_", " ")
     columns = (
         "Slide",
         "Patient",
@@ -70,7 +88,7 @@ def _unsteady(run: Run, links: Mapping[str, str]) -> Table | None:
         "JSD of attention",
     )
     title = sentence("slides", "unsteady")
-    note = sentence("slides", "unsteady note", run=run, moving=len(moving), least=UNSTEADY)
+    note = sentence("slides", "unsteady note", run=run, moving=moving, least=UNSTEADY)
     return Table(title, columns, tuple(drawn), left=3, note=note)
 
 
@@ -85,22 +103,35 @@ def _lost(run: Run) -> Table | None:
     if failures.empty:
         return None
     names = ("name", "result", "stage", "reason")
-    rows = tuple(entries(*(row.get(name, "") for name in names)) for row in failures.to_dict("records"))
-    title = sentence("slides", "lost", lost=len(rows))
-    return Table(title, ("Slide", "Result", "Stage", "Reason"), rows, left=3, wrap=("Reason",))
+    shown = failures.head(ROWS).to_dict("records")
+    rows = tuple(entries(*(row.get(name, "") for name in names)) for row in shown)
+    title, note = (sentence("slides", part, shown=len(rows), lost=len(failures)) for part in ("lost", "lost note"))
+    return Table(title, ("Slide", "Result", "Stage", "Reason"), rows, left=3, wrap=("Reason",), note=note)
 
 
 def _linked(slide: str, links: Mapping[str, str]) -> Entry:
     return Entry(slide, link=links.get(slide, ""))
 
 
-def places(run: Run, shown: Iterable[str]) -> dict[str, str]:
-    """Where a slide is on the page: its map, or else its picture beside the page, or else its row."""
-    found = {}
-    for i, slide in enumerate(run.predictions["slide"], start=1):
-        picture = next((link for link in run.slide(slide).figures if link.endswith(".png")), None)
-        found[slide] = picture or f"#slide-{i}"
-    return found | {slide: f"#map-{i}" for i, slide in enumerate(shown, start=1)}
+def places(run: Run, shown: Iterable[str], pictures: Mapping[str, str]) -> dict[str, str]:
+    """Where a slide is on the page: its map, or else its picture beside the page, or else its row, if it has one."""
+    rows = {slide: f"#slide-{i}" for i, slide in enumerate(rows_shown(run)["slide"], start=1)}
+    return rows | dict(pictures) | {slide: f"#map-{i}" for i, slide in enumerate(shown, start=1)}
+
+
+def rows_shown(run: Run) -> pd.DataFrame:
+    """The rows of predictions.csv that the page has, in its order: all, or of more than `ROWS` the wrong ones, surest
+    first, and then the least sure (without classes those of highest and of lowest value in turn)."""
+    table = run.predictions
+    if len(table) <= ROWS:
+        return table
+    if not run.classes:
+        first = list(islice(telling_slides(run), ROWS))
+        return table[table["slide"].isin(first)]
+    wrong = _surest_wrong(run).index
+    rest = table.index.difference(wrong)
+    unsure = rest[np.argsort(run.probabilities(table.loc[rest]).max(axis=1), kind="stable")]
+    return table.loc[sorted([*wrong, *unsure][:ROWS])]
 
 
 def telling_slides(run: Run) -> Iterator[str]:
@@ -141,10 +172,10 @@ def _by_value(run: Run) -> list[list[str]]:
     return [ordered[: half - 1 : -1], ordered[:half]]
 
 
-def slides_section(run: Run) -> Section:
-    """One row per slide, with links to its pictures."""
-    table = run.predictions
-    links = [list(run.slide(slide).figures) for slide in table["slide"]]
+def slides_section(run: Run, pictures: Mapping[str, str]) -> Section:
+    """A row per slide, or for the most telling ones (`rows_shown`), with links to the pictures that there are."""
+    table = rows_shown(run)
+    links = [pictures.get(slide, "") for slide in table["slide"]]
     if run.classes:
         sure = run.probabilities(table).max(axis=1)
         columns = ["Slide", "Patient", "True", "Predicted", "Probability", "Right"]
@@ -152,9 +183,8 @@ def slides_section(run: Run) -> Section:
         columns = ["Slide", "Patient", "Stratum", *(name.replace("_", " ") for name in run.values)]
     measured = [c for c in ("entropy", "tile_ap") if c in table]
     titles = {"entropy": "Entropy", "tile_ap": "Tile AP"}
-    suffixes = [suffix for suffix in (".png", ".geojson") if any(x.endswith(suffix) for own in links for x in own)]
     rows = []
-    for i, (_, row) in enumerate(table.iterrows()):
+    for i, row in enumerate(table.to_dict("records")):
         cells = [*entries(row["slide"], row["case"], row["label"])]
         if run.classes:
             right = row["label"] == row["predicted"]
@@ -163,14 +193,11 @@ def slides_section(run: Run) -> Section:
         else:
             cells += entries(*(number(row[name]) for name in run.values))
         cells += entries(*(near_one(row[c]) if c == "entropy" else number(row[c]) for c in measured))
-        cells += [_link(links[i], suffix) for suffix in suffixes]
+        cells += [Entry("picture" if links[i] else "", link=links[i])] if any(links) else []
         rows.append(tuple(cells))
-    heads = [*columns, *(titles[c] for c in measured), *({".png": "Map", ".geojson": "Tiles"}[s] for s in suffixes)]
+    heads = [*columns, *(titles[c] for c in measured), *(["Map"] if any(links) else [])]
     ids = tuple(f"slide-{i}" for i in range(1, len(rows) + 1))
     whole = Table("", tuple(heads), tuple(rows), left=4 if run.classes else 3, ids=ids, sorts=True)
-    return Section("slides", "All slides", sentence("slides", "all"), tables=(whole,))
-
-
-def _link(links: list[str], suffix: str) -> Entry:
-    found = next((link for link in links if link.endswith(suffix)), "")
-    return Entry({".png": "picture", ".geojson": "QuPath"}[suffix] if found else "", link=found)
+    of = {"run": run, "shown": len(rows), "slides": len(run.predictions)}
+    lead, says = sentence("slides", "all", **of), paragraphs("slides", "pictures", **of)
+    return Section("slides", "All slides", lead, says=says, tables=(whole,))

@@ -145,6 +145,11 @@ class Cell:
         )
 
     @property
+    def weights(self) -> Path:
+        """Where its weights are."""
+        return self.folder / layout.MODEL
+
+    @property
     def weights_digest(self) -> str:
         """The SHA-256 of the weights file.
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from asmil.progress import Outcome
     from asmil.training import CellResult
 
+KEPT = 32
+"""Slides whose tiles, attention and evidence stay in memory: those of a page are drawn twice, in it and beside it."""
+
 
 class Run(Records, Shown):
     """A run folder with its models and results; every name in it is of `layout`.
@@ -260,8 +263,17 @@ class Run(Records, Shown):
         return {slide: np.mean(several, axis=0) for slide, several in maps.items()}
 
     def slide(self, name: str) -> RunSlide:
-        """A slide: its tiles, pictures and attention."""
-        return RunSlide(self, name)
+        """A slide: its tiles, pictures and attention. The last that were asked for are kept, with what was read."""
+        kept = self._slides
+        own = kept.pop(name, None) or RunSlide(self, name)
+        kept[name] = own  # the last one is the newest
+        for oldest in list(kept)[:-KEPT]:
+            kept.pop(oldest, None)
+        return own
+
+    @cached_property
+    def _slides(self) -> dict[str, RunSlide]:
+        return {}
 
     def evidence(self, slide: str) -> pd.DataFrame:
         """A row per tile of a slide: attention, and evidence_<class> in logits (`RunSlide.evidence`); with level0_x and

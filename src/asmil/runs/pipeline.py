@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from asmil.deploy import Exported, Predictions
 
 Given = Settings | str | Path | None
+Which = Run | str | Path
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -62,8 +63,7 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
     settings, hear = _settled(settings, given), listener or default_listener()
     _check_truth(settings)
     if settings.shard and not settings.features:
-        fix = "use --shard with `asmil embed`"
-        raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix=fix)
+        raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     with made.held(hear):
         store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
@@ -154,7 +154,7 @@ def write_report(
     listener: Listener | None = None,
     **given: object,
 ) -> Path:
-    """Write report.html of an evaluated run, and figures/ with the heatmaps of all test slides; returns the page.
+    """Write report.html of an evaluated run, and figures/ with pictures of the slides it points at; returns the page.
 
     `subgroups` are columns of the table of labels whose groups are compared; `against` another run makes it a page of
     the paired differences to that one. For the others see `evaluate`.
@@ -179,9 +179,14 @@ def write_report(
 
 
 def heatmap(
-    run: Run | str | Path, slides: Sequence[str] = (), *, partial: bool = False, listener: Listener | None = None
+    run: Which,
+    slides: Sequence[str] = (),
+    *,
+    packed: bool = False,
+    partial: bool = False,
+    listener: Listener | None = None,
 ) -> list[Path]:
-    """Write figures/<slide>.png and .geojson from the stored attention; of all slides where none is named.
+    """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
@@ -191,8 +196,8 @@ def heatmap(
     made, outcome = Run.open(run), Outcome()
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
-    files = write_heatmaps(made, slides=list(slides) or None, partial=partial)
-    if not files:
+    kinds = ".png", ".geojson.gz" if packed else ".geojson"
+    if not (files := write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)):
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
@@ -273,8 +278,9 @@ def export(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
     if not card and path.suffix != ".onnx":
-        fix = "--out model.onnx, or --card for the card alone"
-        raise ConfigError("export needs a file to write", found=out, fix=fix)
+        raise ConfigError(
+            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
+        )
     _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -385,7 +391,6 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
 def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
     from asmil import report
 
-    report.write_heatmaps(made, partial=partial)
-    return report.write_report(
-        made, heatmaps=settings.heatmaps, subgroups=subgroups, labels=settings.labels, partial=partial
-    )
+    n, labels = settings.heatmaps, settings.labels
+    report.write_pictures(made, n, partial=partial)
+    return report.write_report(made, heatmaps=n, subgroups=subgroups, labels=labels, partial=partial)

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
+from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from asmil.bags import FeatureStore
 from asmil.errors import RunError
+from asmil.files import file_stamp
 from asmil.runs.reading import reading
 
 if TYPE_CHECKING:
@@ -122,6 +125,12 @@ def mean_evidence(
     return np.mean([evidence(model(cell, bag.features.shape[1]), bag).array for cell in cells], axis=0)
 
 
+@lru_cache(maxsize=256)  # the weights of a model are asked for with every slide that it was tested on
+def _content(path: Path, *stamp: int) -> str:
+    """The digest of a file that has this stamp; "" where there is none."""
+    return blake2b(path.read_bytes(), digest_size=12).hexdigest() if stamp else ""
+
+
 class RunSlide:
     """A slide of a run by name."""
 
@@ -174,8 +183,21 @@ class RunSlide:
         """Where its thumbnail is, if it has one."""
         return self.run.thumbnail_file(self.name)
 
-    @property
-    def figures(self) -> list[str]:
-        """Its stored pictures and tile scores, relative to the run's folder."""
-        files = (self.run.figure_file(self.name, suffix) for suffix in (".png", ".geojson"))
-        return [path.relative_to(self.run.folder).as_posix() for path in files if path.is_file()]
+    def stamp(self, *further: object, files: Sequence[Path | None] = ()) -> str | None:
+        """A digest of what can be drawn of it; None where it has no attention or no tiles.
+
+        It is of the content of all of them: attention, places, weights, thumbnail, further `files`, and of the features
+        as much as `FeatureStore.content` looks at. So the same run has the same wherever it lies.
+        """
+        attention, tiles, store = self.attention, self.tiles, self.run.store
+        if attention is None or tiles is None or store is None:
+            return None
+        weights = [cell.weights for cell in self.run.tested_on(self.name)]
+        paths = [self.thumbnail, *weights, *files]
+        contents = [_content(path, *file_stamp(path) or ()) for path in paths if path is not None]
+        features = store.content(self.name).digest
+        facts = (version("asmil"), self.name, replace(tiles, level0_xy=np.empty(0)), features, contents, further)
+        digest = blake2b(repr(facts).encode(), digest_size=12)
+        for array in (attention, tiles.level0_xy):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()

@@ -41,7 +41,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
     """Every problem of the inputs: labels first, then the files they name, annotations, and the splits.
 
     What the labels decide is not checked where they cannot be read. `tell` is told how the files were read, line by
-    line. Nothing is written.
+    line. Nothing is written but the index of a large store.
     """
     outcome = Outcome()
     cohort = None

@@ -6,8 +6,6 @@ from functools import cached_property
 import numpy as np
 import shapely
 from PIL import Image, ImageFilter
-from scipy import ndimage
-from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from asmil.registry import FunctionRegistry
 from asmil.tiles.quality import black_ink, coloured_ink
@@ -103,12 +101,16 @@ class Thumbnail:
 
     def without(self, ink: np.ndarray) -> np.ndarray:
         """What is not within the soft edges of `ink`, boolean (h, w)."""
+        from scipy import ndimage
+
         return ~ndimage.maximum_filter(ink, 2 * int(np.ceil(2 * self.smoothing_px)) + 1)
 
 
 def _otsu_within(values: np.ndarray, limits: tuple[float, float]) -> float:
     if values.max() <= limits[0]:
         return limits[0]
+    from skimage.filters import threshold_otsu
+
     return float(np.clip(threshold_otsu(values), *limits))
 
 
@@ -139,6 +141,8 @@ def saturation(thumbnail: Thumbnail, *, threshold: float | None = None) -> np.nd
     share = thumbnail.chroma / np.maximum(thumbnail.brightest, 64)  # a dark pixel's hue is mostly noise
     limit = _otsu_within(share, SATURATION_LIMITS) if threshold is None else threshold
     share *= thumbnail.without(coloured_ink(*thumbnail.channels))
+    from skimage.filters import apply_hysteresis_threshold
+
     return apply_hysteresis_threshold(share, limit / 2, limit)
 
 
@@ -162,6 +166,8 @@ def entropy(thumbnail: Thumbnail, *, threshold: float | None = None) -> np.ndarr
     index = ((255 - grey) / GREY_BIN + 0.5).astype(np.int64)
     index += (np.arange(grey.shape[0])[:, None] // cell * columns + np.arange(grey.shape[1]) // cell) * bins
     counts = np.bincount(index.ravel(), minlength=rows * columns * bins).reshape(rows, columns, bins)
+    from scipy import ndimage
+
     share = ndimage.uniform_filter(counts.astype(np.float32), (3, 3, 0), mode="nearest")
     share /= share.sum(axis=2, keepdims=True)
     bits = -(share * np.log2(np.maximum(share, 1e-9))).sum(axis=2)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from scipy import ndimage
 
 from asmil.errors import TissueError
 from asmil.slides import Slide
@@ -144,6 +143,8 @@ def _scanned(slide: Slide, shape: tuple[int, int]) -> np.ndarray:
 
 def _large(mask: np.ndarray, min_px: float) -> np.ndarray:
     """Keep the connected parts of at least `min_px` pixels."""
+    from scipy import ndimage
+
     labels, _ = ndimage.label(mask)
     keep = np.bincount(labels.ravel()) >= min_px
     keep[0] = False

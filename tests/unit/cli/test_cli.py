@@ -224,9 +224,9 @@ def test_the_script_prints_its_version():
 def test_list_names_every_part_of_a_kind(run, kind):
     import importlib
 
-    from asmil.cli.list import REGISTRIES, Kind
+    from asmil.cli.list import FUNCTIONS, REGISTRIES, Kind
 
-    package, attribute = REGISTRIES[Kind(kind)]
+    package, attribute = REGISTRIES.get(Kind(kind)) or (f"asmil.{FUNCTIONS[kind][0].split('/')[0]}", FUNCTIONS[kind][1])
     names = getattr(importlib.import_module(package), attribute).names()
     result = run("list", kind)
     assert result.exit_code == 0, result.output

@@ -7,7 +7,7 @@ import pytest
 
 from asmil.errors import RunError
 from asmil.report import write_paper_figure
-from asmil.report.slides import first_section, places
+from asmil.report.slides import first_section, first_slides, places
 from asmil.runs import Run
 
 
@@ -18,13 +18,15 @@ def test_the_surest_errors_come_first(run):
     table["predicted"] = ["tumour" if p > 0.5 else "benign" for p in table["prob_tumour"]]
     table.to_csv(run / "predictions.csv", index=False)
     files = Run(run)
-    links = places(files, ["case-001_a"])
+    links = places(files, ["case-001_a"], {})
     first = first_section(files, links).tables[0]
     assert first.title.startswith("Sure and wrong")
     assert [row[0].text for row in first.rows[:2]] == list(table["slide"][wrong[::-1]])
     assert [float(row[4].text) for row in first.rows] == sorted((float(r[4].text) for r in first.rows), reverse=True)
     assert links["case-001_a"] == "#map-1"
     assert links[table["slide"][0]] == "#slide-1"
+    assert places(files, [], {table["slide"][0]: "figures/a.png"})[table["slide"][0]] == "figures/a.png"
+    assert first_slides(files)[:2] == list(table["slide"][wrong[::-1]])
 
 
 def test_seeds_that_disagree_are_named(run):

@@ -4,8 +4,9 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,9 +27,11 @@ from asmil.bags.reading.entry import (
 )
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, blaming
-from asmil.files import original_name, walk
+from asmil.files import FileIndex, file_stamp, original_name, walk
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
+INDEX, WORTH_AN_INDEX = ".asmil-index.json", 200
+"""What the files of a large folder were found to be, kept in it; smaller ones open in no time."""
 SUFFIXES = (*HDF5, ".pt", ".npy", ".npz", ".csv", ".zarr", ".zarr.zip")
 
 
@@ -50,6 +53,7 @@ class ZarrSource:
 
 
 Source: TypeAlias = h5py.File | ZarrSource | Path
+SetAside: TypeAlias = Callable[[str, FeatureError, Path], None]
 
 
 def feature_files(path: Path) -> Iterator[Path]:
@@ -271,10 +275,12 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
         own = vectors if isinstance(error, OneVectorError) else problems
         own.append(problem_of(original_name(slide_name(slide)), error, path))
 
-    formats: dict[str, FeatureFormat] = {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
-    for path in feature_files(root):
+    formats: dict[str, FeatureFormat] = {}
+    index = FileIndex(root / INDEX, version=version("asmil")) if root.is_dir() else None
+    files = list(feature_files(root))
+    for path in files:
         try:
-            for slide, place in _places_in(path, formats, set_aside):
+            for slide, place in _indexed(path, index, formats, set_aside):
                 under = place.under(root)
                 if encoder is None or _is_of(encoder, under):
                     found.setdefault(slide, []).append(place)
@@ -282,6 +288,8 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
                     others.add(str(under.parent) if "/" not in place.key else under.name)
         except FeatureError as error:
             set_aside(path.name, error, path)
+    if index is not None and len(files) >= WORTH_AN_INDEX:
+        index.write()
     # One vector of a slide beside its tiles is no fault: the tiles are what is read.
     problems += [problem for problem in vectors if problem.slide not in found]
     if others and not found:
@@ -308,10 +316,32 @@ def problem_of(slide: str, error: FeatureError, path: Path) -> Problem:
     return Problem(slide, what, error.fix or "", path)
 
 
-def _places_in(
-    path: Path, formats: dict[str, FeatureFormat], set_aside: Callable[[str, FeatureError, Path], None]
+def _indexed(
+    path: Path, index: FileIndex | None, formats: dict[str, FeatureFormat], set_aside: SetAside
 ) -> list[tuple[str, Place]]:
-    """The slides in a file; the format that fits goes to the front of `formats`, as the next file's likeliest.
+    """`_places_in`, by the index where the file is as it was. Files of other kinds may say less than what lies beside
+    them, and files with a fault are looked at anew."""
+    known = None if index is None else index.get(path)
+    if isinstance(known, list):
+        with suppress(TypeError, ValueError):  # of an index that somebody else wrote
+            return [(str(s), Place(path, str(f), str(k), (int(n), int(d)))) for s, f, k, n, d in known]
+    faults: list[str] = []
+
+    def noticed(slide: str, error: FeatureError, of: Path) -> None:
+        faults.append(slide)
+        set_aside(slide, error, of)
+
+    formats |= {} if formats else {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
+    stamp = file_stamp(path)
+    found = _places_in(path, formats, noticed)
+    if index is not None and path.suffix in HDF5 and found and not faults and all(own for _, _, own in found):
+        index.put(path, stamp, [(slide, p.format, p.key, *(p.shape or ())) for slide, p, _ in found])
+    return [(slide, place) for slide, place, _ in found]
+
+
+def _places_in(path: Path, formats: dict[str, FeatureFormat], set_aside: SetAside) -> list[tuple[str, Place, bool]]:
+    """The slides in a file, and whether its own bytes say their shape; the format that fits goes to the front of
+    `formats`, as the next file's likeliest.
 
     Of a file of several slides, those that cannot be used are set aside.
     """
@@ -325,7 +355,8 @@ def _places_in(
             for key, array in format.slides(source).items():
                 try:
                     shape = None if array is None else feature_shape(array, path)
-                    found.append((original_name(slide_name(key)), Place(path, name, key, shape)))
+                    own = isinstance(array, h5py.Dataset) and array.file == source  # and not linked from another file
+                    found.append((original_name(slide_name(key)), Place(path, name, key, shape), own))
                 except FeatureError as error:
                     set_aside(key, error, path)
             return found

@@ -8,17 +8,18 @@ from hashlib import blake2b
 from math import prod
 from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import h5py
 import numpy as np
-import torch
 
-from asmil.bags.bag import Bag, StreamedBag
 from asmil.bags.reading.entry import AGAIN, Array, Entry, geometry_of, read_rows
 from asmil.bags.reading.source import Place
 from asmil.errors import FeatureError
 from asmil.files import written_beside
+
+if TYPE_CHECKING:
+    from asmil.bags.bag import Bag, StreamedBag
 
 Stamp: TypeAlias = tuple[int, ...]
 
@@ -135,12 +136,14 @@ class StoredSlide:
         self.slide, self.place, self.dim = slide, place, dim
         self._mapped: MappedEntry | None = None
 
-    def read(self, rows: Rows = None, *, slide_mpp: float | None = None) -> Bag:
+    def read(self, rows: Rows = None, *, slide_mpp: float | None = None) -> "Bag":
         """See `FeatureStore.load`."""
         return self._bag(rows, slide_mpp=slide_mpp, view=False)
 
-    def stream(self, *, slide_mpp: float | None, **facts: object) -> StreamedBag:
+    def stream(self, *, slide_mpp: float | None, **facts: object) -> "StreamedBag":
         """The slide as a bag with these `facts` that stays in its file; only shapes are read."""
+        from asmil.bags.bag import StreamedBag
+
         stamp = stamp_of(self.place.path)
         with self._entry() as (entry, _):
             tiles, side = self._geometry(entry)
@@ -163,13 +166,30 @@ class StoredSlide:
             copy = repacked(entry, self.place.path, folder=folder, key=self.place.key)
             self._mapped = mapped(copy, self.place.path, side=side)
 
-    def _unchanged(self, stamp: Stamp | None, rows: Rows, *, slide_mpp: float | None) -> Bag:
+    def _unchanged(self, stamp: Stamp | None, rows: Rows, *, slide_mpp: float | None) -> "Bag":
         if stamp_of(self.place.path) != stamp:
             raise FeatureError(f"{self.place.path.name} was changed while it was in use", fix="run the command again")
         return self._bag(rows, slide_mpp=slide_mpp, view=True)
 
-    def _bag(self, rows: Rows, *, slide_mpp: float | None, view: bool) -> Bag:
+    def _bag(self, rows: Rows, *, slide_mpp: float | None, view: bool) -> "Bag":
         """The slide as a bag without label; with `view`, whole features stay in a mapped file."""
+        import torch
+
+        from asmil.bags.bag import Bag
+
+        features, level0_xy, side, mpp = self.arrays(rows, slide_mpp=slide_mpp, view=view)
+        return Bag(
+            features=torch.from_numpy(features),
+            level0_xy=None if level0_xy is None else torch.from_numpy(level0_xy),
+            slide=self.slide,
+            tile_level0_px=side,
+            mpp=mpp,
+        )
+
+    def arrays(
+        self, rows: Rows = None, *, slide_mpp: float | None = None, view: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None, float | None, float | None]:
+        """What a bag is made of, without torch: features, corners, side of a tile in level-0 pixels, and mpp."""
         with self._entry(view=view) as (entry, finite):
             tiles, side = self._geometry(entry)
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
@@ -187,13 +207,7 @@ class StoredSlide:
         side = _side_px(entry, side, slide_mpp)
         if coords is not None and entry.centred:
             coords = None if side is None else coords - (int(side // 2) if coords.dtype.kind in "iu" else side / 2)
-        return Bag(
-            features=torch.from_numpy(features),
-            level0_xy=None if coords is None else torch.from_numpy(_whole(coords)),
-            slide=self.slide,
-            tile_level0_px=side,
-            mpp=entry.mpp,
-        )
+        return features, None if coords is None else _whole(coords), side, entry.mpp
 
     @contextmanager
     def _entry(self, *, view: bool = False) -> Iterator[tuple[Entry, bool]]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 RISK_TOLERANCE = 1e-8
 """Risks closer than this are tied, as in scikit-survival."""
@@ -33,6 +32,8 @@ def auroc(
     n, others = int(positive.sum()), int((~positive).sum())
     if not (n and others):
         return np.full(scores.shape[:-1], np.nan)
+    from scipy.stats import rankdata
+
     return (rankdata(scores, axis=-1)[..., positive].sum(-1) - n * (n + 1) / 2) / (n * others)
 
 
