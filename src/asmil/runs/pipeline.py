@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Given = Settings | str | Path | None
 Which = Run | str | Path
+Hear = Listener | None
 
 
 def run(settings: Given = None, *, listener: Listener | None = None, **given: object) -> Run:
@@ -156,8 +157,7 @@ def write_report(
 ) -> Path:
     """Write report.html of an evaluated run, and figures/ with pictures of the slides it points at; returns the page.
 
-    `subgroups` are columns of the table of labels whose groups are compared; `against` another run makes it a page of
-    the paired differences to that one. For the others see `evaluate`.
+    `subgroups`: columns of the table of labels to compare groups by; `against`: a run to compare with. See `evaluate`.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
@@ -179,12 +179,7 @@ def write_report(
 
 
 def heatmap(
-    run: Which,
-    slides: Sequence[str] = (),
-    *,
-    packed: bool = False,
-    partial: bool = False,
-    listener: Listener | None = None,
+    run: Which, slides: Sequence[str] = (), *, packed: bool = False, partial: bool = False, listener: Hear = None
 ) -> list[Path]:
     """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
