@@ -63,7 +63,9 @@ def wrapped(**how):
     return asmil.wrap(Plain, batched=True, **{"scores": "scorer"} | how)
 
 
-@pytest.mark.parametrize("how", [{}, {"scores": lambda result: result["A"]}, {"scores": None}], ids=["part", "function", "none"])
+@pytest.mark.parametrize(
+    "how", [{}, {"scores": lambda result: result["A"]}, {"scores": None}], ids=["part", "function", "none"]
+)
 def test_a_class_that_is_wrapped_keeps_the_contract_of_a_model(how):
     check_model(wrapped(**how)).raise_if_failed()
 
