@@ -56,3 +56,31 @@ def test_the_pdf_is_of_this_page(pages):
     assert pdf.read_bytes().startswith(b"%PDF")
     assert pdf.stat().st_size > 50_000, "pictures are in it"
     assert not list(pdf.parent.glob(".*")), "nothing half written is left"
+
+
+def test_the_table_of_slides_sorts_and_filters(browser, pages):
+    page = browser.new_page()
+    page.goto(pages[0].as_uri())
+    rows = "[...document.querySelectorAll('#slides tbody tr')].filter(row => row.offsetParent)"
+    seen = f"{rows}.map(row => row.cells[0].innerText)"
+    everyone = page.evaluate(seen)
+    assert everyone == sorted(everyone)
+    assert len(everyone) == 12
+    page.click("#slides thead [role=button] >> nth=0")
+    page.click("#slides thead [role=button] >> nth=0")
+    assert page.evaluate(seen) == everyone[::-1]
+    page.fill("#slides input[type=search]", "case-001 TUMOUR")
+    assert page.evaluate(seen) == ["case-001_b", "case-001_a"]
+    assert page.inner_text("#slides .filter output") == "2 of 12 rows"
+    page.fill("#slides input[type=search]", "")
+    assert len(page.evaluate(seen)) == 12
+    page.close()
+
+
+def test_without_script_there_is_no_filter_that_does_nothing(browser, pages):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pages[0].as_uri())
+    assert page.locator("input").count() == 0
+    assert page.locator("#slides tbody tr").count() == 12
+    context.close()

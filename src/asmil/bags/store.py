@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,7 +20,6 @@ from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
 from asmil.errors import AsmilError, FeatureError, blaming
-from asmil.machine import cores
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
@@ -276,29 +274,18 @@ class FeatureStore(Shown):
     def read_through(
         self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None
     ) -> tuple[dict[str, Fingerprint], list[Problem]]:
-        """Read these slides once, as many together as there are cores: the fingerprints of the sound ones, and what is
-        wrong with others."""
+        """Read these slides once, one at a time: the fingerprints of the sound ones, and what is wrong with others."""
         prints, found = dict[str, Fingerprint](), list[Problem]()
-        pool = ThreadPoolExecutor(max_workers=min(cores(), len(slides) or 1))
-        try:
-            for slide, one in zip(slides, pool.map(self._read_once, slides), strict=True):
-                if isinstance(one, Problem):
-                    found.append(one)
-                else:
-                    prints[slide] = one
-                progress(1)
-        finally:  # of ctrl-C too: what was not begun is not waited for
-            pool.shutdown(cancel_futures=True)
+        for slide in slides:
+            path = self._places[self._find(slide)].path
+            try:
+                prints[slide] = fingerprint(self.array(slide))
+            except FeatureError as error:
+                found.append(problem_of(slide, error, path))
+            except OSError as error:  # of a chunk that is damaged, say
+                found.append(Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path))
+            progress(1)
         return prints, found
-
-    def _read_once(self, slide: str) -> Fingerprint | Problem:
-        path = self._places[self._find(slide)].path
-        try:
-            return fingerprint(self.array(slide))
-        except FeatureError as error:
-            return problem_of(slide, error, path)
-        except OSError as error:  # of a chunk that is damaged, say
-            return Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path)
 
     def array(self, slide: str) -> np.ndarray:
         """The features of a slide as an array that NumPy can work with.
