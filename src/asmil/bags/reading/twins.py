@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy import ndimage
 
 KEPT = 64
 """Keys of each table that are kept of a bag."""
@@ -234,6 +233,8 @@ def landmark_scales(size: tuple[int, int], mpp: float) -> tuple[float, float]:
 def landmarks(pixels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks features"]:
     """What is around the spots of a picture that stand out most, each row in its own standard deviations."""
     grey = pixels.astype(np.float32).mean(-1)
+    from scipy import ndimage  # for slides alone: a check of features needs none of it
+
     smooth = ndimage.gaussian_filter(grey, 1.5)
     blobs = np.abs(smooth - ndimage.gaussian_filter(grey, 3))  # a difference of Gaussians (Lowe 2004)
     peaks = (blobs > FAINT) & (blobs == ndimage.maximum_filter(blobs, REACH - 1))
