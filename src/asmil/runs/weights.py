@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from asmil.bags import listed
 from asmil.errors import AsmilError, RunError
 from asmil.files import Facts, written_beside
-from asmil.models import MODELS, create_model
+from asmil.models import MODELS, code_of, create_model
 from asmil.runs.reading import reading
 from asmil.tasks import Task, create_task
 from asmil.training import Standardized
@@ -31,7 +31,7 @@ def write_model(
     All options of the model are written, defaults too: some are in no weight, and defaults change with time.
     """
     facts: dict[str, object] = {"model": model, "options": MODELS.options(model) | options, "best_epoch": best_epoch}
-    if code := _code_of(model):
+    if code := code_of(model):
         facts["code"] = code
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
@@ -68,7 +68,7 @@ def read_model(
             found=f"weights of {said}, the settings say {name}",
             fix="give the run its own settings and weights",
         )
-    if (code := _code_of(name)) != facts.get("code", code):
+    if (code := code_of(name)) != facts.get("code", code):
         found = f"its file has the digest {code}, the weights were trained with {facts['code']}"
         raise RunError(f"the code of {name} changed after {path} was trained", found=found, fix="put it back")
     options = _options(path, name, options, said=facts.get("options"))
@@ -95,16 +95,6 @@ def read_model(
     _check_shapes(path, state, model)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval(), task
-
-
-def _code_of(name: str) -> str | None:
-    """The digest of a model's file, where it is a person's own: nothing of it is run unless they named it."""
-    if ".py:" not in name:
-        return None
-    from asmil.models import code_of, require_trust
-
-    require_trust(name)
-    return code_of(name)
 
 
 def read_facts(path: Path) -> Facts:

@@ -230,8 +230,7 @@ def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
 
     from asmil.models import create_model, trust
 
-    if ".py:" in settings.model:
-        trust(settings.model)  # these settings are a person's own, not those of a run folder
+    trust(settings.model)  # these settings are a person's own, not those of a run folder
     recipe = recipe_of(settings)
     recipe.check(labelled.task)
     outputs = len(labelled.classes) if labelled.task is None else 2  # a task may learn how many it has

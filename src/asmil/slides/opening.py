@@ -289,6 +289,8 @@ def scan_slides(folder: str | Path) -> list[Path]:
 
 def _by_folder(paths: list[Path]) -> list[Path]:
     """The paths in order; DICOM files of equal names (DCM_0.dcm) that are alone in their folders become these."""
+    if not any(path.suffix.lower() == ".dcm" for path in paths):
+        return sorted(paths)  # without a look at every file
     names, parents = Counter(map(name_of, paths)), Counter(path.parent for path in paths)
 
     def told_apart(path: Path) -> Path:

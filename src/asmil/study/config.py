@@ -59,14 +59,11 @@ def dataset_part(value: object) -> Part:
 
 def model_part(value: object) -> Part:
     """A model from its name, or from {name, label, options...}; made once and run on a small bag. For pydantic."""
-    from asmil.models import model_options
+    from asmil.models import model_options, trust
 
     part = _part(value)
     try:
-        if ".py:" in part.name:
-            from asmil.models import trust
-
-            trust(part.name)
+        trust(part.name)
         known = model_options(part.name)
     except AsmilError as error:
         raise _wrong(_text(error), at="name") from error

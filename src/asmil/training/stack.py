@@ -107,13 +107,14 @@ class Stack:
         self.device = next(models[0].parameters()).device
         self.trainees = [Trainee(*pair) for pair in zip(models, stabilizers, strict=True)]
         names, border = trained_names(models[0])
-        self.rows = Rows(models, names, taken=places, count=PLACES if places else 1)
+        count = PLACES if places else 1
+        self.rows = Rows(models, names, taken=places, count=count)
         self.optimizer = RowAdamW(self.rows, border, settings)
         anchors = [trainee.anchor for trainee in self.trainees if trainee.anchor is not None]
         self.anchors = None
         if anchors:
             of_anchor = [name for name, _ in anchors[0].named_parameters()]
-            self.anchors = Rows(anchors, of_anchor, taken=places, count=PLACES if places else 1)
+            self.anchors = Rows(anchors, of_anchor, taken=places, count=count)
         self._drawn = 1024
         full = not places or self.rows.taken == list(range(PLACES))
         self._taken = None if full else torch.tensor(self.rows.taken, device=self.device)

@@ -232,9 +232,9 @@ def landmark_scales(size: tuple[int, int], mpp: float) -> tuple[float, float]:
 
 def landmarks(pixels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks features"]:
     """What is around the spots of a picture that stand out most, each row in its own standard deviations."""
-    grey = pixels.astype(np.float32).mean(-1)
     from scipy import ndimage  # for slides alone: a check of features needs none of it
 
+    grey = pixels.astype(np.float32).mean(-1)
     smooth = ndimage.gaussian_filter(grey, 1.5)
     blobs = np.abs(smooth - ndimage.gaussian_filter(grey, 3))  # a difference of Gaussians (Lowe 2004)
     peaks = (blobs > FAINT) & (blobs == ndimage.maximum_filter(blobs, REACH - 1))

@@ -179,7 +179,9 @@ _made: dict[tuple[Path, str], Maker] = {}
 
 
 def trust(name: str) -> None:
-    """From now on models of this file may be made, here and in the processes that are begun: a person named it."""
+    """A person named this model: that of a file may be made from now on, here and in the processes that are begun."""
+    if ".py:" not in name:
+        return
     named = [path for path in os.environ.get(TRUSTED, "").split(os.pathsep) if path]
     file = str(Path(name.rpartition(":")[0]).resolve())
     os.environ[TRUSTED] = os.pathsep.join([file, *(path for path in named if path != file)])
@@ -205,7 +207,12 @@ def _file_of(name: str) -> Path | None:
 
 
 def code_of(name: str) -> str | None:
-    """The digest of the file that a model is in; None of a model of asmil's."""
+    """The digest of the file that a model is in; None of a model of asmil's.
+
+    Raises:
+        ConfigError: as `require_trust`.
+    """
+    require_trust(name)
     file = _file_of(name)
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else None
 
