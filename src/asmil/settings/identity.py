@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -40,13 +41,19 @@ def settings_identity(settings: Settings) -> dict[str, object]:
     return {name: values[name] for name, about in ABOUT.items() if about.decides in wanted}
 
 
-def data_identity(cohort: "Cohort", splits: "Splits", store: "FeatureStore") -> Facts:
-    """What a run learns from: who is in it with which label, in which part of which fold, and a digest of every bag."""
+def data_identity(
+    cohort: "Cohort", splits: "Splits", store: "FeatureStore", *, contents: Mapping[str, list[object]] | None = None
+) -> Facts:
+    """What a run learns from: who is in it with which label, in which part of which fold, and a digest of every bag.
+
+    `contents` are those of slides that were looked at already.
+    """
+    seen = contents or {}
     return {
         **tables_identity(cohort.table, splits.table),
         "task": task_facts(cohort),
         "tables": cohort.reading.line(),
-        "features": {slide: _content(store, slide) for slide in sorted(cohort.slides)},
+        "features": {slide: seen.get(slide) or _content(store, slide) for slide in sorted(cohort.slides)},
     }
 
 
@@ -136,7 +143,7 @@ def learned_from(
 
     before = run.identity.get("data", {}) if run.begun else {}
     cohort = labelled.match(store.slides, unreadable=store.problems)
-    prints = _read_new(store, cohort.slides, before.get("features", {}), hear)
+    prints, unchanged = _read_new(store, cohort.slides, before.get("features", {}), hear)
     cohort = labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
@@ -147,23 +154,27 @@ def learned_from(
         twins = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
         for sentence in twins:
             hear.warn(sentence, fix="keep one of each two")
-    return cohort, splits, data_identity(cohort, splits, store) | {"twins": twins}
+    return cohort, splits, data_identity(cohort, splits, store, contents=unchanged) | {"twins": twins}
 
 
 def _read_new(
     store: "FeatureStore", slides: Sequence[str], known: Facts, hear: Listener
-) -> Mapping[str, "Fingerprint"]:
-    """Read the slides that are not as they are `known`, and set those aside that cannot be learned from."""
+) -> tuple[Mapping[str, "Fingerprint"], Facts]:
+    """Read the slides that are not as they are `known`, and set those aside that cannot be learned from.
+
+    Returns:
+        The fingerprints of those that were read, and what is known of the others.
+    """
     from asmil.bags import listed
 
-    new = [slide for slide in slides if slide not in known]
-    for slide in known.keys() & set(slides):
-        try:
-            new += [slide] * (known[slide] != _content(store, slide))
-        except FeatureError:  # reading it whole tells why
-            new.append(slide)
+    unchanged: Facts = {}
+    for slide in slides:
+        with suppress(FeatureError):  # reading it whole tells why
+            if slide in known and known[slide] == _content(store, slide):
+                unchanged[slide] = known[slide]
+    new = [slide for slide in slides if slide not in unchanged]
     if not new:
-        return {}
+        return {}, unchanged
     with hear.stage("read the features", total=len(new)) as advance:
         prints, wrong = store.read_through(new, progress=advance)
     if len(wrong) == len(slides) or any(problem.slide in known for problem in wrong):
@@ -173,7 +184,7 @@ def _read_new(
             fix="extract these slides again, and give the same command",
         )
     store.set_aside(wrong)
-    return prints
+    return prints, unchanged
 
 
 def _content(store: "FeatureStore", slide: str) -> list[object]:
