@@ -176,7 +176,7 @@ class Cell:
         self.folder.mkdir(parents=True, exist_ok=True)
         unseal(self.folder)
         facts: Facts = {"model": result.model_name, "options": result.model_options}
-        facts |= {"best_epoch": result.best_epoch, "task": result.task}
+        facts |= {"best_epoch": result.best_epoch, "task": result.task, "start": result.start}
         write_model(self.folder / layout.MODEL, result.model, **facts)
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)

@@ -171,7 +171,7 @@ ENDED = {
 }
 """Settings that there are no more, and why. The run folders that hold them open: they decided nothing that is read."""
 
-BEFORE: Facts = {"min_steps": 0, "anchor_gated": False}
+BEFORE: Facts = {"min_steps": 0, "restarts": 0, "anchor_gated": False}
 """What runs were made with that do not name these settings, which are younger than they."""
 
 SHOWN = 20

@@ -105,7 +105,7 @@ in_results = _written_in(Group.RESULTS, "evaluation")
 _PAPER_START: Facts = {"score_scale": 1, "first_scale": None, "even_start": False, "feature_dropout": 0}
 _PAPER_TRAINING: Facts = {
     **{"model": "asmil", "anchor_gated": False, "learning_rate": 1e-4, "weight_decay": 1e-5, "epochs": 100},
-    **{"batch_size": 1, "tile_dropout": 0, "standardize": False},
+    **{"batch_size": 1, "tile_dropout": 0, "standardize": False, "restarts": 0},
 }
 _SCRIPT_ANCHOR: Facts = {"anchor": "frozen", "anchor_init": "independent", "reduction": "mean", "beta": 1}
 PRESETS: dict[str, Facts] = {
@@ -272,6 +272,7 @@ class Settings(BaseModel):
     min_steps: Annotated[int, Field(ge=0)] = in_training(
         1800, "Steps of the optimiser before which patience ends nothing.", unit="steps"
     )
+    restarts: Annotated[int, Field(ge=0)] = in_training(3, "Times that a model which found nothing begins again.")
     learning_rate: PositiveFloat = in_training(1e-3, "Peak learning rate of AdamW.")
     weight_decay: NonNegative | None = in_training(
         None, "Weight decay of AdamW; not given: the model's own (3 of asmil, .01 of the others)."

@@ -21,7 +21,7 @@ from asmil.study.arms import Arm, Cell
 from asmil.study.config import StudyConfig, stabilizer_defaults
 from asmil.study.data import StudyData
 from asmil.tasks import auroc
-from asmil.training import Member, Prediction, Recipe, has_scores, train_members
+from asmil.training import Member, Prediction, Recipe, has_scores, seed_of, train_starts
 
 # The accounts of a cell in training: every epoch's predictions, and statistics of the attention.
 
@@ -46,7 +46,8 @@ class CellRecord:
     `history` has a row per epoch: the losses, and statistics of the attention on the validation bags. `best_epoch`
     (from 0) is chosen on the validation bags only. `probabilities` float32 (epochs, bags, classes) are of every bag
     after every epoch, `attention` float32 (tiles,) of every bag at the best epoch (empty for models without scores).
-    `seconds` is the wall time, shared equally by cells that were trained side by side.
+    `seconds` is the wall time, shared equally by cells that were trained side by side. `start` counts the starts that
+    found nothing before.
     """
 
     history: list[dict[str, float]]
@@ -54,6 +55,7 @@ class CellRecord:
     probabilities: Float[np.ndarray, "epochs bags classes"]
     attention: list[Float[np.ndarray, " tiles"]]
     seconds: float
+    start: int = 0
 
 
 class Ledger:
@@ -81,9 +83,9 @@ class Ledger:
         self.history.append(kept)
         self.probabilities.append(np.stack([p.probabilities for p in predictions]).astype(np.float32))
 
-    def record(self, *, seconds: float) -> CellRecord:
+    def record(self, *, seconds: float, start: int = 0) -> CellRecord:
         """What the cell did."""
-        return CellRecord(self.history, self.best_epoch, np.stack(self.probabilities), self.attention, seconds)
+        return CellRecord(self.history, self.best_epoch, np.stack(self.probabilities), self.attention, seconds, start)
 
     def _statistics(self, maps: Float[np.ndarray, " tiles"]) -> dict[str, float]:
         """Means over the validation bags."""
@@ -126,22 +128,27 @@ def _train(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_
     started = time.monotonic()
     train, val = ([bags[i] for i in part] for part in (plans[0].train, plans[0].val))
     settings = replace(recipe.settings, patience=recipe.settings.planned(len(train)).most_epochs)
-    members, ledgers = [], []
-    for plan in plans:
-        model = recipe.build(in_dim=bags[0].features.shape[1], n_classes=n_classes, train=train, seed=plan.seed)
-        ledgers.append(Ledger(bags, plan, has_scores=has_scores(model, bags[0])))
-        stabilizer = recipe.stabilize(model, bags[0], seed=plan.seed)
-        key = ("parts", stream(*plan.train), "seed", plan.seed)
-        accounts = [_Accounts(ledgers[-1])]
-        members.append(Member(model, settings, stabilizer, key=key, listeners=accounts, place=plan.seed))
+    plan_of, several = {plan.seed: plan for plan in plans}, [plan.seed for plan in plans]
+
+    def begin(seed: int, start: int) -> Member:
+        drawn = seed_of(seed, start)
+        model = recipe.build(in_dim=bags[0].features.shape[1], n_classes=n_classes, train=train, seed=drawn)
+        ledger = Ledger(bags, plan_of[seed], has_scores=has_scores(model, bags[0]))
+        stabilizer = recipe.stabilize(model, bags[0], seed=drawn)
+        key = ("parts", stream(*plan_of[seed].train), "seed", drawn)
+        return Member(model, settings, stabilizer, key=key, listeners=[_Accounts(ledger)], place=seed, start=start)
+
     # Cells of a study have parts, and so no company: a pass would compute for two places that nobody has
-    for _ in train_members(members, train, val, also=bags, one_pass=len(members) > 1):
-        pass
-    for member in members:
+    *_, members = train_starts(begin, several, train=train, val=val, also=bags, one_pass=len(several) > 1)
+    for member in members.values():
         if member.error:
             raise member.error
     seconds = (time.monotonic() - started) / len(plans)
-    return [ledger.record(seconds=seconds) for ledger in ledgers]
+    return [_ledger(members[seed]).record(seconds=seconds, start=members[seed].start) for seed in several]
+
+
+def _ledger(member: Member) -> Ledger:
+    return next(one.ledger for one in member.listeners if isinstance(one, _Accounts))
 
 
 class _Accounts:
@@ -187,7 +194,7 @@ def rows_of(record: "CellRecord", data: StudyData, *, arm: Arm, cell: Cell) -> R
         **key,
         **{"n_train": len(train), "n_val": len(val), "n_test": len(test)},
         **settings_of(arm, data.config),
-        **{"best_epoch": best, "epochs": len(record.history)},
+        **{"best_epoch": best, "epochs": len(record.history), "start": record.start},
         "seconds": record.seconds,
         **{name: at_best.get(name) for name in ("val_loss", "val_auroc")},
         **{f"test_{name}": METRICS[name](y, probabilities[best]) for name in TEST_METRICS},

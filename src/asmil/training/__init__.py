@@ -9,6 +9,7 @@ from asmil.training.optim import EPOCHS, TrainSettings, weight_decay_of
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized, has_scores
 from asmil.training.stack import Stack
+from asmil.training.starts import seed_of, train_starts
 
 __all__ = [
     "EMBEDDINGS",
@@ -28,6 +29,8 @@ __all__ = [
     "has_scores",
     "most_epochs",
     "predict",
+    "seed_of",
     "train_members",
+    "train_starts",
     "weight_decay_of",
 ]

@@ -24,9 +24,10 @@ from asmil.training.listeners import AttentionRecorder, Listener
 from asmil.training.optim import TrainSettings, refit_settings
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized
+from asmil.training.starts import evenness, seed_of, train_starts
 
 COMPANY, SELECT, REFIT = "seeds.json", "select.pt", "refit.pt"
-"""Of a fold in training: whose checkpoints these are, and the checkpoints of its two trainings."""
+"""Of a fold in training: whose checkpoints these are, and the checkpoints of its two trainings, numbered by start."""
 
 SAMPLED = 8
 """Validation slides of which the weights of softmax and NSF are kept (paper, Fig. 3)."""
@@ -39,7 +40,7 @@ class CellResult:
     `history`, `recorder` and validation `predictions` are of the training that selected the epoch; `model`, `anchor`
     and test `predictions` come from the refit, where there is one. `task` (None: classification) was fitted to the
     training part. `score_samples` are weights times tiles of "softmax" and "nsf" on some validation slides, empty
-    without an anchor. Predictions are one per slide, by part.
+    without an anchor. Predictions are one per slide, by part. `start` counts the starts before the one that was kept.
     """
 
     fold: int
@@ -55,6 +56,7 @@ class CellResult:
     val: Sequence[Bag]
     score_samples: dict[str, np.ndarray]
     predictions: dict[str, list[Prediction]]
+    start: int = 0
 
 
 class Progress(NamedTuple):
@@ -164,20 +166,19 @@ def train_fold(
     task, total = job.task(train), job.epochs(fold.fold)
     fold.folder.mkdir(parents=True, exist_ok=True)
     write_json(fold.folder / COMPANY, {"fold": fold.fold, "seeds": fold.seeds})
-    recorders = {seed: AttentionRecorder() for seed in fold.seeds}
-    chosen = {seed: _member(job, fold, seed, train, task=task, listeners=[recorders[seed]]) for seed in fold.seeds}
-    for _ in train_members(
-        list(chosen.values()), train, val, task=task, checkpoint=fold.folder / SELECT, one_pass=True
+
+    def begin(seed: int, start: int) -> Member:
+        return _member(job, fold, seed, train, start=start, task=task, listeners=[AttentionRecorder()])
+
+    chosen: dict[int, Member] = {}
+    checkpoints = partial(_numbered, fold.folder / SELECT)
+    for chosen in train_starts(
+        begin, fold.seeds, train=train, val=val, task=task, checkpoints=checkpoints, one_pass=True
     ):
         yield from (Progress(fold.fold, seed, len(chosen[seed].result.history), total) for seed in fold.wanted)
-    final = {seed: member for seed, member in chosen.items() if member.error is None}
-    if job.recipe.refit and final:
-        again = {s: refit_settings(m.settings, m.result.best_epoch + 1) for s, m in final.items()}
-        final = {s: _member(job, fold, s, train + val, task=task, refit=settings) for s, settings in again.items()}
-        both = train_members(
-            list(final.values()), train + val, [], task=task, checkpoint=fold.folder / REFIT, one_pass=True
-        )
-        for _ in both:
+    final = whole = {seed: member for seed, member in chosen.items() if member.error is None}
+    if job.recipe.refit and whole:
+        for final in _refit(job, fold, whole, (train, val), task=task):
             yield from (
                 Progress(fold.fold, s, total // 2 + len(m.result.history), total)
                 for s, m in final.items()
@@ -189,10 +190,41 @@ def train_fold(
             yield Failure(fold.fold, seed, error)
         else:
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
-            keep(_result(job, fold.fold, seed, parts, recorder=recorders[seed], task=task))
+            keep(_result(job, fold.fold, seed, parts, task=task))
         yield Progress(fold.fold, seed, total, total)
     # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
     rmtree(fold.folder)
+
+
+def _refit(
+    job: Job, fold: Fold, chosen: dict[int, Member], parts: tuple[list[Bag], list[Bag]], *, task: Task | None
+) -> Iterator[dict[int, Member]]:
+    """Train the chosen members anew on both parts, and again from another start whose attention got lost in that.
+
+    There is no validation part to tell whether a refit found what was found before it; an attention that prefers no
+    tile in nine of ten bags, where that of the chosen member did in as many, says that it did not.
+    """
+    train, val = parts
+    final, left, start = dict(chosen), [*chosen], 0
+    while left:
+        own = {}
+        for seed in left:
+            member = chosen[seed]
+            settings = refit_settings(member.settings, member.result.best_epoch + 1)
+            own[seed] = _member(job, fold, seed, train + val, start=member.start + start, task=task, refit=settings)
+        path = _numbered(fold.folder / REFIT, start)
+        for _ in train_members(list(own.values()), train + val, [], task=task, checkpoint=path, one_pass=True):
+            yield final | own
+        final |= own
+        left, start = [], start + 1
+        if task is None and start <= job.recipe.settings.restarts:
+            whole = {seed: member for seed, member in own.items() if member.error is None}
+            left = [seed for seed, m in whole.items() if evenness(m, val) > 0.9 and evenness(chosen[seed], val) < 0.1]
+    yield final
+
+
+def _numbered(path: Path, start: int) -> Path:
+    return path.with_name(f"{path.stem}.{start}{path.suffix}")
 
 
 def _member(
@@ -201,17 +233,19 @@ def _member(
     seed: int,
     train: Sequence[Bag],
     *,
+    start: int,
     task: Task | None,
     listeners: Sequence[Listener] = (),
     refit: TrainSettings | None = None,
 ) -> Member:
     """A fresh model for a training part; with the settings of a `refit`, for that."""
-    recipe = job.recipe
+    recipe, drawn = job.recipe, seed_of(seed, start)
     classes = task.outputs if task else len(job.cohort.classes)
-    model = recipe.build(in_dim=train[0].features.shape[1], n_classes=classes, train=train, seed=seed)
-    stabilizer = recipe.stabilize(model, train[0], seed=seed)
-    key = ("fold", fold.fold, "seed", seed, "refit" if refit else "select")
-    return Member(model, refit or recipe.settings, stabilizer, key=key, listeners=listeners, place=seed)
+    model = recipe.build(in_dim=train[0].features.shape[1], n_classes=classes, train=train, seed=drawn)
+    stabilizer = recipe.stabilize(model, train[0], seed=drawn)
+    key = ("fold", fold.fold, "seed", drawn, "refit" if refit else "select")
+    settings = refit or recipe.settings
+    return Member(model, settings, stabilizer, key=key, listeners=listeners, place=seed, start=start)
 
 
 def _result(
@@ -220,10 +254,10 @@ def _result(
     seed: int,
     parts: dict[str, tuple[Member, list[Bag]]],
     *,
-    recorder: AttentionRecorder,
     task: Task | None,
 ) -> CellResult:
     (chosen, val), (final, _) = parts["val"], parts["test"]
+    recorder = next(one for one in chosen.listeners if isinstance(one, AttentionRecorder))
     return CellResult(
         fold=fold,
         seed=seed,
@@ -238,6 +272,7 @@ def _result(
         val=val,
         score_samples=_score_samples(chosen, val),
         predictions={part: _by_slide(one, bags, task=task) for part, (one, bags) in parts.items()},
+        start=final.start,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asmil.attention import AttentionStabilizer
+from asmil.attention import AttentionStabilizer, is_even
 from asmil.bags import Bag, BagBatch
 from asmil.draws import stream
 from asmil.errors import AsmilError
@@ -29,11 +29,13 @@ from asmil.training.stack import PLACES, Key, Losses, Stack
 class FitResult:
     """What training did. `history` has a row per epoch; the model carries the weights of `best_epoch` (from 0).
 
-    `waiting` of the `seconds` went by until the batches of training were there.
+    `waiting` of the `seconds` went by until the batches of training were there. `nothing`: at its end the attention
+    preferred no tile, and no epoch told the validation part better than the frequencies of its classes do.
     """
 
     best_epoch: int = -1
     best_value: float = float("inf")
+    nothing: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     waiting: float = 0.0
@@ -45,7 +47,8 @@ class Member:
 
     Settings of members that train together differ in `epochs` only. `error` says why there is no result. Before
     `least_epochs`, which follow from the bags, patience ends nothing. `place` (its remainder by PLACES counts) is where
-    it stands in a pass of several: members with places of their own, such as 0, 1, 2, share one.
+    it stands in a pass of several: members with places of their own, such as 0, 1, 2, share one. `start` counts the
+    starts before it, and where `starts_left` follow it, it ends early when it has found nothing (`train_starts`).
     """
 
     model: nn.Module
@@ -59,16 +62,24 @@ class Member:
     error: AsmilError | None = None
     least_epochs: int = 0
     place: int = 0
+    start: int = 0
+    starts_left: int = 0
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to train: the epochs are over, or patience is at its end."""
+        """Whether nothing is left to train: the epochs are over, patience is at its end, or another start is due."""
         epochs = len(self.result.history)
-        if self.error is not None or epochs >= self.settings.most_epochs:
+        if self.error is not None or epochs >= self.settings.most_epochs or self.is_to_start_again:
             return True
         if self.settings.select == "last" or epochs < self.least_epochs:
             return False
         return epochs - 1 - self.result.best_epoch >= self.settings.patience
+
+    @property
+    def is_to_start_again(self) -> bool:
+        """Whether it has found nothing in a third of the least epochs, by which attention forms if it does at all."""
+        due = 0 < self.least_epochs <= 3 * len(self.result.history)
+        return bool(self.starts_left) and due and self.result.nothing and self.error is None
 
     def tell(self, event: str, **values: object) -> Facts:
         """What the listeners add to the row of an epoch."""
@@ -292,6 +303,8 @@ def _account(
         return False
     row |= _validation(predictions, val, task=task)
     value = _selected(row, member.settings)
+    losses = [past["val_loss"] for past in [*member.result.history, row] if "val_loss" in past]
+    member.result.nothing = task is None and _found_nothing(predictions, val, least=min(losses, default=0.0))
     if member.settings.select == "last" or value < member.result.best_value:
         member.result.best_epoch, member.result.best_value = row["epoch"], value
         member.best = {name: value.detach().clone() for name, value in member.model.state_dict().items()}
@@ -307,6 +320,21 @@ def _validation(predictions: list[Prediction], val: Sequence[Bag], *, task: Task
     if task is None:
         return row | {"val_auroc": auroc_of_classes(np.array([bag.label for bag in val]), values)}
     return row | {"val_metric": task.select_metric(values, np.array([bag.target for bag in val]))}
+
+
+CHANCE = 0.9
+"""Share of the loss of the class frequencies that a model that learnt anything falls below: those that found a lesion
+came to .02 to .16 of it, those that did not by chance to .96 (docs/log.md)."""
+
+
+def _found_nothing(predictions: list[Prediction], val: Sequence[Bag], *, least: float) -> bool:
+    """Whether attention prefers no tile in most of the bags, and the least loss is that of the class frequencies."""
+    share = np.bincount([bag.label for bag in val] or [0]) / max(1, len(val))
+    chance = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
+    if least < CHANCE * chance or not chance:
+        return False
+    even = [is_even(p.attention) for p in predictions if len(p.attention) > 1]
+    return 2 * sum(even) > max(1, len(predictions))
 
 
 def _selected(row: dict[str, float], settings: TrainSettings) -> float:

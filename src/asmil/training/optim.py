@@ -28,7 +28,8 @@ class TrainSettings:
     only, "last" looks at nothing. Without `epochs` training lasts 40, or as many as `min_steps` of the optimiser take
     where these are more: attention to a small lesion forms late, and in steps, not in passes over a small cohort
     (docs/log.md). It stops when the selected value has not improved for `patience` epochs (never with "last"), but not
-    before `min_steps`.
+    before `min_steps`. A classifier of a cross-validation or a study that has found nothing after a third of them
+    (`FitResult.nothing`) begins again from other random numbers, at most `restarts` times (`train_starts`).
     `tile_dropout` leaves out a fresh random share of each training bag's tiles in every epoch, and `tiles_per_bag` caps
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
@@ -44,6 +45,7 @@ class TrainSettings:
     warmup_epochs: int = 2
     patience: int = 15
     min_steps: int = 1800
+    restarts: int = 3
     select: str = "val_loss"
     tile_dropout: float = 0.5
     tiles_per_bag: int | None = None
@@ -60,7 +62,7 @@ class TrainSettings:
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
         if not 0 <= self.tile_dropout < 1:
             raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0), ("restarts", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}", found=value)

@@ -37,7 +37,7 @@ def test_a_changed_setting_is_told_by_name_and_kind():
 
 def test_a_setting_younger_than_a_run_had_its_default_then():
     before = {"epochs": 40, "tile_px": 224, "mpp": 0.5}
-    then = {"epochs": 40, "min_steps": 0, "anchor_gated": False}
+    then = {"epochs": 40, "min_steps": 0, "restarts": 0, "anchor_gated": False}
     assert _texts(before, settings_identity(Settings(**then))) == []
     assert _texts(before, settings_identity(Settings(**then, reduction="mean"))) == [
         ("training", "reduction was 'sum', is 'mean'")
