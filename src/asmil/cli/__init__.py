@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -233,6 +234,18 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def _repeat_what_was_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    """Ask again, a moment later, to end: what is raised within a finalizer or a weak reference's callback is dropped."""
+    if not issubclass(dropped.exc_type, Terminated | KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    if terminated := issubclass(dropped.exc_type, Terminated):
+        signal.signal(signal.SIGTERM, _terminate)
+    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM if terminated else signal.SIGINT))
+    again.daemon = True
+    again.start()
+
+
 def main() -> None:
     """Entry point of the `asmil` script."""
     for stream in (sys.stdout, sys.stderr):  # a slide name outside the terminal's code page must not end a run
@@ -240,6 +253,7 @@ def main() -> None:
         if reconfigure:
             reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _repeat_what_was_dropped
     try:
         app()
     finally:  # what was asked for has ended and its exit code is known, but the interpreter takes a moment to leave

