@@ -275,16 +275,20 @@ class FeatureStore(Shown):
         self, slides: Sequence[str], *, progress: Callable[[int], None] = lambda n: None
     ) -> tuple[dict[str, Fingerprint], list[Problem]]:
         """Read these slides once, one at a time: the fingerprints of the sound ones, and what is wrong with others."""
+        from threadpoolctl import threadpool_limits
+
         prints, found = dict[str, Fingerprint](), list[Problem]()
-        for slide in slides:
-            path = self._places[self._find(slide)].path
-            try:
-                prints[slide] = fingerprint(self.array(slide))
-            except FeatureError as error:
-                found.append(problem_of(slide, error, path))
-            except OSError as error:  # of a chunk that is damaged, say
-                found.append(Problem(slide, f"{path.name} cannot be read ({error})", "extract the slide again", path))
-            progress(1)
+        with threadpool_limits(1, "blas"):  # several cores wait for each other longer than such products take
+            for slide in slides:
+                path = self._places[self._find(slide)].path
+                try:
+                    prints[slide] = fingerprint(self.array(slide))
+                except FeatureError as error:
+                    found.append(problem_of(slide, error, path))
+                except OSError as error:  # of a chunk that is damaged, say
+                    what = f"{path.name} cannot be read ({error})"
+                    found.append(Problem(slide, what, "extract the slide again", path))
+                progress(1)
         return prints, found
 
     def array(self, slide: str) -> np.ndarray:

@@ -16,7 +16,7 @@ found, down to some two thirds of the slide.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -28,8 +28,9 @@ from jaxtyping import Float, UInt8
 KEPT = 64
 """Keys of each table that are kept of a bag."""
 TABLES, BITS = 4, 20
-BLOCK = 4096
-"""Tiles that are looked at together, so that memory does not grow with the bag."""
+BLOCK = 256
+"""Tiles that are looked at together: memory does not grow with the bag, and is not asked for anew, which takes longer
+than what is done in it."""
 ALIKE = 0.5
 """Share of the kept keys that two bags of the same tiles have in common at least: half of the tiles."""
 LIKELY = 0.1
@@ -39,6 +40,8 @@ COMMON = 16
 COMPARED, NEAR, SAME = 128, 0.8, 1 / 3
 """Tiles that are compared, how much nearer the twin of a tile is than any other tile, and how many have one."""
 FEWEST = 16
+COLUMNS = 64
+"""Features of a tile that its key is of, evenly over its width: as many numbers are no other tile's by chance."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Twin(NamedTuple):
 def fingerprint(features: Float[np.ndarray, "tiles dim"]) -> Fingerprint:
     """The fingerprint of a bag; the order of its tiles, and the type that holds their numbers, do not matter."""
     tiles, width = features.shape
-    exact = [_of_numbers(features[start : start + BLOCK]) for start in range(0, tiles, BLOCK)]
+    columns = features[:, :: max(1, width // COLUMNS)]
+    exact = [_of_numbers(columns[start : start + BLOCK]) for start in range(0, tiles, BLOCK)]
     near = _of_signs(features) if min(tiles, width) >= FEWEST else np.empty((0, TABLES), np.uint64)
     kept = [_smallest(table) for table in near.T]
     return Fingerprint(_smallest(np.concatenate(exact)), np.sort(np.concatenate(kept)), tiles)
@@ -86,10 +90,8 @@ def _of_signs(features: np.ndarray) -> np.ndarray:
 
     Features are taken in standard deviations; planes are scaled instead of tiles, which are many.
     """
-    blocks = range(0, len(features), BLOCK)
     total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for start in blocks:
-        values = features[start : start + BLOCK].astype(np.float32)
+    for values in _blocks(features):
         total += values.sum(0, dtype=np.float64)
         squares += np.einsum("ij,ij->j", values, values)
     mean = total / len(features)
@@ -99,10 +101,21 @@ def _of_signs(features: np.ndarray) -> np.ndarray:
     planes = planes.astype(np.float32)
     place, table = np.uint64(1) << np.arange(BITS, dtype=np.uint64), np.arange(1, TABLES + 1, dtype=np.uint64)
     keys = []
-    for start in blocks:
-        signs = (features[start : start + BLOCK].astype(np.float32) @ planes > middle).reshape(-1, TABLES, BITS)
+    for values in _blocks(features):
+        signs = (values @ planes > middle).reshape(-1, TABLES, BITS)
         keys.append((signs * place).sum(-1, dtype=np.uint64) + (table << np.uint64(40)))
     return _mixed(np.concatenate(keys))
+
+
+def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+    """Tiles in float32, some at a time; those of another type in memory that the next are put into."""
+    memory = np.empty((min(BLOCK, len(features)), features.shape[1]), np.float32)
+    for start in range(0, len(features), BLOCK):
+        values = features[start : start + BLOCK]
+        if values.dtype != np.float32:
+            memory[: len(values)] = values
+            values = memory[: len(values)]
+        yield values
 
 
 @cache
