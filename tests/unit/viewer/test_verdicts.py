@@ -162,7 +162,8 @@ def test_an_outline_is_an_annotation_of_its_slide(page, folder, made):
     ("said", "word"),
     [({"class": "", "ring": SQUARE}, "class"), ({"class": "a", "ring": [0, 0, 5, 5]}, "3 corners"),
      ({"class": "a", "ring": [9000, 9000, 9900, 9000, 9900, 9900]}, "no part"),
-     ({"class": "a", "ring": "x"}, "corners"), ({"class": "a", "ring": [1, 2, 3]}, "list of"), ({"class": "a", "ring": [1, "2", 3, 4, 5, 6]}, "list of"),
+     ({"class": "a", "ring": "x"}, "corners"), ({"class": "a", "ring": [1, 2, 3]}, "list of"),
+     ({"class": "a", "ring": [1, "2", 3, 4, 5, 6]}, "list of"),
      ({"class": 3, "ring": SQUARE}, "class"), ({"class": "a", "ring": [0, 0] * 30_000}, "3 corners")],
 )  # fmt: skip
 def test_what_is_no_outline_is_refused(page, folder, made, said, word):

@@ -111,7 +111,7 @@ export class SlideList {
 
   #measure(row, text) {
     const share = ofPredicted(row, this.run);
-    if (!this.page.statistics) return share === undefined ? "" : `${Math.round(100 * share)} % certain`;
+    if (!this.page.statistics) return share === undefined ? "" : `probability ${Math.round(100 * share)} %`;
     return [`p ${share?.toFixed(2)}`, text(row)].filter(Boolean).join(" · ");
   }
 

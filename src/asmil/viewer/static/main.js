@@ -223,6 +223,8 @@ document.addEventListener("keydown", (event) => {
   else act();
 });
 
+byId("before").addEventListener("click", () => list.move(-1));
+byId("after").addEventListener("click", () => list.move(1));
 byId("heat").addEventListener("click", () => toggle("heat"));
 byId("marks").addEventListener("click", () => toggle("marks"));
 byId("percentile").addEventListener("click", () => setScale("percentile"));
