@@ -77,14 +77,8 @@ def predict_slides(
             (progress or (lambda predicted: None))(told[-1])
     finally:
         done = [predicted for predicted in told if predicted.error is None]
-        PredictedFolder(folder).write(
-            [predicted.row for predicted in done],
-            ((predicted.slide, predicted.attention()) for predicted in done),
-            run=ensemble.run.folder if isinstance(ensemble, Ensemble) else None,
-            models=ensemble.digest,
-            store=store,
-            slide_files=slide_files or {},
-        )
+        attention = ((predicted.slide, predicted.attention()) for predicted in done)
+        PredictedFolder(folder).write([predicted.row for predicted in done], attention)
     return told
 
 
@@ -358,6 +352,8 @@ def _predict_stored(
     files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
     places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
+    run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
+    PredictedFolder(settings.out).note(run, models=ensemble.digest, features=store.path, slides=settings.slides)
     with hear.stage("predict", total=len(store.slides)) as advance:
 
         def settled(slide: Predicted) -> None:

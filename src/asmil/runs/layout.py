@@ -27,6 +27,7 @@ VERDICTS = "verdicts.csv"  # what a person said of the slides, in the viewer: a 
 FEATURES, FEATURES_NOTE = "features", "run.json"  # the note says which kind of features the run learns from
 THUMBNAILS = "thumbnails"
 FIGURES = "figures"
+QUPATH = "qupath.groovy"  # loads figures, tissue and outlines into QuPath
 OUTLINES = "outlines"  # drawn in the viewer: <slide>.geojson
 PREDICTED = "predictions"  # of new slides, where no other folder is named
 CHECKPOINTS = "checkpoints"  # of trainings that go on
@@ -64,6 +65,11 @@ def cell_folders(run: Path) -> list[tuple[Path, tuple[int, int] | None]]:
 def verdicts_file(folder: Path) -> Path:
     """The table of verdicts; of a run, or of predictions of new slides."""
     return folder / VERDICTS
+
+
+def qupath_script(folder: Path) -> Path:
+    """The script for QuPath; of a run, or of predictions of new slides."""
+    return folder / QUPATH
 
 
 def outlines_file(folder: Path, slide: str) -> Path:

@@ -1,7 +1,7 @@
 """A folder of predictions of new slides: tables, attention, and where features and slides of them lie."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,31 +37,17 @@ class PredictedFolder:
         names = (layout.PREDICTIONS, layout.ATTENTION)
         return all((self.folder / name).is_file() for name in names) and not (self.folder / layout.IDENTITY).exists()
 
-    def write(
-        self,
-        rows: Sequence[Facts],
-        attention: Iterable[tuple[str, np.ndarray]],
-        *,
-        run: Path | None,
-        models: str,
-        store: "FeatureStore",
-        slide_files: Mapping[str, Path],
-    ) -> None:
-        """Write predictions.csv, attention.h5 (a float32 dataset (tiles,) per slide), and what they were made of.
-
-        `models` is a digest of all that predicted, `run` None where they are of none.
-        """
+    def write(self, rows: Sequence[Facts], attention: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Write predictions.csv, and attention.h5 (a float32 dataset (tiles,) per slide)."""
         table = pd.DataFrame(rows)
         write_text(self.folder / layout.PREDICTIONS, table.to_csv(index=False) if len(table) else "slide\n")
         with written_beside(self.folder / layout.ATTENTION) as partial, h5py.File(partial, "w") as file:
             for slide, values in attention:
                 file.create_dataset(safe_name(slide), data=values)
-        parents = [str(path.resolve().parent) for path in slide_files.values()]
-        places = {
-            "run": run,
-            "features": store.path,
-            "slides": Path(os.path.commonpath(parents)) if parents else None,
-        }
+
+    def note(self, run: Path | None, *, models: str, features: Path, slides: Path | None) -> None:
+        """Note where run, features and slides are, and a digest of the models; what is of no run or slides is None."""
+        places = {"run": run, "features": features, "slides": slides}
         said = {name: self._said(path) for name, path in places.items()}
         write_json(self.folder / layout.MADE_OF, said | {"models": models})
 
@@ -76,11 +62,8 @@ class PredictedFolder:
     @cached_property
     def _made_of(self) -> Facts:
         path = self.folder / layout.MADE_OF
-        return (
-            read_json(path, fix="delete it: then features, slides and run are not found by themselves")
-            if (path.is_file())
-            else {}
-        )
+        fix = "delete it: then features, slides and run are not found by themselves"
+        return read_json(path, fix=fix) if path.is_file() else {}
 
     def _place(self, name: str) -> Path | None:
         said = self._made_of.get(name)

@@ -65,7 +65,7 @@ class View:
     """
 
     predicts_new = False
-    layers: "LayersOf"
+    layers: LayersOf
 
     def __init__(
         self, folder: Path, slides: Sequence[str], *, pyramid: Pyramid, slides_folder: Path | None, stamp: int
@@ -112,14 +112,14 @@ class View:
         raise NotImplementedError
 
     def rows(self) -> list[Facts]:
-        """What is said of each slide: see `listing.slide_rows`."""
+        """What is said of each slide: see `views.row_of`."""
         raise NotImplementedError
 
     def slide(self, number: int) -> str:
         """The name of a slide by its place in the table.
 
         Raises:
-            NotOfferedError: the run has fewer slides.
+            NotOfferedError: there are fewer slides.
         """
         if not 0 <= number < len(self.slides):
             raise NotOfferedError("there is no such slide", found=f"number {number}, of {len(self.slides)}")
