@@ -23,7 +23,7 @@ def test_the_script_finds_what_is_written_of_a_run(asmil, run):
             one["properties"]["measurements"]
             for one in json.loads(figure_file(run, slide, ".geojson").read_text())["features"]
         ]
-        assert len(measured) > 10
+        assert len(measured) >= 5
         assert all({"attention", "evidence_benign", "evidence_tumour"} <= set(tile) for tile in measured)
         total = [sum(tile[f"evidence_{name}"] for name in ("benign", "tumour")) for tile in measured]
         assert max(map(abs, total)) < 1e-3  # logits less their mean over the classes
