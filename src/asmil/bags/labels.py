@@ -68,10 +68,9 @@ def read_cohort(
     Two forms: one row per slide (CLAM: `case_id, slide_id, label`), or one row per patient with
     `slide_table`, which maps patients to slides (STAMP: `PATIENT, FILENAME`). Without a patient column, TCGA
     barcodes name the patient, else every slide counts as a patient. Classes are sorted, of two the positive one last;
-    `classes` gives another order or a choice of them. Rows whose column `verdict` says "exclude" are left out.
-    Patients and classes that differ only in how they are written are an error unless `spellings` says what they are.
-    With `features` (a store or its path) or `slides` (a folder of slides, or their names) only slides that are there
-    are kept (`Cohort.match`).
+    `classes` gives another order or a choice of them. Rows whose `verdict` is "exclude" are left out. Patients and
+    classes that differ only in how they are written are an error unless `spellings` says so. With `features` (a store
+    or its path) or `slides` (a folder of slides, or their names) only those are kept (`Cohort.match`).
 
     A `task` (`asmil.tasks.create_task`) reads its own columns instead of `label`: the cohort then has its targets, and
     rows that it cannot read become problems.
@@ -85,9 +84,7 @@ def read_cohort(
         (rows, task), label = with_targets(rows, task), "label"
     named = {"slide": slide_column, "case": case_column, "label": label}
     raw, problems, reading = joined(rows, slide_table, columns=named, spellings=spellings)
-    raw, excluded = _without_excluded(raw)
-    problems += excluded
-    table, unusable = cleaned(raw, site_column, spellings)
+    table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
         table, outside = _of_classes(table, asked, classes, spellings)
         unusable += outside
@@ -114,13 +111,14 @@ def read_cohort(
     return cohort if names is None else cohort.match(names)
 
 
-def _without_excluded(raw: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """The rows that no verdict leaves out; those that one does become problems."""
+def _without_excluded(raw: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
+    """The rows that no verdict leaves out; those that one does are added to the problems."""
     column = find_column(raw, "verdict")
     if column is None:
-        return raw, []
+        return raw
     out = raw[column].str.casefold().isin(EXCLUDED)
-    return raw[~out], [Problem(slide_name(slide), "is excluded by its verdict") for slide in raw["slide"][out]]
+    problems += [Problem(slide_name(slide), "is excluded by its verdict") for slide in raw["slide"][out]]
+    return raw[~out]
 
 
 def _with_site(
