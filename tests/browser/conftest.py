@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import threading
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -33,39 +34,69 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def address(browser, tmp_path_factory, cmu_slide) -> str:
-    """Where a viewer of the small run listens, with a second run beside it."""
+def served(browser, tmp_path_factory, cmu_slide):
+    """A folder with the small run, and what it predicts of slides under other names."""
     pytest.importorskip("uvicorn")
-    from asmil.viewer import RunView, make_app, serve
-    from asmil.viewer.pyramid import Pyramid
-    from asmil.viewer.serving import listen
+    from asmil.runs import predict
 
     folder = small_run.make_run(tmp_path_factory.mktemp("browser"), cmu_slide)
-    other = Path(shutil.copytree(folder, folder.parent / "other"))
-    pyramid, bound, ready = Pyramid(), listen("127.0.0.1", 0), threading.Event()
-    views = [RunView(path, pyramid=pyramid) for path in (folder, other)]
-    app = make_app(views[:1], pyramid=pyramid), make_app(views, pyramid=pyramid)
-    both, second = listen("127.0.0.1", 0), threading.Event()
-    for one, socket, event in ((app[0], bound, ready), (app[1], both, second)):
-        threading.Thread(target=serve, args=(one, socket), kwargs={"started": event.set}, daemon=True).start()
-        assert event.wait(30)
-    return f"http://127.0.0.1:{bound.getsockname()[1]}/", f"http://127.0.0.1:{both.getsockname()[1]}/"
+    new = folder.parent / "new"
+    new.mkdir()
+    for name in ("region", "plain-1", "plain-2"):
+        shutil.copy(folder.parent / "features" / f"{name}.h5", new / f"new-{name}.h5")
+    (folder.parent / "new-slides").mkdir()
+    (folder.parent / "new-slides" / "new-region.svs").symlink_to(cmu_slide.resolve())
+    predict(folder, features=new, out=folder.parent / "predicted")
+    return folder.parent
+
+
+@pytest.fixture(scope="session")
+def address(served) -> tuple[str, str, str]:
+    """Where a viewer of the small run listens, one with a second run beside it, and one of predictions."""
+    from asmil.viewer import PredictionsView, Pyramid, RunView, listen, make_app, serve
+
+    folder, pyramid = served / "run", Pyramid()
+    shutil.copytree(folder, served / "other")
+    views = [RunView(path, pyramid=pyramid) for path in (folder, served / "other")]
+    new = PredictionsView(served / "predicted", slides=served / "new-slides", pyramid=pyramid)
+    places = []
+    for shown in (views[:1], views, [new]):
+        bound, ready = listen("127.0.0.1", 0), threading.Event()
+        keywords, app = {"started": ready.set}, make_app(shown, pyramid=pyramid)
+        threading.Thread(target=serve, args=(app, bound), kwargs=keywords, daemon=True).start()
+        assert ready.wait(30)
+        places.append(f"http://127.0.0.1:{bound.getsockname()[1]}/")
+    return tuple(places)
 
 
 @pytest.fixture
-def page(browser, address, made):
-    """A page at 1280 x 800 that shows the real slide; a complaint, or a request to elsewhere, fails the test."""
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(30_000)
-    wrong: list[str] = []
-    page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: r.url.startswith(("http://127.0.0.1:", "data:", "blob:")) or wrong.append(r.url))
-    page.goto(f"{address[0]}#{made.REAL}")
-    shows(page, made.REAL)
-    yield page
-    page.close()
+def opened(browser):
+    """A function that opens an address in a page of its own; a complaint, or a request to elsewhere, fails the test."""
+    wrong, pages = [], []
+
+    def open_page(where, *, width=1280, height=800, statistics=False, **options):
+        page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        pages.append(page)
+        page.set_default_timeout(30_000)
+        if statistics:
+            page.add_init_script("localStorage.setItem('statistics', '1')")
+        page.on("console", lambda message: message.type in ("error", "warning") and wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("http://127.0.0.1:", "data:", "blob:")) or wrong.append(r.url))
+        page.goto(where)
+        shows(page, unquote(where.partition("#")[2]))
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
     assert not wrong
+
+
+@pytest.fixture
+def page(opened, address, made):
+    """A page at 1280 x 800 that shows the real slide, with statistics."""
+    return opened(f"{address[0]}#{made.REAL}", statistics=True)
 
 
 def shows(page, slide: str) -> None:

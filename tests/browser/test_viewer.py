@@ -250,7 +250,7 @@ def test_a_narrow_window_is_not_wider_than_it_and_the_list_can_be_skipped(page):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "heat"
+    assert page.evaluate("document.activeElement.id") == "before"
 
 
 def test_what_is_on_screen_is_saved_as_png_and_the_tiles_as_geojson(page):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
+    from asmil.annotations.drawing import class_name
     from asmil.annotations.label_image import MaskLabels
     from asmil.annotations.reading import (
         Annotations,

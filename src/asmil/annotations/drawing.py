@@ -263,7 +263,7 @@ def add_json(content: bytes, drawing: Drawing, bounds: Bounds | None = None) -> 
         )
     for number, feature in enumerate(features):
         try:
-            name = _class_name(feature.get("properties") or {})
+            name = class_name(feature.get("properties") or {})
             drawing.add_class(name)
             _add_geometry(drawing, name, feature.get("geometry"))
         except _UNREADABLE as error:
@@ -276,7 +276,8 @@ def add_json(content: bytes, drawing: Drawing, bounds: Bounds | None = None) -> 
         raise AnnotationError(f"the origin of {path} cannot be read", found=error) from error
 
 
-def _class_name(properties: Facts) -> str:
+def class_name(properties: Facts) -> str:
+    """The class that the properties of a GeoJSON feature name, "unclassified" where they name none."""
     found = properties.get("classification") or properties.get("class")
     if not found:
         return _own_name(str(properties.get("name") or ""))

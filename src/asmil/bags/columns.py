@@ -34,6 +34,7 @@ ROLES = {
     "mpp": ("mpp", "slidempp"),
     "fold": ("fold",),
     "part": ("part", "split"),
+    "verdict": ("verdict",),
 }
 """Names of each role, in letters and digits; of those that a table has, the first here is taken."""
 FLAGS = {"slide": "--slide-column", "case": "--case-column", "site": "--site-column", "label": "--label"}

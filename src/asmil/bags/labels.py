@@ -44,6 +44,8 @@ class TableOptions(TypedDict):
 
 
 COLUMNS = ("slide", "case", "label", "site", "mpp", "fold")
+EXCLUDED = ("exclude", "excluded")
+"""What a column `verdict` says of a slide that is to be left out, whatever its label is."""
 _PROBLEM = "_problem"
 
 
@@ -66,9 +68,9 @@ def read_cohort(
     Two forms: one row per slide (CLAM: `case_id, slide_id, label`), or one row per patient with
     `slide_table`, which maps patients to slides (STAMP: `PATIENT, FILENAME`). Without a patient column, TCGA
     barcodes name the patient, else every slide counts as a patient. Classes are sorted, of two the positive one last;
-    `classes` gives another order or a choice of them. Patients and classes that differ only in how they are written
-    are an error unless `spellings` says what they are. With `features` (a store or its path) or `slides` (a folder of
-    slides, or their names) only slides that are there are kept (`Cohort.match`).
+    `classes` gives another order or a choice of them. Rows whose `verdict` is "exclude" are left out. Patients and
+    classes that differ only in how they are written are an error unless `spellings` says so. With `features` (a store
+    or its path) or `slides` (a folder of slides, or their names) only those are kept (`Cohort.match`).
 
     A `task` (`asmil.tasks.create_task`) reads its own columns instead of `label`: the cohort then has its targets, and
     rows that it cannot read become problems.
@@ -82,7 +84,7 @@ def read_cohort(
         (rows, task), label = with_targets(rows, task), "label"
     named = {"slide": slide_column, "case": case_column, "label": label}
     raw, problems, reading = joined(rows, slide_table, columns=named, spellings=spellings)
-    table, unusable = cleaned(raw, site_column, spellings)
+    table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
         table, outside = _of_classes(table, asked, classes, spellings)
         unusable += outside
@@ -107,6 +109,16 @@ def read_cohort(
         cohort = cohort.match(features.slides, unreadable=features.problems)
     names = _slide_names(slides)
     return cohort if names is None else cohort.match(names)
+
+
+def _without_excluded(raw: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
+    """The rows that no verdict leaves out; those that one does are added to the problems."""
+    column = find_column(raw, "verdict")
+    if column is None:
+        return raw
+    out = raw[column].str.casefold().isin(EXCLUDED)
+    problems += [Problem(slide_name(slide), "is excluded by its verdict") for slide in raw["slide"][out]]
+    return raw[~out]
 
 
 def _with_site(
@@ -176,7 +188,7 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
         if (column := find_column(raw, role)) is not None and (raw[column] != "").any():
             table[role] = _numbers(raw[column], role)
     unnamed = table["slide"] == ""
-    problems += [Problem("", f"row {row + 1} names no slide") for row in np.flatnonzero(unnamed)]
+    problems += [Problem("", f"row {row + 1} names no slide") for row in table.index[unnamed]]
     unlabelled = ~unnamed & (table["label"] == "")
     why = raw[_PROBLEM] if _PROBLEM in raw else pd.Series("has no label", raw.index)
     problems += [Problem(slide, text) for slide, text in zip(table["slide"][unlabelled], why[unlabelled], strict=True)]

@@ -1,59 +1,86 @@
-"""A run in the browser: slides at full depth with the attention over them, epoch by epoch, side by side."""
+"""A run, or predictions, in the browser: slides at full depth with the attention over them, side by side."""
 
-import ipaddress
 import os
 import webbrowser
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from asmil.cli.parts import PARTIAL
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asmil.deploy import Ensemble
+    from asmil.runs import PredictedFolder
+
 
 def view(
-    run: Path = typer.Argument(help="Run folder."),
-    against: Path = typer.Option(None, help="Another run, to be shown beside it."),
+    run: Path = typer.Argument(help="Run folder, or a folder of `asmil predict`."),
+    against: Path = typer.Option(None, help="Another run, or folder of predictions, to be shown beside it."),
     slides: Path = typer.Option(None, help="Folder of the slides, if it is not where the run found them."),
     port: int = typer.Option(None, min=0, max=65535, help="Port. [the first free one from 8765 on]"),
     host: str = typer.Option("127.0.0.1", help="Address to listen at; by default only this machine can connect."),
     browser: bool = typer.Option(True, "--browser/--no-browser", help="Open the browser."),
     partial: bool = PARTIAL,
 ) -> None:
-    """Look at a run: its slides, where each model looked, how the attention settled, where the seeds disagree."""
+    """Look at slides: what was predicted, where each model looked, where they disagree; say what is right, and draw.
+
+    Verdicts go to verdicts.csv of the folder, a table that --labels reads, outlines to outlines/<slide>.geojson.
+    """
     from asmil.errors import RunError
 
     if slides is not None and not slides.is_dir():
         raise RunError("there is no such folder of slides", found=slides)
 
     from asmil.cli import ExitCode
-    from asmil.runs import Run
-    from asmil.viewer import Pyramid, RunView, listen, make_app, serve
+    from asmil.runs import PredictedFolder, Run
+    from asmil.viewer import PredictionsView, Pyramid, RunView, View, is_loopback, listen, make_app, serve
 
-    both = [Run.open(folder) for folder in (run, against) if folder is not None]
-    lacking = [one.require_whole(partial=partial) for one in both]
-    pyramid = Pyramid()
-    views = [RunView(both[0], slides=slides, pyramid=pyramid, partial=partial)]
-    if against is not None:
-        first = views[0].slides_folder
-        views.append(RunView(both[1], slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
+    pyramid, views, partly = Pyramid(), list[View](), False
+    for folder in filter(None, (run, against)):
+        predicted = PredictedFolder(folder)
+        if predicted.there:
+            views.append(PredictionsView(folder, slides=slides, pyramid=pyramid, evidence=evidence_of(predicted)))
+        else:
+            opened = Run.open(folder)
+            partly |= bool(opened.require_whole(partial=partial))
+            first = views[0].slides_folder if views else None
+            views.append(RunView(opened, slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"
-    _explain(address, number, local=_only_here(host))
+    _explain(address, number, local=is_loopback(host))
 
-    def opened() -> None:
+    def ready() -> None:
         if browser and "SSH_CONNECTION" not in os.environ:
             webbrowser.open(address)
 
-    serve(make_app(views, pyramid=pyramid, hosts=[host]), bound, started=opened)
-    raise typer.Exit(ExitCode.SET_ASIDE if any(lacking) else ExitCode.WHOLE)
+    serve(make_app(views, pyramid=pyramid, hosts=[host]), bound, started=ready)
+    raise typer.Exit(ExitCode.SET_ASIDE if partly else ExitCode.WHOLE)
 
 
-def _only_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def evidence_of(predicted: "PredictedFolder") -> "Callable[[str, Path | None], Mapping[str, np.ndarray]] | None":
+    """What gives the evidence of a slide by class; its models are read when it is first asked for."""
+    run, store, digest = predicted.run, predicted.store, predicted.models
+    if run is None or store is None or not digest:
+        return None
+
+    @cache
+    def models() -> "Ensemble":
+        from asmil.deploy import load_ensemble
+        from asmil.errors import RunError
+
+        found = load_ensemble(run, partial=True)
+        if found.digest != digest:
+            fix = f"predict again: asmil predict {run}"
+            raise RunError("the run has other models now than those that predicted", found=run, fix=fix)
+        return found
+
+    return lambda slide, file: models().evidence(store.load(slide), slide_file=file)
 
 
 def _explain(address: str, port: int, *, local: bool) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, Published, load_ensemble
     from asmil.deploy.onnx_file import Exported, OnnxModel, export_onnx, export_run
     from asmil.deploy.profile import Preprocessing, Profile
+    from asmil.deploy.qupath import write_qupath
     from asmil.deploy.use import (
         Predicted,
         Predictions,

@@ -14,9 +14,9 @@ from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError
-from asmil.files import Facts, safe_name, write_text, written_beside
+from asmil.files import Facts, safe_name, written_beside
 from asmil.progress import Listener, Outcome, default_listener
-from asmil.runs import ATTENTION, PREDICTIONS, figure_file, tiles_of
+from asmil.runs import PredictedFolder, figure_file, tiles_of
 from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import name_of, scan_slides
 
@@ -76,7 +76,9 @@ def predict_slides(
             told.append(_settle(ensemble, store, slide, place=places[slide], slide_file=file, accept=accept))
             (progress or (lambda predicted: None))(told[-1])
     finally:
-        _write_tables(folder, [predicted for predicted in told if predicted.error is None])
+        done = [predicted for predicted in told if predicted.error is None]
+        attention = ((predicted.slide, predicted.attention()) for predicted in done)
+        PredictedFolder(folder).write([predicted.row for predicted in done], attention)
     return told
 
 
@@ -163,14 +165,6 @@ def _of_values(ensemble: Ensemble | Published, prediction: EnsemblePrediction) -
     """The values of another task than classification, and of each the standard deviation between the members."""
     rows = zip(ensemble.classes, prediction.probabilities.tolist(), prediction.std.tolist(), strict=True)
     return {key: number for name, value, std in rows for key, number in ((name, value), (f"std_{name}", std))}
-
-
-def _write_tables(folder: Path, done: Sequence[Predicted]) -> None:
-    table = pd.DataFrame([predicted.row for predicted in done])
-    write_text(folder / PREDICTIONS, table.to_csv(index=False) if len(table) else "slide\n")
-    with written_beside(folder / ATTENTION) as partial, h5py.File(partial, "w") as file:
-        for predicted in done:
-            file.create_dataset(safe_name(predicted.slide), data=predicted.attention())
 
 
 def write_heatmap(
@@ -358,6 +352,8 @@ def _predict_stored(
     files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
     places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
+    run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
+    PredictedFolder(settings.out).note(run, models=ensemble.digest, features=store.path, slides=settings.slides)
     with hear.stage("predict", total=len(store.slides)) as advance:
 
         def settled(slide: Predicted) -> None:

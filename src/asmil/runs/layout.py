@@ -20,11 +20,15 @@ FINDINGS = "findings.csv"  # every detection of FROC
 PROFILE = "profile.json"  # what its slides are like, measured when it is first put to use
 REPORT = "report.html"
 CARD = "card.md"
+MADE_OF = "made_of.json"  # of a folder of predictions: where run, features and slides were
+VERDICTS = "verdicts.csv"  # what a person said of the slides, in the viewer: a table of labels
 
 # Folders beside them; `extraction` fills features and thumbnails.
 FEATURES, FEATURES_NOTE = "features", "run.json"  # the note says which kind of features the run learns from
 THUMBNAILS = "thumbnails"
 FIGURES = "figures"
+QUPATH = "qupath.groovy"  # loads figures, tissue and outlines into QuPath
+OUTLINES = "outlines"  # drawn in the viewer: <slide>.geojson
 PREDICTED = "predictions"  # of new slides, where no other folder is named
 CHECKPOINTS = "checkpoints"  # of trainings that go on
 MAKING = ".making"  # the lock of the process that makes the run
@@ -56,6 +60,21 @@ def cell_folders(run: Path) -> list[tuple[Path, tuple[int, int] | None]]:
         named = len(numbers) == 2 and cell_folder(run, *numbers) == folder  # "00" is no fold of ours
         found.append((folder, (numbers[0], numbers[1]) if named else None))
     return found
+
+
+def verdicts_file(folder: Path) -> Path:
+    """The table of verdicts; of a run, or of predictions of new slides."""
+    return folder / VERDICTS
+
+
+def qupath_script(folder: Path) -> Path:
+    """The script for QuPath; of a run, or of predictions of new slides."""
+    return folder / QUPATH
+
+
+def outlines_file(folder: Path, slide: str) -> Path:
+    """The outlines that were drawn on a slide; of a run, or of predictions of new slides."""
+    return folder / OUTLINES / f"{safe_name(slide)}.geojson"
 
 
 def comparison(other: str) -> str:

@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib.resources
+import json
 import mimetypes
 import re
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -17,23 +19,31 @@ from starlette.routing import Route
 
 from asmil.errors import AsmilError, NotOfferedError, RunError
 from asmil.figures import EVEN_MAP, EVIDENCE_MAP, colour_stops, tile_scores_geojson
+from asmil.files import Facts
 from asmil.machine import cores
+from asmil.runs import Cell
 from asmil.viewer import listing
+from asmil.viewer.outlines import Outlines
 from asmil.viewer.pyramid import TILE_PX, Pyramid
-from asmil.viewer.serving import Guard
-from asmil.viewer.session import RunView
+from asmil.viewer.serving import Guard, refusal
+from asmil.viewer.session import View
+from asmil.viewer.views import RunView
 
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-cache"}
+MOST_BYTES = 1 << 20
+"""Of what the page says to the server at once."""
 Answer = Callable[[Request], Response]
+Taker = Callable[[Request, Facts], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str] = ()) -> Guard:
-    """The viewer of some runs, the first of them shown first, as an ASGI application.
+def make_app(views: Sequence[View], *, pyramid: Pyramid, hosts: Sequence[str] = ()) -> Guard:
+    """The viewer of some runs or predictions, the first of them shown first, as an ASGI application.
 
     No address holds a path or a name: runs, slides, tiles and layers are numbers and words of the runs' own tables,
-    and what is not among them is answered by 404.
+    and what is not among them is answered by 404. Verdicts and outlines are taken from the page itself only: by this
+    machine, and with the word that every page gets with its runs.
 
     Args:
         hosts: names under which the machine may be addressed, beside localhost and any IP address.
@@ -50,6 +60,10 @@ def make_app(views: Sequence[RunView], *, pyramid: Pyramid, hosts: Sequence[str]
         Route("/api/{run}/unrest", _worker(pages.unrest, data)),
         Route(slide, _worker(pages.facts, data)),
         Route(slide + "/tiles", _worker(pages.tiles, data)),
+        Route(slide + "/verdict", _taker(pages.say, data, token=pages.token), methods=["PUT"]),
+        Route(slide + "/outlines", _worker(pages.outlines, data)),
+        Route(slide + "/outlines", _taker(pages.draw, data, token=pages.token), methods=["POST"]),
+        Route(slide + "/outlines/{outline}", _taker(pages.erase, data, token=pages.token), methods=["DELETE"]),
         Route(slide + "/annotations", _worker(pages.annotations, data)),
         Route(slide + "/layer/{layer}", _worker(pages.layer, data)),
         Route(slide + "/rows/{fold}-{seed}", _worker(pages.rows, data)),
@@ -72,9 +86,37 @@ def _worker(answer: Answer, turn: asyncio.Semaphore) -> Endpoint:
             try:
                 return await run_in_threadpool(answer, request)
             except AsmilError as error:
-                said = {"what": error.what, "found": error.found and str(error.found), "fix": error.fix}
-                status = 404 if isinstance(error, NotOfferedError) else 422
-                return JSONResponse(said, status_code=status, headers=ASK_AGAIN)
+                return _refused(error)
+            except OSError as error:  # a full disk, a folder that cannot be written to
+                return _refused(RunError("nothing was kept", found=error, fix="free the place it is written to"))
+
+    return endpoint
+
+
+def _refused(error: AsmilError, status: int | None = None) -> Response:
+    said = {"what": error.what, "found": error.found and str(error.found), "fix": error.fix}
+    status = status or (404 if isinstance(error, NotOfferedError) else 422)
+    return JSONResponse(said, status_code=status, headers=ASK_AGAIN)
+
+
+def _taker(take: Taker, turn: asyncio.Semaphore, *, token: str) -> Endpoint:
+    """An endpoint that takes plain values as JSON, from the page alone."""
+
+    async def endpoint(request: Request) -> Response:
+        if (why := refusal(request, token)) is not None:
+            return _refused(why, 403)
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MOST_BYTES:
+                return _refused(RunError("this is too much to keep", found=f"more than {MOST_BYTES:,} bytes"), 413)
+        try:
+            said = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            return _refused(RunError("nothing was kept", found="what is no object in JSON"))
+        return await _worker(lambda asked: take(asked, said), turn)(request)
 
     return endpoint
 
@@ -97,24 +139,32 @@ def _static(name: str) -> Endpoint:
 class _Pages:
     """One method per route."""
 
-    def __init__(self, views: Sequence[RunView], pyramid: Pyramid):
+    def __init__(self, views: Sequence[View], pyramid: Pyramid):
+        self.token = secrets.token_urlsafe(16)
         self._views, self._pyramid = {view.token: view for view in views}, pyramid
 
-    def _view(self, request: Request) -> RunView:
+    def _view(self, request: Request) -> View:
         token = request.path_params["run"]
         if token not in self._views:
             raise NotOfferedError("no such run is open", fix="load the page again")
         return self._views[token]
 
-    def _slide(self, request: Request) -> tuple[RunView, str]:
+    def _slide(self, request: Request) -> tuple[View, str]:
         view = self._view(request)
         return view, view.slide(*_numbers(request, "number"))
+
+    def _trained(self, request: Request) -> tuple[RunView, str, Cell]:
+        view, slide = self._slide(request)
+        if not isinstance(view, RunView):
+            raise NotOfferedError("predictions of new slides have no models of their own")
+        return view, slide, view.layers.cell([request.path_params[name] for name in ("fold", "seed")])
 
     def runs(self, request: Request) -> Response:
         colours = {"attention": colour_stops(n=256), "disagreement": colour_stops("viridis", n=256)}
         colours |= {"evidence": colour_stops(EVIDENCE_MAP, n=256), "even": colour_stops(EVEN_MAP, n=3)[1:2] * 256}
         runs = [listing.heading(view) for view in self._views.values()]
-        return _json({"runs": runs, "colours": colours, "tile_px": TILE_PX})
+        said = {"runs": runs, "colours": colours, "tile_px": TILE_PX, "token": self.token}
+        return _json(said | {"writes": refusal(request, self.token) is None})
 
     def slides(self, request: Request) -> Response:
         return _json(listing.slide_rows(self._view(request)))
@@ -135,19 +185,44 @@ class _Pages:
     def annotations(self, request: Request) -> Response:
         return _json(listing.shapes(*self._slide(request)))
 
+    def say(self, request: Request, said: Facts) -> Response:
+        view, slide = self._slide(request)
+        return _json(view.verdicts.say(slide, said, rows=view.rows(), classes=view.classes))
+
+    def _drawn(self, request: Request) -> Outlines:
+        view, slide = self._slide(request)
+        sheet = view.sheet(slide)
+        if sheet.unit != "px":
+            raise RunError(
+                "outlines are in level-0 pixels",
+                found="coordinates in micrometres only",
+                fix="give --slides so that micrometres become pixels",
+            )
+        return Outlines(view.folder, slide, size=sheet.picture.size, bounds=view.bounds(slide))
+
+    def outlines(self, request: Request) -> Response:
+        return _json(self._drawn(request).read())
+
+    def draw(self, request: Request, said: Facts) -> Response:
+        name, ring = said.get("class"), said.get("ring")
+        if not isinstance(name, str) or not 0 < len(name) <= 100 or not isinstance(ring, list):
+            raise RunError("an outline needs a class and corners", found=str(name)[:40])
+        return _json(self._drawn(request).add(name, ring))
+
+    def erase(self, request: Request, said: Facts) -> Response:
+        return _json(self._drawn(request).remove(request.path_params["outline"]))
+
     def layer(self, request: Request) -> Response:
         """Values float32 (tiles,), little-endian."""
         view, slide = self._slide(request)
         return _binary(view.values(slide, request.path_params["layer"]).astype("<f4").tobytes())
 
     def rows(self, request: Request) -> Response:
-        view, slide = self._slide(request)
-        cell = view.layers.cell([request.path_params[name] for name in ("fold", "seed")])
+        view, slide, cell = self._trained(request)
         return _json(view.layers.heads.shape(cell, slide))
 
     def training(self, request: Request) -> Response:
-        view, slide = self._slide(request)
-        cell = view.layers.cell([request.path_params[name] for name in ("fold", "seed")])
+        view, slide, cell = self._trained(request)
         return _json(listing.training(view, cell, slide))
 
     def geojson(self, request: Request) -> Response:
@@ -162,7 +237,7 @@ class _Pages:
         evidence = None
         if layer.startswith("evidence-"):  # beside the attention that it goes with, and for all classes
             view.values(slide, layer)
-            evidence = dict(zip(view.run.classes, view.layers.evidence(slide).T, strict=True))
+            evidence = dict(zip(view.classes, view.layers.evidence(slide).T, strict=True))
             layer = "mean"
         values = view.values(slide, layer).astype(np.float64)
         with tempfile.TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ A layer is named by one word: `mean`, `disagreement`, `cell-<fold>-<seed>`, `epo
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from asmil.bags import Bag
 from asmil.errors import NotOfferedError, RunError
 from asmil.figures import percentiles
 from asmil.files import Facts
-from asmil.runs import Cell, Run
+from asmil.runs import Cell, PredictedFolder, Run
 
 # Attention of every token and head of a trained model, computed again from the features of a slide.
 
@@ -147,13 +147,9 @@ class Layers:
         return layers + [_entry(cell, "epoch", "by epoch") | {"epochs": epochs} for cell, epochs in by_epoch]
 
     def _evidence_offered(self, slide: str) -> list[Facts]:
-        """A layer for each class; of two classes for the second, as the other is its opposite."""
         run = self.run
-        if not run.classifies_slides or run.store is None or not run.tested_on(slide):
-            return []
-        named = list(enumerate(run.classes))
-        kept = named[1:] if len(named) == 2 else named
-        return [{"id": f"evidence-{i}", "group": "Held out", "label": f"evidence for {name}"} for i, name in kept]
+        there = run.classifies_slides and run.store is not None and run.tested_on(slide)
+        return _evidence_entries(run.classes, "Held out") if there else []
 
     def evidence(self, slide: str) -> np.ndarray:
         """Evidence (tiles, classes), of a few slides kept."""
@@ -232,6 +228,58 @@ class Layers:
                 terms = np.where(np.array(maps) > 0, maps * np.log(maps / middle), 0.0)
             seeds = max(float(terms.sum(axis=1).mean()), 0.0)
         return {"seeds": seeds, "epochs": float(np.mean(late)) if late else None}
+
+
+class PredictedLayers:
+    """What there is of new slides: the mean attention of the models and, where `evidence` gives it by class, that."""
+
+    def __init__(self, predicted: PredictedFolder, evidence: Callable[[str], Mapping[str, np.ndarray]] | None):
+        self._predicted, self._evidence = predicted, evidence
+        self._lock, self._kept = threading.Lock(), dict[str, np.ndarray]()
+
+    def offered(self, slide: str) -> list[Facts]:
+        """The layers of a slide for a menu: `id`, `group`, `label`."""
+        if self._predicted.attention(slide) is None:
+            return []
+        entries = [] if self._evidence is None else _evidence_entries(self._predicted.classes, NEW)
+        return [{"id": "mean", "group": NEW, "label": "attention, mean of the models"}, *entries]
+
+    def evidence(self, slide: str) -> np.ndarray:
+        """Evidence (tiles, classes), of a few slides kept; of a model that has none an error says so."""
+        with self._lock:
+            if slide not in self._kept:
+                found = {} if self._evidence is None else self._evidence(slide)
+                if not found:
+                    raise NotOfferedError(f"there is no evidence of the tiles of {slide}")
+                self._kept[slide] = np.stack([found[name] for name in self._predicted.classes], axis=1)
+                while len(self._kept) > KEPT_SLIDES:
+                    self._kept.pop(next(iter(self._kept)))
+            return self._kept[slide]
+
+    def values(self, slide: str, layer: str) -> np.ndarray:
+        """The layer as float64 (tiles,).
+
+        Raises:
+            NotOfferedError: the slide has no such layer.
+        """
+        attention = self._predicted.attention(slide)
+        if layer in {entry["id"] for entry in self.offered(slide)} and attention is not None:
+            return attention.astype(np.float64) if layer == "mean" else self.evidence(slide)[:, int(layer[9:])]
+        raise NotOfferedError(f"slide {slide} has no such layer", found=layer)
+
+    def unrest(self, slide: str) -> dict[str, float | None]:
+        """Of predictions the mean of all models is kept alone: nothing tells how far they differ in attention."""
+        return {"seeds": None, "epochs": None}
+
+
+NEW = "New slide"
+
+
+def _evidence_entries(classes: Sequence[str], group: str) -> list[Facts]:
+    """A layer for each class; of two classes for the second, as the other is its opposite."""
+    named = list(enumerate(classes))
+    kept = named[1:] if len(named) == 2 else named
+    return [{"id": f"evidence-{i}", "group": group, "label": f"evidence for {name}"} for i, name in kept]
 
 
 def _mean_label(seeds: int) -> str:

@@ -1,79 +1,35 @@
-"""What the page shows of a run as plain values: its heading, its table of slides, one slide, one training."""
-
-import math
+"""What the page shows as plain values: a heading, the table of slides, one slide, one training."""
 
 import numpy as np
 import pandas as pd
 
 from asmil.annotations import Annotations
-from asmil.attention import normalized_entropy
 from asmil.files import Facts
 from asmil.runs import Cell
-from asmil.viewer.session import RunView
+from asmil.viewer.session import View
+from asmil.viewer.verdicts import NOTHING
+from asmil.viewer.views import RunView, number
 
 CURVES = ("train_loss", "val_loss", "val_auroc", "jsd")
 
 
-def heading(view: RunView) -> Facts:
-    """Name, model and result of a run."""
-    run, settings = view.run, view.run.settings
-    auroc = (run.metrics.get("test") or {}).get("auroc") or {}
-    return {
-        "id": view.token,
-        "name": view.folder.name,
-        "says": view.says,
-        "model": settings.model,
-        "stabilised": run.stabilized,
-        "encoder": settings.encoder if settings.features is None else None,
-        "classes": run.classes,
-        "auroc": number(auroc.get("value")),
-        "ci95": [number(x) for x in auroc.get("ci95") or []],
-        "positive": view.positive,
-    }
+def heading(view: View) -> Facts:
+    """Name, classes and whatever else is said of all slides together."""
+    own = {"id": view.token, "name": view.name, "says": view.says, "classes": view.classes}
+    return own | {"positive": view.positive, "predicts_new": view.predicts_new} | view.heading()
 
 
-def slide_rows(view: RunView) -> list[Facts]:
-    """One row per slide of the out-of-fold table, in its order.
+def slide_rows(view: View) -> list[Facts]:
+    """One row per slide, in the order of its table, with its place and what a person said of it.
 
-    `error` is the loss of the true class in nats (None where the label is no class), `uncertainty` the entropy of the
-    probabilities as a share of the largest possible, `spread` the standard deviation over seeds of the probability of
-    the predicted class.
+    Raises:
+        RunError: the table of verdicts cannot be read.
     """
-    table, classes = view.run.predictions, view.run.classes
-    probability = view.run.probabilities(table)
-    spread = _spread(view)
-    rows = []
-    for number_, (slide, case, label, predicted) in enumerate(
-        table[["slide", "case", "label", "predicted"]].itertuples(index=False)
-    ):
-        own = probability[number_]
-        rows.append(
-            {
-                "number": number_,
-                "slide": slide,
-                "case": case,
-                "label": label,
-                "predicted": predicted,
-                "probabilities": [number(p) for p in own],
-                "error": -math.log(max(own[classes.index(label)], 1e-12)) if label in classes else None,
-                "uncertainty": number(normalized_entropy(own / own.sum())),
-                "spread": spread.get(slide),
-                "recorded": bool(view.layers.recorded(slide)),
-            }
-        )
-    return rows
+    said = view.verdicts.read()
+    return [row | {"number": place, "said": said.get(row["slide"], NOTHING)} for place, row in enumerate(view.rows())]
 
 
-def _spread(view: RunView) -> dict[str, float]:
-    """Slide to the standard deviation over seeds of the probability of its predicted class; of two seeds or more."""
-    table = view.run.cell_predictions
-    by_slide = table[table["part"] == "test"].groupby("slide")[[f"prob_{name}" for name in view.run.classes]]
-    deviation, mean, seeds = by_slide.std(ddof=1).to_numpy(), by_slide.mean(), by_slide.size().to_numpy()
-    chosen = deviation[np.arange(len(mean)), mean.to_numpy().argmax(1)] if len(mean) else []
-    return {slide: float(x) for slide, x, n in zip(mean.index, chosen, seeds, strict=True) if n > 1}
-
-
-def slide_facts(view: RunView, slide: str) -> Facts:
+def slide_facts(view: View, slide: str) -> Facts:
     """What is needed to draw a slide, but for the arrays."""
     sheet = view.sheet(slide)
     picture = sheet.picture
@@ -94,7 +50,7 @@ def slide_facts(view: RunView, slide: str) -> Facts:
     }
 
 
-def shapes(view: RunView, slide: str) -> list[Facts]:
+def shapes(view: View, slide: str) -> list[Facts]:
     """The annotations of a slide by class: `rings` (each a flat list x, y, x, y ...) and `points`, level-0 pixels."""
     drawn = view.annotations(slide)
     if drawn is None:
@@ -130,8 +86,3 @@ def training(view: RunView, cell: Cell, slide: str) -> Facts:
         "curves": curves,
         "slide_jsd": None if own is None else [None, *(number(x) for x in own)],
     }
-
-
-def number(value: float | None) -> float | None:
-    """A finite float, else None: JSON has no NaN."""
-    return float(value) if value is not None and math.isfinite(float(value)) else None

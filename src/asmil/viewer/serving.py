@@ -1,6 +1,7 @@
 """A web server on this machine for as long as it is looked at."""
 
 import ipaddress
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from asmil.errors import RunError
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # What keeps other pages out: the Host header is checked, and every answer carries a strict policy.
@@ -62,6 +64,31 @@ class Guard:
         except ValueError:
             return name in self._hosts
         return True
+
+
+def refusal(request: "Request", token: str) -> RunError | None:
+    """Why a request may not write; None where it may.
+
+    A page elsewhere can make a browser send requests here. It cannot send the `token` with them: that needs a header
+    of its own, for which a browser asks first and gets no leave, and no other page can read the token.
+    """
+    client = request.client.host if request.client else ""
+    if not is_loopback(client):
+        return RunError("only this machine may write", found=client, fix="ssh -L makes another machine this one")
+    origin = request.headers.get("origin")
+    same = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    reads = request.method in ("GET", "HEAD")
+    if not same or not (reads or secrets.compare_digest(request.headers.get("x-asmil-token", ""), token)):
+        return RunError("only the viewer's own page may write", fix="load the page again")
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, for no other to reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 FIRST_PORT, TRIED_PORTS = 8765, 20

@@ -1,20 +1,22 @@
-"""What one run offers to the page: its slides, where their tiles and pixels are, annotations and layers."""
+"""What the page is offered of slides, of whatever they are: tiles and pixels, annotations and layers."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from asmil.annotations import Annotations, MaskLabels, find_annotation, read_annotations
+from asmil.annotations import Annotations
 from asmil.bags import Bag, FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
-from asmil.evaluation import tile_truth
-from asmil.runs import Run, spacing
+from asmil.files import Facts
+from asmil.runs import spacing
 from asmil.slides import name_of, scan_slides, slide_named
-from asmil.viewer.layers import Heads, Layers
 from asmil.viewer.pyramid import Picture, Pyramid
+from asmil.viewer.verdicts import Verdicts
 
 UNKNOWN = 255
 """Truth of a tile of a slide that nobody annotated."""
@@ -39,52 +41,88 @@ class Sheet:
     says: tuple[str, ...]
 
 
-class RunView:
-    """A run opened to be looked at.
+class LayersOf(Protocol):
+    """What can be laid over the slides of a view: `asmil.viewer.layers`."""
 
-    `slides` is the folder of its slides instead of that of the run's settings, `else_slides` where those name none
-    (a run on features). `partial`: an unfinished run is looked at as far as it is; `says` then says so.
+    def offered(self, slide: str) -> list[Facts]:
+        """The layers of a slide for a menu: `id`, `group`, `label`."""
 
-    Raises:
-        RunError: the folder is no run, is not finished or not evaluated, or is of another task than classification.
-        SlideError: two slides of the folder have one name.
+    def values(self, slide: str, layer: str) -> np.ndarray:
+        """A layer as float64 (tiles,)."""
+
+    def evidence(self, slide: str) -> np.ndarray:
+        """Evidence (tiles, classes)."""
+
+    def unrest(self, slide: str) -> dict[str, float | None]:
+        """How little the attention of a slide is settled, in nats: of `seeds` and of `epochs`, None where unknown."""
+
+
+class View:
+    """Slides that were opened to be looked at: of a run (`RunView`), or new ones (`PredictionsView`).
+
+    `says` is what holds for all of them, in sentences; empty where there is nothing to say. `layers` has the values
+    that can be laid over a slide.
     """
 
+    predicts_new = False
+    layers: LayersOf
+
     def __init__(
-        self,
-        run: Run | str | Path,
-        *,
-        pyramid: Pyramid,
-        slides: Path | None = None,
-        else_slides: Path | None = None,
-        partial: bool = False,
+        self, folder: Path, slides: Sequence[str], *, pyramid: Pyramid, slides_folder: Path | None, stamp: int
     ):
-        self.run, self.pyramid = Run.open(run), pyramid
-        if (task := self.run.task) is not None:
-            raise RunError(
-                "the viewer shows runs of classification",
-                found=f"{self.run.folder} is a run of {task.name}",
-                fix=f"asmil report {self.run.folder} has maps of its slides",
-            )
-        self.says = self.run.require_results(partial=partial)
-        self.folder = self.run.folder.resolve()
-        self.slides: list[str] = [str(name) for name in self.run.predictions["slide"]]
-        self.layers = Layers(self.run, Heads(self.run, load=self.bag))
+        self.folder, self.slides, self.pyramid, self.slides_folder = folder.resolve(), slides, pyramid, slides_folder
         # in every address: a browser must not show tiles that it kept of another run
-        self.token = hashlib.sha256(f"{self.folder} {self.run.evaluated_at}".encode()).hexdigest()[:16]
-        self.slides_folder = slides or self.run.settings.slides or else_slides
+        self.token = hashlib.sha256(f"{self.folder} {stamp}".encode()).hexdigest()[:16]
+        self.says = ""
+        self.verdicts = Verdicts(self.folder)
         self.sheet = lru_cache(KEPT_SLIDES)(self._sheet)
         self.annotations = lru_cache(KEPT_SLIDES)(self._annotations)
         self.truth = lru_cache(KEPT_SLIDES)(self._truth)
+
+    @property
+    def name(self) -> str:
+        """What the folder is called."""
+        return self.folder.name
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order of the probabilities."""
+        raise NotImplementedError
+
+    @property
+    def store(self) -> FeatureStore | None:
+        """The features, or None where they are not at hand."""
+        raise NotImplementedError
+
+    @property
+    def features(self) -> Path:
+        """Where the features should be."""
+        raise NotImplementedError
+
+    def mpp(self, slide: str) -> float | None:
+        """The um per level-0 pixel of a slide, as far as it is known without its file."""
+        raise NotImplementedError
+
+    def thumbnail_file(self, slide: str) -> Path:
+        """The thumbnail of a slide, if it has one."""
+        raise NotImplementedError
+
+    def heading(self) -> Facts:
+        """What is said of all slides together, beside name and classes."""
+        raise NotImplementedError
+
+    def rows(self) -> list[Facts]:
+        """What is said of each slide: see `views.row_of`."""
+        raise NotImplementedError
 
     def slide(self, number: int) -> str:
         """The name of a slide by its place in the table.
 
         Raises:
-            NotOfferedError: the run has fewer slides.
+            NotOfferedError: there are fewer slides.
         """
         if not 0 <= number < len(self.slides):
-            raise NotOfferedError("the run has no such slide", found=f"number {number}, of {len(self.slides)}")
+            raise NotOfferedError("there is no such slide", found=f"number {number}, of {len(self.slides)}")
         return self.slides[number]
 
     @cached_property
@@ -92,11 +130,6 @@ class RunView:
         """The slide files at hand, by name."""
         folder = self.slides_folder
         return {name_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
-
-    @property
-    def store(self) -> FeatureStore | None:
-        """The run's features, or None where they are not at hand."""
-        return self.run.store
 
     def bag(self, slide: str) -> Bag:
         """The features of a slide.
@@ -106,21 +139,21 @@ class RunView:
         """
         if self.store is None:
             raise FeatureError(
-                "the features of the run are not at hand",
-                found=self.run.settings.features or self.run.features,
-                fix="start in the folder the run was made in, or bring them back",
+                "the features are not at hand",
+                found=self.features,
+                fix="start in the folder where they were found when this was made, or bring them back",
             )
-        return self.store.load(slide, slide_mpp=self.run.slide(slide).mpp)
+        return self.store.load(slide, slide_mpp=self.mpp(slide))
 
     def picture(self, slide: str) -> Picture:
         """Where the pixels of a slide should be; whether they can be read is not yet known."""
         file = slide_named(slide, self.paths)
-        thumbnail = self.run.thumbnail_file(slide)
+        thumbnail = self.thumbnail_file(slide)
         return Picture(
             (1, 1),
             path=file.path if file else None,
             scene=file.scene if file else None,
-            mpp=self.run.slide(slide).mpp,
+            mpp=self.mpp(slide),
             thumbnail=thumbnail if thumbnail.is_file() else None,
         )
 
@@ -134,12 +167,12 @@ class RunView:
                 says.append(f"The slide file cannot be read: {error}")
                 picture = replace(picture, path=None)
         else:
-            where = f"not in {self.slides_folder}" if self.slides_folder else "the run does not name their folder"
+            where = f"not in {self.slides_folder}" if self.slides_folder else "nothing here names their folder"
             says.append(f"The slide file is not at hand ({where}); give --slides FOLDER for its full depth.")
         level0_xy, side, unit = self._tiles(slide, mpp or picture.mpp, says=says)
         if picture.path is None:
             extent = (level0_xy.max(axis=0) + side) if len(level0_xy) else np.array([1000, 1000])
-            picture = replace(picture, size=self._stated_size(slide, unit) or (int(extent[0]), int(extent[1])))
+            picture = replace(picture, size=self.stated_size(slide, unit) or (int(extent[0]), int(extent[1])))
             picture = picture if unit == "px" else replace(picture, thumbnail=None)
             says.append("Shown is the stored thumbnail." if picture.thumbnail else "Shown are the tiles alone.")
             mpp = 1.0 if unit == "um" else picture.mpp
@@ -176,7 +209,7 @@ class RunView:
             says.append(str(error))
         return nothing
 
-    def _stated_size(self, slide: str, unit: str) -> tuple[int, int] | None:
+    def stated_size(self, slide: str, unit: str) -> tuple[int, int] | None:
         """Level-0 size of a slide that is not at hand, where the feature file says it."""
         if unit != "px" or self.store is None or slide not in self.store:
             return None
@@ -189,31 +222,14 @@ class RunView:
     @property
     def positive(self) -> list[str]:
         """The classes of the annotations that are looked for."""
-        return self.run.settings.positive
+        return []
 
     def _annotations(self, slide: str) -> Annotations | None:
-        settings = self.run.settings
-        path = find_annotation(settings.annotations, slide) if settings.annotations else None
-        if path is None:
-            return None
-        sheet, labels = self.sheet(slide), MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
-        size = self._stated_size(slide, sheet.unit)
-        return read_annotations(path, slide_size=size, slide_mpp=sheet.mpp, bounds=self.bounds(slide), labels=labels)
+        return None
 
     def _truth(self, slide: str) -> np.ndarray:
         """Which tiles are positive: uint8 (tiles,) of 0, 1 and `UNKNOWN`."""
-        sheet, drawn = self.sheet(slide), None if self.trouble(slide) else self.annotations(slide)
-        if drawn is None or not self.positive or sheet.unit != "px":
-            return np.full(len(sheet.level0_xy), UNKNOWN, np.uint8)
-        settings = self.run.settings
-        return tile_truth(
-            sheet.level0_xy,
-            sheet.side,
-            drawn,
-            positive=self.positive,
-            exclude=settings.exclude_class,
-            min_coverage=settings.min_coverage,
-        ).astype(np.uint8)
+        return np.full(len(self.sheet(slide).level0_xy), UNKNOWN, np.uint8)
 
     def values(self, slide: str, layer: str) -> np.ndarray:
         """The layer as float32 (tiles,), in the order of the sheet's tiles.

@@ -267,3 +267,20 @@ def test_what_is_left_out_is_a_line_for_each_reason():
     assert "left out: has no label [3: S00, S01, S02]" in lines
     assert "left out: has a label but no file [1: S11]" in lines
     assert "8 slides of 5 patients; classes benign (4 slides, 2 patients), Tumour (4 slides, 3 patients)" in lines[1]
+
+
+def test_a_verdict_leaves_a_slide_out_and_no_other_word_does():
+    frame = table(patient=PEOPLE, Verdict=["agree", "Exclude", "excluded", "", "malignant", *["relabel"] * 7])
+    frame.loc[11, "Slide"] = ""
+    cohort = read_cohort(frame)
+    assert cohort.slides == [SLIDES[0], *SLIDES[3:11]]
+    said = [(problem.slide, problem.what) for problem in cohort.problems]
+    assert said[:2] == [(SLIDES[1], "is excluded by its verdict"), (SLIDES[2], "is excluded by its verdict")]
+    assert ("", "row 12 names no slide") in said
+
+
+def test_an_excluded_slide_need_not_make_sense():
+    """Without a label, or with a second spelling of a class: it is not asked about."""
+    frame = table(patient=PEOPLE, verdict=["exclude", "exclude", *[""] * 10])
+    frame.loc[[0, 1], "label"] = ["", "tumour"]
+    assert len(read_cohort(frame)) == 10

@@ -73,6 +73,7 @@ COMMANDS = {
     "predict": ("predict", "RUN", "--features", "FEATURES", "--out", "OUT"),
     "export": ("export", "RUN", "--card"),
     "heatmap": ("heatmap", "RUN"),
+    "qupath": ("qupath", "RUN"),
     "figure": ("figure", "fig1", "RUN"),
 }
 

@@ -6,17 +6,23 @@ const SHOWN = 12;
 
 /** What there is to say of a tile, line by line. */
 export function describe(pane, tile) {
-  const { values, ranks, truth, layer } = pane;
+  const { values, ranks, truth } = pane;
   const n = values.length;
+  const place = `${ordinal(ranks.place[tile])} of ${n.toLocaleString("en")}`;
+  const said = pane.page.statistics ? measured(pane, tile) : [inWords(pane, tile)];
+  return [pane.page.statistics ? place : `${place} tiles`, ...said.filter(Boolean), ...truthOf(pane, truth[tile])];
+}
+
+function measured({ values, ranks, layer }, tile) {
   const weight = values[tile];
-  const evidence = layer?.startsWith("evidence-");
-  const score = evidence ? `${signed(weight)} logit` : layer === "disagreement" ? `seeds differ by ${digits(100 * weight, 3)} percentile points` : `${digits(weight * n, 4)} × uniform`;
-  return [
-    `${ordinal(ranks.place[tile])} of ${n.toLocaleString("en")}`,
-    score,
-    ...(layer === "disagreement" ? [] : [`percentile ${digits(100 * ranks.percentile[tile], 3)}`]),
-    ...truthOf(pane, truth[tile]),
-  ];
+  if (layer === "disagreement") return [`seeds differ by ${digits(100 * weight, 3)} percentile points`];
+  const score = layer.startsWith("evidence-") ? `${signed(weight)} logit` : `${digits(weight * values.length, 4)} × uniform`;
+  return [score, `percentile ${digits(100 * ranks.percentile[tile], 3)}`];
+}
+
+function inWords({ run, layer, values, scale }, tile) {
+  if (layer.startsWith("evidence-")) return `speaks ${values[tile] < 0 ? "against" : "for"} ${run.classes[Number(layer.slice(9))]}`;
+  return layer === "disagreement" || scale.colours === "even" ? "" : "the first is where the models looked most";
 }
 
 function signed(value) {
@@ -37,7 +43,7 @@ function region(pane, tile) {
 }
 
 /** What is known of the slide of a pane. */
-export function showSlide({ row, run, facts }) {
+export function showSlide({ row, run, facts, page: { statistics } }) {
   const known = run.classes.includes(row.label);
   const verdict = !known ? `predicted ${row.predicted}` : row.label === row.predicted ? `${row.label}, predicted rightly` : `${row.label}, predicted ${row.predicted}`;
   const bars = run.classes.map((name, i) =>
@@ -46,21 +52,33 @@ export function showSlide({ row, run, facts }) {
       { className: "probability", title: `probability of ${name}` },
       make("span", { className: "label", textContent: name }),
       make("meter", { min: 0, max: 1, value: row.probabilities[i] }),
-      make("span", { className: "muted", textContent: row.probabilities[i].toFixed(3) }),
+      make("span", { className: "muted", textContent: statistics ? row.probabilities[i].toFixed(3) : `${Math.round(100 * row.probabilities[i])} %` }),
     ),
   );
-  const size = `${facts.size[0].toLocaleString("en")} × ${facts.size[1].toLocaleString("en")} ${facts.unit === "px" ? "px" : "µm"}`;
-  const scale = facts.mpp && facts.unit === "px" ? `${digits(facts.mpp)} µm/px` : null;
-  const said = [`${facts.tiles.toLocaleString("en")} tiles`, size, scale, facts.reader && `read by ${facts.reader}`];
+  const said = statistics ? technical(facts) : inMillimetres(facts);
   byId("facts").replaceChildren(
     make("h2", { textContent: row.slide, title: `case ${row.case}` }),
     make("p", { className: !known ? "" : row.label === row.predicted ? "good" : "bad", textContent: verdict }),
     ...bars,
+    ...row.warnings.map((text) => make("p", { className: "warning", textContent: text })),
     make("p", { className: "muted", textContent: said.filter(Boolean).join(" · ") }),
     ...facts.annotated.map(({ name, positive }) =>
       make("span", { className: "muted" }, make("i", { className: `key ${positive ? "looked" : "other"}` }), name),
     ),
   );
+}
+
+function technical({ tiles, size, unit, mpp, reader }) {
+  const sides = `${size[0].toLocaleString("en")} × ${size[1].toLocaleString("en")} ${unit === "px" ? "px" : "µm"}`;
+  return [`${tiles.toLocaleString("en")} tiles`, sides, mpp && unit === "px" ? `${digits(mpp)} µm/px` : null, reader && `read by ${reader}`];
+}
+
+/** The size of the slide, and the objective that it was scanned with: one of 10x shows about 1 um in a pixel. */
+function inMillimetres({ size, unit, mpp }) {
+  const um = unit === "um" ? 1 : mpp;
+  if (!um) return [];
+  const scanned = unit === "px" ? `scanned at about ${digits(10 / mpp, 2)}×` : null;
+  return [size.map((length) => digits((length * um) / 1000, 2)).join(" × ") + " mm", scanned];
 }
 
 /** The tile that was clicked. */
@@ -69,7 +87,8 @@ export function showTile(pane) {
   if (tile < 0 || !pane.values) return byId("tile").replaceChildren();
   const { xy } = pane.overlay;
   const source = region(pane, tile);
-  const lines = [...describe(pane, tile), `at ${xy[2 * tile].toLocaleString("en")}, ${xy[2 * tile + 1].toLocaleString("en")}`];
+  const place = pane.page.statistics ? [`at ${xy[2 * tile].toLocaleString("en")}, ${xy[2 * tile + 1].toLocaleString("en")}`] : [];
+  const lines = [...describe(pane, tile), ...place];
   byId("tile").replaceChildren(
     source ? make("img", { src: source, alt: "The chosen tile", width: 96, height: 96 }) : "",
     make("div", {}, ...lines.map((line, i) => make("div", { textContent: line, className: i ? "muted" : "" }))),
@@ -79,7 +98,8 @@ export function showTile(pane) {
 /** The tiles of highest (or lowest) value; a click goes there. */
 export function showTop(pane, { lowest }) {
   const word = pane.layer === "disagreement" ? (lowest ? "Most agreed" : "Most disputed") : lowest ? "Lowest" : "Highest";
-  byId("top-title").textContent = `${word} tiles`;
+  const { statistics } = pane.page;
+  byId("top-title").textContent = statistics || lowest ? `${word} tiles` : "Look here first";
   byId("flip").textContent = lowest ? "highest" : "lowest";
   if (!pane.values) return byId("tiles").replaceChildren();
   const order = pane.ranks.order;
@@ -89,10 +109,11 @@ export function showTop(pane, { lowest }) {
       const source = region(pane, tile);
       const picture = source ? make("img", { src: source, alt: "", width: 56, height: 56, loading: "lazy" }) : make("i", { className: "swatch" });
       if (!source) picture.style.background = pane.page.colours[pane.scale.colours][pane.overlay.colours[tile]];
+      const { ranks } = pane;
       const evidence = pane.layer.startsWith("evidence-") && signed(pane.values[tile]);
       const value = evidence ? evidence : pane.layer === "disagreement" ? `±${digits(100 * pane.values[tile], 2)}` : `${digits(pane.values[tile] * pane.values.length, 4)}×`;
       const truth = pane.truth[tile] === 1 ? "positive" : "";
-      const button = make("button", { className: truth, title: describe(pane, tile).join("\n") }, picture, make("span", { textContent: value }));
+      const button = make("button", { className: truth, title: describe(pane, tile).join("\n") }, picture, make("span", { textContent: statistics ? value : ordinal(ranks.place[tile]) }));
       button.dataset.tile = tile;
       button.addEventListener("click", () => pane.choose(tile, true));
       return make("li", {}, button);

@@ -4,13 +4,16 @@ import { describe, showSlide, showTile, showTop } from "./detail.js";
 import { Epochs } from "./epochs.js";
 import { saveGeojson, savePng } from "./export.js";
 import { SlideList } from "./list.js";
-import { byId, digits, getJson, report, settle } from "./page.js";
+import { byId, digits, getJson, report, server, settle } from "./page.js";
 import { Pane } from "./pane.js";
+import { Say } from "./say.js";
 
-const { runs, colours, tile_px: tilePx } = await getJson("/api/runs");
+const { runs, colours, tile_px: tilePx, token, writes } = await getJson("/api/runs");
+server.token = token;
 
 const page = {
-  runs, colours, tilePx, describe,
+  runs, colours, tilePx, describe, writes,
+  statistics: localStorage.getItem("statistics") === "1", tool: "",
   panes: [], active: null, tables: new Map(),
   epoch: 0, opacity: 0.55, scale: "percentile", heat: true, marks: true, lowest: false,
 };
@@ -37,6 +40,7 @@ function addPane(run) {
     }
     showTile(pane);
   });
+  pane.addEventListener("outline", ({ detail }) => say.draw(pane, detail));
   pane.viewer.addHandler("viewport-change", () => pane === page.active && link(pane));
   return pane;
 }
@@ -48,6 +52,7 @@ function link(leader) {
     const { viewer } = pane;
     if (!viewer.world.getItemCount()) continue;
     pane.moved = leader.moved;
+    viewer.viewport.setRotation(viewport.getRotation(true), true);
     viewer.viewport.zoomTo(viewport.getZoom(true), undefined, true);
     viewer.viewport.panTo(viewport.getCenter(true), true);
   }
@@ -58,6 +63,7 @@ function activate(pane) {
   page.active = pane;
   if (!pane.facts) return;
   showSlide(pane);
+  say.show(pane);
   showTiles();
   epochs.follow(pane).catch(report);
 }
@@ -76,7 +82,9 @@ async function showIn(pane, run, slide, wanted = pane.layer) {
   await pane.show(run, row, wanted);
   if (pane === page.active) {
     showSlide(pane);
+    say.show(pane);
     showTiles();
+    setTool(page.tool);
   }
 }
 
@@ -101,6 +109,46 @@ function toggle(name) {
   page[name] = !page[name];
   press(name, page[name]);
   redraw();
+}
+
+/** What the pointer does: "measure", "outline", or "" to move the slide. */
+function setTool(tool) {
+  const drawable = page.active?.drawable && page.writes;
+  byId("outline").disabled = !drawable;
+  if (tool !== page.tool) for (const pane of page.panes) if (pane.facts) pane.hand.leave();
+  page.tool = tool === "outline" && !drawable ? "" : tool;
+  for (const name of ["measure", "outline"]) press(name, name === page.tool);
+  byId("panes").dataset.tool = page.tool;
+  say.tool();
+}
+
+const takeUp = (tool) => setTool(page.tool === tool ? "" : tool);
+
+/** Shows or hides what is for statisticians; this browser remembers it. */
+async function showStatistics(on) {
+  page.statistics = on;
+  localStorage.setItem("statistics", on ? "1" : "0");
+  document.body.classList.toggle("statistics", on);
+  press("statistics", on);
+  byId("run-facts").textContent = facts(runs[0], list.rows);
+  list.offer();
+  await list.arrange();
+  for (const pane of page.panes.filter((one) => one.facts)) {
+    pane.offer();
+    if (pane.layers.selectedIndex < 0) await pane.setLayer(pane.layers.options[0]?.value);
+    else pane.recolour();
+  }
+  if (!page.active?.facts) return;
+  showSlide(page.active);
+  showTiles();
+}
+
+function facts({ says, model, stabilised, encoder, auroc, ci95, predicts_new: fresh }, rows) {
+  const about = auroc === null ? null : `AUROC ${digits(auroc)} (${ci95.map((x) => digits(x)).join(" – ")})`;
+  if (page.statistics) return [says, model && model + (stabilised ? ", stabilised" : ""), encoder, about].filter(Boolean).join(" · ");
+  const known = rows.filter((row) => row.error !== null);
+  const right = known.filter((row) => row.label === row.predicted).length;
+  return [says, fresh ? `${rows.length} new slides` : `${right} of ${known.length} slides predicted rightly`].filter(Boolean).join(" · ");
 }
 
 function setScale(scale) {
@@ -131,12 +179,21 @@ async function compare() {
 const KEYS = {
   "[": () => list.move(-1),
   "]": () => list.move(1),
-  ArrowLeft: () => epochs.set(page.epoch - 1),
-  ArrowRight: () => epochs.set(page.epoch + 1),
+  ArrowLeft: () => page.statistics && epochs.set(page.epoch - 1),
+  ArrowRight: () => page.statistics && epochs.set(page.epoch + 1),
   h: () => toggle("heat"),
   a: () => toggle("marks"),
   c: () => compare().catch(report),
-  p: () => byId("play").click(),
+  p: () => page.statistics && byId("play").click(),
+  r: () => page.active.turn(90),
+  R: () => page.active.turn(-90),
+  m: () => takeUp("measure"),
+  o: () => takeUp("outline"),
+  s: () => showStatistics(!page.statistics).catch(report),
+  1: () => say.choose("agree"),
+  2: () => say.choose("relabel"),
+  3: () => say.choose("exclude"),
+  n: () => byId("note").focus(),
   0: () => page.active.fit(),
   "+": () => page.active.zoom(1.5),
   "=": () => page.active.zoom(1.5),
@@ -145,19 +202,38 @@ const KEYS = {
   "?": () => byId("keys").showModal(),
 };
 
+const MOVES = { ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, -0.2], ArrowDown: [0, 0.2] };
+const AT_WORK = {
+  Escape: () => setTool(""),
+  Enter: () => page.active.hand.finish(),
+  Backspace: () => page.active.hand.back(),
+};
+
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input[type=search], select");
+  const typing = event.target.matches("input[type=search], input:not([type]), textarea, select");
+  const slider = event.target.matches("input[type=range], input[type=radio]") && event.key.startsWith("Arrow");
   if (typing && event.key === "Escape") event.target.blur();
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS) || !page.active?.facts) return;
+  if (typing || slider || event.ctrlKey || event.metaKey || event.altKey || !page.active?.facts || byId("keys").open) return;
+  const pressed = event.key === "Enter" && event.target.matches("button, a");
+  const act = (page.tool && !pressed && AT_WORK[event.key]) || KEYS[event.key];
+  const move = event.shiftKey && MOVES[event.key];
+  if (!move && !act) return;
   event.preventDefault();
-  KEYS[event.key]();
+  if (move) page.active.pan(...move);
+  else act();
 });
 
+byId("before").addEventListener("click", () => list.move(-1));
+byId("after").addEventListener("click", () => list.move(1));
 byId("heat").addEventListener("click", () => toggle("heat"));
 byId("marks").addEventListener("click", () => toggle("marks"));
 byId("percentile").addEventListener("click", () => setScale("percentile"));
 byId("raw").addEventListener("click", () => setScale("raw"));
 byId("compare").addEventListener("click", () => compare().catch(report));
+byId("measure").addEventListener("click", () => takeUp("measure"));
+byId("outline").addEventListener("click", () => takeUp("outline"));
+byId("turn").addEventListener("click", () => page.active.turn(90));
+byId("statistics").addEventListener("click", () => showStatistics(!page.statistics).catch(report));
 byId("fit").addEventListener("click", () => page.active.fit());
 byId("png").addEventListener("click", () => savePng(page).catch(report));
 byId("geojson").addEventListener("click", () => saveGeojson(page.active));
@@ -174,13 +250,11 @@ byId("flip").addEventListener("click", () => {
 
 const [run] = runs;
 byId("run-name").textContent = runs.map((one) => one.name).join(" and ");
-const auroc = run.auroc === null ? null : `AUROC ${digits(run.auroc)} (${run.ci95.map((x) => digits(x)).join(" – ")})`;
-byId("run-facts").textContent = [run.says, run.model + (run.stabilised ? ", stabilised" : ""), run.encoder, auroc].filter(Boolean).join(" · ");
-
 const epochs = new Epochs(page);
-const list = new SlideList(run, await tableOf(run), (row) => choose(row).catch(report));
+const list = new SlideList(page, run, await tableOf(run), (row) => choose(row).catch(report));
+const say = new Say(page, (row) => list.items.has(row) && list.said(row));
 addPane(run);
-await list.arrange();
+await showStatistics(page.statistics);
 const asked = decodeURIComponent(location.hash.slice(1));
 list.choose(list.rows.find((row) => row.slide === asked) ?? list.shown[0]);
 if (runs.length > 1) await compare();

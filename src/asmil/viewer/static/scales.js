@@ -49,18 +49,19 @@ export function scaleOf(layer, values, ranks, kind, wholeRange) {
   if (layer === "disagreement") {
     const points = values.map((v) => 100 * v);
     const { high } = rawLimits(points);
-    return { shown: points, low: 0, high, colours: "disagreement", ends: ["0", `${digitsOf(high)} percentile points`] };
+    return { shown: points, low: 0, high, colours: "disagreement", ends: ["0", `${digitsOf(high)} percentile points`], plain: ["agree", "disagree"] };
   }
   if (layer.startsWith("evidence-")) {
     const end = quantile(Float64Array.from(values, Math.abs).sort(), 0.99) || 1;
     const text = digitsOf(end);
-    return { shown: values, low: -end, high: end, colours: "evidence", ends: [`speaks against, −${text}`, `for, +${text} logit`] };
+    return { shown: values, low: -end, high: end, colours: "evidence", ends: [`speaks against, −${text}`, `for, +${text} logit`], plain: ["speaks against", "speaks for it"] };
   }
   if (isEven(values)) {
-    return { shown: values.map(() => 0), low: 0, high: 1, colours: "even", ends: ["attention is even here:", "it prefers no tile"] };
+    const ends = ["attention is even here:", "it prefers no tile"];
+    return { shown: values.map(() => 0), low: 0, high: 1, colours: "even", ends, plain: ["the models preferred", "no place here"] };
   }
   if (kind === "percentile") {
-    return { shown: ranks.percentile, low: 0, high: 1, colours: "attention", ends: ["lowest", "highest tile"] };
+    return { shown: ranks.percentile, low: 0, high: 1, colours: "attention", ends: ["lowest", "highest tile"], plain: ["looked at least", "most"] };
   }
   const shown = values.map((v) => v * values.length);
   const { low, high } = wholeRange ?? rawLimits(shown);

@@ -1,0 +1,49 @@
+"""All of a run in QuPath: the tiles of every slide as objects with measurements, and one script that loads them."""
+
+import importlib.resources
+import json
+from pathlib import Path
+
+from asmil.errors import RunError
+from asmil.files import write_text
+from asmil.runs import PredictedFolder, Run, figure_file, qupath_script
+
+PLACE, SCORES = "FOLDER_OF_THE_RUN", ".geojson"
+
+
+def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, int]:
+    """Write `qupath.groovy` into a run or a folder of predictions, and of a run figures/<slide>.geojson of all slides.
+
+    The script loads figures/, tissue/ and outlines/ into the image of the same name. In them every position is counted
+    as QuPath does it, from the corner of the scanned part of a slide.
+
+    Returns:
+        The script, and of how many slides there are tiles.
+
+    Raises:
+        RunError: the run is not finished or not evaluated; or there are no tiles of any slide.
+    """
+    predicted = PredictedFolder(folder)
+    if predicted.there:
+        slides = [slide for slide in predicted.table["slide"] if figure_file(predicted.folder, slide, SCORES).is_file()]
+        fix = "predict again with --heatmaps: what is finished is not predicted twice"
+    else:
+        from asmil.report import write_heatmaps
+
+        slides = write_heatmaps(Run.open(folder), kinds=(SCORES,), partial=partial)
+        fix = "bring the features back to where the run found them"
+    if not slides:
+        raise RunError(f"{folder} has no tiles for QuPath", found=f"no figures/<slide>{SCORES}", fix=fix)
+    return _write_script(Path(folder)), len(slides)
+
+
+def _write_script(folder: Path) -> Path:
+    script = (importlib.resources.files("asmil.deploy") / "qupath.groovy").read_text(encoding="utf-8")
+    path = qupath_script(folder)
+    write_text(path, script.replace(PLACE, groovy_text(str(folder.resolve()))))
+    return path
+
+
+def groovy_text(text: str) -> str:
+    """A text as a literal of Groovy: in double quotes as JSON has it, and nothing in it is an expression."""
+    return json.dumps(text).replace("$", "\\$")

@@ -1,0 +1,154 @@
+"""A folder of predictions of new slides: tables, attention, and where features and slides of them lie."""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from asmil.errors import FeatureError, RunError
+from asmil.files import Facts, safe_name, write_json, write_text, written_beside
+from asmil.runs import layout
+from asmil.runs.reading import open_h5, read_json, read_table, vector
+
+if TYPE_CHECKING:
+    from asmil.bags import FeatureStore
+
+AGAIN = "predict into this folder again: asmil predict RUN --out FOLDER"
+
+
+class PredictedFolder:
+    """What `asmil predict` writes, read and written here alone.
+
+    Raises:
+        RunError: when something is read that is missing, damaged, or not of predictions.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    @property
+    def there(self) -> bool:
+        """Whether a folder holds predictions, and is no run, whose own are out of fold."""
+        names = (layout.PREDICTIONS, layout.ATTENTION)
+        return all((self.folder / name).is_file() for name in names) and not (self.folder / layout.IDENTITY).exists()
+
+    def write(self, rows: Sequence[Facts], attention: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Write predictions.csv, and attention.h5 (a float32 dataset (tiles,) per slide)."""
+        table = pd.DataFrame(rows)
+        write_text(self.folder / layout.PREDICTIONS, table.to_csv(index=False) if len(table) else "slide\n")
+        with written_beside(self.folder / layout.ATTENTION) as partial, h5py.File(partial, "w") as file:
+            for slide, values in attention:
+                file.create_dataset(safe_name(slide), data=values)
+
+    def note(self, run: Path | None, *, models: str, features: Path, slides: Path | None) -> None:
+        """Note where run, features and slides are, and a digest of the models; what is of no run or slides is None."""
+        places = {"run": run, "features": features, "slides": slides}
+        said = {name: self._said(path) for name, path in places.items()}
+        write_json(self.folder / layout.MADE_OF, said | {"models": models})
+
+    def _said(self, path: Path | None) -> str | None:
+        """A place as it is written down: what lies within, or around, the folder is found again when all is moved."""
+        if path is None:
+            return None
+        here, place = self.folder.resolve(), path.resolve()
+        near = place.is_relative_to(here) or here.is_relative_to(place)
+        return os.path.relpath(place, here) if near else str(place)
+
+    @cached_property
+    def _made_of(self) -> Facts:
+        path = self.folder / layout.MADE_OF
+        fix = "delete it: then features, slides and run are not found by themselves"
+        return read_json(path, fix=fix) if path.is_file() else {}
+
+    def _place(self, name: str) -> Path | None:
+        said = self._made_of.get(name)
+        return self.folder.resolve() / said if isinstance(said, str) and said else None
+
+    @property
+    def run(self) -> Path | None:
+        """The folder of the run whose models predicted, None where that is not known or not at hand."""
+        place = self._place("run")
+        return place if place is not None and place.is_dir() else None
+
+    @property
+    def models(self) -> str:
+        """The digest of the models that predicted, empty where it is not known."""
+        return str(self._made_of.get("models") or "")
+
+    @property
+    def slides_folder(self) -> Path | None:
+        """Where the slides were, None where no slide was at hand."""
+        return self._place("slides")
+
+    @property
+    def features(self) -> Path:
+        """Where the features were; of folders that do not say it, those that were made in them."""
+        return self._place("features") or self.folder / layout.FEATURES
+
+    @cached_property
+    def store(self) -> "FeatureStore | None":
+        """The features that it was predicted from, None where they are not at hand."""
+        from asmil.bags import open_features
+
+        try:
+            return open_features(self.features)
+        except FeatureError:
+            return None
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per slide: slide, prob_<class>..., prediction, std, entropy, warnings ...
+
+        Raises:
+            RunError: nothing was predicted, or it was not classes.
+        """
+        path = self.folder / layout.PREDICTIONS
+        table = read_table(path, columns=("slide",), fix=AGAIN)
+        if not len(table):
+            raise RunError(f"{self.folder} holds no prediction", found=f"no row in {path.name}", fix=AGAIN)
+        classes = [str(name) for name in table if str(name).startswith("prob_")]
+        if not classes or "prediction" not in table:
+            raise RunError(
+                "these predictions are not of classes",
+                found=f"columns {', '.join(map(str, table))} in {path}",
+                fix=f"read {path.name}; pictures of the slides: asmil predict RUN --heatmaps",
+            )
+        numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in (*classes, "std") if name in table}
+        if wrong := [name for name in classes if not np.isfinite(numbers[name]).all()]:
+            raise RunError(f"{path} holds no number in column {wrong[0]}", found="a gap or a word", fix=AGAIN)
+        table["prediction"] = table["prediction"].astype(str)
+        return table.assign(**numbers)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes in the order of the probabilities."""
+        return [str(name).removeprefix("prob_") for name in self.table if str(name).startswith("prob_")]
+
+    @property
+    def written_at(self) -> int:
+        """When the predictions were written, in nanoseconds."""
+        return (self.folder / layout.PREDICTIONS).stat().st_mtime_ns
+
+    @property
+    def lost(self) -> list[str]:
+        """The slides that could not be predicted."""
+        path = self.folder / layout.FAILURES
+        table = read_table(path, columns=("name",), fix="delete it") if path.is_file() else pd.DataFrame()
+        return table["name"][table["result"].isin(["failed", "skipped"])].tolist() if "result" in table else []
+
+    def attention(self, slide: str) -> np.ndarray | None:
+        """The mean attention of the models, float32 (tiles,); None of a slide that has none."""
+        with open_h5(self.folder / layout.ATTENTION, fix=AGAIN) as file:
+            return vector(file[safe_name(slide)]) if safe_name(slide) in file else None
+
+    def thumbnail_file(self, slide: str) -> Path:
+        """The thumbnail of a slide, if it has one: where the slides were embedded."""
+        name = f"{safe_name(slide)}.jpg"
+        places = [self.folder, *self.features.parents[:2]]
+        found = (place / layout.THUMBNAILS / name for place in places)
+        return next((file for file in found if file.is_file()), self.folder / layout.THUMBNAILS / name)
