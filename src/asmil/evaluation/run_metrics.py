@@ -11,6 +11,7 @@ from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
 from asmil.errors import AsmilError
+from asmil.evaluation.calibration import against_the_rest, operating_point
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,
@@ -39,6 +40,7 @@ def evaluate(
     labels: MaskLabels | None = None,
     slide_mpp: float | None = None,
     froc: bool = False,
+    min_sensitivity: float | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     partial: bool = False,
@@ -55,6 +57,7 @@ def evaluate(
         features: where the features are, if not where the run found them.
         exclude: classes cut out of the positive ones.
         labels: what label images among the annotations mean.
+        min_sensitivity: what the operating point has to find of the positive validation slides (`choose_threshold`).
         slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
         partial: of an unfinished run, take the models that are finished, as many as have the same seeds in each fold;
             `metrics["partial"]` says so.
@@ -66,8 +69,13 @@ def evaluate(
     sentence = run.require_whole(partial=partial, deep=True)
     cells, task = even(run.cells()), run.task
     table = pd.concat([cell.predictions() for cell in cells], ignore_index=True)
-    summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
+    summary = _summary(run, table, task, min_sensitivity=min_sensitivity, bootstrap=bootstrap, seed=seed)
     slides = _slide_rows(run, cells, table[table.part == "test"], task)
+    if thresholds := {
+        one["fold"]: one["threshold"] for one in summary.get("operating_point", {}).get("thresholds", ())
+    }:
+        by_fold = table[table.part == "test"].assign(threshold=lambda rows: rows.fold.map(thresholds))
+        slides["threshold"] = by_fold.groupby("slide")["threshold"].mean()[slides.slide].to_numpy()
     dynamics = _dynamics(run, cells)
     place, at = Facts(), features or run.settings.features or run.features
     if annotations is not None and positive:
@@ -89,7 +97,9 @@ def evaluate(
     return metrics
 
 
-def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int, seed: int) -> Facts:
+def _summary(
+    run: Run, table: pd.DataFrame, task: Task | None, *, min_sensitivity: float | None, bootstrap: int, seed: int
+) -> Facts:
     """The metrics of bags, slides or patients; of slides also by patient, where patients have several."""
     options, bags = {"n_boot": bootstrap, "seed": seed}, table
     if bags_are_patients(run):
@@ -99,6 +109,10 @@ def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int
     classes = run.classes
     coded = bags.assign(label=bags["label"].map({name: i for i, name in enumerate(classes)}))
     summary = {"classes": classes, **evaluate_predictions(coded, classes, **options)}
+    if len(classes) == 2:
+        summary["operating_point"] = operating_point(coded, classes, min_sensitivity=min_sensitivity, **options)
+    else:
+        summary["each_class"] = against_the_rest(coded[coded.part == "test"], classes, **options)
     if bags_are_patients(run):
         return summary | {"n_slides": int(table[table.part == "test"].slide.nunique())}
     patients = patient_summary(coded[coded.part == "test"], classes, **options)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         slide_maps,
         tile_strip,
     )
+    from asmil.figures.style import plain_number
     from asmil.figures.study import (
         Difference,
         attention_by_epoch_figure,

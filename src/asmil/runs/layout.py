@@ -18,7 +18,7 @@ PREDICTIONS = "predictions.csv"  # out of fold, one row per slide; of a cell: va
 PATIENT_PREDICTIONS = "predictions_patients.csv"  # of another task than classification
 FINDINGS = "findings.csv"  # every detection of FROC
 PROFILE = "profile.json"  # what its slides are like, measured when it is first put to use
-REPORT = "report.html"
+REPORT, BUNDLE = "report.html", "report.zip"  # the page; the page with pictures and tables
 CARD = "card.md"
 
 # Folders beside them; `extraction` fills features and thumbnails.
