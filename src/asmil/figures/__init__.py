@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         slide_maps,
         tile_strip,
     )
-    from asmil.figures.style import plain_number
     from asmil.figures.study import (
         Difference,
         attention_by_epoch_figure,
@@ -53,5 +52,6 @@ if TYPE_CHECKING:
         stability_figure,
         tsne,
     )
+    from asmil.figures.style import plain_number
 else:
     __all__, __getattr__ = door(__name__)

@@ -7,8 +7,8 @@ from asmil.bags import sorted_classes
 from asmil.evaluation import RATES
 from asmil.files import Facts
 from asmil.report.pages import TaskPart
-from asmil.report.slides import decided, has_threshold, most_moved
-from asmil.report.words import number, paragraphs, percent, sentence, span
+from asmil.report.slides import FALSE_ALARM, decided, has_threshold, most_moved
+from asmil.report.words import number, paragraphs, percent, plural, sentence, span
 from asmil.runs import Run
 
 RATE_NAMES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
@@ -47,8 +47,8 @@ def _rates(run: Run) -> list[Facts]:
         return []
     negative, positive = run.classes
     of = {
-        "sensitivity": positive,
-        "specificity": negative,
+        "sensitivity": f"of class {positive}",
+        "specificity": f"of class {negative}",
         "ppv": f"called {positive}",
         "npv": f"called {negative}",
     }
@@ -101,6 +101,10 @@ def _point(run: Run) -> tuple[str, ...]:
     return paragraphs("answers", "point", **values)
 
 
+def _counted(kind: str, count: int) -> str:
+    return plural(count, kind) if kind == FALSE_ALARM else f"{count:,} {kind}"
+
+
 def _went_wrong(run: Run, trust: Facts) -> list[tuple[str, str]]:
     """A line for each kind of thing that went wrong, and where the page has more of it."""
     kinds: Counter[str] = Counter()
@@ -114,7 +118,7 @@ def _went_wrong(run: Run, trust: Facts) -> list[tuple[str, str]]:
         **trust,
         "decisions": decisions,
         "wrong": sum(kinds.values()),
-        "kinds": [f"{count:,} {kind}" for kind, count in kinds.most_common(3)],
+        "kinds": [_counted(kind, count) for kind, count in kinds.most_common(3)],
         "more_kinds": max(len(kinds) - 3, 0),
         "results": [f"{count:,} {result}" for result, count in results.most_common()],
         "moving": most_moved(run)[1] if run.classes else 0,

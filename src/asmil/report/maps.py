@@ -1,5 +1,6 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from asmil.figures import (
     image_data_uri,
     length_text,
     made_of,
+    plain_number,
     range_text,
     raw_limits,
     scale_bar_um,
@@ -37,6 +39,8 @@ from asmil.slides import slide_named
 
 KINDS = (".png", ".geojson")
 STRIP_TILES, STRIP_TILE_PX = 6, 112
+VIEW_PX, VIEW_QUALITY = 400, 72
+"""Of the pictures in a page, which are shown at 250 px: a slide takes about 200 kB."""
 MOST_BYTES = 12_000_000
 """Of pictures in a page: with a megabyte of numbers and the third that mail adds it stays below 20 MB."""
 NO_TILES = "Neither the slide nor a thumbnail of it is at hand, so that its tiles are not shown."
@@ -251,7 +255,7 @@ def _annotations(run: Run, slide: str, path: Path) -> Annotations:
     return read_annotations(path, slide_size=size, slide_mpp=mpp, bounds=bounds, labels=labels)
 
 
-def slide_views(run: Run, slides: Iterable[str], *, room: int = MOST_BYTES, most: int | None = None) -> list[Facts]:
+def slide_views(run: Run, slides: Iterable[str], *, room: float = math.inf, most: int | None = None) -> list[Facts]:
     """What the template shows of slides: pictures as data URIs, facts as text.
 
     Of those that have attention and coordinates, in their order: `most` of them, as far as their pictures fit into
@@ -299,7 +303,9 @@ def _view(run: Run, row: pd.Series, found: tuple[np.ndarray, SlideTiles]) -> Fac
         "evidence": None if own is None else {"of": shown, "end": f"{evidence_limit(own):.2g}"},
         "missing": [*([why] if why and run.classes else []), *([NO_TILES] if untold else [])],
         "annotated": any(mark is not None for mark in marks(run, slide)),
-        "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
+        "pictures": {
+            name: image_data_uri(picture, max_px=VIEW_PX, quality=VIEW_QUALITY) for name, picture in pictures.items()
+        },
         "strips": strips,
         "aspect": width / height,
         "bar": None,

@@ -113,7 +113,7 @@ def _views(run: Run, heatmaps: int) -> list[Facts]:
     """The slides with their pictures: all wrong ones, then the right ones beside them, as far as there is room."""
     if not heatmaps:
         return []
-    wrong = slide_views(run, wrong_slides(run)["slide"])
+    wrong = slide_views(run, wrong_slides(run)["slide"], room=MOST_BYTES)
     room = MOST_BYTES - sum(map(size_of, wrong))
     return [*wrong, *slide_views(run, right_slides(run), room=room, most=heatmaps)]
 

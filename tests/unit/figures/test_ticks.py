@@ -49,7 +49,7 @@ DRAWN = {
     "deletion": lambda: deletion_figure([0.01, 0.1], {"evidence": [1e-7, 2e-7]}),
     "cost": lambda: cost_figure([1000, 2_000_000], microseconds=[1e-6, 2e-6], bytes_held=[1e9, 2e9]),
     "agreement": lambda: agreement_figure(HUGE, HUGE + 1),
-    "agreement, far from zero": lambda: agreement_figure(1e6 + TINY, 1e6 + TINY),
+    "agreement, far from zero": lambda: agreement_figure(1e6 + EPOCHS / 10, 1e6 + EPOCHS / 10),
     "roc": lambda: roc_figure([CURVE]),
     "histogram": lambda: score_histogram_figure({"a": X}),
     "reliability": lambda: reliability_figure({"a": BINS}),
