@@ -101,8 +101,10 @@ def write_bundle(
 
 def _put(bundle: zipfile.ZipFile, name: str, content: bytes) -> None:
     """A file of no date, so that the same run makes the same zip; photographs are not packed again."""
+    said = zipfile.ZipInfo(name)
+    said.external_attr = 0o644 << 16
     kind = zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED
-    bundle.writestr(zipfile.ZipInfo(name), content, compress_type=kind)
+    bundle.writestr(said, content, compress_type=kind)
 
 
 def _beside(run: Run, path: Path) -> str:
