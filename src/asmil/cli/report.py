@@ -25,8 +25,9 @@ def report(
 
     made = runs.Run.open(run)
     config = None if against else changed(made.settings, typed(settings), flags=True)
-    options = {"subgroups": subgroup, "against": against, "bundle": bundle, "partial": partial}
-    page = runs.write_report(made, config, listener=Screen(), **options)
+    page = runs.write_report(
+        made, config, subgroups=subgroup, against=against, bundle=bundle, partial=partial, listener=Screen()
+    )
     typer.echo(f"report: {page}")
     if bundle:
         typer.echo(f"bundle: {made.bundle_file}")

@@ -323,7 +323,7 @@ def operating_point(
         thresholds.append({"fold": int(fold), "threshold": at, "n_val": len(val), "chosen": chosen is not None})
     test = test.assign(threshold=test["fold"].map({one["fold"]: one["threshold"] for one in thresholds}))
     slides = test.groupby("slide").agg(first | {positive: "mean", "threshold": "mean"})
-    y, called = slides["label"] == 1, slides[positive] >= slides["threshold"]
+    y, called = (slides["label"] == 1).to_numpy(), (slides[positive] >= slides["threshold"]).to_numpy()
     rates = decision_rates(y, called, groups=slides["case"].to_numpy(str), n=n_boot, seed=seed)
     return {"positive": classes[1], "min_sensitivity": min_sensitivity, "thresholds": thresholds, **rates}
 

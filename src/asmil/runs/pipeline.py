@@ -394,7 +394,7 @@ def _report_into(
 ) -> Path:
     from asmil import report
 
-    options = {"heatmaps": settings.heatmaps, "subgroups": subgroups, "labels": settings.labels, "partial": partial}
+    options: Facts = {"heatmaps": settings.heatmaps, "labels": settings.labels, "subgroups": subgroups}
     if bundle:
-        report.write_bundle(made, **options)
-    return report.write_report(made, **options)
+        report.write_bundle(made, partial=partial, **options)
+    return report.write_report(made, partial=partial, **options)
