@@ -188,8 +188,6 @@ def test_without_a_slide_there_is_no_grey_panel_and_no_grey_tile(fresh, read_pag
     with Image.open(fresh / "figures" / f"{SLIDE}.png") as image:
         assert image.width < 0.75 * width
     page = read_page(write_report(fresh, heatmaps=1))
-    assert [image["alt"].partition(" of ")[0] for image in page.images] == [
-        "Attention percentile map",
-        "Raw attention map",
-    ]
+    kinds = {image["alt"].partition(" of ")[0] for image in page.images}
+    assert kinds == {"Attention percentile map", "Raw attention map"}
     assert "Neither the slide nor a thumbnail of it is at hand" in page.words
