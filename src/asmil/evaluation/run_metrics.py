@@ -59,8 +59,7 @@ def evaluate(
         labels: what label images among the annotations mean.
         min_sensitivity: what the operating point has to find of the positive validation slides (`choose_threshold`).
         slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
-        partial: of an unfinished run, take the models that are finished, as many as have the same seeds in each fold;
-            `metrics["partial"]` says so.
+        partial: of an unfinished run, take its finished models that have the same seeds in each fold, and say so.
 
     Raises:
         RunError: models are missing or broken, and `partial` was not asked for.
@@ -70,13 +69,7 @@ def evaluate(
     cells, task = even(run.cells()), run.task
     table = pd.concat([cell.predictions() for cell in cells], ignore_index=True)
     summary = _summary(run, table, task, min_sensitivity=min_sensitivity, bootstrap=bootstrap, seed=seed)
-    slides = _slide_rows(run, cells, table[table.part == "test"], task)
-    if thresholds := {
-        one["fold"]: one["threshold"] for one in summary.get("operating_point", {}).get("thresholds", ())
-    }:
-        by_fold = table[table.part == "test"].assign(threshold=lambda rows: rows.fold.map(thresholds))
-        slides["threshold"] = by_fold.groupby("slide")["threshold"].mean()[slides.slide].to_numpy()
-    dynamics = _dynamics(run, cells)
+    slides = _slide_rows(run, cells, table[table.part == "test"], task, point=summary.get("operating_point"))
     place, at = Facts(), features or run.settings.features or run.features
     if annotations is not None and positive:
         wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
@@ -91,7 +84,7 @@ def evaluate(
             bootstrap=bootstrap,
             froc=froc,
         )
-    attention = dynamics | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
+    attention = _dynamics(run, cells) | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
@@ -129,10 +122,13 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     )
 
 
-def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None) -> pd.DataFrame:
+def _slide_rows(
+    run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None, *, point: Facts | None
+) -> pd.DataFrame:
     """One row per test slide: predictions averaged over seeds, and what its attention map is like.
 
     Of a patient's bag, the map is that of the slide by itself; `attention_share` is what it has of the patient's.
+    `threshold` is where the positive class begins by the operating `point`.
     """
     rows, attention = _averaged(test, "slide", task), test_maps(run, cells)
     if bags_are_patients(run):
@@ -141,6 +137,9 @@ def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task 
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
+    if point is not None:
+        of_fold = {one["fold"]: one["threshold"] for one in point["thresholds"]}
+        rows["threshold"] = test.fold.map(of_fold).groupby(test.slide).mean()[rows.slide].to_numpy()
     statistics: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
         "tiles": len,
         "entropy": normalized_entropy,
