@@ -14,6 +14,8 @@ from shapely import contains_xy
 from shapely.geometry import Point as ShapelyPoint
 from shapely.geometry import Polygon, mapping
 
+from asmil.evaluation import against_the_rest, operating_point
+
 SIDE = 448  # tile side in level-0 pixels
 FROC = {"score": 0.55, "score_ci95": [0.41, 0.7], "n_slides": 12, "n_lesions": 9,
         "sensitivity": {"0.25": 0.2, "0.5": 0.4, "1": 0.5, "2": 0.6, "4": 0.8, "8": 0.8},
@@ -59,7 +61,24 @@ def write_fake_run(
             rows[test | val].to_csv(cell / "predictions.csv", index=False)
             _write_cell(cell, list(rows["slide"][test]), truth=truth, epochs=epochs, random=random)
     _write_root(folder, table, probability=probability, fold_of=fold_of, classes=classes, seeds=seeds)
+    _write_decisions(folder, classes)
     return folder
+
+
+def _write_decisions(folder: Path, classes: tuple[str, ...]) -> None:
+    """The operating point, or the rates of each class, as `evaluate` notes them."""
+    paths = folder.glob("folds/*/seed_*/predictions.csv")
+    cells = {path: (int(path.parts[-3]), int(path.parts[-2].removeprefix("seed_"))) for path in paths}
+    rows = pd.concat([pd.read_csv(path).assign(fold=fold, seed=seed) for path, (fold, seed) in cells.items()])
+    coded = rows.assign(label=[classes.index(str(label)) for label in rows["label"]])
+    metrics, table = json.loads((folder / "metrics.json").read_text()), pd.read_csv(folder / "predictions.csv")
+    if len(classes) == 2:
+        metrics["operating_point"] = point = operating_point(coded, classes, n_boot=50)
+        table["threshold"] = table["fold"].map({one["fold"]: one["threshold"] for one in point["thresholds"]})
+        table.to_csv(folder / "predictions.csv", index=False)
+    else:
+        metrics["each_class"] = against_the_rest(coded[coded["part"] == "test"], classes, n_boot=50)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
 def _write_splits(folder: Path, table: pd.DataFrame, *, fold_of: np.ndarray, folds: int) -> None:

@@ -1,11 +1,13 @@
 """Pages of a run and of a comparison in headless Chromium: no script, nothing fetched, nothing cut, legible."""
 
 import shutil
+import urllib.parse
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from asmil.report import write_comparison, write_pdf, write_report
+from asmil.report import write_bundle, write_comparison, write_pdf, write_report
 from asmil.report.pages import find_browser
 
 CONTRAST = """() => {
@@ -74,6 +76,61 @@ def test_the_table_of_slides_sorts_and_filters(browser, pages):
     assert page.inner_text("#slides .filter output") == "2 of 12 rows"
     page.fill("#slides input[type=search]", "")
     assert len(page.evaluate(seen)) == 12
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_screen_answers_and_the_bar_of_contents_stays(browser, pages, width):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(pages[0].as_uri())
+    if width == 1280:
+        for text in ("How good is it?", "Sensitivity", "Can I trust it?", "What went wrong?", "asmil view own"):
+            place = page.get_by_text(text, exact=text != "What went wrong?").first.bounding_box()
+            assert place["y"] + place["height"] < 800, f"{text} is not on the first screen"
+    page.locator("nav a", has_text="Metrics").scroll_into_view_if_needed()
+    page.click("nav a >> text=Metrics")
+    page.wait_for_function("document.querySelector('#metrics').getBoundingClientRect().top < 200")
+    page.wait_for_timeout(300)
+    bar, heading = page.locator("nav").bounding_box(), page.locator("#metrics h2").bounding_box()
+    assert abs(bar["y"]) < 1
+    assert heading["y"] >= bar["y"] + bar["height"], "the bar hides what it leads to"
+    context.close()
+
+
+def test_every_link_of_the_bundle_leads_somewhere(browser, pages, tmp_path):
+    with zipfile.ZipFile(write_bundle(pages[0].parent, heatmaps=2)) as bundle:
+        bundle.extractall(tmp_path)
+    page = browser.new_page()
+    page.goto((tmp_path / "own" / "report.html").as_uri())
+    links = page.evaluate("[...document.links].map(link => link.href)")
+    files = [link for link in links if "#" not in link]
+    assert len(files) > 5
+    assert all(Path(urllib.parse.unquote(urllib.parse.urlparse(link).path)).is_file() for link in files)
+    assert (
+        page.evaluate("[...document.links].filter(a => a.hash && !document.getElementById(a.hash.slice(1))).length")
+        == 0
+    )
+    page.close()
+
+
+def test_on_paper_nothing_is_said_by_a_background_alone(browser, pages):
+    """Browsers print without backgrounds, unless an element asks for its own."""
+    page = browser.new_page()
+    page.emulate_media(media="print", color_scheme="dark")
+    page.goto(pages[0].as_uri())
+    lost = page.evaluate(
+        """() => [...document.querySelectorAll("main *, header *")].filter(element => {
+          const style = getComputedStyle(element), colour = style.backgroundColor;
+          const painted = style.backgroundImage !== "none" || !/, 0\\)$|transparent/.test(colour);
+          const says = element.textContent.trim() || element.tagName === "IMG";
+          return painted && style.printColorAdjust !== "exact" && !says;
+        }).map(element => element.outerHTML.slice(0, 80))"""
+    )
+    assert lost == []
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert page.evaluate("[...document.querySelectorAll('.long')].every(e => getComputedStyle(e).maxHeight === 'none')")
+    assert page.evaluate("getComputedStyle(document.querySelector('.range i')).borderTopWidth") == "6px"
     page.close()
 
 

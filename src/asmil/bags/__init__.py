@@ -10,6 +10,7 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags
     from asmil.bags.cohort import Cohort, targets_of
+    from asmil.bags.columns import sorted_classes
     from asmil.bags.datasets import DATASETS, Dataset, DatasetError, list_datasets, load_dataset
     from asmil.bags.export import LAYOUTS
     from asmil.bags.formats import FEATURE_FORMATS

@@ -15,18 +15,18 @@ def evaluate(
     **settings: object,
 ) -> None:
     """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
-    from asmil import runs
+    from asmil import evaluation, runs
     from asmil.cli import exit_with
-    from asmil.evaluation import of_folds
     from asmil.progress import Screen
     from asmil.settings import changed
 
     made = runs.Run.open(run)
     config = changed(made.settings, typed(settings), flags=True)
     metrics = runs.evaluate(made, config, partial=partial, listener=Screen())
-    for name, score in metrics["test"].items():
+    point = metrics.get("operating_point") or {}
+    for name, score in {**metrics["test"], **{name: point[name] for name in evaluation.RATES if name in point}}.items():
         low, high = score["ci95"]
-        some = f", mean of {folds}" if (folds := of_folds(score)) else ""
+        some = f", mean of {folds}" if (folds := evaluation.of_folds(score)) else ""
         interval = "no interval" if low is None else f"{_number(low)} to {_number(high)}"
         typer.echo(f"{name:<20} {_number(score['value'])}  ({interval}{some})")
     for name, value in metrics["attention"].items():

@@ -12,11 +12,12 @@ def report(
     run: Path = typer.Argument(help="Run folder."),
     against: Path | None = typer.Option(None, help="Another run: write a page of the paired differences to it."),
     subgroup: list[str] = typer.Option([], help="Column of the table of labels to compare groups by; repeatable."),
+    bundle: bool = typer.Option(False, "--bundle", help="Write report.zip too: the page, large pictures, the tables."),
     pdf: bool = typer.Option(False, "--pdf", help="Print the page to PDF too, with a Chromium of this machine."),
     partial: bool = PARTIAL,
     **settings: object,
 ) -> None:
-    """Write report.html (self-contained), and figures/ with the slides it points at; for others see `asmil heatmap`."""
+    """Write report.html, one file with everything in it; large pictures of slides are made by `asmil heatmap`."""
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.progress import Screen
@@ -24,8 +25,12 @@ def report(
 
     made = runs.Run.open(run)
     config = None if against else changed(made.settings, typed(settings), flags=True)
-    page = runs.write_report(made, config, subgroups=subgroup, against=against, partial=partial, listener=Screen())
+    page = runs.write_report(
+        made, config, subgroups=subgroup, against=against, bundle=bundle, partial=partial, listener=Screen()
+    )
     typer.echo(f"report: {page}")
+    if bundle:
+        typer.echo(f"bundle: {made.bundle_file}")
     if pdf:
         from asmil.report import write_pdf
 

@@ -7,13 +7,19 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.errors import MetricError
     from asmil.evaluation.calibration import (
+        RATES,
+        UNDECIDED,
         Calibration,
         DecisionCurve,
+        against_the_rest,
         at_temperature,
         calibrate,
+        choose_threshold,
         decision_curve,
+        decision_rates,
         fit_temperature,
         net_benefit,
+        operating_point,
     )
     from asmil.evaluation.froc import Findings, Lesions, find_lesions, froc_curve, local_maxima, score_findings
     from asmil.evaluation.intervals import (

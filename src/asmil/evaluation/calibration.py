@@ -1,4 +1,4 @@
-"""Whether probabilities can be acted on: calibration, one temperature per model, and decision curves."""
+"""Whether probabilities can be acted on: calibration, the operating point, and decision curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,16 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from asmil.errors import MetricError
-from asmil.evaluation.intervals import Interval, bootstrap_ci, compare_predictions, resample_counts
-from asmil.evaluation.metrics import check_probabilities
+from asmil.evaluation.intervals import (
+    Interval,
+    bootstrap_ci,
+    codes_of,
+    compare_predictions,
+    percentile_interval,
+    resample_counts,
+)
+from asmil.evaluation.metrics import best_threshold, check_probabilities
+from asmil.evaluation.subgroups import wilson
 from asmil.files import Facts
 
 CALIBRATION_METRICS = ("ece", "brier", "log_loss")
@@ -220,3 +228,127 @@ def decision_curve(
 
 def _odds(thresholds: np.ndarray) -> np.ndarray:
     return thresholds / (1 - thresholds)
+
+
+# Where to decide: the operating point of two classes, and what yes-no decisions are worth.
+
+RATES = {"sensitivity": ("tp", "fn"), "specificity": ("tn", "fp"), "ppv": ("tp", "fp"), "npv": ("tn", "fn")}
+"""Of each rate, what is counted for it and what against it."""
+UNDECIDED = 0.5
+"""The threshold where validation slides can choose none."""
+
+
+def choose_threshold(y: np.ndarray, prob: np.ndarray, *, min_sensitivity: float | None = None) -> float | None:
+    """Where class 1 begins, by VALIDATION slides; None where only one class occurs among them.
+
+    It is the threshold of best balanced accuracy, which is that of Youden's index (Youden, 1950), or the highest one
+    that finds at least `min_sensitivity` of the slides of class 1; midway between neighbouring probabilities.
+
+    Args:
+        y: (slides,) class indices.
+        prob: (slides, 2).
+    """
+    if len(np.unique(y)) < 2:
+        return None
+    if min_sensitivity is None:
+        return best_threshold(y, prob, metric="balanced_accuracy")
+    scores = prob[:, 1]
+    found = np.sort(scores[y == 1])[::-1]
+    last = found[max(int(np.ceil(min_sensitivity * len(found) - 1e-9)), 1) - 1]
+    below = scores[scores < last]
+    return float((last + below.max()) / 2 if len(below) else last)
+
+
+def decision_rates(y: np.ndarray, called: np.ndarray, *, groups: np.ndarray, n: int = 1000, seed: int = 0) -> Facts:
+    """Sensitivity, specificity, PPV and NPV of yes-no decisions, with 95 % intervals, and what was counted.
+
+    Intervals are percentiles over resampled patients, drawn without strata, because PPV and NPV depend on how many are
+    positive. A share of 0 or 1 is the same in every resample: its interval is Wilson's, with the patients as trials.
+
+    Args:
+        y: (rows,) bool, the class is there.
+        called: (rows,) bool, it is said to be there.
+        groups: (rows,) patient of each row.
+
+    Returns:
+        `{"sensitivity": {"value", "ci95"}, ..., "counts": {"tp", "fp", "fn", "tn"}}`; None where undefined.
+    """
+    y, called, groups = np.asarray(y, dtype=bool), np.asarray(called, dtype=bool), np.asarray(groups)
+    is_a = {"tp": y & called, "fp": ~y & called, "fn": y & ~called, "tn": ~y & ~called}
+    rows, drawn = codes_of(groups), resample_counts(groups, n=n, seed=seed)
+    sums = {name: drawn @ np.bincount(rows, weights=hit, minlength=drawn.shape[1]) for name, hit in is_a.items()}
+    found: Facts = {}
+    for name, (hit, miss) in RATES.items():
+        looked_at = is_a[hit] | is_a[miss]
+        value = float(is_a[hit][looked_at].mean()) if looked_at.any() else np.nan
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 where a resample has none to look at
+            interval = percentile_interval(value, sums[hit] / (sums[hit] + sums[miss]))
+        if n and value in (0.0, 1.0):
+            share = wilson(is_a[hit][looked_at], trials=len(np.unique(groups[looked_at])))
+            interval = Interval(value, share.low, share.high, 0)
+        found[name] = interval.as_dict()
+    return {**found, "counts": {name: int(hit.sum()) for name, hit in is_a.items()}}
+
+
+def operating_point(
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    min_sensitivity: float | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Facts:
+    """The threshold of each fold, chosen on its validation slides alone, and what it does on its test slides.
+
+    Probabilities are means over seeds first. A slide tested in several folds has the mean of their thresholds.
+
+    Args:
+        table: rows of all models with slide, case, label (index), part ("val", "test"), fold, seed, prob_<class>.
+        classes: two, the positive one last.
+        min_sensitivity: as for `choose_threshold`.
+
+    Returns:
+        `{"positive", "min_sensitivity", "thresholds": [{"fold", "threshold", "n_val", "chosen"}]}` and what
+        `decision_rates` returns, all folds together; `chosen` is false where validation slides could choose none.
+    """
+    negative, positive = (f"prob_{name}" for name in classes)
+    first = {"case": "first", "label": "first"}
+    rows = table.groupby(["part", "fold", "slide"]).agg(first | {negative: "mean", positive: "mean"}).reset_index()
+    test, thresholds = rows[rows["part"] == "test"], []
+    for fold in sorted(test["fold"].unique()):
+        val = rows[(rows["part"] == "val") & (rows["fold"] == fold)]
+        y, prob = val["label"].to_numpy(), val[[negative, positive]].to_numpy(dtype=np.float64)
+        chosen = choose_threshold(y, prob, min_sensitivity=min_sensitivity)
+        at = UNDECIDED if chosen is None else chosen
+        thresholds.append({"fold": int(fold), "threshold": at, "n_val": len(val), "chosen": chosen is not None})
+    test = test.assign(threshold=test["fold"].map({one["fold"]: one["threshold"] for one in thresholds}))
+    slides = test.groupby("slide").agg(first | {positive: "mean", "threshold": "mean"})
+    y, called = (slides["label"] == 1).to_numpy(), (slides[positive] >= slides["threshold"]).to_numpy()
+    rates = decision_rates(y, called, groups=slides["case"].to_numpy(str), n=n_boot, seed=seed)
+    return {"positive": classes[1], "min_sensitivity": min_sensitivity, "thresholds": thresholds, **rates}
+
+
+def against_the_rest(
+    table: pd.DataFrame, classes: Sequence[str], *, n_boot: int = 1000, seed: int = 0
+) -> dict[str, Facts]:
+    """Each class against all others: AUROC, and the rates of deciding for it where it is the most probable one.
+
+    Folds are pooled, probabilities are means over seeds.
+
+    Args:
+        table: test rows with slide, case, label (index), prob_<class>.
+
+    Returns:
+        class to `{"auroc": {"value", "ci95"}}` and what `decision_rates` returns.
+    """
+    columns = [f"prob_{name}" for name in classes]
+    slides = table.groupby("slide").agg({"case": "first", "label": "first"} | dict.fromkeys(columns, "mean"))
+    prob, groups = slides[columns].to_numpy(dtype=np.float64), slides["case"].to_numpy(str)
+    found = {}
+    for i, name in enumerate(classes):
+        y = (slides["label"] == i).to_numpy()
+        both = np.stack([1 - prob[:, i], prob[:, i]], axis=1)
+        auroc = bootstrap_ci("auroc", y.astype(int), both, groups=groups, strata=y, n=n_boot, seed=seed)
+        rates = decision_rates(y, prob.argmax(axis=1) == i, groups=groups, n=n_boot, seed=seed)
+        found[name] = {"auroc": auroc.as_dict(), **rates}
+    return found

@@ -11,6 +11,7 @@ from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
 from asmil.errors import AsmilError
+from asmil.evaluation.calibration import against_the_rest, operating_point
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,
@@ -39,6 +40,7 @@ def evaluate(
     labels: MaskLabels | None = None,
     slide_mpp: float | None = None,
     froc: bool = False,
+    min_sensitivity: float | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     partial: bool = False,
@@ -55,9 +57,9 @@ def evaluate(
         features: where the features are, if not where the run found them.
         exclude: classes cut out of the positive ones.
         labels: what label images among the annotations mean.
+        min_sensitivity: what the operating point has to find of the positive validation slides (`choose_threshold`).
         slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
-        partial: of an unfinished run, take the models that are finished, as many as have the same seeds in each fold;
-            `metrics["partial"]` says so.
+        partial: of an unfinished run, take its finished models that have the same seeds in each fold, and say so.
 
     Raises:
         RunError: models are missing or broken, and `partial` was not asked for.
@@ -66,9 +68,8 @@ def evaluate(
     sentence = run.require_whole(partial=partial, deep=True)
     cells, task = even(run.cells()), run.task
     table = pd.concat([cell.predictions() for cell in cells], ignore_index=True)
-    summary = _summary(run, table, task, bootstrap=bootstrap, seed=seed)
-    slides = _slide_rows(run, cells, table[table.part == "test"], task)
-    dynamics = _dynamics(run, cells)
+    summary = _summary(run, table, task, min_sensitivity=min_sensitivity, bootstrap=bootstrap, seed=seed)
+    slides = _slide_rows(run, cells, table[table.part == "test"], task, point=summary.get("operating_point"))
     place, at = Facts(), features or run.settings.features or run.features
     if annotations is not None and positive:
         wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
@@ -83,13 +84,15 @@ def evaluate(
             bootstrap=bootstrap,
             froc=froc,
         )
-    attention = dynamics | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
+    attention = _dynamics(run, cells) | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
 
 
-def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int, seed: int) -> Facts:
+def _summary(
+    run: Run, table: pd.DataFrame, task: Task | None, *, min_sensitivity: float | None, bootstrap: int, seed: int
+) -> Facts:
     """The metrics of bags, slides or patients; of slides also by patient, where patients have several."""
     options, bags = {"n_boot": bootstrap, "seed": seed}, table
     if bags_are_patients(run):
@@ -99,6 +102,10 @@ def _summary(run: Run, table: pd.DataFrame, task: Task | None, *, bootstrap: int
     classes = run.classes
     coded = bags.assign(label=bags["label"].map({name: i for i, name in enumerate(classes)}))
     summary = {"classes": classes, **evaluate_predictions(coded, classes, **options)}
+    if len(classes) == 2:
+        summary["operating_point"] = operating_point(coded, classes, min_sensitivity=min_sensitivity, **options)
+    else:
+        summary["each_class"] = against_the_rest(coded[coded.part == "test"], classes, **options)
     if bags_are_patients(run):
         return summary | {"n_slides": int(table[table.part == "test"].slide.nunique())}
     patients = patient_summary(coded[coded.part == "test"], classes, **options)
@@ -115,10 +122,13 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     )
 
 
-def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None) -> pd.DataFrame:
+def _slide_rows(
+    run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None, *, point: Facts | None
+) -> pd.DataFrame:
     """One row per test slide: predictions averaged over seeds, and what its attention map is like.
 
     Of a patient's bag, the map is that of the slide by itself; `attention_share` is what it has of the patient's.
+    `threshold` is where the positive class begins by the operating `point`.
     """
     rows, attention = _averaged(test, "slide", task), test_maps(run, cells)
     if bags_are_patients(run):
@@ -127,6 +137,9 @@ def _slide_rows(run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task 
     if task is None:
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
+    if point is not None:
+        of_fold = {one["fold"]: one["threshold"] for one in point["thresholds"]}
+        rows["threshold"] = test.fold.map(of_fold).groupby(test.slide).mean()[rows.slide].to_numpy()
     statistics: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
         "tiles": len,
         "entropy": normalized_entropy,

@@ -45,6 +45,7 @@ def by_subgroup(
     names: Sequence[str],
     *,
     groups: np.ndarray,
+    called: np.ndarray | None = None,
     n: int = 1000,
     seed: int = 0,
 ) -> list[Subgroup]:
@@ -58,6 +59,7 @@ def by_subgroup(
         prob: (slides, classes).
         names: (slides,) the group of each slide.
         groups: (slides,) the patient of each slide.
+        called: (slides,) index of the class that was decided for; None: the most probable one.
 
     Raises:
         MetricError: not probabilities, or not one name and one patient per slide.
@@ -66,17 +68,20 @@ def by_subgroup(
     named, groups = np.asarray(names, dtype=object), np.asarray(groups)
     if not named.shape == groups.shape == y.shape:
         raise MetricError("subgroups need a name and a patient per slide", found=f"{named.shape}, {groups.shape}")
+    right = (prob.argmax(axis=1) if called is None else np.asarray(called)) == y
+    rows = {name: named == name for name in sorted(set(named.tolist()), key=str)}
     return [
-        _one(str(name), y[named == name], prob[named == name], patients=groups[named == name], n=n, seed=seed)
-        for name in sorted(set(named.tolist()), key=str)
+        _one(str(name), y[own], prob[own], right=right[own], patients=groups[own], n=n, seed=seed)
+        for name, own in rows.items()
     ]
 
 
-def _one(name: str, y: np.ndarray, prob: np.ndarray, *, patients: np.ndarray, n: int, seed: int) -> Subgroup:
+def _one(
+    name: str, y: np.ndarray, prob: np.ndarray, *, right: np.ndarray, patients: np.ndarray, n: int, seed: int
+) -> Subgroup:
     classes = range(prob.shape[1])
     by_class = [len(np.unique(patients[y == c])) for c in classes]
     auroc = bootstrap_ci("auroc", y, prob, groups=patients, strata=y, n=n, seed=seed) if all(by_class) else None
-    right = prob.argmax(axis=1) == y
     recalls = tuple(wilson(right[y == c], trials=by_class[c]) for c in classes)
     few = min(by_class) < FEW_PATIENTS
     return Subgroup(name, len(y), len(np.unique(patients)), auroc, recalls, few)

@@ -52,5 +52,6 @@ if TYPE_CHECKING:
         stability_figure,
         tsne,
     )
+    from asmil.figures.style import plain_number
 else:
     __all__, __getattr__ = door(__name__)

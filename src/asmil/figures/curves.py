@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks
+from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks, show_flat
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,27 @@ def score_histogram_figure(groups: Mapping[str, np.ndarray], *, xlabel: str = "p
     return figure
 
 
-def epochs_figure(series: Mapping[str, Sequence[np.ndarray]], *, ylabel: str, log: bool = False) -> Figure:
+def epochs_figure(
+    series: Mapping[str, Sequence[np.ndarray]],
+    *,
+    ylabel: str,
+    log: bool = False,
+    ends: tuple[float, float] = (-np.inf, np.inf),
+) -> Figure:
     """Quantities by epoch: one faint line per fold and seed, their mean bold.
 
     Args:
         series: name to one (epochs,) array per training; lengths may differ (early stopping), NaN is a gap.
         log: logarithmic y axis.
+        ends: least and most that the quantity can be, for a linear axis.
     """
     figure, (axes,) = new_figure(width_in=4.1, height_in=2.7)
     _draw(axes, [_mean_curve(name, runs) for name, runs in series.items()])
     if log:
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)
+    else:
+        show_flat(axes, ends=ends)
     axes.set(xlabel="epoch", ylabel=ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     axes.margins(x=0.01)
@@ -145,6 +154,7 @@ def dynamics_figure(
     above.set_ylabel("JSD, epoch to epoch")
     losses = [_mean_curve("validation", val_loss), _mean_curve("training", train_loss)]
     _draw(below, [curve for curve in losses if len(curve.x)])
+    show_flat(below)
     below.set(xlabel="epoch", ylabel="loss")
     below.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
     below.margins(x=0.01)
@@ -187,12 +197,8 @@ def weights_figure(weights: Mapping[str, np.ndarray]) -> Figure:
         xlabel="weight × tiles (1 = uniform; outermost bins hold all beyond)",
         ylabel="share of tiles",
     )
-    if high / low < 20:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 5, 10]))
-    elif high / low < 1000:  # else often a single decade would be labelled
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    plain_ticks(axes.xaxis)
     axes.set_xlim(low, high)
+    plain_ticks(axes.xaxis)
     add_legend(axes, loc="upper left")
     return figure
 

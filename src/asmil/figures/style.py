@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FixedLocator, Formatter, LogLocator, MaxNLocator, NullFormatter
 
 INK = "#1d2023"
 MUTED = "#6d7378"
@@ -34,7 +35,7 @@ def new_figure(
 
 
 def style_axes(axes: Axes) -> None:
-    """Two thin spines, muted tick labels, a faint grid behind the data."""
+    """Two thin spines, muted tick labels of plain numbers, a faint grid behind the data."""
     axes.set_facecolor("none")
     axes.set_axisbelow(True)
     axes.grid(True, color=GRID, linewidth=0.6)
@@ -45,12 +46,57 @@ def style_axes(axes: Axes) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(MUTED)
         spine.set_linewidth(0.7)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PlainNumbers())
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain_number(value: float) -> str:
+    """A number at a tick, as text in an SVG too: 0.001, 12,000; far from 1 with its power of ten: 2 × 10⁻⁷."""
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
+        text = f"{value:,.10g}"
+    else:
+        digits, _, power = f"{value:.9e}".partition("e")
+        text = f"{float(digits):g} × 10".removeprefix("1 × ") + str(int(power)).translate(_RAISED)
+    return text.replace("-", "−")
+
+
+class PlainNumbers(Formatter):
+    """Every tick of a linear axis with all of its number: matplotlib's own may leave a part to a corner ("1e-6+1")."""
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """The text of a tick; what is zero but for rounding is 0."""
+        top = max(map(abs, self.locs), default=0.0)
+        return plain_number(0.0 if abs(value) < 1e-9 * top else value)
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis as plain numbers (0.001, 1, 100): they stay text in an SVG."""
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    """Ticks of a logarithmic axis as plain numbers, so many that a part of a decade has some; after its limits."""
+    low, high = axis.get_view_interval()
+    if isinstance(axis.get_major_locator(), FixedLocator):
+        pass  # they were chosen
+    elif high / low < 20:
+        axis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    elif high / low < 1000:  # else often a single decade would be labelled
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda value, _: plain_number(value))
     axis.set_minor_formatter(NullFormatter())
+
+
+FLAT = 0.002
+"""An axis shows at least this share of its numbers: what moves less is drawn as the flat line it is."""
+
+
+def show_flat(axes: Axes, *, ends: tuple[float, float] = (-np.inf, np.inf)) -> None:
+    """Widen a linear y axis whose numbers hardly differ, within the `ends` between which they can be."""
+    low, high = axes.get_ylim()
+    short = FLAT * max(abs(low), abs(high)) - (high - low)
+    if short > 0:
+        low, high = low - short / 2, high + short / 2
+        over, under = max(high - ends[1], 0.0), max(ends[0] - low, 0.0)
+        axes.set_ylim(low - over + under, high - over + under)
 
 
 Corner = Literal["best", "upper left", "lower left", "lower right"]

@@ -6,10 +6,10 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.report.comparison import write_comparison
-    from asmil.report.maps import draw_heatmap, write_heatmaps, write_pictures
+    from asmil.report.maps import draw_heatmap, write_heatmaps
     from asmil.report.pages import Entry, Figure, Section, Table, figure, write_page, write_pdf
     from asmil.report.paper import write_paper_figure
-    from asmil.report.report import write_report
+    from asmil.report.report import write_bundle, write_report
     from asmil.report.words import plural
 else:
     __all__, __getattr__ = door(__name__)

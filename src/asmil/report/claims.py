@@ -37,7 +37,7 @@ def headline(run: Run, part: TaskPart | None, *, names: dict[str, str]) -> Facts
     chance = (part.chance if name == part.metric else None) if part else (0.5 if name == "auroc" else None)
     found: Facts = {
         "title": f"Test {names.get(name, name.replace('_', ' '))}, {summary}",
-        "value": number(value),
+        "value": "1.000" if value == 1 else number(value),  # as many digits as any other
         "interval": None if low is None or high is None else span(low, high),
         "range": None,
         "verdict": None,
@@ -93,7 +93,7 @@ def done_section(run: Run) -> Section:
     )
     stated = [(key.replace("_", " "), plain(value)) for key, value in protocol.items()]
     more = ("The protocol as recorded", tuple(stated)) if stated else None
-    return Section("done", "What was done", says=says, warns=leaks(run), more=more)
+    return Section("done", "What was done", says=says, warns=leaks(run), more=more, short="Done")
 
 
 def leaks(run: Run) -> tuple[str, ...]:
@@ -130,25 +130,22 @@ def _sizes(splits: pd.DataFrame) -> list[str]:
     return sizes
 
 
-def trust_section(
+def trust_facts(
     run: Run,
     found: Facts | None,
     *,
     calibration: Calibration | None = None,
     decisions: Mapping[str, DecisionCurve] = MappingProxyType({}),
     groups: Mapping[str, list[Subgroup]] = MappingProxyType({}),
-) -> Section:
-    """Sentences under three headings; each is a claim that a file of the run supports, or the lack of one.
-
-    `found` is the headline.
-    """
+) -> Facts:
+    """What the files of the run say of how far it can be trusted; `found` is the headline."""
     metrics, table = run.metrics, run.predictions
     attention = dict.fromkeys(("entropy", "jsd_between_seeds", "tile_auroc", "tile_auroc_ci95", "tile_slides"))
     attention |= metrics.get("attention") or {}
     folds = [fold["auroc"] for fold in metrics.get("per_fold") or [] if fold.get("auroc") is not None]
     patients = table.groupby("label")["case"].nunique()
     few = [f"{patients[name]} of class {name}" for name in run.classes if patients.get(name, 0) < FEW_IN_CLASS]
-    values: dict[str, object] = {
+    return {
         "run": run,
         "headline": found,
         "attention": attention,
@@ -171,11 +168,17 @@ def trust_section(
         "few_below": FEW_PATIENTS,
         "few_groups": [group.name for several in groups.values() for group in several if group.few],
     }
+
+
+def trust_section(trust: Facts) -> Section:
+    """Sentences under three headings; each is a claim that a file of the run supports, or the lack of one.
+
+    `trust` is what `trust_facts` says.
+    """
     titles = {"holds": "What holds", "care": "What to take with care", "unknown": "What these files cannot show"}
-    said = {title: paragraphs("claims", part, **values) for part, title in titles.items()}
-    return Section(
-        "trust", "What to trust", words=tuple((title, several) for title, several in said.items() if several)
-    )
+    said = {title: paragraphs("claims", part, **trust) for part, title in titles.items()}
+    words = tuple((title, several) for title, several in said.items() if several)
+    return Section("trust", "What to trust", words=words, short="Trust")
 
 
 def anchor_facts(run: Run) -> Facts | None:

@@ -10,6 +10,7 @@ from asmil.bags import read_cohort, table_file
 from asmil.errors import RunError
 from asmil.evaluation import (
     FEW_PATIENTS,
+    RATES,
     Calibration,
     DecisionCurve,
     Interval,
@@ -21,11 +22,19 @@ from asmil.evaluation import (
     net_benefit,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
+from asmil.files import Facts
 from asmil.report.pages import Entry, Section, Table, entries, figure
+from asmil.report.slides import decided
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
 from asmil.settings import table_options
 
+RATE_NAMES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "Positive predictive value (PPV)",
+    "npv": "Negative predictive value (NPV)",
+}
 CALIBRATION_NAMES = {"ece": "Calibration error", "brier": "Brier score", "log_loss": "Log loss"}
 NARROW = 0.05
 """Runs of thresholds shorter than this are not put into words."""
@@ -63,9 +72,46 @@ def decisions_of(run: Run) -> dict[str, DecisionCurve]:
 
 
 def known(run: Run) -> pd.DataFrame:
-    """The predictions whose label is one of the classes, each once: of slides, or of patients where bags are those."""
-    table = run.predictions
+    """The decided predictions whose label is one of the classes, each once: of slides, or of patients where bags are
+    those."""
+    table = decided(run) if run.classes else run.predictions
     return table[table["label"].isin(run.classes)].drop_duplicates(run.unit)
+
+
+def rate_tables(run: Run) -> tuple[Table, ...]:
+    """What decisions at the operating point are worth, or of more than two classes each against the rest."""
+    point, each = run.metrics.get("operating_point"), run.metrics.get("each_class") or {}
+    if each:
+        columns = ("Class", "AUROC", "Sensitivity", "Specificity", "PPV", "NPV")
+        rows = [(Entry(name), *(_score(own[rate]) for rate in ("auroc", *RATES))) for name, own in each.items()]
+        note = sentence("clinical", "each class note")
+        return (Table("Each class against the rest", columns, tuple(rows), note=note),)
+    if not point:
+        return ()
+    rows = []
+    for rate, name in RATE_NAMES.items():
+        hits, misses = (point["counts"][kind] for kind in RATES[rate])
+        value, (low, high) = point[rate].get("value"), point[rate].get("ci95") or (None, None)
+        rows.append(
+            (Entry(name), Entry(number(value), strong=True), *entries(span(low, high), f"{hits} of {hits + misses}"))
+        )
+    at = [
+        (
+            *entries(f"Fold {one['fold']}", number(one["threshold"]) + ("" if one["chosen"] else ", not chosen")),
+            Entry(str(one["n_val"])),
+        )
+        for one in point["thresholds"]
+    ]
+    note = sentence("clinical", "operating note")
+    title = f"At the operating point; positive is {point['positive']}"
+    return (
+        Table(title, ("Rate", "Value", "95 % interval", "Slides" if run.unit == "slide" else "Patients"), tuple(rows)),
+        Table("Where it lies", ("", "Threshold", "Validation slides"), tuple(at), note=note),
+    )
+
+
+def _score(score: Facts) -> Entry:
+    return Entry(number(score.get("value")), span(*(score.get("ci95") or (None, None))))
 
 
 def calibration_section(run: Run, found: Calibration | None) -> Section:
@@ -140,7 +186,7 @@ def decision_section(run: Run, found: dict[str, DecisionCurve], scaled: Calibrat
         title = f"Decision curve of class {name}" + (" against the rest" if several else "")
         figures.append(figure(drawing, title, caption=f"{title}. Band: pointwise 95 %, patients resampled."))
     says = paragraphs("clinical", "decisions", decisions=[(name, useful_ranges(c)) for name, c in found.items()])
-    return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures))
+    return Section("decisions", "Is acting on it worth it?", says=says, figures=tuple(figures), short="Decisions")
 
 
 def useful_ranges(curve: DecisionCurve) -> dict[str, object]:
@@ -205,12 +251,18 @@ def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
 def subgroups_of(run: Run, values: dict[str, pd.Series]) -> dict[str, list[Subgroup]]:
     """By column the groups of its values; `values` maps a column to one value per slide name."""
     table = known(run)
-    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
-    prob, cases = run.probabilities(table), table["case"].to_numpy(str)
     return {
-        column: by_subgroup(y, prob, [_named(of_slide.get(slide)) for slide in table["slide"]], groups=cases)
+        column: _by(run, table, [_named(of_slide.get(slide)) for slide in table["slide"]])
         for column, of_slide in values.items()
     }
+
+
+def _by(run: Run, table: pd.DataFrame, names: Sequence[str]) -> list[Subgroup]:
+    """The groups that the rows of a table have these names of, by what was decided."""
+    places = {name: i for i, name in enumerate(run.classes)}
+    y, called = (table[column].map(places).to_numpy() for column in ("label", "called"))
+    cases = table["case"].to_numpy(str)
+    return by_subgroup(y, run.probabilities(table), names, groups=cases, called=called)
 
 
 def _named(value: object) -> str:
@@ -235,10 +287,8 @@ def _subgroup_table(run: Run, column: str, groups: list[Subgroup]) -> Table:
         if binary
         else tuple(f"Found of {name}" for name in run.classes)
     )
-    table = known(run)
-    y = table["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
-    whole = by_subgroup(y, run.probabilities(table), ["all slides"] * len(y), groups=table["case"].to_numpy(str))
-    rows = []
+    table, rows = known(run), []
+    whole = _by(run, table, ["all slides"] * len(table))
     for group in (*groups, *whole):
         auroc = Entry("one class only") if group.auroc is None else _estimate(group.auroc)
         sizes = entries(group.n_slides, group.n_patients, "few" if group.few else "")

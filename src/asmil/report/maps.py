@@ -1,10 +1,10 @@
 """Where the model looked: which slides to show, their heatmaps, and their top and bottom tiles."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from asmil.figures import (
     image_data_uri,
     length_text,
     made_of,
+    plain_number,
     range_text,
     raw_limits,
     scale_bar_um,
@@ -31,13 +32,17 @@ from asmil.figures import (
     write_png,
 )
 from asmil.files import Facts
-from asmil.report.slides import first_slides, telling_slides
-from asmil.report.words import number
+from asmil.report.slides import decided, has_threshold
+from asmil.report.words import sentence
 from asmil.runs import Run, SlideTiles, picture_of
 from asmil.slides import slide_named
 
 KINDS = (".png", ".geojson")
 STRIP_TILES, STRIP_TILE_PX = 6, 112
+VIEW_PX, VIEW_QUALITY = 400, 72
+"""Of the pictures in a page, which are shown at 250 px: a slide takes about 200 kB."""
+MOST_BYTES = 12_000_000
+"""Of pictures in a page: with a megabyte of numbers and the third that mail adds it stays below 20 MB."""
 NO_TILES = "Neither the slide nor a thumbnail of it is at hand, so that its tiles are not shown."
 
 
@@ -79,25 +84,6 @@ def write_heatmaps(
             fix="name a slide that the run predicted, and whose features are at hand",
         )
     return [path for pair in pairs for path in pair]
-
-
-def write_pictures(run: Run, n: int, *, partial: bool = False) -> list[Path]:
-    """Write the pictures beside the page: of the `n` slides whose maps it shows, and of those to look at first."""
-    run.require_results(partial=partial)
-    first = [slide for slide in first_slides(run) if attention_and_tiles(run, slide) is not None]
-    return write_heatmaps(run, dict.fromkeys([*choose_slides(run, n), *first]), kinds=(".png",), partial=partial)
-
-
-def pictures_beside(run: Run, slides: Iterable[str]) -> dict[str, str]:
-    """Where the pictures of slides are, from the run's folder: of those whose picture is there, and is what would be
-    drawn now."""
-    files = {slide: run.figure_file(slide, ".png") for slide in slides}
-    there = {slide: path for slide, path in files.items() if path.is_file()}
-    return {
-        slide: path.relative_to(run.folder).as_posix()
-        for slide, path in there.items()
-        if made_of(path) == _stamp(run, slide)
-    }
 
 
 def _stamp(run: Run, slide: str) -> str | None:
@@ -269,24 +255,35 @@ def _annotations(run: Run, slide: str, path: Path) -> Annotations:
     return read_annotations(path, slide_size=size, slide_mpp=mpp, bounds=bounds, labels=labels)
 
 
-def choose_slides(run: Run, n: int) -> list[str]:
-    """Up to `n` slides to show, the most telling first, that have attention and coordinates."""
-    drawable = (slide for slide in telling_slides(run) if attention_and_tiles(run, slide) is not None)
-    return list(islice(drawable, n))
+def slide_views(run: Run, slides: Iterable[str], *, room: float = math.inf, most: int | None = None) -> list[Facts]:
+    """What the template shows of slides: pictures as data URIs, facts as text.
+
+    Of those that have attention and coordinates, in their order: `most` of them, as far as their pictures fit into
+    `room` bytes.
+    """
+    table = decided(run) if run.classes else run.predictions
+    rows = {row["slide"]: row for _, row in table.iterrows()}
+    views: list[Facts] = []
+    for slide in slides:
+        if len(views) == most:
+            break
+        if (found := attention_and_tiles(run, slide)) is None:
+            continue
+        view = _view(run, rows[slide], found)
+        room -= size_of(view)
+        if room < 0:
+            break
+        views.append(view)
+    return views
 
 
-def slide_views(run: Run, n: int) -> list[dict[str, object]]:
-    """What the template shows of each chosen slide: pictures as data URIs, facts as text."""
-    rows = {row["slide"]: row for _, row in run.predictions.iterrows()}
-    return [_view(run, rows[slide]) for slide in choose_slides(run, n)]
+def size_of(view: Facts) -> int:
+    """Bytes that the pictures of a slide take in a page."""
+    return sum(map(len, view["pictures"].values())) + sum(len(strip["picture"]) for strip in view["strips"])
 
 
-def _view(run: Run, row: pd.Series) -> dict[str, object]:
-    slide = row["slide"]
-    found = attention_and_tiles(run, slide)
-    if found is None:  # choose_slides offers only slides that have both
-        raise RunError(f"{slide} lost its attention while the report was written")
-    attention, tiles = found
+def _view(run: Run, row: pd.Series, found: tuple[np.ndarray, SlideTiles]) -> Facts:
+    slide, (attention, tiles) = row["slide"], found
     by_class, why = evidence_by_class(run, slide)
     own, shown = by_class.get(class_shown(run, slide) or ""), class_shown(run, slide)
     pictures = drawn(run, slide, found, evidence=own)
@@ -295,10 +292,10 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
     untold = not strips and not (even and own is None)
     height, width = pictures["raw"].shape[:2]
     low, high = raw_limits(attention)
-    view = {
+    view: Facts = {
         "slide": slide,
-        "right": row["label"] == row["predicted"] if run.classes else None,
-        "says": _said(run, row),
+        "wrong": row["wrong"] if run.classes else None,
+        "says": sentence("slides", "view", run=run, row=row.to_dict(), at_threshold=has_threshold(run)),
         "tiles": len(attention),
         "raw_colours": f"{low:.3g} – {high:.3g}×",
         "raw_range": range_text(attention),
@@ -306,7 +303,9 @@ def _view(run: Run, row: pd.Series) -> dict[str, object]:
         "evidence": None if own is None else {"of": shown, "end": f"{evidence_limit(own):.2g}"},
         "missing": [*([why] if why and run.classes else []), *([NO_TILES] if untold else [])],
         "annotated": any(mark is not None for mark in marks(run, slide)),
-        "pictures": {name: image_data_uri(picture) for name, picture in pictures.items()},
+        "pictures": {
+            name: image_data_uri(picture, max_px=VIEW_PX, quality=VIEW_QUALITY) for name, picture in pictures.items()
+        },
         "strips": strips,
         "aspect": width / height,
         "bar": None,
@@ -340,18 +339,13 @@ def _strips(
     if not pictures:
         return strips
     for title, (_, shown, unit) in wanted.items():
-        number_of = "{:.3g}" if unit else "{:+.2g}"  # of evidence the sign is what it says
-        captions = [(number_of.format(shown[i]) + unit).replace("-", "−") for i in orders[title]]
+        digits = "{:.3g}" if unit else "{:.2g}"
+        values = [float(digits.format(shown[i])) for i in orders[title]]
+        # of evidence the sign is what it says
+        captions = [f"{'+' if value > 0 and not unit else ''}{plain_number(value)}{unit}" for value in values]
         strip = tile_strip([next(cut) for _ in captions], captions, tile_px=STRIP_TILE_PX)
         strips.append({"title": title, "picture": image_data_uri(strip)})
     return strips
-
-
-def _said(run: Run, row: pd.Series) -> str:
-    if run.classes:
-        sure = float(run.probabilities(row.to_frame().T).max())
-        return f"true {row['label']}, predicted {row['predicted']} ({number(sure, 2)})"
-    return ", ".join([str(row["label"]), *(f"{name.replace('_', ' ')} {number(row[name])}" for name in run.values[:4])])
 
 
 def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:

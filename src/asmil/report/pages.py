@@ -70,7 +70,8 @@ class Figure:
 class Section:
     """A part of a page: heading, warnings, sentences, figures, tables; `id` is its place in the contents.
 
-    `words` are sentences under headings of their own; `notes` follow the tables; `more` is text that opens on a click.
+    `words` are sentences under headings of their own; `notes` follow the tables; `more` is text that opens on a click;
+    `short` is the title in the bar of contents.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    short: str = ""
     more: tuple[str, tuple[tuple[str, str], ...]] | None = None
 
     @property
@@ -130,14 +132,19 @@ BY_HAND = "open the page in any browser and choose Print, Save as PDF: it has a 
 
 
 def write_page(path: Path, template: str, *, partial: str = "", **values: object) -> Path:
-    """Fill a template of the package (`report/templates/run.html.jinja`) and write the page; every value is escaped.
+    """Fill a template and write the page: see `filled`."""
+    write_text(path, filled(template, partial=partial, **values))
+    return path
+
+
+def filled(template: str, *, partial: str = "", **values: object) -> str:
+    """A template of the package (`report/templates/run.html.jinja`) with its values, each of them escaped.
 
     `partial` stands at its head where the page is made of a part of what there should be.
     """
     style = (importlib.resources.files("asmil.report") / "templates" / "style.css").read_text(encoding="utf-8")
-    filled = page_environment(escape=True).get_template(template)
-    write_text(path, filled.render(style=Markup(style), partial=partial, **values))
-    return path
+    found = page_environment(escape=True).get_template(template)
+    return found.render(style=Markup(style), partial=partial, **values)
 
 
 def find_browser() -> str | None:

@@ -19,7 +19,7 @@ from asmil.figures import (
     weights_figure,
 )
 from asmil.files import Facts
-from asmil.report.clinical import known, shown_classes
+from asmil.report.clinical import known, rate_tables, shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
 from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
@@ -91,7 +91,11 @@ def metrics_section(run: Run, names: dict[str, str]) -> Section:
     lead = sentence("sections", "metrics", pooled=pooled, spread=spread, per_fold=per_fold)
     tables = [Table("", tuple(columns), tuple(rows))] if rows else []
     return Section(
-        "metrics", "Metrics", lead, tables=(*tables, *_by_patient(run, names)), figures=prediction_figures(run)
+        "metrics",
+        "Metrics",
+        lead,
+        tables=(*tables, *rate_tables(run), *_by_patient(run, names)),
+        figures=prediction_figures(run),
     )
 
 
@@ -142,9 +146,11 @@ def prediction_figures(run: Run) -> tuple[Figure, ...]:
         if lines:
             drawn.append(figure(draw(lines, **chance), title, caption=sentence("sections", kind)))
     drawn.append(_histogram(run, label, probability))
-    if run.metrics.get("confusion"):
-        counts = confusion_figure(np.array(run.metrics["confusion"]), run.classes)
-        drawn.append(figure(counts, "Confusion matrix", caption=sentence("sections", "confusion")))
+    pairs = table.groupby(["label", "called"]).size()
+    counts = pairs.unstack(fill_value=0).reindex(index=run.classes, columns=run.classes, fill_value=0).to_numpy()
+    drawn.append(
+        figure(confusion_figure(counts, run.classes), "Confusion matrix", caption=sentence("sections", "confusion"))
+    )
     return tuple(drawn)
 
 
@@ -203,7 +209,7 @@ def _attention_figures(run: Run) -> tuple[Figure, ...]:
     for column, ylabel in (("effective_tiles", "effective tiles"), ("entropy", "entropy of attention")):
         runs = _logged(run, column)
         if runs:
-            drawing = epochs_figure({ylabel: runs}, ylabel=ylabel)
+            drawing = epochs_figure({ylabel: runs}, ylabel=ylabel, ends=(0, 1 if column == "entropy" else np.inf))
             title = f"{ylabel[0].upper()}{ylabel[1:]} by epoch"
             drawn.append(figure(drawing, title, caption=sentence("sections", column)))
     taken = (run.metrics.get("attention") or {}).get("deletion")
@@ -245,6 +251,7 @@ def localisation_section(run: Run) -> Section | None:
     return Section(
         "localisation",
         "Does attention lie on the annotation?",
+        short="Annotation",
         says=says,
         figures=tuple(figures),
         tables=(table,) if rows else (),

@@ -1,4 +1,4 @@
-"""The slides of a run: which to look at first, which are worth a picture, and the table of all."""
+"""The slides of a run: how each was decided, which to look at first, which are worth a picture, the table of all."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations, islice
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.attention import jsd
+from asmil.evaluation import UNDECIDED
 from asmil.report.pages import Entry, Section, Table, entries
 from asmil.report.words import near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
@@ -15,45 +16,127 @@ SHOWN, ROWS = 10, 500
 """Slides of a table of those to look at first, and rows of any other: a page of 10,000 slides opens like one of 100."""
 UNSTEADY = 0.1
 """A probability that moves less than this between seeds is not listed."""
+FALSE_ALARM, MISSED = "false alarm", "missed"
 
 
-def first_slides(run: Run) -> list[str]:
-    """The slides that stand under "Look at these first", each once: of these there are pictures beside the page."""
-    wrong, (unsteady, _) = _surest_wrong(run), _most_moved(run)
-    return list(dict.fromkeys([*wrong["slide"].head(SHOWN), *map(str, unsteady.index)]))
+def has_threshold(run: Run) -> bool:
+    """Whether there are two classes, and `evaluate` has noted where the positive one begins."""
+    return len(run.classes) == 2 and "threshold" in run.predictions
+
+
+def decided(run: Run) -> pd.DataFrame:
+    """The rows of predictions.csv of a run of classes with what was decided: `called`, `wrong` and `sure`.
+
+    Of two classes the positive one is `called` from the slide's threshold on, and `wrong` says "false alarm" or
+    "missed"; of more, or without a threshold, it is the most probable one. `wrong` is "" where it is right. `sure`
+    puts decisions in the order of confidence: the distance to the threshold in logits, else the probability.
+    """
+    table, prob = run.predictions, run.probabilities(run.predictions)
+    if has_threshold(run):
+        threshold = table["threshold"].fillna(UNDECIDED).to_numpy(float)
+        positive = prob[:, 1] >= threshold
+        sure = np.abs(_logit(prob[:, 1]) - _logit(threshold))
+    else:
+        positive, sure = prob.argmax(axis=1), prob.max(axis=1)
+    called = np.array(run.classes)[positive.astype(int)]
+    kinds = np.where(positive == 1, FALSE_ALARM, MISSED)
+    if len(run.classes) != 2:
+        kinds = np.array([f"{label} taken for {other}" for label, other in zip(table["label"], called, strict=True)])
+    wrong = np.where(table["label"] == called, "", kinds)
+    return table.assign(called=called, sure=sure, wrong=wrong)
+
+
+def _logit(share: np.ndarray) -> np.ndarray:
+    inside = np.clip(share, 1e-12, 1 - 1e-12)
+    return np.log(inside / (1 - inside))
+
+
+def wrong_slides(run: Run) -> pd.DataFrame:
+    """The rows of wrong decisions, the surest first; none of a run without classes."""
+    if not run.classes:
+        return run.predictions.head(0)
+    table = decided(run)
+    return table[table["wrong"] != ""].sort_values("sure", ascending=False, kind="stable")
+
+
+def right_slides(run: Run) -> Iterator[str]:
+    """What to show beside the wrong slides: in turn the surest right one of each class.
+
+    Without classes: all slides, those of highest and lowest value in turn.
+    """
+    queues = _by_value(run)
+    if run.classes:
+        table = decided(run).sort_values("sure", ascending=False, kind="stable")
+        right = table[table["wrong"] == ""]
+        queues = [list(right["slide"][right["label"] == name]) for name in run.classes]
+    longest = max(map(len, queues), default=0)
+    return (queue[i] for i in range(longest) for queue in queues if i < len(queue))
+
+
+def choice_words(run: Run) -> str:
+    """Which they are, in a sentence."""
+    return sentence("slides", "choice", run=run)
+
+
+def _by_value(run: Run) -> list[list[str]]:
+    if not run.values:
+        return [list(run.predictions["slide"])]
+    ordered = list(run.predictions.sort_values(run.values[0], kind="stable")["slide"])
+    half = (len(ordered) + 1) // 2
+    return [ordered[: half - 1 : -1], ordered[:half]]
+
+
+def pointed_at(run: Run, shown: Iterable[str]) -> list[str]:
+    """The slides that the page names and a bundle has pictures of: wrong, unsteady, and `shown`, each once."""
+    wrong, (unsteady, _) = wrong_slides(run), most_moved(run)
+    return list(dict.fromkeys([*wrong["slide"].head(ROWS), *map(str, unsteady.index), *shown]))
+
+
+def wrong_section(run: Run, links: Mapping[str, str], *, shown: Iterable[str]) -> Section | None:
+    """What was decided wrongly; a table of those that are not `shown` below with their pictures. None without classes.
+
+    `links` maps a slide to its place on the page, or its picture.
+    """
+    if not run.classes:
+        return None
+    wrong, pictured = wrong_slides(run), set(shown)
+    rest = wrong[~wrong["slide"].isin(pictured)]
+    values = {"run": run, "wrong": len(wrong), "slides": len(run.predictions), "pictured": len(wrong) - len(rest)}
+    values |= {"listed": min(len(rest), ROWS), "at_threshold": has_threshold(run)}
+    tables = [_decisions(run, rest.head(ROWS), links, title=sentence("slides", "rest", **values))] if len(rest) else []
+    lead, says = sentence("slides", "wrong lead", **values), paragraphs("slides", "wrong", **values)
+    return Section("wrong", "Wrong slides", lead, says=says, tables=tuple(tables), short="Wrong")
+
+
+def _decisions(run: Run, table: pd.DataFrame, links: Mapping[str, str], *, title: str) -> Table:
+    rows = tuple(
+        (
+            _linked(row["slide"], links),
+            *entries(row["case"], row["label"], row["called"]),
+            *entries(*(number(row[name]) for name in _probability(run))),
+            Entry(f"✗ {row['wrong']}", mark="bad"),
+        )
+        for row in table.assign(top=run.probabilities(table).max(axis=1)).to_dict("records")
+    )
+    columns = ("Slide", "Patient", "True", "Decided", *_probability(run).values(), "Right")
+    return Table(title, columns, rows, left=4)
+
+
+def _probability(run: Run) -> dict[str, str]:
+    """The columns that say how probable what was: of the positive class with its threshold, or of what was decided."""
+    if has_threshold(run):
+        return {f"prob_{run.classes[1]}": f"Probability of {run.classes[1]}", "threshold": "Threshold"}
+    return {"top": "Probability"}
 
 
 def first_section(run: Run, links: Mapping[str, str]) -> Section:
-    """The slides to look at first; `links` maps a slide to the place of its map or row on the page."""
-    tables = tuple(table for table in (_sure_and_wrong(run, links), _unsteady(run, links), _lost(run)) if table)
+    """The slides that seeds disagree on, and those that are lost; `links` as for `wrong_section`."""
+    tables = tuple(table for table in (_unsteady(run, links), _lost(run)) if table)
     notes = paragraphs("slides", "notes", any=tables, one_seed=run.cell_predictions["seed"].nunique() < 2)
-    return Section("first", "Look at these first", lead=sentence("slides", "first"), tables=tables, notes=notes)
+    return Section("first", "Unsteady and lost slides", tables=tables, notes=notes, short="Unsteady")
 
 
-def _surest_wrong(run: Run) -> pd.DataFrame:
-    """The rows of wrong predictions, the surest first, with `sure`, the probability of what was predicted."""
-    table = run.predictions
-    if not run.classes:
-        return table.head(0)
-    wrong = table.assign(sure=run.probabilities(table).max(axis=1))[table["label"] != table["predicted"]]
-    return wrong.sort_values("sure", ascending=False, kind="stable")
-
-
-def _sure_and_wrong(run: Run, links: Mapping[str, str]) -> Table | None:
-    """The wrong predictions that the model was surest of."""
-    wrong = _surest_wrong(run)
-    if wrong.empty:
-        return None
-    shown = wrong.head(SHOWN)
-    rows = tuple(
-        (_linked(row["slide"], links), *entries(row["case"], row["label"], row["predicted"], number(row["sure"])))
-        for _, row in shown.iterrows()
-    )
-    title = sentence("slides", "wrong", shown=len(shown), wrong=len(wrong))
-    return Table(title, ("Slide", "Patient", "True", "Predicted", "Probability"), rows, left=4)
-
-
-def _most_moved(run: Run) -> tuple[pd.DataFrame, int]:
+def most_moved(run: Run) -> tuple[pd.DataFrame, int]:
     """By slide the min, max and range of its value between seeds, of those that move most, and how many move."""
     value = run.values[-1] if run.values else None
     rows = run.cell_predictions
@@ -69,7 +152,7 @@ def _most_moved(run: Run) -> tuple[pd.DataFrame, int]:
 
 def _unsteady(run: Run, links: Mapping[str, str]) -> Table | None:
     """The slides whose prediction depends most on the seed of the training."""
-    shown, moving = _most_moved(run)
+    shown, moving = most_moved(run)
     if shown.empty:
         return None
     about = run.predictions.set_index("slide").reindex(shown.index)
@@ -122,82 +205,46 @@ def places(run: Run, shown: Iterable[str], pictures: Mapping[str, str]) -> dict[
 def rows_shown(run: Run) -> pd.DataFrame:
     """The rows of predictions.csv that the page has, in its order: all, or of more than `ROWS` the wrong ones, surest
     first, and then the least sure (without classes those of highest and of lowest value in turn)."""
-    table = run.predictions
+    table = decided(run) if run.classes else run.predictions
     if len(table) <= ROWS:
         return table
     if not run.classes:
-        first = list(islice(telling_slides(run), ROWS))
+        first = list(islice(right_slides(run), ROWS))
         return table[table["slide"].isin(first)]
-    wrong = _surest_wrong(run).index
+    wrong = wrong_slides(run).index
     rest = table.index.difference(wrong)
-    unsure = rest[np.argsort(run.probabilities(table.loc[rest]).max(axis=1), kind="stable")]
+    unsure = rest[np.argsort(table["sure"].loc[rest], kind="stable")]
     return table.loc[sorted([*wrong, *unsure][:ROWS])]
 
 
-def telling_slides(run: Run) -> Iterator[str]:
-    """All slides in the order in which they are shown.
-
-    With classes: of each class the surest right one, the surest wrong one, then the next. Without: the slides of
-    highest and lowest value in turn.
-    """
-    queues = _by_class(run) if run.classes else _by_value(run)
-    longest = max(map(len, queues), default=0)
-    return (queue[i] for i in range(longest) for queue in queues if i < len(queue))
-
-
-def choice_words(run: Run) -> str:
-    """The order in a sentence."""
-    return sentence("slides", "choice", run=run)
-
-
-def _by_class(run: Run) -> list[list[str]]:
-    table = run.predictions
-    column = {name: i for i, name in enumerate(run.classes)}
-    known = table[table["label"].isin(column)]
-    truth = run.probabilities(known)[np.arange(len(known)), known["label"].map(column).to_numpy(int)]
-    known = known.assign(truth=truth, right=known["label"] == known["predicted"])
-    queues = []
-    for name in run.classes:
-        own = known[known["label"] == name].sort_values("truth", kind="stable")
-        queues.append(list(own.loc[own["right"], "slide"][::-1]))
-        queues.append(list(own.loc[~own["right"], "slide"]))
-    return queues
-
-
-def _by_value(run: Run) -> list[list[str]]:
-    if not run.values:
-        return [list(run.predictions["slide"])]
-    ordered = list(run.predictions.sort_values(run.values[0], kind="stable")["slide"])
-    half = (len(ordered) + 1) // 2
-    return [ordered[: half - 1 : -1], ordered[:half]]
-
-
-def slides_section(run: Run, pictures: Mapping[str, str]) -> Section:
-    """A row per slide, or for the most telling ones (`rows_shown`), with links to the pictures that there are."""
+def slides_section(run: Run, links: Mapping[str, str]) -> Section:
+    """A row per slide, or for the most telling ones (`rows_shown`); `links` lead to the pictures that there are."""
     table = rows_shown(run)
-    links = [pictures.get(slide, "") for slide in table["slide"]]
+    there = [
+        link if (link := links.get(slide, "")) and not link.startswith("#slide-") else "" for slide in table["slide"]
+    ]
+    probability = _probability(run) if run.classes else {}
     if run.classes:
-        sure = run.probabilities(table).max(axis=1)
-        columns = ["Slide", "Patient", "True", "Predicted", "Probability", "Right"]
+        table = table.assign(top=run.probabilities(table).max(axis=1))
+        columns = ["Slide", "Patient", "True", "Decided", *probability.values(), "Right"]
     else:
         columns = ["Slide", "Patient", "Stratum", *(name.replace("_", " ") for name in run.values)]
     measured = [c for c in ("entropy", "tile_ap") if c in table]
     titles = {"entropy": "Entropy", "tile_ap": "Tile AP"}
     rows = []
-    for i, row in enumerate(table.to_dict("records")):
+    for link, row in zip(there, table.to_dict("records"), strict=True):
         cells = [*entries(row["slide"], row["case"], row["label"])]
         if run.classes:
-            right = row["label"] == row["predicted"]
-            cells += entries(row["predicted"], number(sure[i]))
-            cells.append(Entry("✓" if right else "✗ wrong", mark="good" if right else "bad"))
+            cells += entries(row["called"], *(number(row[name]) for name in probability))
+            cells.append(Entry("✓", mark="good") if not row["wrong"] else Entry(f"✗ wrong: {row['wrong']}", mark="bad"))
         else:
             cells += entries(*(number(row[name]) for name in run.values))
         cells += entries(*(near_one(row[c]) if c == "entropy" else number(row[c]) for c in measured))
-        cells += [Entry("picture" if links[i] else "", link=links[i])] if any(links) else []
+        cells += [Entry("picture" if link else "", link=link)] if any(there) else []
         rows.append(tuple(cells))
-    heads = [*columns, *(titles[c] for c in measured), *(["Map"] if any(links) else [])]
+    heads = [*columns, *(titles[c] for c in measured), *(["Map"] if any(there) else [])]
     ids = tuple(f"slide-{i}" for i in range(1, len(rows) + 1))
     whole = Table("", tuple(heads), tuple(rows), left=4 if run.classes else 3, ids=ids, sorts=True)
     of = {"run": run, "shown": len(rows), "slides": len(run.predictions)}
     lead, says = sentence("slides", "all", **of), paragraphs("slides", "pictures", **of)
-    return Section("slides", "All slides", lead, says=says, tables=(whole,))
+    return Section("slides", "All slides", lead, says=says, tables=(whole,), short="Slides")

@@ -58,7 +58,7 @@ def percent(share: float | None) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting as text: lists with commas, nothing as a dash."""
+    """A setting as text: lists with commas, nothing as a dash, in a group left out."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):
@@ -66,7 +66,7 @@ def plain(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(plain(v) for v in value)
     if isinstance(value, dict):
-        return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v is not None)
     return str(value)
 
 

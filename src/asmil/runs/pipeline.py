@@ -151,18 +151,23 @@ def write_report(
     *,
     subgroups: Sequence[str] = (),
     against: Run | str | Path | None = None,
+    bundle: bool = False,
     partial: bool = False,
     listener: Listener | None = None,
     **given: object,
 ) -> Path:
-    """Write report.html of an evaluated run, and figures/ with pictures of the slides it points at; returns the page.
+    """Write report.html of an evaluated run; returns the page.
 
-    `subgroups`: columns of the table of labels to compare groups by; `against`: a run to compare with. See `evaluate`.
+    `subgroups`: columns of the table of labels to compare groups by; `against`: a run to compare with; `bundle`: write
+    report.zip too, the page with large pictures and its tables beside it. See `evaluate`.
 
     Raises:
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
+        ConfigError: `bundle` with `against`.
     """
     made, outcome = Run.open(run), Outcome()
+    if bundle and against is not None:
+        raise ConfigError("a comparison has no bundle", found="bundle and against", fix="its page is one file already")
     _look_at(made, partial, outcome, into=made.folder)
     if against is not None:
         from asmil.report import write_comparison
@@ -173,7 +178,7 @@ def write_report(
     else:
         settings = changed(settings or made.settings, given)
         require_shapes(made, settings)
-        page = _report_into(made, settings, subgroups=subgroups, partial=partial)
+        page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
     _closed(made, outcome, listener or default_listener(), always=False)
     return page
 
@@ -373,6 +378,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
         labels=MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp),
         slide_mpp=settings.slide_mpp,
         froc=settings.froc is not None,
+        min_sensitivity=settings.min_sensitivity,
         bootstrap=settings.bootstrap,
         partial=partial,
     )
@@ -383,9 +389,12 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
     return metrics
 
 
-def _report_into(made: Run, settings: Settings, *, subgroups: Sequence[str] = (), partial: bool = False) -> Path:
+def _report_into(
+    made: Run, settings: Settings, *, subgroups: Sequence[str] = (), bundle: bool = False, partial: bool = False
+) -> Path:
     from asmil import report
 
-    n, labels = settings.heatmaps, settings.labels
-    report.write_pictures(made, n, partial=partial)
-    return report.write_report(made, heatmaps=n, subgroups=subgroups, labels=labels, partial=partial)
+    options: Facts = {"heatmaps": settings.heatmaps, "labels": settings.labels, "subgroups": subgroups}
+    if bundle:
+        report.write_bundle(made, partial=partial, **options)
+    return report.write_report(made, partial=partial, **options)

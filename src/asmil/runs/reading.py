@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -126,6 +127,39 @@ class Seeds(_Part):
     spread: dict[str, dict[str, Number]] = {}
 
 
+class Rates(_Part):
+    """What yes-no decisions are worth, and how many there are of each kind: tp, fp, fn, tn."""
+
+    sensitivity: Score
+    specificity: Score
+    ppv: Score
+    npv: Score
+    counts: dict[Literal["tp", "fp", "fn", "tn"], int]
+
+
+class FoldThreshold(_Part):
+    """Where the positive class begins in a fold."""
+
+    fold: int
+    threshold: float
+    n_val: int
+    chosen: bool
+
+
+class OperatingPoint(Rates):
+    """The thresholds of a run of two classes."""
+
+    positive: str
+    min_sensitivity: Number = None
+    thresholds: list[FoldThreshold]
+
+
+class OneClass(Rates):
+    """A class against the rest."""
+
+    auroc: Score
+
+
 class Metrics(_Part):
     """What `evaluate` writes. Of a task further keys are read by its own part of the report."""
 
@@ -142,6 +176,8 @@ class Metrics(_Part):
     per_seed: Seeds | None = None
     patients: Patients | None = None
     confusion: list[list[int]] | None = None
+    operating_point: OperatingPoint | None = None
+    each_class: dict[str, OneClass] | None = None
     attention: Facts = {}
     seconds: dict[str, float] = {}
 

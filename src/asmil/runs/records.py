@@ -298,6 +298,16 @@ class Records:
         return self.folder / layout.REPORT
 
     @property
+    def bundle_file(self) -> Path:
+        """The page with large pictures and the tables it was made of."""
+        return self.folder / layout.BUNDLE
+
+    @property
+    def result_files(self) -> list[Path]:
+        """The tables that a page is made of, whether they are there or not."""
+        return [self.folder / name for name in (layout.PREDICTIONS, layout.METRICS, layout.FAILURES)]
+
+    @property
     def card_file(self) -> Path:
         """The model card."""
         return self.folder / layout.CARD

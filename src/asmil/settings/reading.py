@@ -241,6 +241,11 @@ class Described(NamedTuple):
     group: Group
     is_default: bool
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.value in (None, "", [], {})
+
 
 def described(settings: Settings) -> list[Described]:
     """Every setting with its value, unit and sentence, for cards and reports; paths are text, 0 processes are auto."""

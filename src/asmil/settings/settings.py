@@ -136,7 +136,6 @@ class Settings(BaseModel):
     features: Path | None = in_source(
         None, "Folder (or file) of feature files by asmil, TRIDENT, CLAM, STAMP or ACMIL, instead of slides."
     )
-
     labels: Path | None = in_tables(
         None, "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient."
     )
@@ -313,12 +312,15 @@ class Settings(BaseModel):
         None, "Only this part of the slides: i/n, or slurm for the task of a job array."
     )
 
-    heatmaps: Annotated[int, Field(ge=0)] = in_results(8, "Slides shown with a heatmap in the report.", unit="slides")
+    heatmaps: Annotated[int, Field(ge=0)] = in_results(8, "Slides with maps beside the wrong ones.", unit="slides")
     bootstrap: Annotated[int, Field(ge=0)] = in_results(
         1000, "Bootstrap resamples of the confidence intervals.", unit="resamples"
     )
     min_coverage: Annotated[float, Field(gt=0, le=1)] = in_results(
         0.5, "Share of a tile an annotated region must cover for the tile to count as positive."
+    )
+    min_sensitivity: Annotated[float, Field(gt=0, le=1)] | None = in_results(
+        None, "Share of positive validation slides that the operating point must find; not given: Youden's threshold."
     )
     froc: Literal["camelyon16"] | None = in_results(
         None, "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv."

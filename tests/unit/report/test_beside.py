@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import urllib.parse
+import zipfile
 
 import h5py
 import numpy as np
@@ -11,9 +13,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from asmil.report import write_heatmaps, write_pictures, write_report
-from asmil.report.maps import choose_slides, pictures_beside
-from asmil.report.slides import ROWS, first_slides, rows_shown
+from asmil.report import plural, write_bundle, write_heatmaps, write_report
+from asmil.report.maps import size_of, slide_views
+from asmil.report.slides import ROWS, rows_shown, wrong_slides
 from asmil.runs import Run
 
 SLIDE = "case-001_a"
@@ -26,6 +28,7 @@ def fresh(run):
     table = pd.read_csv(run / "predictions.csv")
     table.loc[[4, 8], ["prob_benign", "prob_tumour"]] = [[0.02, 0.98], [0.1, 0.9]]
     table["predicted"] = np.where(table["prob_tumour"] > 0.5, "tumour", "benign")
+    table["threshold"] = 0.5
     table.to_csv(run / "predictions.csv", index=False)
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"annotations": str(run / "annotations")}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
@@ -36,15 +39,45 @@ def _written(run):
     return {path.name: path.stat().st_mtime_ns for path in sorted((run / "figures").iterdir())}
 
 
-def test_pictures_are_of_the_slides_that_the_page_points_at(fresh):
+def test_the_page_alone_needs_no_picture_and_leads_to_no_file(fresh, read_page):
+    page = read_page(write_report(fresh, heatmaps=1))
+    assert not (fresh / "figures").exists()
+    assert all(link.startswith("#") for link in page.links)
+    assert page.images
+
+
+def test_a_bundle_has_all_that_its_page_leads_to_and_no_more(fresh, read_page, tmp_path):
+    path = write_bundle(fresh, heatmaps=2)
+    assert path == fresh / "report.zip"
+    before = path.read_bytes()
+    with zipfile.ZipFile(path) as bundle:
+        names = bundle.namelist()
+        bundle.extractall(tmp_path / "sent")
+    root = tmp_path / "sent" / fresh.name
+    page = read_page(root / "report.html")
+    links = {urllib.parse.unquote(link) for link in page.links if not link.startswith("#")}
+    assert links | {"report.html"} == {name.removeprefix(f"{fresh.name}/") for name in names}
+    assert {"predictions.csv", "metrics.json", "failures.csv"} <= links
     run = Run(fresh)
-    wanted = {*choose_slides(run, 2), *first_slides(run)}
-    table = run.predictions
-    surest = table.assign(sure=table[["prob_benign", "prob_tumour"]].max(axis=1))[table["label"] != table["predicted"]]
-    assert {"case-002_a", "case-004_a"} <= set(surest.sort_values("sure")["slide"][-10:]) <= wanted
-    write_pictures(run, 2)
-    assert set(_written(fresh)) == {f"{slide}.png" for slide in wanted}, "no others, and no GeoJSON"
-    assert 2 < len(wanted) < len(table)
+    wrong = set(wrong_slides(run)["slide"])
+    assert {"case-002_a", "case-004_a"} <= wrong
+    assert {f"figures/{slide}.png" for slide in wrong} <= links
+    assert 2 < sum(link.endswith(".png") for link in links) < len(run.predictions)
+    with Image.open(root / "figures" / "case-002_a.png") as image:
+        assert image.width > 1200
+    assert write_bundle(fresh, heatmaps=2).read_bytes() == before
+    assert not list(fresh.glob(".*")), "nothing half written is left"
+
+
+def test_where_there_is_no_room_wrong_slides_come_first_and_the_others_are_named(fresh, read_page, monkeypatch):
+    run = Run(fresh)
+    wrong = list(wrong_slides(run)["slide"])
+    (first,) = slide_views(run, wrong, most=1)
+    monkeypatch.setattr("asmil.report.report.MOST_BYTES", int(1.5 * size_of(first)))
+    page = read_page(write_report(fresh, heatmaps=4))
+    shown = {image["alt"].rpartition(" ")[2] for image in page.images if image["alt"].startswith("Slide ")}
+    assert shown == {wrong[0]}
+    assert f"Without a picture here: {plural(len(wrong) - 1, 'slide')}" in page.words
 
 
 def test_what_is_unchanged_is_not_drawn_again(fresh):
@@ -55,11 +88,10 @@ def test_what_is_unchanged_is_not_drawn_again(fresh):
 
 
 @pytest.mark.parametrize("changed", ["attention", "thumbnail", "weights", "features", "annotation", "cut"])
-def test_what_has_changed_is_drawn_again_and_not_linked_before(fresh, changed):
+def test_what_has_changed_is_drawn_again(fresh, changed):
     annotation = fresh / "annotations" / f"{SLIDE}.geojson"
     assert annotation.is_file()
     write_heatmaps(fresh, [SLIDE])
-    assert pictures_beside(Run(fresh), [SLIDE, "case-002_a"]) == {SLIDE: f"figures/{SLIDE}.png"}
     before, cell = _written(fresh), fresh / "folds" / "1" / "seed_0"
     if changed == "attention":
         with h5py.File(cell / "attention.h5", "a") as file:
@@ -85,10 +117,8 @@ def test_what_has_changed_is_drawn_again_and_not_linked_before(fresh, changed):
             path.write_text(path.read_text() + " ")
         else:
             path.write_bytes(path.read_bytes() + b"0")
-    assert pictures_beside(Run(fresh), [SLIDE]) == {}, "an old picture is never shown as today's"
     write_heatmaps(fresh, [SLIDE])
     assert all(before[name] != time for name, time in _written(fresh).items())
-    assert list(pictures_beside(Run(fresh), [SLIDE])) == [SLIDE]
 
 
 def test_a_copy_of_a_run_has_the_same_pictures(fresh, tmp_path):
@@ -106,7 +136,6 @@ def test_every_slide_is_reachable_by_the_commands_that_the_page_names(fresh, rea
 
     from asmil.cli import app
 
-    write_pictures(Run(fresh), 1)
     words = read_page(write_report(fresh, heatmaps=1)).words
     other = next(
         slide for slide in Run(fresh).predictions["slide"] if not (fresh / "figures" / f"{slide}.png").exists()
@@ -123,16 +152,15 @@ def test_every_slide_is_reachable_by_the_commands_that_the_page_names(fresh, rea
     assert gzip.decompress(packed) == plain
     assert len(packed) < len(plain) / 5
     assert len(json.loads(plain)["features"]) == len(Run(fresh).slide(other).attention)
-    page = read_page(write_report(fresh, heatmaps=1))
-    assert f"figures/{other}.png" in page.links, "what was drawn since is linked"
 
 
 def test_a_page_of_ten_thousand_slides_has_some_and_names_the_table_of_all(fresh, read_page):
     table = pd.read_csv(fresh / "predictions.csv")
     more = pd.concat([table] * 834, ignore_index=True)
     more.loc[len(table) :, "slide"] = [f"s{i}" for i in range(len(more) - len(table))]
-    more["predicted"] = more["label"]
-    more.loc[::40, "predicted"] = np.where(more["label"] == "benign", "tumour", "benign")[::40]
+    top, wrong = more[["prob_benign", "prob_tumour"]].max(axis=1), np.arange(len(more)) % 40 == 0
+    more["prob_tumour"] = np.where((more["label"] == "tumour") ^ wrong, top, 1 - top)
+    more["prob_benign"] = 1 - more["prob_tumour"]
     more.to_csv(fresh / "predictions.csv", index=False)
     lost = pd.DataFrame({"name": [f"l{i}" for i in range(9000)], "result": "failed", "stage": "open", "reason": "gone"})
     lost.to_csv(fresh / "failures.csv", index=False)
@@ -141,12 +169,12 @@ def test_a_page_of_ten_thousand_slides_has_some_and_names_the_table_of_all(fresh
     assert len(rows) == ROWS
     assert path.stat().st_size < 2_000_000
     assert "500 of 10,008 slides" in page.words
-    assert "All 10,008 are in predictions.csv beside this page" in page.words
-    assert "The first 500; all are in failures.csv beside this page" in page.words
+    assert "All 10,008 are in predictions.csv of the run" in page.words
+    assert "The first 500; all are in failures.csv of the run" in page.words
     shown = rows_shown(Run(fresh))
     assert set(more["slide"][::40]) <= set(shown["slide"]), "every wrong one is there"
     right = more.drop(range(0, len(more), 40))
-    sure, least = right[["prob_benign", "prob_tumour"]].max(axis=1), shown[shown["label"] == shown["predicted"]]
+    sure, least = right[["prob_benign", "prob_tumour"]].max(axis=1), shown[shown["wrong"] == ""]
     assert least[["prob_benign", "prob_tumour"]].max(axis=1).max() == pytest.approx(sure.sort_values().iloc[248])
     assert all(link[1:] in page.ids for link in page.links if link.startswith("#"))
 
@@ -160,8 +188,6 @@ def test_without_a_slide_there_is_no_grey_panel_and_no_grey_tile(fresh, read_pag
     with Image.open(fresh / "figures" / f"{SLIDE}.png") as image:
         assert image.width < 0.75 * width
     page = read_page(write_report(fresh, heatmaps=1))
-    assert [image["alt"].partition(" of ")[0] for image in page.images] == [
-        "Attention percentile map",
-        "Raw attention map",
-    ]
+    kinds = {image["alt"].partition(" of ")[0] for image in page.images}
+    assert kinds == {"Attention percentile map", "Raw attention map"}
     assert "Neither the slide nor a thumbnail of it is at hand" in page.words

@@ -5,13 +5,13 @@ import json
 import pandas as pd
 import pytest
 
-from asmil.report.claims import done_section, headline, trust_section, verdict
+from asmil.report.claims import done_section, headline, trust_facts, trust_section, verdict
 from asmil.runs import Run
 
 
 def trusted(files: Run) -> dict[str, str]:
     """What the page says can be trusted, by heading."""
-    return {heading: " ".join(says) for heading, says in trust_section(files, None).words}
+    return {heading: " ".join(says) for heading, says in trust_section(trust_facts(files, None)).words}
 
 
 def test_a_leaking_split_is_named(run):
@@ -54,6 +54,7 @@ def test_the_protocol_claims_what_the_files_show_and_no_more(run):
         (0.8, [0.6, 0.9], "but it is wide"),
         (0.3, [0.2, 0.4], "Worse than chance"),
         (0.8, None, "No interval was computed"),
+        (1.0, [1.0, 1.0], "It is a point, because every resample has the same value"),
     ],
 )
 def test_the_verdict_claims_no_more_than_the_interval(value, ci95, says):

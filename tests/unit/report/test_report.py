@@ -14,6 +14,7 @@ from PIL import Image
 from asmil.errors import AsmilError, RunError
 from asmil.report import write_heatmaps, write_report
 from asmil.report.maps import slide_views
+from asmil.report.slides import wrong_slides
 from asmil.runs import Run
 from asmil.slides import open_slide
 
@@ -25,9 +26,10 @@ def test_the_page_of_a_full_run(finished, read_page):
     page = read_page(path)
     assert path.stat().st_size < 2_000_000
     assert page.headings == [
-        "What was done", "What to trust", "Look at these first", "Cohort", "Metrics", "Calibration",
-        "Is acting on it worth it?", "Subgroups", "Attention", "Does attention lie on the annotation?",
-        "Where the model looked", "All slides", "Settings, environment, time",
+        "How good is it?", "Can I trust it?", "What went wrong?",
+        "Wrong slides", "Unsteady and lost slides", "Slides decided rightly", "All slides", "What to trust",
+        "What was done", "Cohort", "Metrics", "Calibration", "Is acting on it worth it?", "Subgroups", "Attention",
+        "Does attention lie on the annotation?", "Settings, environment, time",
     ]  # fmt: skip
     assert "0.900" in page.words
     assert "95 % interval 0.830 – 0.950" in page.words
@@ -40,18 +42,17 @@ def test_the_page_of_a_full_run(finished, read_page):
     assert "case-999_a skipped tissue no tissue was found" in page.words, "the skipped slide is not named"
     assert page.source.count("<svg") == 12
     assert len(page.ids) == len(set(page.ids)), "two elements share an id"
-    assert len(page.images) == 4 * 5
+    wrong = wrong_slides(Run(finished))
+    assert len(wrong)
+    assert len(page.images) == (len(wrong) + 4) * 5, "maps and tiles of every wrong slide, and of 4 right ones"
     assert all(image["alt"] and image["src"].startswith("data:image/") for image in page.images)
-    assert "figures/case-001_a.png" in page.links
-    assert not any(link.endswith(".geojson") for link in page.links), "they are written when they are asked for"
-    assert all((finished / link).is_file() for link in page.links if link.startswith("figures/"))
-    assert all(not link.startswith("#") or link[1:] in page.ids for link in page.links)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links), "it can be sent as it is"
     assert [p.name for p in finished.iterdir() if p.name.startswith(".")] == []
 
 
 def test_the_page_fetches_nothing(finished):
     source = (finished / "report.html").read_text()
-    assert re.findall(r"(?:src|href|action)=\"(?!data:|#|figures/)([^\"]*)", source) == []
+    assert re.findall(r"(?:src|href|action)=\"(?!data:|#)([^\"]*)", source) == []
     assert re.findall(r"@import|fetch\(|url\((?!#f)", source) == []
 
 
@@ -65,7 +66,8 @@ def test_what_a_run_need_not_have_is_left_out(run, read_page):
     for name in optional:
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     page = read_page(write_report(run, heatmaps=1))
-    assert "Where the model looked" not in page.headings
+    assert "Slides decided rightly" not in page.headings
+    assert page.images == []
     assert "No slide failed at any stage." in page.words
 
 
@@ -109,6 +111,9 @@ def test_three_classes_draw_one_curve_each(tmp_path, read_page, make_run):
     assert page.source.count("<svg") == 14, "a decision curve for each class"
     assert "0 / 1 / 2" in page.words
     assert "Found of 0" in page.text
+    assert "Each class against the rest" in page.text
+    assert re.search(r"\d+ of 18 slides decided wrongly: \d+ \d taken for \d", page.words)
+    assert "Positive is" not in page.words
 
 
 def test_attention_of_other_features_is_refused(run):
@@ -158,14 +163,15 @@ def test_tiles_come_from_the_slide_where_it_is_at_hand(run, cmu_slide):
         size, mpp = slide.size, slide.mpp
     with h5py.File(run / "features" / "case-001_a.h5", "a") as file:
         file.attrs.update(level0_width=size[0], level0_height=size[1], slide_mpp=mpp)
-    without = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
+    slides_of = Run(run).predictions["slide"]
+    without = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), slides_of)}
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"slides": str(slides)}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    having = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
+    having = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), slides_of)}
     assert having["case-001_a"] != without["case-001_a"]
     assert having["case-002_a"] == without["case-002_a"]
     (slides / "case-001_a.svs").write_bytes(b"moved away")
-    damaged = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), 12)}
+    damaged = {v["slide"]: v["strips"][0] for v in slide_views(Run(run), slides_of)}
     assert damaged == without
 
 

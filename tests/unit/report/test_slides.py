@@ -7,26 +7,47 @@ import pytest
 
 from asmil.errors import RunError
 from asmil.report import write_paper_figure
-from asmil.report.slides import first_section, first_slides, places
+from asmil.report.slides import first_section, places, pointed_at, right_slides, wrong_section, wrong_slides
 from asmil.runs import Run
 
 
-def test_the_surest_errors_come_first(run):
-    table = pd.read_csv(run / "predictions.csv")
-    wrong = table.index[table["label"] == "benign"][:2]
-    table.loc[wrong, ["prob_benign", "prob_tumour"]] = [[0.02, 0.98], [0.005, 0.995]]
-    table["predicted"] = ["tumour" if p > 0.5 else "benign" for p in table["prob_tumour"]]
-    table.to_csv(run / "predictions.csv", index=False)
-    files = Run(run)
-    links = places(files, ["case-001_a"], {})
-    first = first_section(files, links).tables[0]
-    assert first.title.startswith("Sure and wrong")
-    assert [row[0].text for row in first.rows[:2]] == list(table["slide"][wrong[::-1]])
-    assert [float(row[4].text) for row in first.rows] == sorted((float(r[4].text) for r in first.rows), reverse=True)
-    assert links["case-001_a"] == "#map-1"
-    assert links[table["slide"][0]] == "#slide-1"
-    assert places(files, [], {table["slide"][0]: "figures/a.png"})[table["slide"][0]] == "figures/a.png"
-    assert first_slides(files)[:2] == list(table["slide"][wrong[::-1]])
+def decide(run, threshold, **probability):
+    """The run with one threshold, and these probabilities of tumour by slide."""
+    table = pd.read_csv(run / "predictions.csv").set_index("slide", drop=False)
+    for slide, value in probability.items():
+        table.loc[slide, ["prob_benign", "prob_tumour"]] = [1 - value, value]
+    table.assign(threshold=threshold).to_csv(run / "predictions.csv", index=False)
+    return Run(run)
+
+
+def test_a_slide_is_wrong_by_the_threshold_and_the_farthest_from_it_comes_first(run):
+    benign, tumour = ["case-000_a", "case-000_b", "case-002_a", "case-002_b", "case-004_a", "case-004_b"], 0.9
+    files = decide(
+        run, 0.3, **dict.fromkeys(benign, 0.1), **{f"case-00{i}_{side}": tumour for i in (1, 3, 5) for side in "ab"}
+    )
+    assert wrong_slides(files).empty
+    files = decide(run, 0.3, **{"case-000_a": 0.4, "case-002_b": 0.95, "case-003_a": 0.25, "case-005_b": 0.001})
+    wrong = wrong_slides(files)
+    assert list(wrong["slide"]) == ["case-005_b", "case-002_b", "case-000_a", "case-003_a"]
+    assert list(wrong["wrong"]) == ["missed", "false alarm", "false alarm", "missed"]
+    assert wrong["called"].tolist() == ["benign", "tumour", "tumour", "benign"]
+    section = wrong_section(files, places(files, ["case-005_b"], {}), shown=["case-005_b"])
+    assert "4 of 12 slides were decided otherwise than labelled" in section.says[0]
+    assert "Pictures of 1 of them" in section.says[0]
+    (rest,) = section.tables
+    assert rest.title == "Without a picture here: 3 slides"
+    assert [row[0].text for row in rest.rows] == list(wrong["slide"])[1:]
+    assert rest.rows[0][0].link == "#slide-6"
+    assert [entry.text for entry in rest.rows[0][4:]] == ["0.950", "0.300", "✗ false alarm"]
+    assert not set(wrong["slide"]) & set(right_slides(files))
+    assert pointed_at(files, ["case-001_a"])[:4] == list(wrong["slide"])
+
+
+def test_without_a_threshold_the_most_probable_class_is_decided_for(run):
+    files = decide(run, 0.3, **{"case-000_a": 0.4})
+    assert "case-000_a" in set(wrong_slides(files)["slide"])
+    pd.read_csv(run / "predictions.csv").drop(columns="threshold").to_csv(run / "predictions.csv", index=False)
+    assert "case-000_a" not in set(wrong_slides(Run(run))["slide"])
 
 
 def test_seeds_that_disagree_are_named(run):

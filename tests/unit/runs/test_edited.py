@@ -144,7 +144,8 @@ def test_attention_that_is_none(old, put):
     "metrics",
     [{"test": []}, {"test": {"auroc": 0.9}}, {"test": {"auroc": {"value": "high"}}}, {"attention": [1]},
      {"test": {"auroc": {"value": 1, "ci95": 3}}}, {"per_fold": {"0": 1}}, {"classes": "ab"}, {"seconds": "long"},
-     {"protocol": []}, {"confusion": 3}, {"per_seed": {"spread": []}}, {"patients": {"test": 1}}],
+     {"protocol": []}, {"confusion": 3}, {"per_seed": {"spread": []}}, {"patients": {"test": 1}},
+     {"operating_point": {"positive": "b"}}, {"each_class": {"a": {"auroc": 1}}}],
 )  # fmt: skip
 def test_metrics_of_another_shape(old, metrics):
     path = old.folder / "metrics.json"
