@@ -132,14 +132,13 @@ class FolderRegistry:
         if (other := self.other(name)) is not None:
             return sys.modules[other.__module__]
         module = f"{self.package}.{_key(name)}"
-        if module in sys.modules:
-            return sys.modules[module]
-        if (point := self.packaged().get(_key(name))) is not None:
-            self[name]
-            return importlib.import_module(point.module)
-        if not self.has_module(name):
-            raise self._no_part(name)
-        return importlib.import_module(module)
+        if module not in sys.modules:
+            if (point := self.packaged().get(_key(name))) is not None:
+                self[name]
+                return importlib.import_module(point.module)
+            if not self.has_module(name):
+                raise self._no_part(name)
+        return importlib.import_module(module)  # which waits where another thread is importing it
 
     def summary(self, name: str) -> str:
         """What a part is, in one line: the first of its file, read without importing it, or its row's `about`."""
