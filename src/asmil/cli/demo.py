@@ -54,17 +54,17 @@ def demo(
 
 
 def closing_lines(run: "Run") -> list[str]:
-    """What came out, what was planted, and what to open next: the slide that is most wrong, or nearest to it."""
+    """What was planted, what came out, and what to open next: the slide that is called most wrong."""
     table, attention = run.predictions, run.metrics["attention"]
-    chance = attention["tile_average_precision"]["chance"]
-    said = run.probabilities(table)[range(len(table)), [run.classes.index(label) for label in table.label]]
-    worst, wrong = table.slide.iloc[said.argmin()], int((table.predicted != table.label).sum())
+    of_label = run.probabilities(table)[range(len(table)), [run.classes.index(label) for label in table.label]]
+    worst, wrong = table.iloc[of_label.argmin()], int((table.predicted != table.label).sum())
+    found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
     return [
         "",
-        "planted:   three awkward slides, so that asmil tells what it cannot use, and goes on with the others;",
-        "           tumours so small that some are missed",
-        f"AUROC:     {run.facts().get('AUROC', 'none')}; {wrong} of {len(table)} slides are called wrong, each by models that never saw it",
-        f"attention: {chance}",
+        "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
+        f"AUROC:     {run.facts().get('AUROC', 'none')}, every slide by models that never saw its patient",
+        f"attention: {found}",
+        f"wrong:     {wrong} of {len(table)} slides; most of all {worst.slide}: {of_label.min():.0%} for {worst.label}",
         f"open:      {run.report_file}",
-        f"next:      asmil view {run.folder}      and there {worst}, the slide that is most wrong",
+        f"then:      asmil view {run.folder}   and choose {worst.slide} from the list",
     ]
