@@ -34,14 +34,14 @@ def demo(
             size_px=SIZE_PX,
             sites=("north", "south"),
             lesions=(1, 2),
-            lesion_size=0.4,
+            lesion_size=0.28,
         )
     config = Settings(
         slides=cohort / "slides",
         labels=cohort / "labels.csv",
         annotations=cohort / "annotations",
         positive=["tumour"],
-        min_coverage=0.25,
+        min_coverage=0.15,
         out=out,
         tile_px=96,
         folds=3,
