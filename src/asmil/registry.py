@@ -90,14 +90,12 @@ class FolderRegistry:
 
     def packaged(self) -> dict[str, EntryPoint]:
         """The parts that installed packages offer, by name; nothing is imported."""
-        offered = _offered(self.group, tuple(sys.path)) if self.group else {}
-        own = self._own() if offered else set()
+        offered, own = self._offers()
         return {name: points[0] for name, points in offered.items() if len(points) == 1 and name not in own}
 
     def conflicts(self) -> dict[str, str]:
         """By name, why what installed packages offer is not used: asmil has a part of that name, or another package."""
-        offered = _offered(self.group, tuple(sys.path)) if self.group else {}
-        own = self._own() if offered else set()
+        offered, own = self._offers()
         said = {}
         for name, points in offered.items():
             packages = " and ".join(map(package_of, points))
@@ -178,6 +176,11 @@ class FolderRegistry:
     def _own(self) -> set[str]:
         files = (m.name for m in pkgutil.iter_modules(self._folders()) if not (m.ispkg or m.name.startswith("_")))
         return {*files, *self.rows}
+
+    def _offers(self) -> tuple[dict[str, list[EntryPoint]], set[str]]:
+        """What packages offer, by name; and where they offer anything, the names of asmil's own."""
+        offered = _offered(self.group, tuple(sys.path)) if self.group else {}
+        return offered, self._own() if offered else set()
 
     def _no_part(self, name: str) -> UnknownPartError:
         if why := self.conflicts().get(_key(name)):
