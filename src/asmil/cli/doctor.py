@@ -122,7 +122,7 @@ def _packaged() -> list[tuple[str, str]]:
     from asmil.models import MODELS
     from asmil.slides import SLIDE_READERS
 
-    rows = []
+    rows: list[tuple[str, str]] = []
     for registry in (MODELS, ENCODERS, SLIDE_READERS, FEATURE_FORMATS):
         rows += list(registry.conflicts().items())
         for name in registry.packaged():

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -261,7 +262,7 @@ def as_model(found: object) -> Maker:
         what = f"a made {type(found).__name__}" if isinstance(found, nn.Module) else repr(found)
         raise ConfigError("a model is a class, or a function that makes a module", found=what, fix=_FIX)
     if not inspect.isclass(found):
-        return Wrap(found)
+        return Wrap(cast(Maker, found))
     if not issubclass(found, nn.Module):
         raise ConfigError(f"{found.__name__} is no torch module", fix=_FIX)
     takes = list(inspect.signature(found.forward).parameters.values())[1:2]
