@@ -54,17 +54,18 @@ def demo(
 
 
 def closing_lines(run: "Run") -> list[str]:
-    """What was planted, what came out, and what to open next: the slide that is called most wrong."""
-    table, attention = run.predictions, run.metrics["attention"]
+    """What was planted, what came out, and what to open next: the slide whose class got the least probability."""
+    table, attention, auroc = run.predictions, run.metrics["attention"], run.metrics["test"]["auroc"]
+    low, high = auroc["ci95"]
     of_label = run.probabilities(table)[range(len(table)), [run.classes.index(label) for label in table.label]]
     worst, wrong = table.iloc[of_label.argmin()], int((table.predicted != table.label).sum())
     found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
     return [
         "",
         "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
-        f"AUROC:     {run.facts().get('AUROC', 'none')}, every slide by models that never saw its patient",
+        f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
         f"attention: {found}",
-        f"wrong:     {wrong} of {len(table)} slides; most of all {worst.slide}: {of_label.min():.0%} for {worst.label}",
+        f"wrong:     {wrong} of {len(table)} slides; least sure of its class, {of_label.min():.0%}, is {worst.slide}",
         f"open:      {run.report_file}",
         f"then:      asmil view {run.folder}   and choose {worst.slide} from the list",
     ]
