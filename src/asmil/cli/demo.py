@@ -34,7 +34,7 @@ def demo(
             size_px=SIZE_PX,
             sites=("north", "south"),
             lesions=(1, 2),
-            lesion_size=0.28,
+            lesion_size=0.27,
         )
     config = Settings(
         slides=cohort / "slides",
