@@ -47,7 +47,6 @@ bench-baseline: setup
 	OMP_NUM_THREADS=1 $(BIN)/asmil bench --quick --baseline benchmarks/baseline.json
 
 docs: setup  ## the documentation as a site that needs no network
-	UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -c constraints.txt --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site  # opens from the disk: build/site/index.html
 
 clean:

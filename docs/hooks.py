@@ -1,4 +1,4 @@
-"""What the site needs beside its pages: equations as MathML, and two references written from the code itself."""
+"""What the site needs beside its pages: equations as MathML, and the references, which are written from the code."""
 
 import html
 import importlib
@@ -7,10 +7,28 @@ import re
 from typing import Any
 
 ROOMS = (
-    *("progress", "slides", "tiles", "encoders", "extraction", "tasks", "bags", "attention", "models", "training"),
-    *("settings", "runs", "evaluation", "figures", "report", "study", "viewer", "deploy", "testing", "bench"),
+    *("progress", "slides", "tiles", "annotations", "encoders", "extraction", "tasks", "attention", "bags", "models"),
+    *("training", "settings", "runs", "evaluation", "figures", "report", "study", "viewer", "deploy", "testing"),
+    "bench",
 )
+"""A page each, in the order of the data."""
 _EQUATION = re.compile(r'<(span|div) class="arithmatex">\\([\[(])(.*?)\\[\])]</\1>', re.DOTALL)
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Put the pages of the rooms into the navigation, behind the page that lists them."""
+    (reference,) = (section["Reference"] for section in config.nav if "Reference" in section)
+    reference += [{f"asmil.{room}": f"api/{room}.md"} for room in ROOMS]
+    return config
+
+
+def on_files(files: Any, config: Any, **_: Any) -> Any:
+    """Make the pages of the rooms."""
+    from mkdocs.structure.files import File
+
+    for room in ROOMS:
+        files.append(File.generated(config, f"api/{room}.md", content=room_page(room)))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -18,7 +36,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     for mark, write in (
         ("<!-- commands -->", commands_page),
         ("<!-- settings -->", settings_page),
-        ("<!-- api -->", api_page),
+        ("<!-- api -->", rooms_table),
     ):
         if mark in markdown:
             markdown = markdown.replace(mark, write())
@@ -89,14 +107,25 @@ def _cell(text: str | None) -> str:
     return html.escape(inspect.cleandoc(text or "").replace("\n", " "), quote=False).replace("|", r"\|")
 
 
-def api_page() -> str:
-    """Directives for mkdocstrings: every public name of every room, where it is defined."""
-    parts = []
-    for room in ROOMS:
-        package = importlib.import_module(f"asmil.{room}")
-        parts += [f"## asmil.{room}", (package.__doc__ or "").strip()]
-        for name in package.__all__:
-            part = getattr(package, name)
-            if inspect.isclass(part) or inspect.isfunction(part):
-                parts.append(f"::: {part.__module__}.{part.__qualname__}")
+def rooms_table() -> str:
+    """What every room is, and where its page is, as a Markdown table."""
+    rows = [
+        f"| [asmil.{room}](api/{room}.md) | {_cell((_room(room).__doc__ or '').partition(chr(10))[0])} |"
+        for room in ROOMS
+    ]
+    return "\n".join(["| room | |", "|---|---|", *rows])
+
+
+def room_page(room: str) -> str:
+    """Directives for mkdocstrings: every public name of a room, where it is defined."""
+    package = _room(room)
+    parts = [f"# asmil.{room}", (package.__doc__ or "").strip()]
+    for name in package.__all__:
+        part = getattr(package, name)
+        if inspect.isclass(part) or inspect.isfunction(part):
+            parts.append(f"::: {part.__module__}.{part.__qualname__}")
     return "\n\n".join(parts)
+
+
+def _room(room: str) -> Any:
+    return importlib.import_module(f"asmil.{room}")

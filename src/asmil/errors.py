@@ -98,6 +98,10 @@ class UnknownPartError(AsmilError):
     """No part of that name in a registry."""
 
 
+class PartError(AsmilError):
+    """A part that an installed package offers cannot be imported, or is not what it should be."""
+
+
 class MetricError(AsmilError):
     """Predictions cannot be scored: wrong shapes, unknown labels, or rows that contradict each other."""
 

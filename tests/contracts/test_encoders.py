@@ -113,7 +113,7 @@ def small(monkeypatch, tmp_path):
 
     def make(name: str) -> tuple[EncoderCard, Path]:
         facts = _shrunk(card(name))
-        if ENCODERS.is_file(name):
+        if ENCODERS.has_module(name):
             monkeypatch.setattr(ENCODERS.module(name), "CARD", facts)
         else:
             monkeypatch.setitem(ENCODERS.rows, name, facts)

@@ -7,6 +7,7 @@ why in a comment before it, `<!-- not run: reason -->`: its `asmil` lines are pa
 
 import importlib
 import io
+import json
 import re
 import shlex
 import shutil
@@ -95,6 +96,20 @@ def test_blocks_run(page, world, tmp_path, monkeypatch):
                         asmil(block.place, words[1:])
             elif block.language == "python" and not block.reason:
                 exec(compile(block.text, block.place, "exec"), namespace)
+
+
+def test_the_notebook_runs_from_top_to_bottom(capsys):
+    cells = json.loads((doc.ROOT / "examples" / "own_method.ipynb").read_text(encoding="utf-8"))["cells"]
+    namespace: dict = {"__name__": "__main__"}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), namespace)
+    said = capsys.readouterr().out
+    assert "to add: " in said
+    assert "asmil.wrap(TheClass, scores=...)" in said
+    aurocs, places = zip(*namespace["scores"].values(), strict=True)
+    assert min(aurocs) > 0.7
+    assert max(places) > 0.5, "by chance it is about .05"
 
 
 @contextmanager

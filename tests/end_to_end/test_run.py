@@ -9,6 +9,9 @@ import h5py
 import pytest
 import yaml
 
+from asmil.cli.demo import closing_lines
+from asmil.runs import Run
+
 from .conftest import feature_files, flags, store_of
 
 
@@ -126,3 +129,15 @@ def test_edited_tissue_changes_the_features_of_that_slide_only(inside, quick, ru
     assert len(corners) >= 36
     assert corners.min() >= 32
     assert corners.max() <= 480
+
+
+def test_the_demo_ends_with_its_numbers_and_the_slide_that_is_most_wrong(unbroken):
+    run = Run.open(unbroken)
+    table = run.predictions
+    said = [row[f"prob_{row.label}"] for _, row in table.iterrows()]
+    worst = table.slide.iloc[said.index(min(said))]
+    lines = "\n".join(closing_lines(run))
+    assert f"AUROC:     {run.metrics['test']['auroc']['value']:.3f}" in lines
+    assert f"tile AP {run.metrics['attention']['tile_ap']:.2f}" in lines
+    assert f"least sure of its class, {min(said):.0%}, is {worst}" in lines
+    assert lines.endswith(f"asmil view {unbroken}   and choose {worst} from the list")

@@ -1,8 +1,12 @@
 """The whole line on synthetic slides that are drawn first: needs no data, no weights and no network."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from asmil.runs import Run
 
 SIZE_PX = (1600, 1200)  # of a slide: large enough to have tissue, glands and tumour, small enough for two minutes
 
@@ -12,7 +16,7 @@ def demo(
     patients: int = typer.Option(24, min=6, help="Patients to draw, half of them with tumour."),
     seed: int = typer.Option(0, help="Seed of the drawing."),
 ) -> None:
-    """Draw a small cohort, then do what `asmil run` does; three awkward slides show how problems are told."""
+    """Draw a cohort of two sites with small tumours, then do what `asmil run` does; say what to look at."""
     from asmil import runs
     from asmil.progress import Screen
     from asmil.settings import Settings, require_writable
@@ -22,20 +26,46 @@ def demo(
     cohort = out / "cohort"
     if not (cohort / "labels.csv").exists():  # written last
         typer.echo(f"drawing {patients} patients into {cohort}", err=True)
-        make_slides(cohort, patients=patients, seed=seed, size_px=SIZE_PX)
+        make_slides(
+            cohort,
+            patients=patients,
+            slides_per_patient=(1, 3),
+            seed=seed,
+            size_px=SIZE_PX,
+            sites=("north", "south"),
+            lesions=(1, 2),
+            lesion_size=0.27,
+        )
     config = Settings(
         slides=cohort / "slides",
         labels=cohort / "labels.csv",
         annotations=cohort / "annotations",
         positive=["tumour"],
+        min_coverage=0.15,
         out=out,
-        tile_px=128,
+        tile_px=96,
         folds=3,
         seeds=1,
         epochs=30,
     )
     made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
-    typer.echo("\nthe three awkward slides are planted: so asmil tells what it cannot use, and goes on with the others")
-    typer.echo(f"AUROC:  {made.facts().get('AUROC', 'none')}, every slide by models that never saw it")
-    typer.echo(f"report: {made.report_file}")
-    typer.echo(f"next:   asmil view {made.folder}")
+    for line in closing_lines(made):
+        typer.echo(line)
+
+
+def closing_lines(run: "Run") -> list[str]:
+    """What was planted, what came out, and what to open next: the slide whose class got the least probability."""
+    table, attention, auroc = run.predictions, run.metrics["attention"], run.metrics["test"]["auroc"]
+    low, high = auroc["ci95"]
+    of_label = run.probabilities(table)[range(len(table)), [run.classes.index(label) for label in table.label]]
+    worst, wrong = table.iloc[of_label.argmin()], int((table.predicted != table.label).sum())
+    found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
+    return [
+        "",
+        "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
+        f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
+        f"attention: {found}",
+        f"wrong:     {wrong} of {len(table)} slides; least sure of its class, {of_label.min():.0%}, is {worst.slide}",
+        f"open:      {run.report_file}",
+        f"then:      asmil view {run.folder}   and choose {worst.slide} from the list",
+    ]

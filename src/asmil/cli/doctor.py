@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from asmil.errors import PartError
 from asmil.machine import cores
 
 PACKAGES = (
@@ -41,6 +42,7 @@ def doctor(
         ("device", _device()),
         ("slides", _slides()),
         ("encoders", _encoders(weights)),
+        ("parts of other packages", _packaged()),
         ("disk", _disk(out)),
     )
     for title, rows in sections:
@@ -103,14 +105,33 @@ def _encoders(weights: Path | None) -> list[tuple[str, str]]:
     """A row per encoder: whether it can run here, the memory of its weights, and from where or what is missing."""
     import torch
 
-    from asmil.encoders import card, list_encoders, readiness
+    from asmil.encoders import ENCODERS, card, readiness
 
     gpus = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
     rows = []
-    for facts in map(card, list_encoders()):
+    for facts in map(card, sorted(ENCODERS.usable())):
         found = readiness(facts, weights=weights, gpu_bytes=max(gpus, default=None))
         rows.append((facts.name, f"{found.state:<11}{found.weights_gib:4.1f} GiB  {found.detail}"))
     return rows
+
+
+def _packaged() -> list[tuple[str, str]]:
+    """What installed packages offer by entry points: from whom, or why it is not used. It is imported."""
+    from asmil.bags import FEATURE_FORMATS
+    from asmil.encoders import ENCODERS
+    from asmil.models import MODELS
+    from asmil.slides import SLIDE_READERS
+
+    rows: list[tuple[str, str]] = []
+    for registry in (MODELS, ENCODERS, SLIDE_READERS, FEATURE_FORMATS):
+        rows += list(registry.conflicts().items())
+        for name in registry.packaged():
+            try:
+                registry[name]
+                rows.append((name, f"{registry.kind}. {registry.summary(name)}"))
+            except PartError as error:
+                rows.append((name, str(error)))
+    return rows or [("none", "")]
 
 
 def _disk(out: Path) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from asmil.registry import FolderRegistry
+
 
 class Kind(StrEnum):
     """The registries a user can add to."""
@@ -49,11 +51,14 @@ def list(
     console = Console(highlight=False)
     for one in [kind] if kind else Kind:
         rows: tuple[tuple[str, ...], ...]
+        conflicts: dict[str, str] = {}
         if one in FUNCTIONS:
             rows = function_rows(*FUNCTIONS[one])
         else:
             package, attribute = REGISTRIES[one]
-            rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(package, attribute=attribute)
+            registry = getattr(importlib.import_module(package), attribute)
+            rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(registry)
+            conflicts = registry.conflicts()
         table = Table(
             *HEADERS.get(one, ()),
             title=one.value,
@@ -69,14 +74,18 @@ def list(
             column.overflow = "fold"  # nothing is cut, however narrow the terminal: names and sources are to be copied
         table.columns[0].no_wrap = True
         console.print(table)
+        for why in conflicts.values():
+            typer.echo(f"not used: {why}")
         console.print()
 
 
 def encoder_rows() -> tuple[tuple[str, ...], ...]:
-    """The facts of every encoder, from its card."""
-    from asmil.encoders import card, list_encoders
+    """The facts of every encoder, from its card; of a package's, which would be imported, what the package says."""
+    from asmil.encoders import ENCODERS, card, list_encoders
 
-    return tuple(
+    others = ENCODERS.packaged()
+    packaged = tuple((name, *[""] * 5, "", ENCODERS.summary(name)) for name in others)
+    own = tuple(
         (
             facts.name,
             str(facts.dim),
@@ -87,16 +96,19 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
             "gated" if facts.gated else "",
             facts.checked or "not checked",
         )
-        for facts in map(card, list_encoders())
+        for facts in map(card, (name for name in list_encoders() if name not in others))
     )
+    return own + packaged
 
 
 def model_rows() -> tuple[tuple[str, str, str], ...]:
     """Name, first line and what a stabiliser aligns, of every model."""
-    from asmil.models import list_models, model_info
+    from asmil.models import MODELS, list_models, model_info
 
-    infos = map(model_info, list_models())
-    return tuple((info.name, info.description, info.aligned or "nothing") for info in infos)
+    others = MODELS.packaged()
+    infos = [model_info(name) for name in list_models() if name not in others]
+    own = tuple((info.name, info.description, info.aligned or "nothing") for info in infos)
+    return own + tuple((name, MODELS.summary(name), "its code says; it is not imported here") for name in others)
 
 
 OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
@@ -106,9 +118,8 @@ HEADERS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def registry_rows(package: str, *, attribute: str) -> tuple[tuple[str, str], ...]:
+def registry_rows(registry: FolderRegistry) -> tuple[tuple[str, str], ...]:
     """Name and first docstring line of every part of a registry; a folder's parts are not imported."""
-    registry = getattr(importlib.import_module(package), attribute)
     return tuple((name, registry.summary(name)) for name in registry.names())
 
 

@@ -15,10 +15,23 @@ if TYPE_CHECKING:
 
     from asmil.encoders.cards import Encoder
 
+
+def _named_alike(name: str, part: object) -> object:
+    if not isinstance(part, EncoderCard) or part.name.replace("-", "_").lower() != name:
+        found = f"the card of {part.name!r}" if isinstance(part, EncoderCard) else type(part).__name__
+        raise EncoderError(f"an encoder's entry point {name!r} gives its card", found=found, fix="a CARD of that name")
+    return part
+
+
 ENCODERS = FolderRegistry(
-    "encoder", "asmil.encoders.own", "CARD", rows=read_cards(Path(__file__).with_name("cards.toml"))
+    "encoder",
+    "asmil.encoders.own",
+    "CARD",
+    rows=read_cards(Path(__file__).with_name("cards.toml")),
+    group="asmil.encoders",
+    taken=_named_alike,
 )
-"""The cards: rows of `cards.toml`, and of each file in `own/`."""
+"""The cards: rows of `cards.toml`, of each file in `own/`, and of installed packages."""
 
 HUBS = {"timm:": "timm", "hf-hub:": "timm", "hf:": "hf"}
 """Of names that are looked up in timm, among timm's models on the Hugging Face hub, or in transformers, the family."""
@@ -125,8 +138,8 @@ def _family(module: str, function: str) -> Callable[..., Any]:
 
 
 def _own(card: EncoderCard, function: str) -> Callable[..., Any] | None:
-    """A function of the card's own file; None where it has no file, or none of this name."""
-    return getattr(ENCODERS.module(card.name), function, None) if ENCODERS.is_file(card.name) else None
+    """A function of the card's own module; None where it has none, or none of this name."""
+    return getattr(ENCODERS.module(card.name), function, None) if ENCODERS.has_module(card.name) else None
 
 
 def _check(device: str, precision: str | None) -> None:

@@ -27,7 +27,21 @@ def _of_file(name: str) -> object:
     return model_of(name)
 
 
-MODELS = FolderRegistry("model", "asmil.models", "MODEL", given=("in_dim", "n_classes"), other=_of_file)
+def _of_package(name: str, part: object) -> object:
+    from asmil.models.parts.wrapped import as_model
+
+    return as_model(part)
+
+
+MODELS = FolderRegistry(
+    "model",
+    "asmil.models",
+    "MODEL",
+    given=("in_dim", "n_classes"),
+    other=_of_file,
+    group="asmil.models",
+    taken=_of_package,
+)
 
 
 def list_models() -> list[str]:
@@ -66,16 +80,17 @@ class ModelInfo:
 
 
 def model_info(name: str) -> ModelInfo:
-    """Describe a model from its file without importing it, so that listing models needs no torch.
+    """Describe a model from its file without importing it, so that listing models needs no torch; others are imported.
 
     Raises:
         UnknownPartError: no model of that name.
+        PartError: a package offers it, and it cannot be used.
     """
-    if ".py:" in name:
-        made = MODELS[name]
+    if ".py:" in name or name.replace("-", "_").lower() in MODELS.packaged():
+        made, module = MODELS[name], MODELS.module(name)
         description = (inspect.getdoc(made) or "a model without a description").splitlines()[0]
-        aligned = getattr(made, "aligned", "The scores of its output.")
-        return ModelInfo(name, description, getattr(made, "paper", ""), aligned)
+        aligned = getattr(made, "aligned", getattr(module, "ALIGNED", "The scores of its output."))
+        return ModelInfo(name, description, getattr(made, "paper", getattr(module, "PAPER", "")), aligned)
     key = name.replace("-", "_").lower()
     if key not in list_models():
         MODELS.module(name)  # raises, naming the models there are

@@ -18,6 +18,7 @@ from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.progress import NOTED, Listener
+from asmil.registry import offering_packages
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
 from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
@@ -348,7 +349,7 @@ def environment() -> Facts:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "packages": versions,
+        "packages": versions | offering_packages(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cpus": os.cpu_count(),
         "commit": _commit(),

@@ -293,8 +293,8 @@ def check_extraction(settings: Settings, files: Sequence[Path]) -> None:
     from asmil.slides import SLIDE_READERS, name_of
     from asmil.tiles import QUALITY_FLAGS, TISSUE_METHODS
 
-    if settings.reader is not None and settings.reader not in SLIDE_READERS:
-        SLIDE_READERS.module(settings.reader)  # raises, naming those there are
+    if settings.reader is not None:
+        SLIDE_READERS[settings.reader]
     TISSUE_METHODS[settings.tissue_method]
     for flag in settings.exclude_tiles:
         QUALITY_FLAGS[flag]

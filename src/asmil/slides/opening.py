@@ -18,7 +18,7 @@ from asmil.slides.readers.ome_zarr import is_ome_zarr
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
-SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER")
+SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER", group="asmil.readers")
 
 # what it logs of a damaged file is told by the reader, as an error of that slide; unheard, it would print
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -96,7 +96,7 @@ def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
 
 def reader_order() -> list[str]:
     """Names of all readers, in the order in which they are tried."""
-    return sorted(SLIDE_READERS.names(), key=lambda name: (getattr(SLIDE_READERS[name], "order", 50), name))
+    return sorted(SLIDE_READERS.usable(), key=lambda name: (getattr(SLIDE_READERS[name], "order", 50), name))
 
 
 def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[str, str]]:

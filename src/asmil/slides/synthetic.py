@@ -37,6 +37,9 @@ def make_slides(
     seed: int = 0,
     size_px: tuple[int, int] = (2000, 1500),
     mpp: float = 0.5,
+    sites: Sequence[str] = SITES,
+    lesions: tuple[int, int] = (2, 4),
+    lesion_size: float = 1.0,
     awkward: bool = True,
 ) -> Path:
     """Write a cohort of pyramidal TIFF slides, half of the patients with tumour, and return `folder`.
@@ -44,33 +47,43 @@ def make_slides(
     `slides/*.tif` (JPEG, read by OpenSlide, `size_px` (w, h) at `mpp`), `labels.csv` (slide_id, case_id,
     label normal or tumour, site) and `annotations/*.geojson` (QuPath; classes tumour and lymphocytes). Both
     classes are dark and crowded, and the stain differs by site and patient, so the mean colour of a slide
-    says little about its label. `awkward` adds three slides as users have them: blank, cut short, no scale.
-    The same seed gives the same cohort.
+    says little about its label. A slide with tumour has `lesions` (from, to), each of a radius of `lesion_size` times
+    a twelfth to a sixth of the shorter side. `awkward` adds three slides as users have them: blank, cut short, no
+    scale. The same seed gives the same cohort.
 
     Raises:
         SlideError: the sizes are too small to draw tissue in.
     """
-    if min(size_px) < 600 or patients < 2 or not 1 <= slides_per_patient[0] <= slides_per_patient[1]:
+    ranges = (slides_per_patient, lesions)
+    if min(size_px) < 600 or patients < 2 or not all(1 <= low <= high for low, high in ranges) or not lesion_size > 0:
         raise SlideError(
             "such a cohort cannot be drawn",
-            found=f"{patients} patients, {slides_per_patient} slides each, {size_px} px",
-            fix="give at least 2 patients, 1 slide each and 600 px",
+            found=f"{patients} patients, {slides_per_patient} slides each, {size_px} px, {lesions} lesions",
+            fix="give at least 2 patients, 1 slide each, 600 px and 1 lesion of some size",
         )
     folder = Path(folder)
     rows: list[tuple[str, str, str, str]] = []
     for patient in range(patients):
         rng = np.random.default_rng([seed, patient])
         label = ("normal", "tumour")[patient % 2]
-        site = SITES[patient // 2 % len(SITES)]
-        stain = draw_stain(np.random.default_rng([seed, 1000 + SITES.index(site)]), rng)
+        at = patient // 2 % len(sites)
+        site, stain = sites[at], draw_stain(np.random.default_rng([seed, 1000 + at]), rng)
         for number in range(int(rng.integers(slides_per_patient[0], slides_per_patient[1] + 1))):
             name = f"P{patient + 1:02}_{number + 1}"
-            drawing = draw_slide(rng, tumour=label == "tumour", size_px=size_px, stain=stain)
-            write_slide(folder / "slides" / f"{name}.tif", drawing.pixels, mpp=mpp)
-            _write_regions(folder / "annotations" / f"{name}.geojson", drawing.regions)
+            drawn = draw_slide(
+                rng,
+                tumour=label == "tumour",
+                size_px=size_px,
+                stain=stain,
+                lesions=lesions,
+                lesion_size=lesion_size,
+            )
+            write_slide(folder / "slides" / f"{name}.tif", drawn.pixels, mpp=mpp)
+            _write_regions(folder / "annotations" / f"{name}.geojson", drawn.regions)
             rows.append((name, f"P{patient + 1:02}", label, site))
     if awkward:
-        rows += _write_awkward(folder / "slides", seed=seed, size_px=size_px, mpp=mpp)
+        found = _write_awkward(folder / "slides", seed=seed, size_px=size_px, mpp=mpp)
+        rows += [(*row, sites[0]) for row in found]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([LABEL_COLUMNS, *rows])
     write_text(folder / "labels.csv", text.getvalue())
@@ -86,7 +99,15 @@ def draw_stain(site: np.random.Generator, patient: np.random.Generator) -> np.nd
     return stain.astype(np.float32)
 
 
-def draw_slide(rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, int], stain: np.ndarray) -> Drawing:
+def draw_slide(
+    rng: np.random.Generator,
+    *,
+    tumour: bool,
+    size_px: tuple[int, int],
+    stain: np.ndarray,
+    lesions: tuple[int, int] = (2, 4),
+    lesion_size: float = 1.0,
+) -> Drawing:
     """Draw one slide; crowds of lymphocytes, as dark as tumour, are as frequent in both kinds, so they say nothing."""
     canvas = Canvas(rng, size_px)
     canvas.add_islands(int(rng.integers(1, 3)))
@@ -98,8 +119,8 @@ def draw_slide(rng: np.random.Generator, *, tumour: bool, size_px: tuple[int, in
         radius = scale * rng.uniform(110, 230)
         regions["lymphocytes"].append(canvas.blob(canvas.deep_point(radius), radius))
         canvas.add_lymphocytes(regions["lymphocytes"][-1])
-    for _ in range(int(rng.integers(2, 5)) if tumour else 0):
-        radius = scale * rng.uniform(130, 260)
+    for _ in range(int(rng.integers(lesions[0], lesions[1] + 1)) if tumour else 0):
+        radius = lesion_size * scale * rng.uniform(130, 260)
         regions["tumour"].append(canvas.blob(canvas.deep_point(radius), radius))
         canvas.add_tumour(regions["tumour"][-1])
     return Drawing(canvas.rgb(stain), {name: found for name, found in regions.items() if found})
@@ -194,8 +215,8 @@ def _write_regions(path: Path, regions: dict[str, list[np.ndarray]]) -> None:
         write_json(path, {"type": "FeatureCollection", "features": features})
 
 
-def _write_awkward(folder: Path, *, seed: int, size_px: tuple[int, int], mpp: float) -> list[tuple[str, str, str, str]]:
-    """A blank slide, one cut short in copying, and one without a scale; their rows of the labels."""
+def _write_awkward(folder: Path, *, seed: int, size_px: tuple[int, int], mpp: float) -> list[tuple[str, str, str]]:
+    """A blank slide, one cut short in copying, and one without a scale; slide, case and label of each."""
     rng = np.random.default_rng([seed, 9999])
     blank = np.full((size_px[1], size_px[0], 3), 246, np.uint8)
     blank -= rng.integers(0, 4, blank.shape, dtype=np.uint8)
@@ -206,4 +227,4 @@ def _write_awkward(folder: Path, *, seed: int, size_px: tuple[int, int], mpp: fl
     drawing = draw_slide(rng, tumour=False, size_px=size_px, stain=draw_stain(rng, rng))
     write_slide(folder / "awkward_no_mpp.tif", drawing.pixels, mpp=None)
     labels = {"awkward_blank": "normal", "awkward_truncated": "tumour", "awkward_no_mpp": "normal"}
-    return [(name, f"X{i}", label, SITES[0]) for i, (name, label) in enumerate(labels.items(), start=1)]
+    return [(name, f"X{i}", label) for i, (name, label) in enumerate(labels.items(), start=1)]

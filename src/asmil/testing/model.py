@@ -17,6 +17,34 @@ ModelFactory = Callable[[int, int], nn.Module]
 
 LENGTHS = (9, 1, 33)  # several lengths in one batch, a bag of a single tile among them
 
+TO_ADD = {
+    "complete_output": "a forward(batch: BagBatch) that returns MILOutput(logits (bags, classes), attention (tiles,), "
+    "embedding (bags, any), scores (tiles, rows) or None); asmil.wrap(TheClass, scores=...) puts that around a module "
+    "that takes the tiles (tiles, dim) of one slide",
+    "attention_is_a_distribution": "a normalisation over the tiles of each bag: asmil.attention.softmax(scores, "
+    "batch.layout); several rows are averaged",
+    "attention_scores_agree": "nothing: leave `attention_scores` out, or let forward take its scores from it",
+    "order_of_tiles_is_irrelevant": "pooling that does not see where in the bag a tile stands; a position is in "
+    "batch.level0_xy",
+    "batch_equals_loop": "work by bag: batch.layout (sum, map, reduce, split) keeps apart what is of different bags; "
+    "no batch normalisation over them",
+    "repeated_bag_gives_equal_results": "nothing that depends on the place of a bag in the batch",
+    "bag_of_one_tile": "a way for bags of one tile: no standard deviation, top-k or normalisation that needs two",
+    "every_parameter_learns": "the way from these parameters to the logits or to a loss in MILOutput.losses; take out "
+    "a detach, an argmax, or a layer that is not used",
+    "half_precision_features": "batch.features.to(self.<layer>.weight.dtype) at the beginning of forward: feature "
+    "files are float16",
+    "bf16_autocast": "float32 for sums and softmax, and .to(x.dtype) where a buffer meets a tensor of autocast",
+    "evidence_adds_up": "nothing: leave the method `evidence` out, or return (tiles, classes) that add up to the "
+    "logits less the same rest in every bag",
+    "large_features": "a subtracted maximum before exp, or a normalisation of the features",
+    "evaluation_is_deterministic": "`if self.training` around dropout, masks and noise",
+    "state_dict_round_trip": "register_buffer for tensors that the output depends on, and nothing drawn in __init__ "
+    "beside parameters",
+    "input_is_left_alone": "a copy before operations that end in _, such as relu_ or mul_",
+}
+"""By check, what a model lacks that fails it."""
+
 
 def check_model(
     model: str | ModelFactory,
@@ -44,7 +72,7 @@ def check_model(
     checks = _ModelChecks(factory, in_dim, n_classes, seed=seed)
     with torch.random.fork_rng(devices=[]):
         factory(in_dim, n_classes)  # a wrong name or option is the caller's error, not a failed check
-        return run_checks(part, checks.all(), expected_failures=expected_failures)
+        return run_checks(part, checks.all(), expected_failures=expected_failures, fixes=TO_ADD)
 
 
 def _by_name(name: str, options: dict[str, object]) -> ModelFactory:
@@ -93,7 +121,10 @@ class _ModelChecks:
     def complete_output(self) -> None:
         """A MILOutput of the promised shapes, finite, in training and in evaluation."""
         for mode in (True, False):
-            output = self._model().train(mode)(self.batch)
+            try:
+                output = self._model().train(mode)(self.batch)
+            except Exception as error:
+                raise ContractError(f"its forward(batch) failed: {type(error).__name__}: {error}") from error
             _require(isinstance(output, MILOutput), f"returns a {type(output).__name__}, not a MILOutput")
             bags, tiles = len(LENGTHS), sum(LENGTHS)
             _shape("logits", output.logits, (bags, self.n_classes))

@@ -12,12 +12,13 @@ class ContractError(AsmilError):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One promise: whether it is kept, what was seen if not, and why that was expected (None: it was not)."""
+    """One promise: whether it is kept; if not, what was seen, why that was expected (None: it was not), what to add."""
 
     name: str
     ok: bool
     message: str = ""
     expected_failure: str | None = None
+    fix: str = ""
 
     @property
     def surprising(self) -> bool:
@@ -28,7 +29,8 @@ class CheckResult:
         verdict = "ok" if self.ok else "FAILED"
         if self.expected_failure is not None:
             verdict += f" (expected to fail: {self.expected_failure})"
-        return f"{self.name}: {verdict}" + (f" - {self.message}" if self.message else "")
+        said = f"{self.name}: {verdict}" + (f" - {self.message}" if self.message else "")
+        return f"{said}\n    to add: {self.fix}" if self.surprising and self.fix else said
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class CheckReport:
         if surprising:
             raise ContractError(
                 f"{self.part} does not keep its contract",
-                found="; ".join(surprising),
-                fix="mend the part, or announce a failure that is meant by expected_failures={name: reason}",
+                found="\n".join(surprising),
+                fix="add what is missing, or announce a failure that is meant by expected_failures={name: reason}",
             )
 
     def __str__(self) -> str:
@@ -67,9 +69,15 @@ class CheckReport:
 
 
 def run_checks(
-    part: str, checks: Sequence[Callable[[], None]], *, expected_failures: Mapping[str, str] | None = None
+    part: str,
+    checks: Sequence[Callable[[], None]],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    fixes: Mapping[str, str] | None = None,
 ) -> CheckReport:
-    """Run every check, named by its function; whatever one raises is its message.
+    """Run every check, named by its function; whatever one raises is its message, `fixes` say what to add by name.
+
+    What fails by the error that a check before it named as its cause is "the same": it is explained once.
 
     Raises:
         ConfigError: a failure is expected of a check that does not exist.
@@ -78,13 +86,18 @@ def run_checks(
     names = [check.__name__ for check in checks]
     if unknown := sorted(set(expected) - set(names)):
         raise ConfigError("no check of that name", found=", ".join(unknown), fix=f"the checks: {', '.join(names)}")
-    results = []
+    results: list[CheckResult] = []
+    causes = ""
     for check in checks:
-        message = ""
+        message, fix = "", (fixes or {}).get(check.__name__, "")
         try:
             check()
         except Exception as error:  # noqa: BLE001  a foreign part may raise anything; the report says what
             message = str(error) if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
             message = message or type(error).__name__
-        results.append(CheckResult(check.__name__, not message, message, expected.get(check.__name__)))
+            if message in causes:
+                message, fix = "the same", ""
+            causes += message if error.__cause__ else ""
+        name = check.__name__
+        results.append(CheckResult(name, not message, message, expected.get(name), fix))
     return CheckReport(part, tuple(results))

@@ -111,6 +111,17 @@ def test_the_same_seed_draws_the_same_cohort_and_another_does_not(tmp_path):
     assert files("c", 4)["slides/P01_1.tif"] != first["slides/P01_1.tif"]
 
 
+def test_lesions_can_be_few_and_small_and_sites_two(tmp_path):
+    wanted = {"patients": 4, "slides_per_patient": (1, 1), "size_px": (640, 600), "awkward": False}
+    few = make_slides(tmp_path / "few", **wanted, sites=("a", "b"), lesions=(1, 1), lesion_size=0.3)
+    many = make_slides(tmp_path / "many", **wanted)
+    assert [row["site"] for row in _labels(few)] == ["a", "a", "b", "b"]
+    for name in ("P02_1", "P04_1"):
+        lesion = _regions(few, name)["tumour"]
+        assert lesion.geom_type == "Polygon"
+        assert 0 < lesion.area < _regions(many, name)["tumour"].area / 3
+
+
 def test_awkward_slides_are_what_users_have(cohort):
     slides = cohort / "slides"
     assert (_pixels(cohort, "awkward_blank") > 240).all()
@@ -141,7 +152,10 @@ def test_no_optional_package_is_needed(tmp_path):
     assert openslide.OpenSlide(tmp_path / "a.tif").dimensions == (600, 600)
 
 
-@pytest.mark.parametrize("options", [{"patients": 1}, {"size_px": (500, 900)}, {"slides_per_patient": (2, 1)}])
+@pytest.mark.parametrize(
+    "options",
+    [{"patients": 1}, {"size_px": (500, 900)}, {"slides_per_patient": (2, 1)}, {"lesions": (0, 2)}, {"lesion_size": 0}],
+)
 def test_a_cohort_that_cannot_be_drawn_is_refused(tmp_path, options):
     with pytest.raises(SlideError, match="cannot be drawn"):
         make_slides(tmp_path, **options)

@@ -1,5 +1,6 @@
 """The checker can fail: for every check there is a model that breaks just that promise."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import nn
 
 from asmil.errors import ConfigError, UnknownPartError
-from asmil.models import MILOutput, create_model
+from asmil.models import MILOutput, create_model, wrap
 from asmil.testing import ContractError, check_model
+from asmil.testing.model import TO_ADD
 
 
 class Broken(nn.Module):
@@ -181,12 +183,27 @@ def test_the_sound_base_passes():
 def test_broken_model_is_caught(model, check):
     report = check_model(model)
     assert check in report.failed, str(report)
-    with pytest.raises(ContractError, match=check):
+    with pytest.raises(ContractError, match=re.escape(TO_ADD[check])):
         report.raise_if_failed()
 
 
 def test_every_check_has_a_model_that_breaks_it():
-    assert {check for _, check in BROKEN} == {result.name for result in check_model(Broken).results}
+    assert {check for _, check in BROKEN} == {result.name for result in check_model(Broken).results} == set(TO_ADD)
+
+
+def test_a_module_that_takes_tiles_is_told_once_how_to_become_a_model():
+    class OfTiles(nn.Module):
+        def __init__(self, in_dim, n_classes):
+            super().__init__()
+            self.head = nn.Linear(in_dim, n_classes)
+
+        def forward(self, tiles):
+            return self.head(tiles.mean(0))
+
+    report = check_model(OfTiles)
+    assert "its forward(batch) failed: AttributeError" in str(report)
+    assert str(report).count("to add:") == str(report).count("asmil.wrap(TheClass, scores=...)") == 1
+    check_model(wrap(OfTiles)).raise_if_failed()
 
 
 def test_announced_failure_is_accepted_and_stale_one_is_not():

@@ -2,4 +2,4 @@
 
 from asmil.registry import FolderRegistry
 
-FEATURE_FORMATS = FolderRegistry("feature format", "asmil.bags.formats", "FORMAT")
+FEATURE_FORMATS = FolderRegistry("feature format", "asmil.bags.formats", "FORMAT", group="asmil.formats")

@@ -331,7 +331,7 @@ def _indexed(
         faults.append(slide)
         set_aside(slide, error, of)
 
-    formats |= {} if formats else {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.names()}
+    formats |= {} if formats else {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.usable()}
     stamp = file_stamp(path)
     found = _places_in(path, formats, noticed)
     if index is not None and path.suffix in HDF5 and found and not faults and all(own for _, _, own in found):

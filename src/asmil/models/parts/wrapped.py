@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -228,7 +229,7 @@ def model_of(name: str) -> Maker | None:
     if file is None:
         return None
     if (file, part) not in _made:
-        _made[file, part] = _citizen(_found(file, part))
+        _made[file, part] = as_model(_found(file, part))
     return _made[file, part]
 
 
@@ -249,9 +250,19 @@ def _found(file: Path, part: str) -> Maker:
     return getattr(module, part)
 
 
-def _citizen(found: Maker) -> Maker:
-    if isinstance(found, Wrap) or not inspect.isclass(found):
-        return found if isinstance(found, Wrap) else Wrap(found)
+def as_model(found: object) -> Maker:
+    """What of somebody else's code is to be a model: of `wrap`, a class that takes a `BagBatch`, or wrapped here.
+
+    Raises:
+        ConfigError: it is nothing that makes a module.
+    """
+    if isinstance(found, Wrap):
+        return found
+    if not callable(found) or isinstance(found, nn.Module):
+        what = f"a made {type(found).__name__}" if isinstance(found, nn.Module) else repr(found)
+        raise ConfigError("a model is a class, or a function that makes a module", found=what, fix=_FIX)
+    if not inspect.isclass(found):
+        return Wrap(cast(Maker, found))
     if not issubclass(found, nn.Module):
         raise ConfigError(f"{found.__name__} is no torch module", fix=_FIX)
     takes = list(inspect.signature(found.forward).parameters.values())[1:2]
