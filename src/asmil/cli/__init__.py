@@ -54,7 +54,7 @@ CALLED = {
 }
 """Commands as other programs call them, and ours."""
 
-GO_ON = ("crossval", "demo", "embed", "predict", "run", "study")
+GO_ON = ("crossval", "demo", "embed", "embed-slides", "predict", "run", "study")
 """Commands that take up what they had finished when they are given again; the others begin anew."""
 
 

@@ -174,6 +174,10 @@ def train_fold(
     if job.recipe.refit and final:
         again = {s: refit_settings(m.settings, m.result.best_epoch + 1) for s, m in final.items()}
         final = {s: _member(job, fold, s, train + val, task=task, refit=settings) for s, settings in again.items()}
+        for seed, member in final.items():
+            adopt = getattr(member.model, "adopt", None)
+            if adopt is not None:
+                adopt(chosen[seed].model)
         both = train_members(
             list(final.values()), train + val, [], task=task, checkpoint=fold.folder / REFIT, one_pass=True
         )

@@ -95,7 +95,8 @@ def fit(
     left off and ends bit-equal to an unbroken one.
     A model may have three hooks: `before_step(step)`, from 0, which may change buffers in place, and these alone;
     `after_step(progress)`, progress in (0, 1], after each step of the optimiser; and `prepare(train, train_stage)`
-    before the first; `train_stage(module)` trains another module alike and returns it.
+    before the first; `train_stage(module)` trains another module alike and returns it. After `prepare` a model may
+    `choose(val)` what is no weight by the validation bags; that of a refit, which has none, may `adopt(model)` it.
 
     Raises:
         CohortError: a bag without a label or target, or no validation bags although an epoch is to be selected.
@@ -356,3 +357,6 @@ def _prepare(members: Sequence[Member], train: Sequence[Bag], val: Sequence[Bag]
             return module
 
         prepare(list(train), train_stage)
+        choose = getattr(member.model, "choose", None)
+        if choose is not None and val:
+            choose(list(val))
