@@ -16,7 +16,7 @@ from asmil.encoders.model import PRECISION_OF, half_type
 from asmil.encoders.slide_cards import AUTHORS, SlideEncoderCard, check_config, slide_card
 from asmil.encoders.weights import find_weights, fitted, how_to_get, read_weights, weight_hash
 from asmil.errors import EncoderError
-from asmil.machine import TRUSTED, trusted
+from asmil.machine import TRUSTED, prepare_torchvision, trusted
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "chief": slide_pooling.Chief,
@@ -114,7 +114,8 @@ def create_slide_encoder(
     check_config(card, file)
     with torch.device("meta"):  # shapes without memory
         model = NETWORKS[card.family](card, **card.options)
-    state = fitted(read_weights(file), model, card=card, file=file.name, of_timm=False)
+    renamed: Callable[..., dict[str, Tensor]] = getattr(model, "renamed", dict)
+    state = fitted(renamed(read_weights(file)), model, card=card, file=file.name, of_timm=False)
     model.load_state_dict(state, assign=True)
     return SlideEncoder(model, card, device=device, precision=precision)
 
@@ -169,6 +170,7 @@ def _with_authors_code(
             found=f"{TRUSTED}={os.environ.get(TRUSTED, '')}",
             fix=f"read that code, then {TRUSTED}={weights or repository} asmil ...",
         )
+    prepare_torchvision()
     try:
         from huggingface_hub import snapshot_download
         from transformers import AutoModel

@@ -129,7 +129,8 @@ class GigaPath(nn.Module):
     """Prov-GigaPath's slide embedding: the class token of LongNet, whose dilated attention `_Dilated` describes.
 
     Source: Xu et al. 2024 (doi 10.1038/s41586-024-07441-w); Ding et al. 2023 (LongNet, arXiv 2307.02486);
-    prov-gigapath/prov-gigapath 09d8e87: gigapath/slide_encoder.py without `global_pool`, as its README loads it.
+    prov-gigapath/prov-gigapath 09d8e87: gigapath/slide_encoder.py without `global_pool`, as its README loads it. Of more
+    than 185,363 tiles their code puts what a segment of that length found a few tokens too far; here it stays in place.
 
     Raises:
         EncoderError: a tile lies beyond the authors' grid of `grid` cells.
@@ -273,7 +274,7 @@ class Prism(nn.Module):
             x = among(look.xattn(x, seen))
         return self.cls_norm(x[0])
 
-    def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights that rounds share, under the name of the first that has them: a file may keep them under any."""
         named = {}
         for name, value in state.items():
