@@ -1,6 +1,6 @@
 """KNN: the nearest training bags vote, by the cosine of their mean vectors; k is chosen on the validation part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import cast
 
@@ -97,10 +97,16 @@ class KNN(nn.Module):
         votes = (some.unsqueeze(2) == torch.arange(self.n_classes, device=near.device)).sum(1)
         return torch.log((votes + 1 / self.n_classes) / (votes.sum(1, keepdim=True) + 1))
 
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Take as many training bags as these weights hold, which may be those of a model around this one."""
+        kept = {name.rpartition(".")[2]: value.shape for name, value in state.items()}
+        for name in ("vectors", "labels", "names"):
+            if kept.get(name):
+                own = getattr(self, name)
+                setattr(self, name, own.new_empty(kept[name][:1] + own.shape[1:]))
+
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
-        for name in ("vectors", "labels", "names"):  # as many as there were training bags
-            if (kept := state.get(prefix + name)) is not None:
-                setattr(self, name, getattr(self, name).new_empty(kept.shape))
+        self.make_room({name: value for name, value in state.items() if name.startswith(prefix)})
         super()._load_from_state_dict(state, prefix, *args)
 
 

@@ -173,6 +173,7 @@ def test_vectors_are_checked_trained_on_and_predicted_from(asmil, cohort, tmp_pa
     options = ["--model", model, "--folds", 2, "--seeds", 1, "--workers", 1, "--epochs", 3, "--out", tmp_path / "run"]
     asmil("crossval", *data, *options)
     asmil("evaluate", tmp_path / "run")
+    asmil("report", tmp_path / "run")
     asmil("predict", tmp_path / "run", "--features", cohort / "vectors", "--out", tmp_path / "new")
     table = pd.read_csv(tmp_path / "new/predictions.csv").sort_values("slide")
     right = (table["prob_yes"] > 0.5).to_numpy() == np.array([False, True] * 6)
