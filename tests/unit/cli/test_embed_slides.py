@@ -29,7 +29,8 @@ def write_tiles(path, *, seed=0, count=20, **facts):
 def chief(tmp_path_factory):
     """Weights of CHIEF's own size, random; the file and what is in it."""
     torch.manual_seed(0)
-    shapes = {"0": (512, WIDTH), "3.attention_a.0": (256, 512), "3.attention_b.0": (256, 512), "3.attention_c": (1, 256)}
+    shapes = {"0": (512, WIDTH), "3.attention_c": (1, 256)}
+    shapes |= {f"3.attention_{part}.0": (256, 512) for part in "ab"}
     state = {f"attention_net.{name}.weight": 0.1 * torch.randn(shape) for name, shape in shapes.items()}
     state |= {f"attention_net.{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
     file = tmp_path_factory.mktemp("weights") / "CHIEF_pretraining.pth"
@@ -182,8 +183,8 @@ def test_vectors_are_checked_trained_on_and_predicted_from(asmil, cohort, tmp_pa
 
 def test_tiles_are_refused_by_a_model_of_vectors_also_where_they_do_not_say_their_encoder(asmil, cohort, tmp_path):
     data = ["--features", cohort / "vectors", "--labels", cohort / "labels.csv"]
-    options = ["--model", "linear", "--folds", 2, "--seeds", 1, "--workers", 1, "--epochs", 1, "--out", tmp_path / "run"]
-    asmil("crossval", *data, *options)
+    options = ["--model", "linear", "--folds", 2, "--seeds", 1, "--workers", 1, "--epochs", 1]
+    asmil("crossval", *data, *options, "--out", tmp_path / "run")
     write_tiles(tmp_path / "tiles/new.h5", encoder=None)
     said = asmil("predict", tmp_path / "run", "--features", tmp_path / "tiles", "--out", tmp_path / "new", code=1)
     table = (tmp_path / "new/failures.csv").read_text() + said

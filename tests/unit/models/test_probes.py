@@ -81,7 +81,7 @@ def test_a_training_bag_is_no_neighbour_of_itself():
 
 
 def test_k_is_chosen_by_the_validation_bags_alone():
-    """Two clusters with one mislabelled bag at the outer end of each: beside it one neighbour misleads, three do not."""
+    """Two clusters with a mislabelled bag at the outer end of each: beside it one neighbour misleads, three do not."""
     angles = np.radians([0, 1, 2, 3, 80, 81, 82, 83])
     train = bags_of(np.stack([np.cos(angles), np.sin(angles)], 1), [1, 0, 0, 0, 1, 1, 1, 0])
     model = create_model("knn", in_dim=2, n_classes=2)

@@ -129,8 +129,8 @@ class GigaPath(nn.Module):
     """Prov-GigaPath's slide embedding: the class token of LongNet, whose dilated attention `_Dilated` describes.
 
     Source: Xu et al. 2024 (doi 10.1038/s41586-024-07441-w); Ding et al. 2023 (LongNet, arXiv 2307.02486);
-    prov-gigapath/prov-gigapath 09d8e87: gigapath/slide_encoder.py without `global_pool`, as its README loads it. Of more
-    than 185,363 tiles their code puts what a segment of that length found a few tokens too far; here it stays in place.
+    prov-gigapath/prov-gigapath 09d8e87: gigapath/slide_encoder.py without `global_pool`, as its README loads it. Beyond
+    185,363 tiles their code puts what a segment of that length found a few tokens too far; here it stays in place.
 
     Raises:
         EncoderError: a tile lies beyond the authors' grid of `grid` cells.
