@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asmil.attention import on_device
 from asmil.bags import Bag, BagBatch
 from asmil.models.linear import mean_vectors
 from asmil.models.parts.layers import MILOutput, require
@@ -41,6 +42,8 @@ class KNN(nn.Module):
 
     def __init__(self, in_dim: int, n_classes: int, *, k: int | None = None):
         super().__init__()
+        found, fix = (in_dim, n_classes), "check in_dim and n_classes"
+        require(in_dim > 0 and n_classes > 0, "neighbours need features and classes", found=found, fix=fix)
         require(k is None or k > 0, "k is a number of neighbours", found=k, fix="leave it out: validation chooses it")
         self.n_classes, self.given, self.most = n_classes, k is not None, max(KS[-1], k or 0)
         self.register_buffer("vectors", torch.zeros(0, in_dim))
@@ -118,7 +121,7 @@ def _numbers(names: Sequence[str], *, like: Tensor) -> Int[Tensor, " names"]:
     """Names of slides as numbers, which travel with the weights."""
     digests = [blake2b(name.encode(), digest_size=8).digest() for name in names]
     numbers = [int.from_bytes(digest, "big", signed=True) for digest in digests]
-    return torch.tensor(numbers, dtype=torch.int64, device=like.device)
+    return on_device(torch.tensor(numbers, dtype=torch.int64), like.device)
 
 
 MODEL = KNN

@@ -94,12 +94,10 @@ class Standardized(nn.Module):
         prepare(self._all_scaled(train), standardized_stage)
 
     def _choose(self, val: Sequence[Bag]) -> None:
-        choose: Any = self.model.choose
-        choose(self._all_scaled(val))
+        getattr(self.model, "choose")(self._all_scaled(val))  # noqa: B009
 
     def _adopt(self, other: "Standardized") -> None:
-        adopt: Any = self.model.adopt
-        adopt(other.model)
+        getattr(self.model, "adopt")(other.model)  # noqa: B009
 
     def _all_scaled(self, bags: Sequence[Bag]) -> list[Bag]:
         return [self._stream_scaled(bag) if isinstance(bag, StreamedBag) else self._scaled_bag(bag) for bag in bags]

@@ -35,6 +35,13 @@ def test_cards_name_tiles_that_there_are(name):
         assert facts.family == "care"
 
 
+def test_without_network_the_way_to_the_weights_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EncoderError, match=r"titan cannot be downloaded.*accept the licence.*--weights FILE or FOLDER"):
+        create_slide_encoder("titan")
+
+
 # Code of authors.
 
 CODE = """
