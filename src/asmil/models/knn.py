@@ -25,7 +25,7 @@ KS = (1, 3, 5, 9, 15, 25, 49)
 class KNN(nn.Module):
     """The k training bags whose mean vectors have the largest cosine with a bag's vote for their classes.
 
-        p_c = (votes for c + 1/C) / (k + 1)        C classes; logits are a log p
+        p_c = (votes for c + 1/C) / (k + 1)        C classes; logits are a log(C p)
 
     `prepare` keeps the training bags' vectors and labels: they are the weights. `choose` takes the k of `KS` with the
     least log loss on the validation part, the smaller of equal ones; `k` settles it. What is trained is a alone, how
@@ -69,7 +69,7 @@ class KNN(nn.Module):
         vectors = torch.cat([mean_vectors(batch, self.vectors)[1] for batch in batches])
         labels = torch.cat([cast(Tensor, batch.labels) for batch in batches])
         near, tried = self._near(vectors, names=None), [k for k in KS if k <= max(1, len(self.vectors))]
-        losses = {k: float(F.nll_loss(self._log_votes(near, torch.tensor(k)), labels)) for k in tried}
+        losses = {k: float(F.cross_entropy(self._log_votes(near, torch.tensor(k)), labels)) for k in tried}
         self.k.fill_(min(losses, key=lambda k: (round(losses[k], 9), k)))
 
     @torch.no_grad()
@@ -98,7 +98,7 @@ class KNN(nn.Module):
         rank = torch.arange(near.shape[1], device=near.device)
         some = near.where(rank < k.to(near.device), -1)
         votes = (some.unsqueeze(2) == torch.arange(self.n_classes, device=near.device)).sum(1)
-        return torch.log((votes + 1 / self.n_classes) / (votes.sum(1, keepdim=True) + 1))
+        return torch.log((self.n_classes * votes + 1) / (votes.sum(1, keepdim=True) + 1))
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
         """Take as many training bags as these weights hold, which may be those of a model around this one."""
