@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from asmil.bags.reading.entry import FeatureInfo, number
-from asmil.bags.reading.slide_tiles import new_hdf5, read_slide, stated_side
+from asmil.bags.reading.slide_tiles import SlideTiles, new_hdf5, read_slide, stated_side
 from asmil.bags.store import FeatureStore
 from asmil.encoders import SlideEncoderCard, Tiles, check_tiles
 from asmil.errors import FeatureError
@@ -77,29 +77,36 @@ def write_slide_vector(
             "tile_level0_px": tiles.fact("tile_level0_px"),
         }
     vector = encoder(torch.from_numpy(tiles.features), **places).numpy()
-    known = {name: value for name in ("weight_hash", "precision") if (value := tiles.info.provenance.get(name))}
-    facts: Facts = {
-        "format": "asmil",
-        "asmil_version": importlib.metadata.version("asmil"),
-        "name": slide,
-        "slide": slide,
-        "encoder": card.name,
-        "weight_hash": encoder.weight_hash,
-        "precision": encoder.precision,
+    facts = _facts(tiles, encoder) | {
         "settings": json.dumps(settings, sort_keys=True),
         "made_of": json.dumps(made_of, sort_keys=True),
-        "slide_encoder": card.name,
-        "tile_encoder": tiles.info.encoder or f"{card.tile_encoder} (assumed)",
-        **{f"tile_{name}": value for name, value in known.items()},
-        "tile_px": card.tile_px,
-        "mpp": card.mpp,
     }
-    facts |= {"slide_mpp": tiles.slide_mpp} if tiles.slide_mpp else {}
     with new_hdf5(path) as file:
         file["features"] = vector[None].astype(np.float32)
         for holder in (file, file["features"]):
             holder.attrs.update(facts)
     return True
+
+
+def _facts(tiles: SlideTiles, encoder: "SlideEncoder") -> Facts:
+    """What the file says: what made the vector, and of which tiles."""
+    card = encoder.card
+    known = {name: value for name in ("weight_hash", "precision") if (value := tiles.info.provenance.get(name))}
+    return {
+        "format": "asmil",
+        "asmil_version": importlib.metadata.version("asmil"),
+        "name": tiles.slide,
+        "slide": tiles.slide,
+        "encoder": card.name,
+        "weight_hash": encoder.weight_hash,
+        "precision": encoder.precision,
+        "slide_encoder": card.name,
+        "tile_encoder": tiles.info.encoder or f"{card.tile_encoder} (assumed)",
+        **{f"tile_{name}": value for name, value in known.items()},
+        "tile_px": card.tile_px,
+        "mpp": card.mpp,
+        **({"slide_mpp": tiles.slide_mpp} if tiles.slide_mpp else {}),
+    }
 
 
 def _is_made(path: Path, settings: Facts, made_of: Facts) -> bool:

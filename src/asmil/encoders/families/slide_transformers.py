@@ -152,7 +152,7 @@ class GigaPath(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": nn.Linear(card.tile_dim, dim)})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         branches = tuple(zip(segments, ratios, strict=True))
-        layers = nn.ModuleList([_LongLayer(dim, heads, mlp, branches) for _ in range(depth)])
+        layers = nn.ModuleList([_LongLayer(dim, heads, mlp, branches=branches) for _ in range(depth)])
         self.encoder = nn.ModuleDict({"layers": layers, "layer_norm": nn.LayerNorm(dim)})
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
@@ -182,7 +182,7 @@ def sine_places(places: Int[Tensor, "tiles 2"], dim: int) -> Float[Tensor, "tile
 
 
 class _LongLayer(nn.Module):
-    def __init__(self, dim: int, heads: int, mlp: int, branches: tuple[tuple[int, int], ...]):
+    def __init__(self, dim: int, heads: int, mlp: int, *, branches: tuple[tuple[int, int], ...]):
         super().__init__()
         self.self_attn = _Dilated(dim, heads, branches)
         self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
