@@ -1,5 +1,7 @@
 """`asmil embed-slides` makes bags of one that are checked, trained on and predicted from like any features."""
 
+import json
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -67,6 +69,7 @@ def test_each_slide_becomes_a_bag_of_one_that_says_what_made_it(embed, chief, tm
         facts = {"tile_encoder": "ctranspath", "slide_encoder": "chief", "tile_px": 256, "tile_weight_hash": "0123"}
         assert (info.tiles, info.dim, info.encoder, info.mpp, info.coordinates) == (1, WIDTH, "chief", 1.0, None)
         assert {name: info.provenance[name] for name in facts} == facts
+        assert json.loads(info.provenance["settings"])["tile_weight_hash"] == "0123", "predict compares it"
 
 
 def test_the_same_command_goes_on_and_sees_what_changed(embed, tmp_path):

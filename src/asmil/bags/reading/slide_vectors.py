@@ -48,7 +48,8 @@ def write_slide_vector(
     """Write `<slide>.h5`, a bag of one tile without a place: the slide's vector in float32; False: it was there.
 
     The tiles were checked (`check_slide_tiles`). A file counts as there if it was made of the same features by the same
-    weights in the same precision. Its `encoder` is the slide encoder, `tile_encoder` that of the tiles.
+    weights in the same precision; places are not compared. Its `encoder` is the slide encoder, `tile_encoder` that of
+    the tiles.
 
     Raises:
         FeatureError: the features cannot be read, or have no places where the encoder needs them.
@@ -56,7 +57,7 @@ def write_slide_vector(
     """
     path, content = folder / f"{safe_name(slide)}.h5", store.content(slide)
     card = encoder.card
-    settings = {
+    settings: Facts = {
         "slide_encoder": card.name,
         "slide_weight_hash": encoder.weight_hash,
         "slide_precision": encoder.precision,
@@ -64,6 +65,8 @@ def write_slide_vector(
         "tile_px": card.tile_px,
         "tile_mpp": card.mpp,
     }
+    if tile_weights := store.info(slide).provenance.get("weight_hash"):
+        settings["tile_weight_hash"] = tile_weights
     made_of = {"tiles": content.tiles, "digest": content.digest}
     if _is_made(path, settings, made_of):
         return False
