@@ -104,7 +104,7 @@ def slide_encoder_rows() -> tuple[tuple[str, ...], ...]:
             facts.tile_encoder,
             str(facts.tile_px),
             f"{facts.mpp:g}",
-            "not measured" if facts.memory is None else f"{facts.memory:g} GiB",
+            facts.memory or "not known",
             facts.licence,
             "gated" if facts.gated else "",
             facts.repository or "",

@@ -21,7 +21,8 @@ class SlideEncoderCard(EncoderCard):
     `tile_encoder` into `tile_dim` values; `tile_names` are what other programs call that encoder. `places` says whether
     the tiles' places matter. `code` is `OWN` or `AUTHORS`. `config` are facts of the authors' `config_file` that the
     weights do not show: a file that says otherwise belongs to another model. `memory` is what a slide of 20,000 tiles
-    takes on a CPU, with the weights, in GiB (`python -m benchmarks slide_encoders`); None where nobody could.
+    takes on a CPU with the weights: measured (`python -m benchmarks slide_encoders`), or computed from the sizes of the
+    arrays that are there at once; empty where nobody knows.
     """
 
     tile_encoder: str = ""
@@ -31,7 +32,7 @@ class SlideEncoderCard(EncoderCard):
     code: str = OWN
     config: Mapping[str, object] = field(default_factory=dict, hash=False)
     config_file: str = "config.json"
-    memory: float | None = None
+    memory: str = ""
 
 
 SLIDE_ENCODERS: dict[str, SlideEncoderCard] = read_cards(

@@ -145,7 +145,7 @@ def page_table():
                 f"`{facts.tile_encoder}`",
                 f"{facts.tile_px} px at {facts.mpp:g} um/px",
                 "yes" if facts.places else "",
-                f"{facts.memory:g} GiB" if facts.memory else "not measured",
+                facts.memory or "not known",
                 facts.millions or "-",
                 facts.precision,
                 "asmil's" if facts.code == OWN else "the authors'",
