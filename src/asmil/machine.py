@@ -1,4 +1,4 @@
-"""What this machine offers a process: its cores, a pool of threads as wide as these, a torchvision that imports."""
+"""What this machine offers a process: cores, a pool of threads as wide as these, torchvision, code that is trusted."""
 
 import importlib.util
 import os
@@ -44,6 +44,15 @@ def prepare_torchvision() -> str:
         _DECLARED.append(declared)
         return "declared"
     return "native"
+
+
+TRUSTED = "ASMIL_TRUST"
+"""The variable of the environment in which a person names code of elsewhere that may be run."""
+
+
+def trusted() -> list[str]:
+    """What a person named as code that may be run: files, folders, names of repositories."""
+    return [name for name in os.environ.get(TRUSTED, "").split(os.pathsep) if name]
 
 
 def cores() -> int:

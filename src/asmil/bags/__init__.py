@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from asmil.bags.reading.entry import FeatureInfo
     from asmil.bags.reading.slide_tiles import read_slide
+    from asmil.bags.reading.slide_vectors import check_slide_tiles, write_slide_vector
     from asmil.bags.reading.twins import (
         FEWEST,
         Fingerprint,

@@ -55,7 +55,7 @@ CALLED = {
 }
 """Commands as other programs call them, and ours."""
 
-GO_ON = ("crossval", "demo", "embed", "predict", "run", "study")
+GO_ON = ("crossval", "demo", "embed", "embed-slides", "predict", "run", "study")
 """Commands that take up what they had finished when they are given again; the others begin anew."""
 
 
@@ -235,7 +235,7 @@ def _terminate(*_: object) -> None:
 
 
 def _repeat_what_was_dropped(dropped: "sys.UnraisableHookArgs") -> None:
-    """Ask again, a moment later, to end: what is raised within a finalizer or a weak reference's callback is dropped."""
+    """Ask to end again, a moment later: Python drops what is raised in a finalizer or a weak reference's callback."""
     if not issubclass(dropped.exc_type, Terminated | KeyboardInterrupt):
         sys.__unraisablehook__(dropped)
         return

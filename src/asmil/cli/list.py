@@ -1,4 +1,4 @@
-"""The parts by name: models, tasks, datasets, encoders, metrics, readers, formats, normalizers, tissue methods."""
+"""The parts by name: models, tasks, datasets, encoders of tiles and slides, metrics, readers, formats and more."""
 
 import ast
 import importlib
@@ -17,6 +17,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     datasets = "datasets"
     encoders = "encoders"
+    slide_encoders = "slide-encoders"
     metrics = "metrics"
     readers = "readers"
     formats = "formats"
@@ -29,6 +30,7 @@ REGISTRIES = {
     Kind.tasks: ("asmil.tasks", "TASKS"),
     Kind.datasets: ("asmil.bags.datasets", "DATASETS"),
     Kind.encoders: ("asmil.encoders", "ENCODERS"),
+    Kind.slide_encoders: ("asmil.encoders", "SLIDE_ENCODERS"),
     Kind.readers: ("asmil.slides", "SLIDE_READERS"),
     Kind.formats: ("asmil.bags", "FEATURE_FORMATS"),
 }
@@ -101,6 +103,27 @@ def encoder_rows() -> tuple[tuple[str, ...], ...]:
     return own + packaged
 
 
+def slide_encoder_rows() -> tuple[tuple[str, ...], ...]:
+    """The facts of every slide encoder, from its card."""
+    from asmil.encoders import list_slide_encoders, slide_card
+
+    return tuple(
+        (
+            facts.name,
+            str(facts.dim),
+            facts.tile_encoder,
+            str(facts.tile_px),
+            f"{facts.mpp:g}",
+            facts.memory or "not known",
+            facts.licence,
+            "gated" if facts.gated else "",
+            facts.repository or "",
+            facts.checked or "not checked",
+        )
+        for facts in map(slide_card, list_slide_encoders())
+    )
+
+
 def model_rows() -> tuple[tuple[str, str, str], ...]:
     """Name, first line and what a stabiliser aligns, of every model."""
     from asmil.models import MODELS, list_models, model_info
@@ -111,10 +134,22 @@ def model_rows() -> tuple[tuple[str, str, str], ...]:
     return own + tuple((name, MODELS.summary(name), "its code says; it is not imported here") for name in others)
 
 
-OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows}
+OWN_ROWS = {Kind.models: model_rows, Kind.encoders: encoder_rows, Kind.slide_encoders: slide_encoder_rows}
 HEADERS: dict[Kind, tuple[str, ...]] = {
     Kind.models: ("name", "what it is", "what a stabiliser aligns"),
     Kind.encoders: ("name", "values", "px", "um/px", "tokens", "licence", "", "checked"),
+    Kind.slide_encoders: (
+        "name",
+        "values",
+        "tile encoder",
+        "px",
+        "um/px",
+        "20,000 tiles",
+        "licence",
+        "",
+        "weights",
+        "checked",
+    ),
 }
 
 

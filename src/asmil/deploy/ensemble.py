@@ -251,7 +251,7 @@ class Ensemble:
 def _width(model: nn.Module) -> int | None:
     """The dimension of the features, as far as the weights say it."""
     state = model.state_dict()
-    known = (state.get(key) for key in ("mean", "projection.linear.weight"))
+    known = (state.get(key) for key in ("mean", "projection.linear.weight", "probe.weight", "vectors"))
     return next((weight.shape[-1] for weight in known if weight is not None), None)
 
 

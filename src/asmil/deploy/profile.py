@@ -68,11 +68,14 @@ class Preprocessing:
         different = self.differences(facts)
         refused = {name: text for name, text in different.items() if name not in (*accept, *ONLY_TOLD)}
         if refused:
+            encoder = next(map(str, self.values.get("encoder", [])), "")
+            of_slides = self.values.get("features_of") == ["slides"]
+            embed = f"make them by asmil embed-slides FEATURES --slide-encoder {encoder}"
+            way = embed if of_slides else "use --slides, which are prepared as the run says"
             raise FeatureError(
                 f"{what} was not made as the features of this run",
                 found=listed(refused.values()),
-                fix="use --slides, which are prepared as the run says; or, where it is known "
-                f"not to matter, --accept {next(iter(refused))}",
+                fix=f"{way}; or, where it is known not to matter, --accept {next(iter(refused))}",
             )
         return list(different.values())
 
@@ -86,6 +89,7 @@ def facts_of(info: FeatureInfo) -> dict[str, object]:
         "mpp": info.mpp,
         **{name: info.provenance.get(name) for name in ("weight_hash", *ONLY_TOLD)},
         "tile_um": None if settings else info.tile_um,
+        "features_of": "slides" if "slide_encoder" in info.provenance else "tiles",
     }
     own = {name: value for name, value in settings.items() if name not in OF_THE_SLIDE}
     return {name: value for name, value in stated.items() if value is not None} | own

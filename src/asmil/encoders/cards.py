@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -259,18 +259,21 @@ class Encoder(Protocol):
     def __call__(self, tiles: "torch.Tensor | np.ndarray") -> "torch.Tensor": ...
 
 
-def read_cards(path: Path) -> dict[str, EncoderCard]:
-    """The cards in a TOML file, by name: a section each, whose keys are fields of `EncoderCard`.
+Card = TypeVar("Card", bound=EncoderCard)
+
+
+def read_cards(path: Path, *, kind: type[Card]) -> dict[str, Card]:
+    """The cards in a TOML file, by name: a section each, whose keys are fields of this kind of card.
 
     Raises:
         ValueError: a key that is no field; it names the section.
     """
-    known = {field.name for field in fields(EncoderCard)} - {"name"}
+    known = {field.name for field in fields(kind)} - {"name"}
     cards = {}
     for name, facts in tomllib.loads(path.read_text(encoding="utf-8")).items():
         if wrong := sorted(facts.keys() - known):
-            raise ValueError(f"{path.name}: [{name}] has {wrong[0]!r}, which is no field of EncoderCard")
-        cards[name] = EncoderCard(name=name, **{"tile_px": None, "mpp": None, **_tuples(facts)})
+            raise ValueError(f"{path.name}: [{name}] has {wrong[0]!r}, which is no field of {kind.__name__}")
+        cards[name] = kind(name=name, **{"tile_px": None, "mpp": None, **_tuples(facts)})
     return cards
 
 

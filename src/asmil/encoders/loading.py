@@ -27,7 +27,7 @@ ENCODERS = FolderRegistry(
     "encoder",
     "asmil.encoders.own",
     "CARD",
-    rows=read_cards(Path(__file__).with_name("cards.toml")),
+    rows=read_cards(Path(__file__).with_name("cards.toml"), kind=EncoderCard),
     group="asmil.encoders",
     taken=_named_alike,
 )
@@ -94,7 +94,7 @@ def create_encoder(
         UnknownPartError: no encoder of that name.
         EncoderError: the weights cannot be had or do not fit, or there is no such device or precision.
     """
-    _check(device, precision)
+    check_device(device, precision)
     options: Facts = {"device": device, "weights": weights, "precision": precision}
     if hub := _hub(name):
         return _family(hub, "load_named")(name, **options, compile=compile)
@@ -142,7 +142,8 @@ def _own(card: EncoderCard, function: str) -> Callable[..., Any] | None:
     return getattr(ENCODERS.module(card.name), function, None) if ENCODERS.has_module(card.name) else None
 
 
-def _check(device: str, precision: str | None) -> None:
+def check_device(device: str, precision: str | None) -> None:
+    """Raise an `EncoderError` where there is no such device here, or no such precision."""
     import torch
 
     if precision not in (None, "auto", *PRECISIONS):

@@ -16,7 +16,7 @@ from asmil.encoders.weights import find_weights, fitted, read_weights, weight_ha
 from asmil.errors import EncoderError
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
-_NAMES: dict[torch.dtype | None, str] = {None: "fp32", **{dtype: name for name, dtype in _HALF.items()}}
+PRECISION_OF: dict[torch.dtype | None, str] = {None: "fp32", **{dtype: name for name, dtype in _HALF.items()}}
 AMPERE = (8, 0)
 """The first compute capability with bfloat16."""
 
@@ -42,7 +42,7 @@ class ModelEncoder:
         cuda = self.device.type == "cuda"
         capability = torch.cuda.get_device_capability(self.device) if cuda else None
         self.dtype = half_type(precision, card=card, capability=capability)
-        self.precision = _NAMES[self.dtype]
+        self.precision = PRECISION_OF[self.dtype]
         self._mean = torch.tensor(card.mean, device=self.device).mul(255).view(3, 1, 1)
         self._std = torch.tensor(card.std, device=self.device).mul(255).view(3, 1, 1)
 

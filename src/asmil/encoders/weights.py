@@ -233,14 +233,18 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def fitted(state: Mapping[str, Tensor], model: nn.Module, *, card: EncoderCard, file: str) -> dict[str, Tensor]:
+def fitted(
+    state: Mapping[str, Tensor], model: nn.Module, *, card: EncoderCard, file: str, of_timm: bool = True
+) -> dict[str, Tensor]:
     """The weights under the names of the model: prefixes, classifiers and what the card ignores are taken off.
+
+    `of_timm`: the model has timm's names, and the weights may have those of transformers or of an older timm.
 
     Raises:
         EncoderError: names or shapes are left over or missing; it says which.
     """
     wanted = model.state_dict()
-    state = timm_names(state, wanted)
+    state = timm_names(state, wanted) if of_timm else state
     prefix = _prefix(state, wanted)
     state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     adapt = getattr(model, "adapt", None)  # what only this model knows of its files

@@ -81,7 +81,8 @@ def read_model(
         found = f"its file has the digest {code}, the weights were trained with {facts['code']}"
         raise RunError(f"the code of {name} changed after {path} was trained", found=found, fix="put it back")
     options = _options(path, name, options, said=facts.get("options"))
-    width = state.get("mean") if standardize else state.get("projection.linear.weight")
+    plain = ("projection.linear.weight", "probe.weight", "vectors")
+    width = state.get("mean") if standardize else next((state[key] for key in plain if key in state), None)
     if not standardize and "in_dim" in state:  # of a model that was wrapped
         width = torch.empty(int(state["in_dim"]), device="meta")
     if width is None or not width.dim():
@@ -101,6 +102,9 @@ def read_model(
         raise RunError(f"the settings of {path} make no model", found=error, fix=_OTHER) from error
     # of weights from before it was kept beside them, the factor of the scores is what their options say
     state = {name: value for name, value in model.state_dict().items() if name.endswith(".scale")} | state
+    make_room = getattr(getattr(model, "model", model), "make_room", None)  # of weights as many as there was data
+    if make_room is not None:
+        make_room(state)
     _check_shapes(path, state, model)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False).eval(), task

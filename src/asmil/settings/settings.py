@@ -258,9 +258,7 @@ class Settings(BaseModel):
     )
     by_site: bool = in_folds(False, "Keep every site within one fold.")
     allow_duplicates: bool = in_folds(False, "Let parts of a fold share content.", decides="nothing")
-    splits: Path | None = in_folds(
-        None, "Your own splits: CLAM folder, ACMIL json, or a splits.csv.", decides="content"
-    )
+    splits: Path | None = in_folds(None, "Your own splits: CLAM folder, ACMIL json, splits.csv.", decides="content")
 
     seeds: PositiveInt | Annotated[list[int], Field(min_length=1)] = in_training(
         3, "Models trained per fold; their probabilities are averaged."

@@ -212,6 +212,9 @@ def _refit(
             member = chosen[seed]
             settings = refit_settings(member.settings, member.result.best_epoch + 1)
             own[seed] = _member(job, fold, seed, train + val, start=member.start + start, task=task, refit=settings)
+            adopt = getattr(own[seed].model, "adopt", None)
+            if adopt is not None:
+                adopt(member.model)
         path = _numbered(fold.folder / REFIT, start)
         for _ in train_members(list(own.values()), train + val, [], task=task, checkpoint=path, one_pass=True):
             yield final | own

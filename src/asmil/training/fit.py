@@ -106,7 +106,8 @@ def fit(
     left off and ends bit-equal to an unbroken one.
     A model may have three hooks: `before_step(step)`, from 0, which may change buffers in place, and these alone;
     `after_step(progress)`, progress in (0, 1], after each step of the optimiser; and `prepare(train, train_stage)`
-    before the first; `train_stage(module)` trains another module alike and returns it.
+    before the first; `train_stage(module)` trains another module alike and returns it. After `prepare` a model may
+    `choose(val)` what is no weight by the validation bags; that of a refit, which has none, may `adopt(model)` it.
 
     Raises:
         CohortError: a bag without a label or target, or no validation bags although an epoch is to be selected.
@@ -329,8 +330,8 @@ came to .02 to .16 of it, those that did not by chance to .96 (docs/log.md)."""
 
 def _found_nothing(predictions: list[Prediction], val: Sequence[Bag], *, least: float) -> bool:
     """Whether attention prefers no tile in most of the bags, and the least loss is that of the class frequencies."""
-    share = np.bincount([bag.label for bag in val] or [0]) / max(1, len(val))
-    chance = -float(np.sum(share[share > 0] * np.log(share[share > 0])))
+    share = np.unique([bag.label for bag in val], return_counts=True)[1] / max(1, len(val))
+    chance = -float(np.sum(share * np.log(share)))
     if least < CHANCE * chance or not chance:
         return False
     even = [is_even(p.attention) for p in predictions if len(p.attention) > 1]
@@ -384,3 +385,6 @@ def _prepare(members: Sequence[Member], train: Sequence[Bag], val: Sequence[Bag]
             return module
 
         prepare(list(train), train_stage)
+        choose = getattr(member.model, "choose", None)
+        if choose is not None and val:
+            choose(list(val))

@@ -74,8 +74,8 @@ class Standardized(nn.Module):
         # Hooks exist where the wrapped model has them: `fit` looks for them by name.
         if name in ("before_step", "after_step"):
             return getattr(self.model, name)
-        if name == "prepare" and hasattr(self.model, name):
-            return self._prepare
+        if name in ("prepare", "choose", "adopt") and hasattr(self.model, name):
+            return {"prepare": self._prepare, "choose": self._choose, "adopt": self._adopt}[name]
         if name == "evidence" and hasattr(self.model, name):
             return self._evidence
         return super().__getattr__(name)
@@ -90,9 +90,17 @@ class Standardized(nn.Module):
             train_stage(self.around(module.to(self.mean.device)))
             return module
 
-        scaled = [self._stream_scaled(bag) if isinstance(bag, StreamedBag) else self._scaled_bag(bag) for bag in train]
         prepare: Any = self.model.prepare
-        prepare(scaled, standardized_stage)
+        prepare(self._all_scaled(train), standardized_stage)
+
+    def _choose(self, val: Sequence[Bag]) -> None:
+        getattr(self.model, "choose")(self._all_scaled(val))  # noqa: B009
+
+    def _adopt(self, other: "Standardized") -> None:
+        getattr(self.model, "adopt")(other.model)  # noqa: B009
+
+    def _all_scaled(self, bags: Sequence[Bag]) -> list[Bag]:
+        return [self._stream_scaled(bag) if isinstance(bag, StreamedBag) else self._scaled_bag(bag) for bag in bags]
 
     def _scaled_bag(self, bag: Bag, rows: np.ndarray | None = None) -> Bag:
         """A bag (only these rows of it) as the wrapped model sees it, on the device where it is."""

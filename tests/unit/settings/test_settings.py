@@ -225,7 +225,9 @@ def test_settings_are_shown_by_what_is_not_the_default():
 def test_a_setting_that_has_ended_is_refused_and_passed_over_in_a_saved_run(tmp_path):
     text = "folds: 3\ntogether: off\n"
     assert "run.yaml:2:1: 'together' has ended: the seeds of a fold always train" in _message(tmp_path, text)
-    assert load_settings(_yaml(tmp_path, text), saved=True) == Settings(folds=3, min_steps=0, restarts=0, anchor_gated=False)
+    assert load_settings(_yaml(tmp_path, text), saved=True) == Settings(
+        folds=3, min_steps=0, restarts=0, anchor_gated=False
+    )
     with pytest.raises(ConfigError, match="--together: 'together' has ended"):
         load_settings(None, {"together": "on"})
 

@@ -11,7 +11,7 @@ from torch import nn
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch, make_bags
 from asmil.errors import ConfigError
-from asmil.models import MILOutput, create_model, list_models, model_info
+from asmil.models import MILOutput, create_model, list_models, model_info, model_options
 from asmil.training import FitResult, Member, Stack, Standardized, TrainSettings, fit, predict, train_members
 from asmil.training.optim import RowAdamW, Rows, trained_names
 from asmil.training.stack import PLACES
@@ -25,7 +25,8 @@ TRAIN, VAL = BAGS[:10], BAGS[10:]
 
 def member(name, seed, *, settings=SETTINGS, stabilizer=None, **options):
     torch.manual_seed(seed)
-    model = Standardized(create_model(name, in_dim=10, n_classes=2, dim=16, **options), 10).fit_statistics(TRAIN)
+    width = {"dim": 16} if "dim" in model_options(name) else {}  # probes have none
+    model = Standardized(create_model(name, in_dim=10, n_classes=2, **width, **options), 10).fit_statistics(TRAIN)
     own = None if stabilizer is None else AttentionStabilizer(model.model, **stabilizer)
     return Member(model, settings, own, key=("seed", seed), place=seed)
 

@@ -116,7 +116,12 @@ def test_an_interrupted_start_ends_bit_equal(bags, tmp_path):
     def run(until: int) -> dict[int, Member]:
         settings = dataclasses.replace(SETTINGS, checkpoint_seconds=0)
         several = train_starts(
-            begin({(0, 0)}, settings=settings), [0, 1], train=bags[:20], val=bags[20:30], checkpoints=path, one_pass=True
+            begin({(0, 0)}, settings=settings),
+            [0, 1],
+            train=bags[:20],
+            val=bags[20:30],
+            checkpoints=path,
+            one_pass=True,
         )
         return [*islice(several, until)][-1]
 

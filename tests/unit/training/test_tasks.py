@@ -16,7 +16,7 @@ from asmil.study import train_cells
 from asmil.tasks import create_task
 from asmil.training import Recipe, Stack, TrainSettings, crossval, fit, predict
 
-NEED_CLASSES = ("dsmil", "dtfd", "hdmil")
+NEED_CLASSES = ("dsmil", "dtfd", "hdmil", "knn")
 OPTIONS = {
     "regression": {"columns": ["score"]},
     "ordinal": {"columns": ["grade"], "levels": ["0", "1", "2"]},
@@ -95,7 +95,7 @@ def test_every_model_trains_or_is_refused(name):
     stabilizer = recipe.stabilize(model, bags[0])
     fit(model, bags[:6], bags[6:], settings=recipe.settings, task=task, stabilizer=stabilizer)
     moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
-    assert any("classifier" in key for key in moved)
+    assert any("classifier" in key or "probe" in key for key in moved)
     (row,) = predict(model, bags[:1], task=task)
     assert row.attention.sum() == pytest.approx(1, abs=1e-4)
 

@@ -88,11 +88,7 @@ def read_slide(
     side, tile_um = bag.tile_level0_px, info.tile_um
     if tile_um is None and side is not None and slide_mpp is not None:
         tile_um = side * slide_mpp
-    stated = number(info.provenance, "tile_px", "tile_size_px")
-    stated = stated or (number(info.provenance, "patch_size") if info.format == "trident" else None)
-    if stated is None and info.mpp and tile_um:
-        stated = tile_um / info.mpp
-    tile_px = round(stated) if stated else tile_px
+    tile_px = stated_side(info, tile_um=tile_um) or tile_px
     level0_xy = None if bag.level0_xy is None else bag.level0_xy.numpy()
     um_xy = store.um_xy(slide)
     if um_xy is None and level0_xy is not None and slide_mpp is not None:
@@ -109,6 +105,15 @@ def read_slide(
         mpp=info.mpp or (tile_um / tile_px if tile_um and tile_px else None),
         slide_mpp=slide_mpp,
     )
+
+
+def stated_side(info: FeatureInfo, *, tile_um: float | None) -> int | None:
+    """The side of a tile in pixels at its own scale, as a file states it or as it follows from its micrometres."""
+    stated = number(info.provenance, "tile_px", "tile_size_px")
+    stated = stated or (number(info.provenance, "patch_size") if info.format == "trident" else None)
+    if stated is None and info.mpp and tile_um:
+        stated = tile_um / info.mpp
+    return round(stated) if stated else None
 
 
 def half(tiles: SlideTiles) -> np.ndarray:

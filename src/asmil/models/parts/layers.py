@@ -131,13 +131,17 @@ class Projection(nn.Module):
 
     def check(self, features: Float[Tensor, "tiles in_dim"]) -> None:
         """Raise a `FeatureError` unless the features fit."""
-        weight = self.linear.weight
-        if features.shape[-1] != weight.shape[1]:
-            raise FeatureError(
-                "the features do not fit the model",
-                found=f"{features.shape[-1]} per tile; the model was made with in_dim={weight.shape[1]}",
-                fix="use features of the encoder the model was trained with, or make the model for these",
-            )
+        require_width(features, self.linear.weight.shape[1])
+
+
+def require_width(features: Float[Tensor, "tiles in_dim"], in_dim: int) -> None:
+    """Raise a `FeatureError` unless features are as wide as a model was made for."""
+    if features.shape[-1] != in_dim:
+        raise FeatureError(
+            "the features do not fit the model",
+            found=f"{features.shape[-1]} per tile; the model was made with in_dim={in_dim}",
+            fix="use features of the encoder the model was trained with, or make the model for these",
+        )
 
 
 class GatedAttention(nn.Module):

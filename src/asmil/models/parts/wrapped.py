@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from asmil.attention import find_part, softmax
 from asmil.bags import BagBatch
 from asmil.errors import ConfigError
+from asmil.machine import TRUSTED, trusted
 from asmil.models.parts.layers import MILOutput
 
 Read = Callable[..., Tensor]
 Maker = Callable[..., nn.Module]
 
-TRUSTED = "ASMIL_TRUST"
-"""Environment variable: Python files whose models may be made because a run folder names them."""
 _FIX = "asmil.wrap(module, scores=..., output=...) says what is what: docs/own_parts.md"
 _WIDTH, _CLASSES = ("in_dim", "input_dim", "feature_dim", "in_features"), ("n_classes", "num_classes", "out_dim")
 
@@ -183,9 +182,8 @@ def trust(name: str) -> None:
     """A person named this model: that of a file may be made from now on, here and in the processes that are begun."""
     if ".py:" not in name:
         return
-    named = [path for path in os.environ.get(TRUSTED, "").split(os.pathsep) if path]
     file = str(Path(name.rpartition(":")[0]).resolve())
-    os.environ[TRUSTED] = os.pathsep.join([file, *(path for path in named if path != file)])
+    os.environ[TRUSTED] = os.pathsep.join([file, *(path for path in trusted() if path != file)])
 
 
 def require_trust(name: str) -> None:
@@ -203,7 +201,7 @@ def _file_of(name: str) -> Path | None:
     if ".py:" not in name:
         return None
     wanted = Path(name.rpartition(":")[0]).name
-    named = (Path(path).resolve() for path in os.environ.get(TRUSTED, "").split(os.pathsep) if path)
+    named = (Path(path).resolve() for path in trusted())
     return next((path for path in named if path.name == wanted), None)
 
 
