@@ -89,6 +89,8 @@ def done_section(run: Run) -> Section:
         mean_of_folds=metrics.get("test_is") == "mean_of_folds",
         pooled=(metrics.get("pooled") or {}).get("auroc"),
         seeds=len(seeds),
+        again=sum(cell.logged("start").any() for cell in run.cells()),
+        models=len(run.cells()),
         single=((metrics.get("per_seed") or {}).get("spread") or {}).get("auroc"),
     )
     stated = [(key.replace("_", " "), plain(value)) for key, value in protocol.items()]

@@ -65,7 +65,10 @@ class Cell:
         return table.assign(fold=self.fold, seed=self.seed)
 
     def log(self) -> pd.DataFrame:
-        """One row per epoch of the training that selected the epoch; what was not measured is NaN."""
+        """One row per epoch of the training that selected the epoch; what was not measured is NaN.
+
+        `start` is a column of models that found nothing before so many starts.
+        """
         path = self.folder / layout.LOG
         return with_numbers(read_table(path, columns=("epoch",), fix=AGAIN), path=path, gaps=("",), fix=AGAIN)
 
@@ -176,11 +179,12 @@ class Cell:
         self.folder.mkdir(parents=True, exist_ok=True)
         unseal(self.folder)
         facts: Facts = {"model": result.model_name, "options": result.model_options}
-        facts |= {"best_epoch": result.best_epoch, "task": result.task, "start": result.start}
+        facts |= {"best_epoch": result.best_epoch, "task": result.task}
         write_model(self.folder / layout.MODEL, result.model, **facts)
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)
-        _write_log(self.folder / layout.LOG, result.history)
+        started = {"start": result.start} if result.start else {}
+        _write_log(self.folder / layout.LOG, [row | started for row in result.history])
         result.recorder.save(self.folder / layout.DYNAMICS, bags=result.val)
         if result.score_samples:
             _write_arrays(self.folder / layout.SCORES, result.score_samples)

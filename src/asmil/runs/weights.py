@@ -24,24 +24,15 @@ should be equal files."""
 
 
 def write_model(
-    path: Path,
-    module: nn.Module,
-    *,
-    model: str,
-    options: Facts,
-    best_epoch: int,
-    task: Task | None = None,
-    start: int = 0,
+    path: Path, module: nn.Module, *, model: str, options: Facts, best_epoch: int, task: Task | None = None
 ) -> None:
-    """Write the weights of a module, and beside them the model's name, the epoch that was chosen, the task, the start.
+    """Write the weights of a module, and beside them the name of the model, the epoch that was chosen, the task.
 
     All options of the model are written, defaults too: some are in no weight, and defaults change with time.
     """
     facts: dict[str, object] = {"model": model, "options": MODELS.options(model) | options, "best_epoch": best_epoch}
     if code := code_of(model):
         facts["code"] = code
-    if start:
-        facts["start"] = start
     if task:
         facts["task"] = {"name": task.name, "options": task.options()}
     with written_beside(path) as partial:
@@ -111,7 +102,7 @@ def read_model(
 
 
 def read_facts(path: Path) -> Facts:
-    """What a weights file says of itself, without reading the weights: `model`, `best_epoch`, `task`, `start`."""
+    """What a weights file says of itself, without reading the weights: `model`, `best_epoch`, `task`."""
     with reading(path, fix=_OTHER, what=_FOREIGN), safe_open(path, framework="pt") as file:
         return _said((file.metadata() or {}).get(_KEY))
 

@@ -46,6 +46,15 @@ def test_the_protocol_claims_what_the_files_show_and_no_more(run):
     assert "the last one of each training counts" in says
 
 
+def test_the_protocol_says_how_many_models_began_again(run):
+    assert "began again" not in " ".join(done_section(Run(run)).says)
+    log = next(iter(sorted(run.glob("folds/*/seed_*/log.csv"))))
+    pd.read_csv(log).assign(start=2).to_csv(log, index=False)
+    says = " ".join(done_section(Run(run)).says)
+    assert "1 of 6 models found nothing at first" in says
+    assert "began again from other random numbers" in says
+
+
 @pytest.mark.parametrize(
     ("value", "ci95", "says"),
     [
