@@ -152,7 +152,7 @@ def _content(
         "choice": choice_words(run),
         "colours": colour_stops(),
         "settings": [one for one in described(run.settings) if one.name != "out"],
-        "environment": [(key, text) for key, value in run.environment.items() if (text := plain(value)) != "–"],
+        "environment": _environment(run),
         "stages": sections.stages(run),
         "files": [],
     }
@@ -165,6 +165,12 @@ def _task_part(run: Run) -> TaskPart | None:
     from asmil.report.tasks import task_part
 
     return task_part(run)
+
+
+def _environment(run: Run) -> list[tuple[str, str]]:
+    """What is known of the machine, but for a folder on it: a page is sent to others."""
+    known = {key: value for key, value in run.environment.items() if key != "made_in"}
+    return [(key, text) for key, value in known.items() if (text := plain(value)) != "–"]
 
 
 def _statistics(

@@ -102,3 +102,10 @@ def test_settings_come_last_without_empty_rows(run, read_page):
 def test_a_comparison_has_no_bundle(run):
     with pytest.raises(ConfigError, match="comparison has no bundle"):
         written(run, against=run, bundle=True)
+
+
+def test_a_page_that_is_sent_to_others_names_no_folder_of_the_machine(run):
+    path = run / "environment.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(known | {"made_in": "/home/zweistein/studies"}), encoding="utf-8")
+    assert "zweistein" not in write_report(Run(run)).read_text(encoding="utf-8")
