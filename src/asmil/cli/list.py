@@ -60,7 +60,7 @@ def list(
             package, attribute = REGISTRIES[one]
             registry = getattr(importlib.import_module(package), attribute)
             rows = OWN_ROWS[one]() if one in OWN_ROWS else registry_rows(registry)
-            conflicts = registry.conflicts()
+            conflicts = registry.conflicts() if isinstance(registry, FolderRegistry) else {}
         table = Table(
             *HEADERS.get(one, ()),
             title=one.value,
