@@ -166,7 +166,10 @@ def test_the_list_is_one_stop_and_the_arrows_walk_it(opened, address, made):
     assert page.locator("#slides button[tabindex='0']").count() == 1
     page.select_option("#sort", "name")
     page.locator("#sort").focus()
-    page.keyboard.press("Tab")
+    for _ in range(4):  # past what else is in the head of the list
+        page.keyboard.press("Tab")
+        if page.evaluate("!!document.activeElement.closest('#slides')"):
+            break
     focused = "document.activeElement.querySelector('.name')?.textContent"
     assert page.evaluate(focused) == made.REAL
     page.keyboard.press("Home")

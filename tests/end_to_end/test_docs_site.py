@@ -53,23 +53,16 @@ def test_the_pages_of_the_rooms_have_every_public_name(site):
     assert not [name for name in asmil.__all__ if f">{name}<" not in pages and name != "AsmilError"]
 
 
-def test_the_search_finds_a_page_that_was_opened_from_the_disk(site):
-    """In the machine's own chromium, with no server: nothing is asked for outside the folder."""
-    import shutil
-
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("there is no chromium on this machine")
+def test_the_search_finds_a_page_that_was_opened_from_the_disk(site, browser):
+    """With no server: nothing is asked for outside the folder."""
     elsewhere: list[str] = []
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1280, "height": 900})
-        page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or elsewhere.append(r.url))
-        page.goto((site / "start" / "slides.html").as_uri())
-        page.fill(".md-search__input", "normalised sigmoid")
-        page.wait_for_selector(".md-search-result__link", state="attached", timeout=60_000)
-        links = page.locator(".md-search-result__link").evaluate_all("all => all.map(a => a.getAttribute('href'))")
-        chromium.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    page.on("request", lambda r: r.url.startswith(("file:", "data:", "blob:")) or elsewhere.append(r.url))
+    page.goto((site / "start" / "slides.html").as_uri())
+    page.fill(".md-search__input", "normalised sigmoid")
+    page.wait_for_selector(".md-search-result__link", state="attached")
+    links = page.locator(".md-search-result__link").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    page.close()
     assert any("method.html" in link for link in links)
     assert not elsewhere

@@ -51,7 +51,7 @@ def wheel(tree, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def asmil(wheel, tmp_path_factory) -> Path:
+def installed(wheel, tmp_path_factory) -> Path:
     """The command of an environment with the wheel; the packages that it needs are those of this one."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder)
@@ -71,19 +71,19 @@ def test_the_wheel_has_every_file_of_the_source_and_nothing_else(wheel, tree):
     assert {"asmil/py.typed", "asmil/viewer/static/index.html", "asmil/encoders/cards.toml"} <= packed
 
 
-def test_it_says_its_version_its_commands_and_its_parts(asmil):
-    assert run(asmil, "--version") == "asmil 0.1.0.dev0\n"
-    assert "crossval" in run(asmil, "--help")
-    assert "colour-texture" in run(asmil, "list")
+def test_it_says_its_version_its_commands_and_its_parts(installed):
+    assert run(installed, "--version") == "asmil 0.1.0.dev0\n"
+    assert "crossval" in run(installed, "--help")
+    assert "colour-texture" in run(installed, "list")
 
 
-def test_slides_become_features(asmil, cohort, tmp_path):
-    run(asmil, "embed", "--slides", cohort / "slides", "--out", tmp_path / "out", "--tile-px", 64, code=1)
+def test_slides_become_features(installed, cohort, tmp_path):
+    run(installed, "embed", "--slides", cohort / "slides", "--out", tmp_path / "out", "--tile-px", 64, code=1)
     assert len([*(tmp_path / "out" / "features").glob("*/P*.h5")]) == 10
 
 
-def test_a_run_is_shown_with_all_that_its_page_loads(asmil, unbroken):
-    command = [asmil, "view", unbroken, "--no-browser", "--port", "0"]
+def test_a_run_is_shown_with_all_that_its_page_loads(installed, unbroken):
+    command = [installed, "view", unbroken, "--no-browser", "--port", "0"]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean)
     try:
