@@ -183,8 +183,8 @@ class Cell:
         write_model(self.folder / layout.MODEL, result.model, **facts)
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)
-        started = {"start": result.start} if result.start else {}
-        _write_log(self.folder / layout.LOG, [row | started for row in result.history])
+        started: Facts = {"start": result.start} if result.start else {}
+        _write_log(self.folder / layout.LOG, [{**row, **started} for row in result.history])
         result.recorder.save(self.folder / layout.DYNAMICS, bags=result.val)
         if result.score_samples:
             _write_arrays(self.folder / layout.SCORES, result.score_samples)
