@@ -54,18 +54,23 @@ def demo(
 
 
 def closing_lines(run: "Run") -> list[str]:
-    """What was planted, what came out, and what to open next: the slide whose class got the least probability."""
-    table, attention, auroc = run.predictions, run.metrics["attention"], run.metrics["test"]["auroc"]
+    """What was planted, what came out, and what to open next: the surest wrong slide, as the report has it."""
+    from asmil.report import wrong_slides
+
+    attention, auroc, wrong = run.metrics["attention"], run.metrics["test"]["auroc"], wrong_slides(run)
     low, high = auroc["ci95"]
-    of_label = run.probabilities(table)[range(len(table)), [run.classes.index(label) for label in table.label]]
-    worst, wrong = table.iloc[of_label.argmin()], int((table.predicted != table.label).sum())
     found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
-    return [
+    lines = [
         "",
         "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
         f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
         f"attention: {found}",
-        f"wrong:     {wrong} of {len(table)} slides; least sure of its class, {of_label.min():.0%}, is {worst.slide}",
+        f"wrong:     {len(wrong)} of {len(run.predictions)} slides",
         f"open:      {run.report_file}",
-        f"then:      asmil view {run.folder}   and choose {worst.slide} from the list",
+        f"then:      asmil view {run.folder}",
     ]
+    if len(wrong):
+        first = wrong.iloc[0]
+        lines[4] += f"; decided most surely: {first.slide} ({first.wrong})"
+        lines[6] += f"   and choose {first.slide} from the list"
+    return lines
