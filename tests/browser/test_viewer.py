@@ -245,6 +245,9 @@ def test_a_narrow_window_is_not_wider_than_it_and_the_list_can_be_skipped(page):
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert page.locator("main").bounding_box()["y"] < page.locator("#list").bounding_box()["y"]
+    page.reload()
+    page.locator("#slides [aria-current]").wait_for()
+    assert page.evaluate("scrollY") == 0, "a page that is opened at a slide begins with it"
     # A page that was opened at a slide walks on from there: the first stop is asked for in the order of the page
     page.evaluate("document.querySelector('a[href], button, input, select, [tabindex=\"0\"]').focus()")
     assert page.evaluate("document.activeElement.className") == "skip"

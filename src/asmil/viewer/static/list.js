@@ -121,7 +121,9 @@ export class SlideList {
     const { button } = this.items.get(row);
     button.setAttribute("aria-current", "true");
     this.#stop(button);
-    button.scrollIntoView({ block: "nearest" });
+    const list = button.closest("#slides");
+    // on a phone the list is a part of the page, which must not leave the slide that was chosen
+    if (list.scrollHeight > list.clientHeight + 1) button.scrollIntoView({ block: "nearest" });
     this.onChoose(row);
   }
 
