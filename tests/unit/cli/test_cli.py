@@ -182,6 +182,7 @@ def test_a_stop_that_python_drops_is_not_lost(stop, code):
     """It came within a weak reference's callback, where exceptions go nowhere (seen in `asmil export`)."""
     program = (
         "import os, signal, sys, time, weakref\nimport typer\nimport asmil.cli as cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored by what is begun in the background
         "class Thing: pass\n"
         "def doctor():\n"
         "    thing = Thing()\n"
