@@ -60,17 +60,19 @@ def closing_lines(run: "Run") -> list[str]:
     attention, auroc, wrong = run.metrics["attention"], run.metrics["test"]["auroc"], wrong_slides(run)
     low, high = auroc["ci95"]
     found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
-    lines = [
+    said, choose = "", ""
+    if len(wrong):
+        first = wrong.iloc[0]
+        said, choose = (
+            f"; decided most surely: {first.slide} ({first.wrong})",
+            f"   and choose {first.slide} from the list",
+        )
+    return [
         "",
         "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
         f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
         f"attention: {found}",
-        f"wrong:     {len(wrong)} of {len(run.predictions)} slides",
+        f"wrong:     {len(wrong)} of {len(run.predictions)} slides{said}",
         f"open:      {run.report_file}",
-        f"then:      asmil view {run.folder}",
+        f"then:      asmil view {run.folder}{choose}",
     ]
-    if len(wrong):
-        first = wrong.iloc[0]
-        lines[4] += f"; decided most surely: {first.slide} ({first.wrong})"
-        lines[6] += f"   and choose {first.slide} from the list"
-    return lines

@@ -321,11 +321,21 @@ def operating_point(
         chosen = choose_threshold(y, prob, min_sensitivity=min_sensitivity)
         at = UNDECIDED if chosen is None else chosen
         thresholds.append({"fold": int(fold), "threshold": at, "n_val": len(val), "chosen": chosen is not None})
-    test = test.assign(threshold=test["fold"].map({one["fold"]: one["threshold"] for one in thresholds}))
-    slides = test.groupby("slide").agg(first | {positive: "mean", "threshold": "mean"})
-    y, called = (slides["label"] == 1).to_numpy(), (slides[positive] >= slides["threshold"]).to_numpy()
+    slides = test.groupby("slide").agg(first | {positive: "mean"})
+    called = (slides[positive] >= slide_thresholds(test, thresholds)).to_numpy()
+    y = (slides["label"] == 1).to_numpy()
     rates = decision_rates(y, called, groups=slides["case"].to_numpy(str), n=n_boot, seed=seed)
     return {"positive": classes[1], "min_sensitivity": min_sensitivity, "thresholds": thresholds, **rates}
+
+
+def slide_thresholds(test: pd.DataFrame, thresholds: Sequence[Facts]) -> pd.Series:
+    """Where the positive class begins, by slide: the mean of the `thresholds` of the folds that tested it.
+
+    Args:
+        test: test rows with slide and fold.
+        thresholds: those of `operating_point`.
+    """
+    return test["fold"].map({one["fold"]: one["threshold"] for one in thresholds}).groupby(test["slide"]).mean()
 
 
 def against_the_rest(

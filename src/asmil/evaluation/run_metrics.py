@@ -11,7 +11,7 @@ from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import open_features
 from asmil.errors import AsmilError
-from asmil.evaluation.calibration import against_the_rest, operating_point
+from asmil.evaluation.calibration import against_the_rest, operating_point, slide_thresholds
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,
@@ -138,8 +138,7 @@ def _slide_rows(
         columns = [c for c in map(str, rows) if c.startswith("prob_")]
         rows["predicted"] = [columns[i].removeprefix("prob_") for i in rows[columns].to_numpy().argmax(1)]
     if point is not None:
-        of_fold = {one["fold"]: one["threshold"] for one in point["thresholds"]}
-        rows["threshold"] = test.fold.map(of_fold).groupby(test.slide).mean()[rows.slide].to_numpy()
+        rows["threshold"] = slide_thresholds(test, point["thresholds"])[rows.slide].to_numpy()
     statistics: dict[str, Callable[[np.ndarray], np.ndarray | float]] = {
         "tiles": len,
         "entropy": normalized_entropy,

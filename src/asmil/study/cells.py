@@ -136,7 +136,7 @@ def _train(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_
         ledger = Ledger(bags, plan_of[seed], has_scores=has_scores(model, bags[0]))
         stabilizer = recipe.stabilize(model, bags[0], seed=drawn)
         key = ("parts", stream(*plan_of[seed].train), "seed", drawn)
-        return Member(model, settings, stabilizer, key=key, listeners=[_Accounts(ledger)], place=seed, start=start)
+        return Member(model, settings, stabilizer, key=key, listeners=[_Accounts(ledger)], place=seed)
 
     # Cells of a study have parts, and so no company: a pass would compute for two places that nobody has
     *_, members = train_starts(begin, several, train=train, val=val, also=bags, one_pass=len(several) > 1)

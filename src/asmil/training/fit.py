@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asmil.attention import AttentionStabilizer, is_even
+from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch
 from asmil.draws import stream
 from asmil.errors import AsmilError
@@ -21,7 +21,7 @@ from asmil.training.batches import Timed, bag_batches, bag_order, tiles_drawn
 from asmil.training.checkpoint import load_checkpoint, save_checkpoint
 from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, check_bags, learning_rate
-from asmil.training.predict import Prediction, predict_each
+from asmil.training.predict import Prediction, even_maps, predict_each
 from asmil.training.stack import PLACES, Key, Losses, Stack
 
 
@@ -334,8 +334,7 @@ def _found_nothing(predictions: list[Prediction], val: Sequence[Bag], *, least: 
     chance = -float(np.sum(share * np.log(share)))
     if least < CHANCE * chance or not chance:
         return False
-    even = [is_even(p.attention) for p in predictions if len(p.attention) > 1]
-    return 2 * sum(even) > max(1, len(predictions))
+    return 2 * sum(even_maps(predictions)) > max(1, len(predictions))
 
 
 def _selected(row: dict[str, float], settings: TrainSettings) -> float:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asmil.attention import is_even
 from asmil.bags import Bag, BagBatch
 from asmil.tasks import Task
 from asmil.training.batches import is_elsewhere, lists_of, packed
@@ -86,6 +87,11 @@ def predict_each(
         rows = zip(bags, values, np.split(maps, ends), vectors, losses, strict=True)
         several.append([Prediction(bag.slide, *row) for bag, *row in rows])
     return several
+
+
+def even_maps(predictions: Sequence[Prediction]) -> list[bool]:
+    """Of each map of several tiles, whether it prefers no tile."""
+    return [is_even(p.attention) for p in predictions if len(p.attention) > 1]
 
 
 def _valued(

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from asmil.attention import is_even
 from asmil.bags import Bag
 from asmil.draws import stream
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
-from asmil.training.predict import predict
+from asmil.training.predict import even_maps, predict
 from asmil.training.recipe import has_scores
 
 
@@ -57,8 +56,8 @@ def seed_of(seed: int, start: int) -> int:
 
 def evenness(member: Member, bags: Sequence[Bag]) -> float:
     """Share of the bags in which a trained model's attention prefers no tile; 0 without attention."""
-    maps = [p.attention for p in predict(member.model, bags) if len(p.attention) > 1]
-    return sum(map(is_even, maps)) / max(1, len(maps))
+    even = even_maps(predict(member.model, bags))
+    return sum(even) / max(1, len(even))
 
 
 def _failing(member: Member) -> tuple[bool, bool, float]:
