@@ -235,3 +235,11 @@ def test_axe_finds_nothing_serious(opened, address, made, size, scheme, shown):
         if rule["impact"] in ("serious", "critical")
     ]
     assert not said, json.dumps(said, indent=1)
+
+
+def test_a_slide_that_the_filter_keeps_out_can_be_gone_to(opened, address, made):
+    page = opened(f"{address[0]}#plain-1")
+    page.fill("#filter", "no such slide")
+    page.evaluate("name => { location.hash = name }", made.REAL)
+    shows(page, made.REAL)
+    assert page.locator("#slides button").count() == 0

@@ -53,9 +53,9 @@ def view(
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"
-    _explain(address, number, local=is_loopback(host))
 
     def ready() -> None:
+        _explain(address, number, local=is_loopback(host))
         if browser and "SSH_CONNECTION" not in os.environ:
             webbrowser.open(address)
 

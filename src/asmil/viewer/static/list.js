@@ -121,7 +121,7 @@ export class SlideList {
     const { button } = this.items.get(row);
     button.setAttribute("aria-current", "true");
     this.#stop(button);
-    const list = button.closest("#slides");
+    const list = byId("slides"); // which holds the button unless the filter keeps it out
     // on a phone the list is a part of the page, which must not leave the slide that was chosen
     if (list.scrollHeight > list.clientHeight + 1) button.scrollIntoView({ block: "nearest" });
     this.onChoose(row);

@@ -255,6 +255,7 @@ const list = new SlideList(page, run, await tableOf(run), (row) => choose(row).c
 const say = new Say(page, (row) => list.items.has(row) && list.said(row));
 addPane(run);
 await showStatistics(page.statistics);
-const asked = decodeURIComponent(location.hash.slice(1));
-list.choose(list.rows.find((row) => row.slide === asked) ?? list.shown[0]);
+const asked = () => list.rows.find((row) => row.slide === decodeURIComponent(location.hash.slice(1)));
+list.choose(asked() ?? list.shown[0] ?? list.rows[0]);
+window.addEventListener("hashchange", () => asked() && list.choose(asked()));
 if (runs.length > 1) await compare();
