@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asmil.report.pages import Entry, Figure, Section, Table, figure, write_page, write_pdf
     from asmil.report.paper import write_paper_figure
     from asmil.report.report import write_bundle, write_report
-    from asmil.report.slides import wrong_slides
+    from asmil.report.slides import decided, wrong_slides
     from asmil.report.words import plural
 else:
     __all__, __getattr__ = door(__name__)

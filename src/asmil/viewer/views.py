@@ -12,6 +12,7 @@ from asmil.bags import FeatureStore, listed
 from asmil.errors import RunError
 from asmil.evaluation import tile_truth
 from asmil.files import Facts
+from asmil.report import decided
 from asmil.runs import PredictedFolder, Run
 from asmil.viewer.layers import Heads, Layers, PredictedLayers
 from asmil.viewer.pyramid import Pyramid
@@ -120,11 +121,11 @@ class RunView(View):
         }
 
     def rows(self) -> list[Facts]:
-        """One row per slide of the out-of-fold table, in its order."""
-        table, classes, spread = self.run.predictions, self.run.classes, self._spread()
+        """One row per slide of the out-of-fold table, in its order; decided as on the page of the report."""
+        table, classes, spread = decided(self.run), self.run.classes, self._spread()
         rows = []
         for (slide, case, label, predicted), own in zip(
-            table[["slide", "case", "label", "predicted"]].itertuples(index=False),
+            table[["slide", "case", "label", "called"]].itertuples(index=False),
             self.run.probabilities(table),
             strict=True,
         ):

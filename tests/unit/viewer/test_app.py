@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import urllib.request
 from collections import Counter
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -19,6 +21,8 @@ from starlette.testclient import TestClient
 from asmil.annotations import read_annotations
 from asmil.errors import RunError
 from asmil.evaluation import tile_truth
+from asmil.report import wrong_slides
+from asmil.runs import Run
 from asmil.viewer import RunView, make_app, serve
 from asmil.viewer.pyramid import Pyramid
 from asmil.viewer.serving import listen
@@ -60,6 +64,17 @@ def test_rows_hold_what_the_list_sorts_by(rows, run_folder):
         assert row["error"] == pytest.approx(-np.log(truth))
         assert 0 <= row["uncertainty"] <= 1
         assert row["spread"] > 0
+
+
+def test_a_slide_is_wrong_where_the_report_says_so(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    table = pd.read_csv(folder / "predictions.csv")
+    for threshold in (0.0, 1.1):
+        table.assign(threshold=threshold).to_csv(folder / "predictions.csv", index=False)
+        rows = RunView(folder, pyramid=Pyramid()).rows()
+        assert {row["predicted"] for row in rows} == {"normal" if threshold else "<b>tumour</b>"}
+        wrong = {row["slide"] for row in rows if row["predicted"] != row["label"]}
+        assert wrong == set(wrong_slides(Run.open(folder))["slide"]) != set()
 
 
 def test_tiles_are_corners_then_truth(client, base, rows, made, run_folder):
