@@ -280,4 +280,7 @@ def door(package: str) -> tuple[list[str], Callable[[str], object]]:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(home[name]), name)
 
-    return sorted({*home, *(name for name in own if name and not name.startswith("_"))}), load
+    names = sorted({*home, *(name for name in own if name and not name.startswith("_"))})
+    module = sys.modules[package]
+    module.__dir__ = lambda: sorted({*vars(module), *names})  # type: ignore[method-assign]  # what the Tab key offers
+    return names, load

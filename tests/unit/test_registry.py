@@ -178,3 +178,9 @@ def test_an_encoder_is_called_as_its_card_says(site):
 def test_a_run_says_which_packages_offered_parts(site):
     install(site, "offering", {"asmil.models": {"some": "offering_model:M"}}, offering_model="")
     assert environment()["packages"]["offering"] == "1.0"
+
+
+def test_a_room_shows_what_it_offers_before_it_is_used():
+    code = "import asmil, asmil.bags; print({'run', '__doc__'} <= {*dir(asmil)}, 'FeatureStore' in dir(asmil.bags))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["True", "True"]

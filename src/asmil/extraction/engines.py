@@ -9,16 +9,21 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from types import ModuleType
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 from asmil.errors import RunError
 
 STOP_SECONDS = 30.0
+IMPORTABLE = (
+    "what you wrote yourself (a model, a listener) belongs in a file that can be imported, or in a script that calls "
+    'asmil below `if __name__ == "__main__":`'
+)
 Engine = Literal["local", "ray"]
 Kind = Literal["event", "done", "error", "died"]
 Happening = tuple[int, Kind, Any]
@@ -82,7 +87,7 @@ def run_tasks(
                     if deaths[index] < tries:
                         waiting.append(index)
                     else:
-                        yield index, _died(deaths[index])
+                        yield index, _died(tasks[index], deaths[index])
     finally:
         pool.close()
 
@@ -99,7 +104,11 @@ class WorkerDied(RunError):
     """The process of a task died as often as it was tried."""
 
 
-def _died(times: int) -> WorkerDied:
+def _died(task: object, times: int) -> WorkerDied:
+    if _of_script(ForkingPickler.dumps(task)):
+        return WorkerDied(
+            f"the process died {times} times", found="a script that worker processes run too", fix=IMPORTABLE
+        )
     return WorkerDied(
         f"the process died {times} times",
         found="killed, out of memory, or a fault in a library",
@@ -126,11 +135,13 @@ class _LocalPool:
         self._tasks: dict[Connection, int] = {}  # pipes of those at work
 
     def start(self, index: int, task: object) -> None:
+        pickled = bytes(ForkingPickler.dumps(task))
         idle = [pipe for pipe in self._processes if pipe not in self._tasks]
-        pipe = idle[0] if idle else self._new_process()
+        with nullcontext() if _of_script(pickled) else _without_script():
+            pipe = idle[0] if idle else self._new_process()
         self._tasks[pipe] = index
         with suppress(OSError):  # of a process that died meanwhile `wait` will tell
-            pipe.send(task)
+            pipe.send_bytes(pickled)
 
     def wait(self) -> list[Happening]:
         happened: list[Happening] = []
@@ -168,6 +179,27 @@ class _LocalPool:
         return pipe
 
 
+SCRIPT = "__main__"
+"""The module of the program that was started: of a script, what a new process would run first."""
+
+
+def _of_script(pickled: memoryview | bytes) -> bool:
+    return SCRIPT.encode() in bytes(pickled)
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Start a process that does not run the user's script again, which it need not unless a task is made of its parts.
+
+    So a script without `if __name__ == "__main__":` works too: run again, it would start processes itself.
+    """
+    script, sys.modules[SCRIPT] = sys.modules[SCRIPT], ModuleType(SCRIPT)
+    try:
+        yield
+    finally:
+        sys.modules[SCRIPT] = script
+
+
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
     """Start a process that ctrl-C does not reach: while it imports torch, `_serve` cannot yet say so itself.
@@ -192,13 +224,21 @@ def _serve(pipe: Connection, function: Function) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all: the process that started us says when to stop
     with suppress(EOFError, OSError):
         while True:
-            task = pipe.recv()
+            pickled = pipe.recv_bytes()
             try:
+                task = _unpickled(pickled)
                 for event in function(task):
                     pipe.send(("event", event, ""))
                 pipe.send(("done", None, ""))
             except Exception as error:  # noqa: BLE001  it is told, and raised or noted where the task came from
                 pipe.send(("error", sendable(error), traceback.format_exc()))
+
+
+def _unpickled(task: bytes) -> object:
+    try:
+        return pickle.loads(task)
+    except (AttributeError, ImportError) as error:
+        raise RunError("a worker process does not find what a task is made of", found=error, fix=IMPORTABLE) from error
 
 
 def sendable(error: BaseException) -> BaseException:

@@ -67,9 +67,9 @@ def crossval(
         for index, event in events:
             if isinstance(event, WorkerDied):
                 raise RunError(
-                    "a training process died (out of memory, or killed)",
-                    found=folds[index].name,
-                    fix="run the same command again: finished models are kept and started ones go on",
+                    f"the training of {folds[index].name} ended: {event.what}",
+                    found=event.found,
+                    fix=f"{event.fix}; started models go on",
                 ) from event
             if isinstance(event, BaseException):
                 raise event

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -127,6 +128,44 @@ def test_a_task_that_ends_its_process_is_given_up(tasks):
     events = list(run_tasks(tasks.die_at_once, ["x"], workers=2, tries=2))
     assert [type(event) for _, event in events] == [WorkerDied]
     assert "died 2 times" in str(events[0][1])
+
+
+SCRIPTED = """
+import engine_tasks
+from asmil.extraction import run_tasks
+
+class Own(str):
+    pass
+
+for _, event in run_tasks(engine_tasks.count, [({kind}("a"), 1, "")], workers=1):
+    print(event)
+"""
+
+
+def scripted(kind: str, tmp_path: Path) -> str:
+    """What a script without `if __name__ == "__main__":` prints whose task holds text of this kind."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPTED.format(kind=kind))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_a_script_is_not_run_again_by_its_processes(tasks, tmp_path):
+    assert len(scripted("str", tmp_path).splitlines()) == 1
+
+
+def test_a_script_whose_own_parts_are_needed_is_told_how(tasks, tmp_path):
+    said = scripted("Own", tmp_path)
+    assert "died 2 times" in said
+    assert 'below `if __name__ == "__main__":`' in said
+
+
+def test_a_task_that_no_other_process_can_read_is_an_error_of_its_own(tasks, monkeypatch):
+    own = type("Own", (str,), {"__module__": "of_this_process"})
+    monkeypatch.setitem(sys.modules, "of_this_process", types.SimpleNamespace(Own=own))
+    ((_, error), (_, event)) = run_tasks(tasks.count, [(own("a"), 1, ""), ("b", 1, "")], workers=1)
+    assert "does not find" in str(error)
+    assert event[0] == "b"
 
 
 def test_abandoned_tasks_are_stopped(tasks):

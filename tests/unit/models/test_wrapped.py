@@ -135,6 +135,15 @@ def test_a_model_of_a_file_is_made_once_a_person_named_it(file, monkeypatch):
         create_model(f"{file}:Plane", in_dim=5, n_classes=2)
 
 
+def test_a_file_that_uses_its_own_model_while_it_is_read_is_told_how(file, monkeypatch):
+    """A script without `if __name__ == "__main__":` around its call; it was read again until Python gave up."""
+    monkeypatch.setenv("ASMIL_TRUST", str(file))
+    call = f'from asmil import create_model\ncreate_model("{file}:MODEL", in_dim=5, n_classes=2)\n'
+    file.write_text(FILE + call, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"while it is read.*below `if __name__"):
+        create_model(f"{file}:MODEL", in_dim=5, n_classes=2)
+
+
 def test_weights_are_read_with_the_code_they_were_trained_with_or_not_at_all(file, tmp_path):
     name, weights = f"{file}:MODEL", tmp_path / "model.safetensors"
     trust(name)

@@ -176,6 +176,7 @@ def wrap(
 
 
 _made: dict[tuple[Path, str], Maker] = {}
+_being_read = set[Path]()
 
 
 def trust(name: str) -> None:
@@ -236,12 +237,20 @@ def _found(file: Path, part: str) -> Maker:
     spec = importlib.util.spec_from_file_location(f"asmil_model_of_{file.stem}", file)
     if spec is None or spec.loader is None or not file.is_file():
         raise ConfigError(f"there is no file {file}", fix=fix)
+    if file in _being_read:
+        below = 'call asmil below `if __name__ == "__main__":` in it'
+        raise ConfigError(f"{file.name} uses a model of its own while it is read", found=part, fix=below)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     try:
+        _being_read.add(file)
         spec.loader.exec_module(module)
+    except ConfigError:
+        raise
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{file} cannot be run", found=found, fix="try it with python alone") from error
+    finally:
+        _being_read.discard(file)
     if not callable(getattr(module, part, None)):
         known = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
         raise ConfigError(f"{file.name} has no model {part!r}", found=", ".join(known) or "no class", fix=fix)
