@@ -11,6 +11,7 @@ from PIL import Image
 from asmil.errors import ScaleError, SlideError
 from asmil.slides import SLIDE_READERS, list_scenes, open_slide, scan_slides, slide_files, write_slide
 from asmil.slides.readers.dicom import READER as DICOM
+from asmil.slides.readers.ome_zarr import _stored_chunks
 
 
 @pytest.fixture
@@ -127,6 +128,18 @@ def test_ome_zarr_that_claims_to_be_a_continent_is_refused(tmp_path):
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
     with pytest.raises(SlideError, match="0 of 67108864 chunks"):
         open_slide(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (16, 32))])
+def test_stored_chunks_are_counted_as_far_as_asked(tmp_path, zarr_format, shards):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    array = group.create_array("0", shape=(64, 64), chunks=(8, 8), shards=shards, dtype=np.uint8)
+    array.attrs["name"] = "not a chunk"
+    array[:20, :40] = 1
+    assert _stored_chunks(array, enough=10**6) == array.nchunks_initialized > 0
+    assert 0 < _stored_chunks(array, enough=3) <= array.nchunks_initialized
+    assert _stored_chunks(array, enough=-99) == 0
 
 
 def test_a_bad_file_among_slides_costs_no_other(tiff):
