@@ -60,7 +60,7 @@ class Standardized(nn.Module):
 
     def _scaled(self, batch: BagBatch) -> BagBatch:
         x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
-        return batch.with_features(x.div_(self.std).clamp(-self.limit, self.limit))
+        return batch.with_features(x.div_(self.std).clamp_(-self.limit, self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
