@@ -42,11 +42,13 @@ if TYPE_CHECKING:
         MarkedYaml,
         Mistake,
         changed,
+        commented_settings,
         described,
         dump_settings,
         ended,
         load_settings,
         read_value,
+        yaml_of,
     )
     from asmil.settings.settings import ABOUT, Device, Group, PositiveInt, Settings
 else:
