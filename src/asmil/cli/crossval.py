@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PRINT_CONFIG, settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
@@ -19,8 +20,7 @@ def crossval(
     """Train every fold and seed into --out; `asmil evaluate` and `asmil report` go on from there."""
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
 
-    made = runs.train(settings_from(settings, config, show=print_config), listener=Screen())
-    typer.echo(f"next: asmil evaluate {made.folder}")
-    exit_with(made.outcome)
+    made = runs.train(settings_from(settings, config, show=print_config), listener=screen())
+    wrote("run", made.folder, shown=f"next: asmil evaluate {made.folder}")
+    exit_with(made.outcome, metrics=made.validation)

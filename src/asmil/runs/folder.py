@@ -1,5 +1,6 @@
 """A run on disk: a folder of plain files that another tool, or a person, can read; this class reads and writes them."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from asmil.progress import Outcome
     from asmil.training import CellResult
 
+_log = logging.getLogger(__name__)
 KEPT = 32
 """Slides whose tiles, attention and evidence stay in memory: those of a page are drawn twice, in it and beside it."""
 
@@ -301,6 +303,22 @@ class Run(Records, Shown):
             raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.METRICS}", fix=fix)
         return check_metrics(read_json(path, fix=fix), path=path, fix=fix)
 
+    @property
+    def headline(self) -> Facts:
+        """The metrics to know first, each with `value` and `ci95`: of the test part, and the operating point's rates.
+
+        Raises:
+            RunError: the run was not evaluated.
+        """
+        point = self.metrics.get("operating_point") or {}
+        return self.metrics["test"] | {name: one for name, one in point.items() if "ci95" in one}
+
+    @property
+    def validation(self) -> Facts:
+        """What the finished models came to on their validation parts, where each chose its epoch: `value`, a mean."""
+        rows = pd.DataFrame([cell.chosen for cell in self.cells()])
+        return {name: {"value": float(rows[name].mean())} for name in map(str, rows) if name.startswith("val_")}
+
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Out of fold, one row per slide: slide, case, label, fold, predicted, prob_<class>..., entropy, tile_ap ...
@@ -353,9 +371,11 @@ class Run(Records, Shown):
     def timed(self, stage: str) -> Iterator[None]:
         """Add the wall time of a block to `seconds.json` (and metrics.json), over all starts of the run."""
         started = time.monotonic()
+        _log.info("%s: begins", stage)
         try:
             yield
         finally:
+            _log.info("%s: %.1f s", stage, time.monotonic() - started)
             seconds = self.seconds
             seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
             write_json(self.folder / layout.SECONDS, seconds)

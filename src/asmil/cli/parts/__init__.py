@@ -81,11 +81,13 @@ def settings_from(flags: dict[str, object], config: Path | None = None, *, show:
     Raises:
         ConfigError: every mistake at once.
     """
+    from asmil.cli.parts.told import remember
     from asmil.settings import load_settings, yaml_of
 
     settings = load_settings(config, typed(flags))
     if show:
         typer.echo(yaml_of(settings), nl=False)
+        remember(settings=settings.model_dump(mode="json"))
         raise typer.Exit
     return settings
 
