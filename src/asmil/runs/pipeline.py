@@ -18,6 +18,7 @@ from asmil.settings import (
     Settings,
     changed,
     check_extraction,
+    check_truth,
     device_of,
     extract_folder,
     go_on,
@@ -62,15 +63,16 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         RunError: `out` holds a run of other settings, slides, labels or features.
     """
     settings, hear = _settled(settings, given), listener or default_listener()
-    _check_truth(settings)
+    check_truth(settings)
     if settings.shard and not settings.features:
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
-    with made.held(hear):
+    with made.held(settings, hear) as hear:
         store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
         _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
         with made.timed("evaluate"):
             _evaluate_into(made, settings, outcome)
+        hear.result(made.headline)
         with made.timed("report"):
             _report_into(made, settings)
     return _closed(made, outcome, hear)
@@ -109,8 +111,9 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     if inputs.store is not None:
-        with made.held(hear):
+        with made.held(settings, hear) as hear:
             _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+            hear.result(made.validation)
     return _closed(made, outcome, hear)
 
 
@@ -136,7 +139,7 @@ def evaluate(
     """
     made, outcome = Run.open(run), Outcome()
     settings = changed(settings or made.settings, given)
-    _check_truth(settings)
+    check_truth(settings)
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, settings)
     with made.timed("evaluate"):
@@ -300,13 +303,6 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
     return made
 
 
-def _check_truth(settings: Settings) -> None:
-    """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    if settings.annotations is not None and not settings.annotations.exists():
-        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
-    MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
-
-
 def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = None) -> None:
     """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
     if into is not None:
@@ -342,9 +338,7 @@ def _train_into(
     made.write_settings(settings)
     made.set_data(cohort, splits)
     outcome.write(made.failures_file)
-    for sentence in (standing := made.unfinished()).says:
-        hear.note(sentence)
-    cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
+    cells = made.unfinished().tell(hear)
     recipe, patients = recipe_of(settings), settings.bag == "patient"
     total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=patients)
     with made.timed("train"), hear.stage("train", total=total, unit="epochs") as advance:
@@ -360,6 +354,7 @@ def _train_into(
             by_patient=patients,
             progress=steps_of_cells(advance),
             tell=hear.note,
+            trained=hear.trained,
         )
     outcome.ok(*cohort.slides)
     outcome.write(made.failures_file)

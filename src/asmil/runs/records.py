@@ -5,7 +5,8 @@ import os
 import platform
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +18,11 @@ import pandas as pd
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
-from asmil.progress import NOTED, Listener
+from asmil.progress import NOTED, Listener, tracked
 from asmil.registry import offering_packages
 from asmil.runs import layout
 from asmil.runs.reading import read_json, read_table, reading, with_numbers
-from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
+from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
 from asmil.tasks import Task, create_task
 
@@ -57,13 +58,23 @@ class Records:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def held(self, hear: Listener) -> AbstractContextManager[None]:
+    @contextmanager
+    def held(self, settings: Settings, hear: Listener) -> Iterator[Listener]:
         """A block in which no other process makes this run: two would write the same checkpoints and models.
+
+        Yields the listener, through which the trackers of the settings hear too. They are told of settings that decide
+        something, and of no path.
 
         Raises:
             RunError: another does; it is named.
         """
-        return sole(self.folder, within=layout.MAKING, what="making a run", hear=hear)
+        told = {name: getattr(settings, name) for name, a in ABOUT.items() if a.decides not in ("content", "nothing")}
+        where: Facts = {"folder": self.folder / layout.TRACKED, "name": self.folder.resolve().name, "settings": told}
+        with (
+            sole(self.folder, within=layout.MAKING, what="making a run", hear=hear),
+            tracked(hear, list(settings.log_to), **where) as listener,
+        ):
+            yield listener
 
     def refresh(self) -> None:
         """Forget what was read."""
