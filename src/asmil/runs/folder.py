@@ -1,10 +1,7 @@
 """A run on disk: a folder of plain files that another tool, or a person, can read; this class reads and writes them."""
 
-import logging
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +13,19 @@ from asmil.errors import AsmilError, RunError
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
-from asmil.runs.reading import check_metrics, read_json, read_table, with_numbers
+from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
 from asmil.runs.whole import Standing, require_unedited
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from asmil.deploy import Exported, Predictions
     from asmil.progress import Outcome
     from asmil.training import CellResult
 
-_log = logging.getLogger(__name__)
 KEPT = 32
 """Slides whose tiles, attention and evidence stay in memory: those of a page are drawn twice, in it and beside it."""
 
@@ -123,6 +121,12 @@ class Run(Records, Shown):
         from asmil.runs import pipeline
 
         return pipeline.heatmap(self, slides, **options)
+
+    def plot(self, slide: str) -> "Figure":
+        """A slide under its attention and evidence as a figure of matplotlib: see `asmil.runs.plot`."""
+        from asmil.runs import pipeline
+
+        return pipeline.plot(self, slide)
 
     # What it predicts.
 
@@ -291,27 +295,11 @@ class Run(Records, Shown):
 
     # What came out.
 
-    @cached_property
-    def metrics(self) -> Facts:
-        """The content of metrics.json.
-
-        Raises:
-            RunError: the run was not evaluated.
-        """
-        path, fix = self.folder / layout.METRICS, f"asmil evaluate {self.folder}"
-        if not path.exists():
-            raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.METRICS}", fix=fix)
-        return check_metrics(read_json(path, fix=fix), path=path, fix=fix)
-
     @property
-    def headline(self) -> Facts:
-        """The metrics to know first, each with `value` and `ci95`: of the test part, and the operating point's rates.
-
-        Raises:
-            RunError: the run was not evaluated.
-        """
-        point = self.metrics.get("operating_point") or {}
-        return self.metrics["test"] | {name: one for name, one in point.items() if "ci95" in one}
+    def logs(self) -> pd.DataFrame:
+        """The logs of all finished models: a row per epoch, with fold and seed."""
+        logs = [cell.log().assign(fold=cell.fold, seed=cell.seed) for cell in self.cells()]
+        return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
     @property
     def validation(self) -> Facts:
@@ -366,22 +354,6 @@ class Run(Records, Shown):
         if patients is not None:
             write_text(self.folder / layout.PATIENT_PREDICTIONS, patients.to_csv(index=False))
         self.refresh()
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of a block to `seconds.json` (and metrics.json), over all starts of the run."""
-        started = time.monotonic()
-        _log.info("%s: begins", stage)
-        try:
-            yield
-        finally:
-            _log.info("%s: %.1f s", stage, time.monotonic() - started)
-            seconds = self.seconds
-            seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
-            write_json(self.folder / layout.SECONDS, seconds)
-            if (self.folder / layout.METRICS).exists():
-                write_json(self.folder / layout.METRICS, self.metrics | {"seconds": seconds})
-            self.refresh()
 
 
 def _result(test: Facts) -> dict[str, str]:

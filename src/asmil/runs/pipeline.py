@@ -11,33 +11,29 @@ from typing import TYPE_CHECKING
 from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
-from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
+from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
+from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
-    Inputs,
     Settings,
     changed,
     check_extraction,
     check_truth,
     device_of,
     extract_folder,
-    go_on,
-    learned_from,
     load_settings,
     note_unused,
     open_inputs,
-    recipe_of,
     require_place,
     require_shapes,
     require_some,
     require_writable,
-    settings_identity,
     slide_files_of,
-    workers_of,
 )
 
 if TYPE_CHECKING:
-    from asmil.bags import FeatureStore
+    from matplotlib.figure import Figure
+
     from asmil.deploy import Exported, Predictions
 
 Given = Settings | str | Path | None
@@ -68,8 +64,8 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     with made.held(settings, hear) as hear:
-        store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
-        _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
+        store = inputs.store or extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
+        train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
         with made.timed("evaluate"):
             _evaluate_into(made, settings, outcome)
         hear.result(made.headline)
@@ -112,7 +108,7 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     if inputs.store is not None:
         with made.held(settings, hear) as hear:
-            _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+            train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
             hear.result(made.validation)
     return _closed(made, outcome, hear)
 
@@ -204,6 +200,21 @@ def heatmap(
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
+
+
+def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
+    """The slide, and its attention and evidence over it, side by side with their colours: a figure of matplotlib.
+
+    Without a thumbnail there are the maps alone.
+
+    Raises:
+        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it.
+    """
+    from asmil.report import slide_figure
+
+    made = Run.open(run)
+    _look_at(made, partial, Outcome())
+    return slide_figure(made, slide)
 
 
 def predict(
@@ -309,55 +320,6 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = 
         require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
     if sentence := made.require_whole(partial=partial):
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
-
-
-def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
-    """The features of the labelled slides, extracted now as far as they are not there."""
-    from asmil.bags import open_features
-
-    go_on(made, settings_identity(settings), hear)
-    made.write_settings(settings)
-    with made.timed("extract"):
-        stores = extract_folder(
-            inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
-        )
-    outcome.write(made.failures_file)
-    require_some(stores, outcome, hear)
-    made.set_features(stores[0])
-    return open_features(made.features)
-
-
-def _train_into(
-    made: Run, settings: Settings, *, inputs: Inputs, store: "FeatureStore", outcome: Outcome, hear: Listener
-) -> None:
-    """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
-    from asmil.training import crossval, most_epochs
-
-    cohort, splits, data = learned_from(made, inputs.labelled, store, settings=settings, outcome=outcome, hear=hear)
-    go_on(made, settings_identity(settings) | {"data": data}, hear)
-    made.write_settings(settings)
-    made.set_data(cohort, splits)
-    outcome.write(made.failures_file)
-    cells = made.unfinished().tell(hear)
-    recipe, patients = recipe_of(settings), settings.bag == "patient"
-    total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=patients)
-    with made.timed("train"), hear.stage("train", total=total, unit="epochs") as advance:
-        crossval(
-            cohort,
-            store,
-            splits,
-            recipe=recipe,
-            cells=cells,
-            keep=made.keep,
-            checkpoints=made.checkpoints,
-            workers=workers_of(settings),
-            by_patient=patients,
-            progress=steps_of_cells(advance),
-            tell=hear.note,
-            trained=hear.trained,
-        )
-    outcome.ok(*cohort.slides)
-    outcome.write(made.failures_file)
 
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:

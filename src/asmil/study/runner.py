@@ -71,7 +71,7 @@ def run_study(config: StudyConfig, *, only: str | None = None, listener: Listene
 
 def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
     """What `run_study` does when nobody else is at these arms."""
-    from asmil.runs import environment
+    from asmil.machine import environment
 
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
     facts, groups, total = _prepare(config, arms, finished)
