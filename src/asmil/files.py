@@ -1,6 +1,7 @@
 """Atomic output: everything is written beside its place and renamed, so a half-written file never counts."""
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ Facts: TypeAlias = dict[str, Any]
 
 
 PROBE_BYTES = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -42,6 +44,7 @@ def written_beside(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
+        _log.debug("wrote %s", path)
     except BaseException as error:
         refused = None if isinstance(error, AsmilError) or not isinstance(error, Exception) else _refused(partial)
         with suppress(FileNotFoundError):
@@ -89,14 +92,15 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: object) -> None:
     """Write JSON atomically; NaN and infinities become null, so that every reader accepts the file."""
-    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n")
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
+    """A value as JSON takes it: numbers of numpy plain, NaN and infinities None, keys texts."""
     if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):

@@ -1,14 +1,20 @@
-"""What this machine offers a process: cores, a pool of threads as wide as these, torchvision, code that is trusted."""
+"""What this machine offers a process: cores, a pool of threads as wide, torchvision, code that is trusted, versions."""
 
 import importlib.util
 import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
 from asmil.errors import EncoderError
+from asmil.files import Facts
+from asmil.registry import offering_packages
 
 _DECLARED: list[object] = []  # a torch Library undoes its declarations when it is collected
 
@@ -102,3 +108,47 @@ def each(function: Callable[[T], object], items: Sequence[T], *, chunk: int = CH
         worker.result()
     if errors:
         raise errors[min(errors)]
+
+
+PACKAGES = (
+    "asmil",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "openslide-python",
+    "openslide-bin",
+    "timm",
+)
+
+
+def environment() -> Facts:
+    """What another person needs to repeat a run; a package that is not installed is None."""
+    import torch
+
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "packages": versions | offering_packages(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpus": os.cpu_count(),
+        "commit": _commit(),
+        "made_in": str(Path.cwd()),
+    }
+
+
+@cache
+def _commit() -> str | None:
+    """The commit asmil runs from, when it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

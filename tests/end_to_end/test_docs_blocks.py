@@ -98,18 +98,39 @@ def test_blocks_run(page, world, tmp_path, monkeypatch):
                 exec(compile(block.text, block.place, "exec"), namespace)
 
 
-def test_the_notebook_runs_from_top_to_bottom(capsys):
-    cells = json.loads((doc.ROOT / "examples" / "own_method.ipynb").read_text(encoding="utf-8"))["cells"]
+def _own_method(names: dict, said: str) -> None:
+    assert "to add: " in said
+    assert "asmil.wrap(TheClass, scores=...)" in said
+    aurocs, places = zip(*names["scores"].values(), strict=True)
+    assert min(aurocs) > 0.7
+    assert max(places) > 0.5, "by chance it is about .05"
+
+
+def _features_to_report(names: dict, said: str) -> None:
+    run = names["run"]
+    assert run.scores.set_index("metric").value["auroc"] > 0.9
+    assert run.report_file.is_file()
+    assert len(names["figure"].axes) == 2 * 3, "two maps of attention and one of evidence, each with its colours"
+
+
+def _new_slides(names: dict, said: str) -> None:
+    assert sorted(names["found"].table.slide) == [f"new_P{number:02}_1" for number in range(1, 5)]
+    assert "times an even share" in said
+    assert len(names["figure"].axes) == 2 * 4
+
+
+NOTEBOOKS = {"own_method": _own_method, "features_to_report": _features_to_report, "new_slides": _new_slides}
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((doc.ROOT / "examples").glob("*.ipynb"))])
+def test_a_notebook_runs_from_top_to_bottom(name, capsys, tmp_path, monkeypatch):
+    cells = json.loads((doc.ROOT / "examples" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     namespace: dict = {"__name__": "__main__"}
+    monkeypatch.chdir(tmp_path)
     for cell in cells:
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), cell["id"], "exec"), namespace)
-    said = capsys.readouterr().out
-    assert "to add: " in said
-    assert "asmil.wrap(TheClass, scores=...)" in said
-    aurocs, places = zip(*namespace["scores"].values(), strict=True)
-    assert min(aurocs) > 0.7
-    assert max(places) > 0.5, "by chance it is about .05"
+    NOTEBOOKS[name](namespace, capsys.readouterr().out)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "asmil"
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_POSITIONAL = 400, 60, 3
-MIN_FILE_LINES, MAX_ROOM_FILES, MAX_FILES = 40, 12, 304
+MIN_FILE_LINES, MAX_ROOM_FILES, MAX_FILES = 40, 12, 308
 MAX_ANY, MAX_PRIVATE_NAMES_IN_TESTS = 56, 60
 SHORT_FILES = {
     "src/asmil/attention/dropping.py": "a step of the paper, which is read beside the others",

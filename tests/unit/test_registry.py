@@ -14,9 +14,9 @@ import doc_pages as doc
 from asmil.bags import FEATURE_FORMATS, open_features
 from asmil.encoders import ENCODERS, create_encoder
 from asmil.errors import PartError, UnknownPartError
+from asmil.machine import environment
 from asmil.models import MODELS, create_model, list_models, model_info
 from asmil.registry import offering_packages
-from asmil.runs.records import environment
 from asmil.slides import SLIDE_READERS, open_slide, reader_order, write_slide
 from asmil.testing import check_model
 

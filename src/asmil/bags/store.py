@@ -1,5 +1,6 @@
 """Feature files of any known tool, opened as one set of slides and read as bags."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -24,6 +25,8 @@ from asmil.shown import Shown
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, StreamedBag
+
+_log = logging.getLogger(__name__)
 
 # What the features of a slide were, told in a megabyte of reading: enough to notice that they changed later.
 
@@ -167,6 +170,7 @@ class FeatureStore(Shown):
             raise FeatureError(f"no tile features in {self.path}", found=found, fix=fix or _FOLDER_FIX)
         self.dim: int = self._common_dim()
         self._files = {slide: StoredSlide(slide, place, dim=self.dim) for slide, place in self._places.items()}
+        _log.info("%r", self)
 
     def __len__(self) -> int:
         return len(self.slides)

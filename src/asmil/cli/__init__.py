@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from asmil.errors import AsmilError, ConfigError
 
 if TYPE_CHECKING:
+    from asmil.files import Facts
     from asmil.progress import Outcome
 
 
@@ -63,8 +64,11 @@ class Terminated(BaseException):
     """SIGTERM came: what is in work is left in order, as with ctrl-C."""
 
 
-def exit_with(outcome: "Outcome | None") -> NoReturn:
-    """End a command by what became of its slides."""
+def exit_with(outcome: "Outcome | None", *, metrics: "Facts | None" = None) -> NoReturn:
+    """End a command by what became of its slides; the metrics are the first to know, for --json."""
+    from asmil.cli.parts.told import remember
+
+    remember(outcome, metrics=metrics)
     raise typer.Exit(ExitCode.WHOLE if outcome is None or outcome.whole else ExitCode.SET_ASIDE)
 
 
@@ -84,11 +88,16 @@ def _first_line(file: Path) -> str:
 
 def _load(name: str) -> Any:
     """The real command: function `<name>` of `cli/<name>.py` with its options."""
+    from asmil.cli.parts.told import WITHOUT, add_flags
+
     stem = name.replace("-", "_")
     function = getattr(importlib.import_module(f"asmil.cli.{stem}"), stem)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name=name)(function)
-    return typer.main.get_command(single)
+    command: Any = typer.main.get_command(single)
+    if name not in WITHOUT:
+        add_flags(command)
+    return command
 
 
 class CommandGroup(TyperGroup):
@@ -100,6 +109,10 @@ class CommandGroup(TyperGroup):
         }
         super().__init__(**options)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["typed"] = list(args)
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in CALLED:
             ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
@@ -107,6 +120,12 @@ class CommandGroup(TyperGroup):
         return name, _load(name) if name and stub else stub, rest
 
     def invoke(self, ctx: Any) -> object:
+        from asmil.cli.parts.told import telling
+
+        with telling(ctx, ctx.meta["typed"]):
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: Any) -> object:
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, Terminated) as stop:

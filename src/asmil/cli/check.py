@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
@@ -19,12 +20,12 @@ def check(
     Only --rows is written, and beside 200 feature files or more an index, by which they open at once.
     """
     from asmil.cli import exit_with
-    from asmil.progress import Screen
     from asmil.settings import check_inputs
 
-    hear = Screen()
+    hear = screen()
     outcome = check_inputs(settings_from(settings, config), hear, typer.echo)
     if rows is not None:
         outcome.write(rows)
+        wrote("rows", rows)
     hear.closing(outcome)
     exit_with(outcome)

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
@@ -24,10 +25,10 @@ def convert(
     """
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
-    from asmil.progress import Outcome, Screen
+    from asmil.progress import Outcome
     from asmil.settings import note_tables, read_tables, require_place, slide_mpp_of
 
-    write, hear, outcome = LAYOUTS[to], Screen(), Outcome()
+    write, hear, outcome = LAYOUTS[to], screen(), Outcome()
     config = settings_from(settings)
     require_place(config.model_copy(update={"features": source}))
     store = open_features(source, encoder=encoder)
@@ -48,4 +49,5 @@ def convert(
             advance(1)
     outcome.write(config.out / "failures.csv")
     hear.closing(outcome)
+    wrote("features", config.out)
     exit_with(outcome)

@@ -1,20 +1,26 @@
 """Features and labels to trained folds: cross-validation without extraction, evaluation and report."""
 
+from pathlib import Path
+
 import typer
 
-from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts import PRINT_CONFIG, settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
 
 
 @with_settings(*DATA, Group.MODEL, Group.STABILISER, Group.TRAINING, Group.MACHINE)
-def crossval(**settings: object) -> None:
+def crossval(
+    config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
+    print_config: bool = PRINT_CONFIG,
+    **settings: object,
+) -> None:
     """Train every fold and seed into --out; `asmil evaluate` and `asmil report` go on from there."""
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
 
-    made = runs.train(settings_from(settings), listener=Screen())
-    typer.echo(f"next: asmil evaluate {made.folder}")
-    exit_with(made.outcome)
+    made = runs.train(settings_from(settings, config, show=print_config), listener=screen())
+    wrote("run", made.folder, shown=f"next: asmil evaluate {made.folder}")
+    exit_with(made.outcome, metrics=made.validation)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from asmil.cli.parts.told import remember, screen, wrote
+
 if TYPE_CHECKING:
     from asmil.runs import Run
 
@@ -18,14 +20,13 @@ def demo(
 ) -> None:
     """Draw a cohort of two sites with small tumours, then do what `asmil run` does; say what to look at."""
     from asmil import runs
-    from asmil.progress import Screen
     from asmil.settings import Settings, require_writable
     from asmil.slides import make_slides
 
     require_writable(out)
-    cohort = out / "cohort"
+    cohort, hear = out / "cohort", screen()
     if not (cohort / "labels.csv").exists():  # written last
-        typer.echo(f"drawing {patients} patients into {cohort}", err=True)
+        hear.note(f"drawing {patients} patients into {cohort}")
         make_slides(
             cohort,
             patients=patients,
@@ -48,9 +49,9 @@ def demo(
         seeds=1,
         epochs=30,
     )
-    made = runs.run(config, listener=Screen())  # the awkward slides are meant to fail: no exit code of theirs
-    for line in closing_lines(made):
-        typer.echo(line)
+    made = runs.run(config, listener=hear)  # the awkward slides are meant to fail: no exit code of theirs
+    remember(made.outcome, metrics=made.headline)
+    wrote("report", made.report_file, shown="\n".join(closing_lines(made)))
 
 
 def closing_lines(run: "Run") -> list[str]:

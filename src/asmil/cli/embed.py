@@ -1,8 +1,7 @@
 """Slides to feature files: tissue, tiles and features of every slide of a folder."""
 
-import typer
-
 from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
@@ -15,9 +14,8 @@ def embed(**settings: object) -> None:
     """
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
 
-    made = runs.extract(settings_from(settings), listener=Screen())
+    made = runs.extract(settings_from(settings), listener=screen())
     for store in (made.features, *made.also):
-        typer.echo(f"features: {store}")
+        wrote("features", store)
     exit_with(made.outcome)

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
@@ -26,10 +27,10 @@ def embed_slides(
     from asmil.cli import exit_with
     from asmil.encoders import create_slide_encoder, slide_card
     from asmil.errors import AsmilError
-    from asmil.progress import Outcome, Screen
+    from asmil.progress import Outcome
     from asmil.settings import device_of, require_place
 
-    config, hear, outcome = settings_from(settings), Screen(), Outcome()
+    config, hear, outcome = settings_from(settings), screen(), Outcome()
     card = slide_card(slide_encoder)
     require_place(config.model_copy(update={"features": source}))
     store, mpp = open_features(source, encoder=encoder), config.slide_mpp
@@ -56,5 +57,5 @@ def embed_slides(
             advance(1)
     outcome.write(config.out / "failures.csv")
     hear.closing(outcome)
-    typer.echo(f"features: {config.out}")
+    wrote("features", config.out)
     exit_with(outcome)

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL, typed, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
@@ -17,14 +18,12 @@ def evaluate(
     """Write metrics.json and predictions.csv from the stored predictions; nothing is trained or extracted again."""
     from asmil import evaluation, runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
     from asmil.settings import changed
 
     made = runs.Run.open(run)
     config = changed(made.settings, typed(settings), flags=True)
-    metrics = runs.evaluate(made, config, partial=partial, listener=Screen())
-    point = metrics.get("operating_point") or {}
-    for name, score in {**metrics["test"], **{name: point[name] for name in evaluation.RATES if name in point}}.items():
+    metrics = runs.evaluate(made, config, partial=partial, listener=screen())
+    for name, score in made.headline.items():
         low, high = score["ci95"]
         some = f", mean of {folds}" if (folds := evaluation.of_folds(score)) else ""
         interval = "no interval" if low is None else f"{_number(low)} to {_number(high)}"
@@ -37,7 +36,9 @@ def evaluate(
         low, high = froc["score_ci95"]
         typer.echo(f"{'froc':<20} {_number(froc['score'])}  ({_number(low)} to {_number(high)})")
         typer.echo("at false per slide   " + ", ".join(f"{k}: {_number(v)}" for k, v in froc["sensitivity"].items()))
-    exit_with(made.outcome)
+    for called, path in zip(("predictions", "metrics"), made.result_files, strict=False):
+        wrote(called, path)
+    exit_with(made.outcome, metrics=made.headline)
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.cli.parts.told import screen, wrote
 
 
 def export(
@@ -20,11 +21,10 @@ def export(
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
-    from asmil.progress import Screen
 
     if not card and out is None:
         raise ConfigError("export needs a file to write", fix="--out model.onnx, or --card for the card alone")
-    made, hear = runs.Run.open(run), Screen()
+    made, hear = runs.Run.open(run), screen()
     found = runs.export(
         made, out, fold=fold, seed=seed, card=card, run_features=run_features, partial=partial, listener=hear
     )
@@ -32,7 +32,7 @@ def export(
         worst = max(found.differences, key=lambda tiles: found.differences[tiles])
         difference, compared = f"{found.differences[worst]:.1e}", ", ".join(map(str, found.differences))
         head = f"{found.onnx}: {found.members} models; largest difference from torch {difference}"
-        typer.echo(f"{head}, on {worst} tiles (compared on {compared})")
+        wrote("onnx", found.onnx, shown=f"{head}, on {worst} tiles (compared on {compared})")
     for path in found.card:
-        typer.echo(f"card: {path}")
+        wrote("card", path)
     exit_with(made.outcome)

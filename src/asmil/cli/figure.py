@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.cli.parts.told import wrote
 
 
 def figure(
@@ -24,7 +25,7 @@ def figure(
 
     runs = [Run.open(path) for path in (run, *against)]
     for path in write_paper_figure(name, runs, out, slides=slide, partial=partial):
-        typer.echo(path)
+        wrote("figures", path, shown=str(path))
     sentences = [sentence for one in runs if (sentence := one.standing().partial)]
     for sentence in sentences:
         typer.echo(sentence, err=True)

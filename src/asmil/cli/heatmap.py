@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.cli.parts.told import screen, wrote
 
 
 def heatmap(
@@ -19,9 +20,8 @@ def heatmap(
     """
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
 
     made = runs.Run.open(run)
-    for path in runs.heatmap(made, slide, packed=packed, partial=partial, listener=Screen()):
-        typer.echo(path)
+    for path in runs.heatmap(made, slide, packed=packed, partial=partial, listener=screen()):
+        wrote("figures", path, shown=str(path))
     exit_with(made.outcome)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from asmil.cli.parts import PARTIAL, settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def predict(
     from asmil import runs
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
-    from asmil.progress import Screen
 
     model = {"--classes": classes, "--heads": heads}
     own = {"--run-features": run_features, "--accept": accept, "--partial": partial}
@@ -58,7 +58,7 @@ def predict(
             accept=accept,
             run_features=run_features,
             partial=partial,
-            listener=Screen(),
+            listener=screen(),
         )
     _print(found)
     exit_with(found.outcome)
@@ -83,7 +83,6 @@ def _by_published(
 ) -> "Predictions":
     from asmil.deploy import predict_published
     from asmil.errors import ConfigError
-    from asmil.progress import Screen
 
     given = settings_from(settings)
     if given.features is None or out is None:
@@ -99,7 +98,7 @@ def _by_published(
         heads=heads or 8,
         device=given.device,
         heatmaps=heatmaps,
-        hear=Screen(),
+        hear=screen(),
     )
 
 
@@ -116,4 +115,4 @@ def _print(found: "Predictions") -> None:
             typer.echo(f"{name}: {low:.4g} to {high:.4g}, median {middle:.4g}, of {len(table)} slides")
     for text, slides in found.warnings.items():
         typer.echo(f"warning: {text} [{len(slides)}: {listed(slides, 3)}]", err=True)
-    typer.echo(f"predictions: {found.folder / 'predictions.csv'}")
+    wrote("predictions", found.folder / "predictions.csv")

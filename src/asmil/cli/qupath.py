@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.cli.parts.told import wrote
 
 
 def qupath(
@@ -21,5 +22,6 @@ def qupath(
 
     partly = "" if PredictedFolder(run).there else Run.open(run).require_whole(partial=partial)
     script, slides = write_qupath(run, partial=partial)
-    typer.echo(f"{slides} slides. In QuPath: Automate > Script editor, open {script}, Run > Run for project")
+    shown = f"{slides} slides. In QuPath: Automate > Script editor, open {script}, Run > Run for project"
+    wrote("script", script, shown=shown)
     raise typer.Exit(ExitCode.SET_ASIDE if partly else ExitCode.WHOLE)

@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL, typed, with_settings
+from asmil.cli.parts.told import screen, wrote
 
 
 @with_settings("heatmaps", "labels")
@@ -20,19 +21,18 @@ def report(
     """Write report.html, one file with everything in it; large pictures of slides are made by `asmil heatmap`."""
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.progress import Screen
     from asmil.settings import changed
 
     made = runs.Run.open(run)
     config = None if against else changed(made.settings, typed(settings), flags=True)
     page = runs.write_report(
-        made, config, subgroups=subgroup, against=against, bundle=bundle, partial=partial, listener=Screen()
+        made, config, subgroups=subgroup, against=against, bundle=bundle, partial=partial, listener=screen()
     )
-    typer.echo(f"report: {page}")
+    wrote("report", page)
     if bundle:
-        typer.echo(f"bundle: {made.bundle_file}")
+        wrote("bundle", made.bundle_file)
     if pdf:
         from asmil.report import write_pdf
 
-        typer.echo(f"pdf:    {write_pdf(page)}")
+        wrote("pdf", write_pdf(page))
     exit_with(made.outcome)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from asmil.cli.parts import settings_from, with_settings
+from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -26,13 +25,13 @@ def tissue(**settings: object) -> None:
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
     from asmil.extraction import read_slide_table, row_of, settings_of, write_slide_table
-    from asmil.progress import Outcome, Screen
+    from asmil.progress import Outcome
     from asmil.settings import extract_settings, require_place, slide_files_of, slides_in
     from asmil.slides import name_of
 
     config = settings_from(settings)
     require_place(config)
-    paths, outcome, hear = slide_files_of(config), Outcome(), Screen()
+    paths, outcome, hear = slide_files_of(config), Outcome(), screen()
     table = config.out / "slides.csv"
     if table.exists() and config.slide_settings is None:
         fix = f"--slide-settings {table} to use it, or move it away"
@@ -57,7 +56,8 @@ def tissue(**settings: object) -> None:
     )
     outcome.write(config.out / "failures.csv")
     hear.closing(outcome)
-    typer.echo(f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}")
+    shown = f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}"
+    wrote("settings", table, shown=shown)
     exit_with(outcome)
 
 

@@ -1,5 +1,6 @@
 """Tasks in several processes, here or on a Ray cluster; a task whose process dies is done again."""
 
+import logging
 import os
 import pickle
 import secrets
@@ -24,6 +25,7 @@ IMPORTABLE = (
     "what you wrote yourself (a model, a listener) belongs in a file that can be imported, or in a script that calls "
     'asmil below `if __name__ == "__main__":`'
 )
+_log = logging.getLogger(__name__)
 Engine = Literal["local", "ray"]
 Kind = Literal["event", "done", "error", "died"]
 Happening = tuple[int, Kind, Any]
@@ -153,6 +155,10 @@ class _LocalPool:
             except (EOFError, OSError):
                 kind, value, trace = "died", None, ""
                 self._processes.pop(pipe).join()
+                _log.info("a process died at task %d", index)
+            if kind == "log":
+                logging.getLogger(value.name).handle(value)
+                continue
             if kind == "error":
                 value.add_note(trace)
             if kind != "event":
@@ -171,11 +177,13 @@ class _LocalPool:
 
     def _new_process(self) -> Connection:
         pipe, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs, self._function), daemon=True)
+        level = logging.getLogger("asmil").getEffectiveLevel()
+        process = self._context.Process(target=_serve, args=(theirs, self._function, level), daemon=True)
         with _without_ctrl_c():
             process.start()
         theirs.close()  # so that its death is the end of the pipe
         self._processes[pipe] = process
+        _log.debug("process %s begins", process.pid)
         return pipe
 
 
@@ -217,9 +225,29 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: Connection, function: Function) -> None:
+class _Starter(logging.Handler):
+    """The process that started this one: it is told events, and what is logged as far as it listens."""
+
+    def __init__(self, pipe: Connection):
+        super().__init__()
+        self._pipe, self._one_at_a_time = pipe, threading.RLock()
+
+    def tell(self, kind: str, value: object, trace: str = "") -> None:
+        with self._one_at_a_time:
+            self._pipe.send((kind, value, trace))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.msg, record.args, record.exc_info = self.format(record), None, None
+        with suppress(OSError):  # it has closed the pipe, and does not listen any more
+            self.tell("log", record)
+
+
+def _serve(pipe: Connection, function: Function, level: int) -> None:
     """Do the tasks that come through a pipe until it is closed."""
     _follow_parent()
+    starter = _Starter(pipe)
+    logging.getLogger("asmil").addHandler(starter)
+    logging.getLogger("asmil").setLevel(level)
     exit_on_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all: the process that started us says when to stop
     with suppress(EOFError, OSError):
@@ -228,10 +256,10 @@ def _serve(pipe: Connection, function: Function) -> None:
             try:
                 task = _unpickled(pickled)
                 for event in function(task):
-                    pipe.send(("event", event, ""))
-                pipe.send(("done", None, ""))
+                    starter.tell("event", event)
+                starter.tell("done", None)
             except Exception as error:  # noqa: BLE001  it is told, and raised or noted where the task came from
-                pipe.send(("error", sendable(error), traceback.format_exc()))
+                starter.tell("error", sendable(error), traceback.format_exc())
 
 
 def _unpickled(task: bytes) -> object:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         evidence_limit,
         heatmap_panels,
         length_text,
+        panels_figure,
         range_text,
         scale_bar_um,
         slide_maps,

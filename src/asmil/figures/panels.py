@@ -1,12 +1,15 @@
 """Pictures of a slide ready to file: its maps side by side with their colour bars, and rows of tiles."""
 
+import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from shapely.geometry.base import BaseGeometry
 
@@ -126,6 +129,42 @@ def heatmap_panels(
     for name, (words, colours) in _legends(attention, evidence, even=even, cmap=cmap).items():
         _draw_bar(sheet, (lefts[name], foot), width=column, words=words, cmap=colours)
     return np.asarray(sheet)
+
+
+class PanelsFigure(Figure):
+    """A figure that a notebook shows by itself, whether pyplot is used in it or not."""
+
+    def _repr_png_(self) -> bytes:
+        self.savefig(file := io.BytesIO(), format="png")
+        return file.getvalue()
+
+
+def panels_figure(
+    maps: Mapping[str, np.ndarray],
+    attention: np.ndarray,
+    *,
+    even: bool = False,
+    evidence: tuple[np.ndarray, str] | None = None,
+    title: str = "",
+) -> Figure:
+    """The maps of `slide_maps` side by side as a figure of matplotlib, each with its colour bar.
+
+    Arguments as for `heatmap_panels`.
+    """
+    aspect = max(picture.shape[0] / picture.shape[1] for picture in maps.values())
+    legends = _legends(attention, evidence, even=even, cmap=COLOUR_MAP)
+    figure = PanelsFigure(figsize=(3.2 * len(maps), 3.2 * aspect + 1.1), layout="constrained")
+    figure.suptitle(title, parse_math=False)
+    for axes, (name, picture) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps.items(), strict=True):
+        axes.imshow(picture)
+        axes.set(xticks=[], yticks=[])
+        axes.set_frame_on(False)
+        (left, words, right), colours = legends.get(name, (("", "", ""), COLOUR_MAP))
+        bar = figure.colorbar(ScalarMappable(cmap=colours), ax=axes, orientation="horizontal", ticks=[0, 1])
+        bar.ax.set_xticklabels([left, right])
+        bar.set_label(words, parse_math=False)
+        bar.ax.set_visible(name in legends)
+    return figure
 
 
 def _legends(

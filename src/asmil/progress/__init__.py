@@ -1,4 +1,4 @@
-"""How far a stage is, for whoever listens, and what became of every slide."""
+"""How far a stage is and how training goes, for whoever listens, and what became of every slide."""
 
 from typing import TYPE_CHECKING
 
@@ -7,5 +7,6 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.progress.listeners import Advance, Bars, Listener, Screen, default_listener, rate_text, steps_of_cells
     from asmil.progress.outcome import NOTED, Outcome, SetAside
+    from asmil.progress.trackers import TRACKERS, require_trackers, tracked
 else:
     __all__, __getattr__ = door(__name__)

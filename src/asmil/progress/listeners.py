@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from asmil.files import Facts
 from asmil.progress.outcome import Outcome, Row, SetAside
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ class Listener:
     def warn(self, text: str, *, fix: str = "") -> None:
         """Something that may be wrong, and what to do."""
         warnings.warn(f"{text}{f'; to fix: {fix}' if fix else ''}", UserWarning, stacklevel=_outside())
+
+    def trained(self, model: str, rows: Sequence[Facts], *, result: Facts | None = None) -> None:
+        """Epochs of a model ("fold 0 seed 1") are over: their rows of its log, by name, each with its `epoch`.
+
+        They come as they are trained. After a resume those of before come first, and another start of a training that
+        found nothing begins with epoch 0 again. With `result`, the values of the chosen epoch, it is at its end.
+        """
+
+    def result(self, metrics: Facts) -> None:
+        """What all models came to: metrics by name, each with its `value`."""
 
     def closing(self, outcome: Outcome) -> None:
         """All is done that could be done: what became of the slides."""

@@ -6,7 +6,7 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.report.comparison import write_comparison
-    from asmil.report.maps import draw_heatmap, write_heatmaps
+    from asmil.report.maps import draw_heatmap, slide_figure, write_heatmaps
     from asmil.report.pages import Entry, Figure, Section, Table, figure, write_page, write_pdf
     from asmil.report.paper import write_paper_figure
     from asmil.report.report import write_bundle, write_report

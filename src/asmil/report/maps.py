@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from asmil.annotations import AnnotationError, Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.attention import is_even
-from asmil.errors import AsmilError, RunError, SlideError
+from asmil.errors import AsmilError, RunError, SlideError, did_you_mean
 from asmil.figures import (
     EVEN_WORDS,
     evidence_limit,
@@ -21,6 +22,7 @@ from asmil.figures import (
     image_data_uri,
     length_text,
     made_of,
+    panels_figure,
     plain_number,
     range_text,
     raw_limits,
@@ -36,6 +38,9 @@ from asmil.report.slides import decided, has_threshold
 from asmil.report.words import sentence
 from asmil.runs import Run, SlideTiles, picture_of
 from asmil.slides import slide_named
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = (".png", ".geojson")
 STRIP_TILES, STRIP_TILE_PX = 6, 112
@@ -189,6 +194,22 @@ def draw_heatmap(
     picture = heatmap_panels(maps, attention, even=even, evidence=said, width_um=tiles.width_um, title=title)
     write_png(picture, paths[list(kinds).index(".png")], made_of=stamp)
     return paths
+
+
+def slide_figure(run: Run, slide: str) -> "Figure":
+    """The slide, its percentile map, its raw map and its evidence, as a figure of matplotlib.
+
+    Raises:
+        RunError: the slide has no attention, or no coordinates.
+    """
+    if slide not in run.cohort["slide"].tolist():
+        raise RunError(f"{slide} is no slide of {run.folder}", fix=did_you_mean(slide, run.cohort["slide"]) or None)
+    if (found := attention_and_tiles(run, slide)) is None:
+        raise RunError(f"{slide} cannot be drawn", found="no attention, or no coordinates of its tiles at hand")
+    shown, by_class = class_shown(run, slide), evidence_by_class(run, slide)[0]
+    said = (by_class[shown], shown) if by_class and shown is not None else None
+    maps = drawn(run, slide, found, evidence=said and said[0])
+    return panels_figure(maps, found[0], even=is_even(found[0]), evidence=said, title=slide)
 
 
 def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] | None:

@@ -8,9 +8,19 @@ if TYPE_CHECKING:
     from asmil.runs.cell import Cell
     from asmil.runs.folder import Run
     from asmil.runs.layout import figure_file, outlines_file, qupath_script, verdicts_file
-    from asmil.runs.pipeline import Extracted, evaluate, export, extract, heatmap, predict, run, train, write_report
+    from asmil.runs.pipeline import (
+        Extracted,
+        evaluate,
+        export,
+        extract,
+        heatmap,
+        plot,
+        predict,
+        run,
+        train,
+        write_report,
+    )
     from asmil.runs.predicted import PredictedFolder
-    from asmil.runs.records import environment
     from asmil.runs.slide import RunSlide, SlideTiles, mean_evidence, model_of, picture_of, spacing, tiles_of
     from asmil.runs.whole import Standing, even
 else:

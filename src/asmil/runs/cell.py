@@ -128,6 +128,16 @@ class Cell:
         epoch = read_facts(self.folder / layout.MODEL).get("best_epoch")
         return epoch if isinstance(epoch, int) else None
 
+    def rows(self) -> list[Facts]:
+        """The rows of the log, by name."""
+        return [{str(name): value for name, value in row.items()} for row in self.log().to_dict("records")]
+
+    @property
+    def chosen(self) -> Facts:
+        """The row of the log that is of the chosen epoch, and `best_epoch`; nothing where that is not known."""
+        best = self.best_epoch
+        return next(({"best_epoch": best} | row for row in self.rows() if row["epoch"] == best), {})
+
     def model(
         self, settings: "Settings", classes: int, *, in_dim: int | None = None
     ) -> "tuple[nn.Module, Task | None]":

@@ -1,9 +1,7 @@
 """A run on disk: a folder of plain files that another tool, or a person, can read; this class reads and writes them."""
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +13,15 @@ from asmil.errors import AsmilError, RunError
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
-from asmil.runs.reading import check_metrics, read_json, read_table, with_numbers
+from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
 from asmil.runs.whole import Standing, require_unedited
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from asmil.deploy import Exported, Predictions
     from asmil.progress import Outcome
     from asmil.training import CellResult
@@ -121,6 +121,12 @@ class Run(Records, Shown):
         from asmil.runs import pipeline
 
         return pipeline.heatmap(self, slides, **options)
+
+    def plot(self, slide: str) -> "Figure":
+        """A slide under its attention and evidence as a figure of matplotlib: see `asmil.runs.plot`."""
+        from asmil.runs import pipeline
+
+        return pipeline.plot(self, slide)
 
     # What it predicts.
 
@@ -289,17 +295,17 @@ class Run(Records, Shown):
 
     # What came out.
 
-    @cached_property
-    def metrics(self) -> Facts:
-        """The content of metrics.json.
+    @property
+    def logs(self) -> pd.DataFrame:
+        """The logs of all finished models: a row per epoch, with fold and seed."""
+        logs = [cell.log().assign(fold=cell.fold, seed=cell.seed) for cell in self.cells()]
+        return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
-        Raises:
-            RunError: the run was not evaluated.
-        """
-        path, fix = self.folder / layout.METRICS, f"asmil evaluate {self.folder}"
-        if not path.exists():
-            raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.METRICS}", fix=fix)
-        return check_metrics(read_json(path, fix=fix), path=path, fix=fix)
+    @property
+    def validation(self) -> Facts:
+        """What the finished models came to on their validation parts, where each chose its epoch: `value`, a mean."""
+        rows = pd.DataFrame([cell.chosen for cell in self.cells()])
+        return {name: {"value": float(rows[name].mean())} for name in map(str, rows) if name.startswith("val_")}
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -348,20 +354,6 @@ class Run(Records, Shown):
         if patients is not None:
             write_text(self.folder / layout.PATIENT_PREDICTIONS, patients.to_csv(index=False))
         self.refresh()
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the wall time of a block to `seconds.json` (and metrics.json), over all starts of the run."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            seconds = self.seconds
-            seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
-            write_json(self.folder / layout.SECONDS, seconds)
-            if (self.folder / layout.METRICS).exists():
-                write_json(self.folder / layout.METRICS, self.metrics | {"seconds": seconds})
-            self.refresh()
 
 
 def _result(test: Facts) -> dict[str, str]:

@@ -30,6 +30,7 @@ FIGURES = "figures"
 QUPATH = "qupath.groovy"  # loads figures, tissue and outlines into QuPath
 OUTLINES = "outlines"  # drawn in the viewer: <slide>.geojson
 PREDICTED = "predictions"  # of new slides, where no other folder is named
+TRACKED = "tracked"  # what TensorBoard, wandb and MLflow keep, and sent.json: what they were told
 CHECKPOINTS = "checkpoints"  # of trainings that go on
 MAKING = ".making"  # the lock of the process that makes the run
 

@@ -11,32 +11,29 @@ from typing import TYPE_CHECKING
 from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
-from asmil.progress import Listener, Outcome, default_listener, steps_of_cells
+from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
+from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
-    Inputs,
     Settings,
     changed,
     check_extraction,
+    check_truth,
     device_of,
     extract_folder,
-    go_on,
-    learned_from,
     load_settings,
     note_unused,
     open_inputs,
-    recipe_of,
     require_place,
     require_shapes,
     require_some,
     require_writable,
-    settings_identity,
     slide_files_of,
-    workers_of,
 )
 
 if TYPE_CHECKING:
-    from asmil.bags import FeatureStore
+    from matplotlib.figure import Figure
+
     from asmil.deploy import Exported, Predictions
 
 Given = Settings | str | Path | None
@@ -62,15 +59,16 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         RunError: `out` holds a run of other settings, slides, labels or features.
     """
     settings, hear = _settled(settings, given), listener or default_listener()
-    _check_truth(settings)
+    check_truth(settings)
     if settings.shard and not settings.features:
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
-    with made.held(hear):
-        store = inputs.store or _extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
-        _train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
+    with made.held(settings, hear) as hear:
+        store = inputs.store or extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
+        train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
         with made.timed("evaluate"):
             _evaluate_into(made, settings, outcome)
+        hear.result(made.headline)
         with made.timed("report"):
             _report_into(made, settings)
     return _closed(made, outcome, hear)
@@ -109,8 +107,9 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
     inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     if inputs.store is not None:
-        with made.held(hear):
-            _train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+        with made.held(settings, hear) as hear:
+            train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
+            hear.result(made.validation)
     return _closed(made, outcome, hear)
 
 
@@ -136,7 +135,7 @@ def evaluate(
     """
     made, outcome = Run.open(run), Outcome()
     settings = changed(settings or made.settings, given)
-    _check_truth(settings)
+    check_truth(settings)
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, settings)
     with made.timed("evaluate"):
@@ -201,6 +200,21 @@ def heatmap(
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
     _closed(made, outcome, listener or default_listener(), always=False)
     return files
+
+
+def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
+    """The slide, and its attention and evidence over it, side by side with their colours: a figure of matplotlib.
+
+    Without a thumbnail there are the maps alone.
+
+    Raises:
+        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it.
+    """
+    from asmil.report import slide_figure
+
+    made = Run.open(run)
+    _look_at(made, partial, Outcome())
+    return slide_figure(made, slide)
 
 
 def predict(
@@ -300,69 +314,12 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
     return made
 
 
-def _check_truth(settings: Settings) -> None:
-    """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    if settings.annotations is not None and not settings.annotations.exists():
-        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
-    MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
-
-
 def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = None) -> None:
     """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
     if into is not None:
         require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
     if sentence := made.require_whole(partial=partial):
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
-
-
-def _extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
-    """The features of the labelled slides, extracted now as far as they are not there."""
-    from asmil.bags import open_features
-
-    go_on(made, settings_identity(settings), hear)
-    made.write_settings(settings)
-    with made.timed("extract"):
-        stores = extract_folder(
-            inputs.files, made.folder, settings=settings, outcome=outcome, hear=hear, cohort=inputs.labelled
-        )
-    outcome.write(made.failures_file)
-    require_some(stores, outcome, hear)
-    made.set_features(stores[0])
-    return open_features(made.features)
-
-
-def _train_into(
-    made: Run, settings: Settings, *, inputs: Inputs, store: "FeatureStore", outcome: Outcome, hear: Listener
-) -> None:
-    """Cross-validate what is not trained yet, or not whole, if the run is still the same."""
-    from asmil.training import crossval, most_epochs
-
-    cohort, splits, data = learned_from(made, inputs.labelled, store, settings=settings, outcome=outcome, hear=hear)
-    go_on(made, settings_identity(settings) | {"data": data}, hear)
-    made.write_settings(settings)
-    made.set_data(cohort, splits)
-    outcome.write(made.failures_file)
-    for sentence in (standing := made.unfinished()).says:
-        hear.note(sentence)
-    cells = [(cell.fold, cell.seed) for cell in standing.unfinished]
-    recipe, patients = recipe_of(settings), settings.bag == "patient"
-    total = most_epochs(cohort, splits, recipe=recipe, cells=cells, by_patient=patients)
-    with made.timed("train"), hear.stage("train", total=total, unit="epochs") as advance:
-        crossval(
-            cohort,
-            store,
-            splits,
-            recipe=recipe,
-            cells=cells,
-            keep=made.keep,
-            checkpoints=made.checkpoints,
-            workers=workers_of(settings),
-            by_patient=patients,
-            progress=steps_of_cells(advance),
-            tell=hear.note,
-        )
-    outcome.ok(*cohort.slides)
-    outcome.write(made.failures_file)
 
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:

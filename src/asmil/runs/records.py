@@ -1,13 +1,11 @@
 """The plain files of a whole run: settings, tables, notes and measurements, each read and written here alone."""
 
 import json
-import os
-import platform
-import subprocess
-import sys
-from contextlib import AbstractContextManager
-from functools import cache, cached_property
-from importlib import metadata
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +15,11 @@ import pandas as pd
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
-from asmil.progress import NOTED, Listener
-from asmil.registry import offering_packages
+from asmil.machine import environment
+from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
-from asmil.runs.reading import read_json, read_table, reading, with_numbers
-from asmil.settings import CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
+from asmil.runs.reading import check_metrics, read_json, read_table, reading, with_numbers
+from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
 from asmil.tasks import Task, create_task
 
@@ -29,22 +27,13 @@ if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
 
 COPY = "copy the whole run folder"
+AGAIN = "evaluate the run again: asmil evaluate RUN"
+_log = logging.getLogger(__name__)
 INPUTS = (
     *("slides", "features", "labels", "slide_table", "slide_settings", "annotations", "splits"),
     *("weights", "stain_target"),
 )
 """Settings that are paths of what is read."""
-PACKAGES = (
-    "asmil",
-    "torch",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "h5py",
-    "openslide-python",
-    "openslide-bin",
-    "timm",
-)
 
 
 class Records:
@@ -57,13 +46,23 @@ class Records:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def held(self, hear: Listener) -> AbstractContextManager[None]:
+    @contextmanager
+    def held(self, settings: Settings, hear: Listener) -> Iterator[Listener]:
         """A block in which no other process makes this run: two would write the same checkpoints and models.
+
+        Yields the listener, through which the trackers of the settings hear too. They are told of settings that decide
+        something, and of no path.
 
         Raises:
             RunError: another does; it is named.
         """
-        return sole(self.folder, within=layout.MAKING, what="making a run", hear=hear)
+        told = {name: getattr(settings, name) for name, a in ABOUT.items() if a.decides not in ("content", "nothing")}
+        where: Facts = {"folder": self.folder / layout.TRACKED, "name": self.folder.resolve().name, "settings": told}
+        with (
+            sole(self.folder, within=layout.MAKING, what="making a run", hear=hear),
+            tracked(hear, list(settings.log_to), **where) as listener,
+        ):
+            yield listener
 
     def refresh(self) -> None:
         """Forget what was read."""
@@ -286,6 +285,66 @@ class Records:
         """Whether it holds features of its own."""
         return (self.folder / layout.FEATURES).is_dir()
 
+    # What came out.
+
+    @cached_property
+    def metrics(self) -> Facts:
+        """The content of metrics.json.
+
+        Raises:
+            RunError: the run was not evaluated.
+        """
+        path, fix = self.folder / layout.METRICS, f"asmil evaluate {self.folder}"
+        if not path.exists():
+            raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.METRICS}", fix=fix)
+        return check_metrics(read_json(path, fix=fix), path=path, fix=fix)
+
+    @property
+    def headline(self) -> Facts:
+        """The metrics to know first, each with `value` and `ci95`: of the test part, and the operating point's rates.
+
+        Raises:
+            RunError: the run was not evaluated.
+        """
+        point = self.metrics.get("operating_point") or {}
+        return self.metrics["test"] | {name: one for name, one in point.items() if "ci95" in one}
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """`headline` as a table: metric, value, low, high (95 %)."""
+        rows = [(name, one["value"], *one["ci95"]) for name, one in self.headline.items()]
+        return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """The detections of FROC: slide, confidence, x, y; no rows where it was not asked for."""
+        path, columns = self.folder / layout.FINDINGS, ("slide", "confidence", "x", "y")
+        if not path.is_file():
+            return pd.DataFrame(columns=list(columns))
+        return with_numbers(read_table(path, columns=columns, fix=AGAIN), path=path, fix=AGAIN)
+
+    @property
+    def patient_predictions(self) -> pd.DataFrame:
+        """A row per patient, of another task than classification; no rows of that."""
+        path = self.folder / layout.PATIENT_PREDICTIONS
+        return read_table(path, columns=("case",), fix=AGAIN) if path.is_file() else pd.DataFrame()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall time of a block to `seconds.json` (and metrics.json), over all starts of the run."""
+        started = time.monotonic()
+        _log.info("%s: begins", stage)
+        try:
+            yield
+        finally:
+            _log.info("%s: %.1f s", stage, time.monotonic() - started)
+            seconds = self.seconds
+            seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)
+            write_json(self.folder / layout.SECONDS, seconds)
+            if (self.folder / layout.METRICS).exists():
+                write_json(self.folder / layout.METRICS, self.metrics | {"seconds": seconds})
+            self.refresh()
+
     # Places of what others write.
 
     @property
@@ -334,34 +393,3 @@ class Records:
     def figure_file(self, name: str, suffix: str = "") -> Path:
         """A picture of a slide, or a figure of the paper."""
         return layout.figure_file(self.folder, name, suffix)
-
-
-def environment() -> Facts:
-    """What another person needs to repeat a run; a package that is not installed is None."""
-    import torch
-
-    versions: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "packages": versions | offering_packages(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "cpus": os.cpu_count(),
-        "commit": _commit(),
-        "made_in": str(Path.cwd()),
-    }
-
-
-@cache
-def _commit() -> str | None:
-    """The commit asmil runs from, when it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -15,6 +15,7 @@ from asmil.runs.reading import read_json
 from asmil.settings import compare, settings_identity, tables_identity
 
 if TYPE_CHECKING:
+    from asmil.progress import Listener
     from asmil.runs.cell import Cell
     from asmil.runs.records import Records
 
@@ -167,6 +168,18 @@ class Standing:
         damaged = [f"{cell.name}: {state}" for cell, state in self.unfinished.items() if state.begun]
         missing = [cell.name for cell, state in self.unfinished.items() if not state.begun]
         return "; ".join([*damaged[:SHOWN], *([f"missing {listed(missing, SHOWN)}"] if missing else [])])
+
+    def tell(self, hear: "Listener") -> list[tuple[int, int]]:
+        """Tell a listener what is trained again and why, and of the finished models as their trainings did.
+
+        Returns:
+            Fold and seed of the models that are still to be trained.
+        """
+        for sentence in self.says:
+            hear.note(sentence)
+        for cell in self.whole:
+            hear.trained(cell.name, cell.rows(), result=cell.chosen)
+        return [(cell.fold, cell.seed) for cell in self.unfinished]
 
     @property
     def says(self) -> list[str]:

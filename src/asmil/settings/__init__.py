@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asmil.settings.inputs import (
         Inputs,
         check_extraction,
+        check_truth,
         device_of,
         extract_settings,
         note_tables,
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
         MarkedYaml,
         Mistake,
         changed,
+        commented_settings,
         described,
         dump_settings,
         ended,
         load_settings,
         read_value,
+        yaml_of,
     )
-    from asmil.settings.settings import ABOUT, Device, Group, PositiveInt, Settings
+    from asmil.settings.settings import ABOUT, Device, Group, Names, PositiveInt, Settings
 else:
     __all__, __getattr__ = door(__name__)

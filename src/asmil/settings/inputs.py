@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asmil.annotations import MaskLabels
 from asmil.errors import CohortError, ConfigError, EncoderError
 from asmil.machine import cores
+from asmil.progress import require_trackers
 from asmil.settings.settings import Group, Settings
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     from asmil.slides import name_of
 
     require_place(settings)
+    require_trackers(settings.log_to)
     device_of(settings.device)
     labelled = read_tables(settings)
     if settings.features is None:
@@ -57,6 +60,13 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     check_recipe(settings, labelled, width=store.dim)
     check_folds(settings, labelled, store.slides)
     return Inputs(labelled, store)
+
+
+def check_truth(settings: Settings) -> None:
+    """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
+    if settings.annotations is not None and not settings.annotations.exists():
+        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
+    MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 
 def require_place(settings: Settings) -> None:

@@ -226,9 +226,54 @@ def changed(settings: Settings, given: Mapping[str, object], *, flags: bool = Fa
     return load_settings(None, kept | {n: value for n, value in given.items() if value is not None}, flags=flags)
 
 
+def yaml_of(settings: Settings) -> str:
+    """All settings, defaults included, as YAML that loads back equal."""
+    return dump_yaml(settings.model_dump(mode="json"))
+
+
 def dump_settings(settings: Settings, path: str | Path) -> None:
-    """Write all settings, defaults included, as YAML that loads back equal; atomically."""
-    write_text(path, dump_yaml(settings.model_dump(mode="json")))
+    """Write `yaml_of` the settings; atomically."""
+    write_text(path, yaml_of(settings))
+
+
+def commented_settings() -> str:
+    """A YAML file to fill in: every setting's sentence, type, unit and, behind one "#", its default, by groups.
+
+    The defaults are comments because a setting that is given goes before a preset's; without their "#" they load back
+    equal.
+    """
+    kinds, values = Settings.model_json_schema()["properties"], Settings().model_dump(mode="json")
+    text = ["# Settings of asmil. To change one, take the # before its name away and write your value.\n"]
+    for group in Group:
+        text.append(f"\n# ---- {group} ----\n")
+        for about in (about for about in ABOUT.values() if about.group is group):
+            facts = "; ".join(filter(None, (_kind(kinds[about.name]), about.unit)))
+            text.append(f"\n# {about.sentence} ({facts})\n#{dump_yaml({about.name: values[about.name]})}")
+    return "".join(text)
+
+
+_LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+    "minItems": "of at least",
+}
+
+
+def _kind(schema: Facts) -> str:
+    """What a value is, in words, off its JSON schema."""
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if "const" in schema or "enum" in schema:
+        return " | ".join(schema.get("enum") or [schema["const"]])
+    kind = "path" if schema.get("format") == "path" else schema["type"]
+    if kind == "array":
+        kind = f"list of {_kind(schema['items'])}"
+    words = {"string": "text", "boolean": "true | false", "object": "options, name: value"}
+    return ", ".join(
+        [words.get(kind, kind), *(f"{said} {schema[key]}" for key, said in _LIMITS.items() if key in schema)]
+    )
 
 
 class Described(NamedTuple):

@@ -300,6 +300,9 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=0)] = in_machine(
         0, "Training processes; 0 is one per core on a CPU and one on a GPU.", unit="processes"
     )
+    log_to: Names = in_machine(
+        [], "Tell epochs and metrics to tensorboard, wandb or mlflow too; several with commas between."
+    )
     engine: Literal["local", "ray"] = in_extraction(
         "local", "What runs several processes: local, or ray (the cluster of RAY_ADDRESS, else this machine)."
     )
@@ -346,7 +349,8 @@ class Settings(BaseModel):
     def __repr__(self) -> str:
         """What differs from the defaults."""
         given = {name: getattr(self, name) for name in ABOUT if not ABOUT[name].is_default(getattr(self, name))}
-        return f"Settings({', '.join(f'{name}={_short(value)!r}' for name, value in given.items())})"
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
 
     __str__ = __repr__
 
@@ -393,7 +397,3 @@ def _about(name: str) -> About:
 
 ABOUT: dict[str, About] = {name: _about(name) for name in Settings.model_fields}
 """Every setting by name, in the order in which they are written down."""
-
-
-def _short(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value

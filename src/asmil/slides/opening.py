@@ -20,6 +20,7 @@ from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
 SLIDE_READERS = FolderRegistry("slide reader", "asmil.slides.readers", "READER", group="asmil.readers")
 
+_log = logging.getLogger(__name__)
 # what it logs of a damaged file is told by the reader, as an error of that slide; unheard, it would print
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
@@ -119,7 +120,9 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
             with blaming(SlideError, "it cannot be read", fix=_AGAIN):
                 SLIDE_READERS[name].detect(path)
                 detected = True
-                return name, SLIDE_READERS[name](path), passed_over
+                opened = SLIDE_READERS[name](path)
+                _log.debug("%s: opened by %s", path, name)
+                return name, opened, passed_over
         except DamagedSlideError:
             raise
         except ContentError as error:

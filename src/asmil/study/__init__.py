@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from asmil.study.cells import CellPlan, CellRecord, train_cells
     from asmil.study.config import StudyConfig, load_study
     from asmil.study.page import write_study_report
-    from asmil.study.runner import Standing, StudyResult, run_study
+    from asmil.study.runner import StudyResult, run_study
 else:
     __all__, __getattr__ = door(__name__)

@@ -237,6 +237,12 @@ def finished_cells(folder: Path) -> set[Cell]:
     return {(int(fold), int(seed)) for fold, seed in zip(*_cells(_read(folder / "cells.csv")), strict=True)}
 
 
+def read_rows(folder: Path) -> Rows:
+    """The rows of the finished cells of an arm, numbers as numbers."""
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("history", "cells")}
+    return {name: [{str(k): v for k, v in row.items()} for row in t.to_dict("records")] for name, t in tables.items()}
+
+
 def add_rows(folder: Path, rows: Rows) -> None:
     """Add cells to an arm's tables; each table is written atomically, and a cell is there once all of them are."""
     before = {name: _read(folder / f"{name}.csv") for name in TABLES}

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts
-from asmil.settings import KEY, Device, MarkedYaml, Mistake, PositiveInt
+from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt
 from asmil.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ class StudyConfig(BaseModel):
     device: Device = "cpu"
     workers: PositiveInt = 1
     engine: Literal["local", "ray"] = "local"
+    log_to: Names = []
 
 
 def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:

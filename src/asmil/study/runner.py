@@ -3,8 +3,9 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ import pandas as pd
 from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
-from asmil.progress import Listener
+from asmil.progress import Advance, Listener, default_listener, require_trackers, tracked
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
-from asmil.study.cells import Rows, add_rows, finished_cells, rows_of, write_results
+from asmil.study.cells import Rows, add_rows, finished_cells, read_rows, rows_of, write_results
 from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData, load_data
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from asmil.study.cells import CellRecord
 
 
-MAKING, POLL_SECONDS = ".making", 0.05
+MAKING, TRACKED, POLL_SECONDS = ".making", "tracked", 0.05
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,7 @@ class StudyResult:
     failures: tuple[Failure, ...]
 
 
-@dataclass
-class Standing:
-    """How far a study is: arms and cells done and in all, cells that were there before, and the arm at work."""
-
-    arms: int
-    cells: int
-    arms_done: int = 0
-    cells_done: int = 0
-    cells_before: int = 0
-    arm: str = ""
-
-
-Progress = Callable[[Standing], None]
-"""Called before the first group of cells and after each."""
-
-
-def run_study(config: StudyConfig, *, only: str | None = None, progress: Progress | None = None) -> StudyResult:
+def run_study(config: StudyConfig, *, only: str | None = None, listener: Listener | None = None) -> StudyResult:
     """Train every cell that is not finished and write the tables under `config.out`.
 
     A cell's row is written as soon as its group is trained, so that the same call continues a study that was
@@ -78,28 +63,54 @@ def run_study(config: StudyConfig, *, only: str | None = None, progress: Progres
             engine.
     """
     arms = list_arms(config, only=only)
-    names = [arm.name for arm in arms]
-    with sole(config.out, within=MAKING, what="training", parts=names, hear=Listener()):
-        return _run(config, arms, progress or (lambda _: None))
+    names, hear = [arm.name for arm in arms], listener or default_listener()
+    require_trackers(config.log_to)
+    with sole(config.out, within=MAKING, what="training", parts=names, hear=hear):
+        return _run(config, arms, hear)
 
 
-def _run(config: StudyConfig, arms: list[Arm], progress: Progress) -> StudyResult:
+def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
     """What `run_study` does when nobody else is at these arms."""
-    from asmil.runs import environment
+    from asmil.machine import environment
 
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
     facts, groups, total = _prepare(config, arms, finished)
     with _alone(config.out):
         claim(config, facts)
     write_json(config.out / "environment.json", environment())
-    standing = Standing(len(arms), total)
-    standing.cells_before = standing.cells_done = total - sum(len(group.cells) for group in groups)
-    failures = _train(config, arms, groups, standing=standing, progress=progress)
+    left = sum(len(group.cells) for group in groups)
+    if left < total:
+        hear.note(f"{total - left} of {total} cells are trained already")
+    with hear.stage("study", total=left, unit="cells") as advance, _trackers(config, hear) as tell:
+        for arm in (arm for arm in arms if config.log_to and finished[arm.name]):
+            tell(arm.name, read_rows(_folder(config, arm)))
+        failures = _train(config, arms, groups, hear=hear, advance=advance, tell=tell)
     names = tuple(arm.name for arm in arms)
     with _alone(config.out):
         _write_failures(config.out, failures, names)
         cells = write_results(config.out, names)
     return StudyResult(config.out, config.out / "results.csv", cells, names, tuple(failures))
+
+
+@contextmanager
+def _trackers(config: StudyConfig, hear: Listener) -> Iterator[Callable[[str, Rows], None]]:
+    """What tells the trackers of cells: of an arm, by its name, the rows of its tables."""
+    names, said = list(config.log_to), asdict(config.settings)
+    with ExitStack() as stack:
+
+        @cache
+        def trackers(arm: str) -> Listener:
+            folder, sent = config.out / TRACKED, f"sent-{arm}.json"  # other processes may be at other arms
+            return stack.enter_context(tracked(hear, names, folder=folder, name=arm, settings=said, sent=sent))
+
+        def tell(arm: str, rows: Rows) -> None:
+            for cell in rows["cells"]:
+                fold, seed = cell["fold"], cell["seed"]
+                own = [row for row in rows["history"] if (row["fold"], row["seed"]) == (fold, seed)]
+                result = {name: value for name, value in cell.items() if "." not in name}  # the others are settings
+                trackers(arm).trained(f"{arm} fold {fold} seed {seed}", own, result=result)
+
+        yield tell
 
 
 @contextmanager
@@ -139,16 +150,19 @@ def _prepare(
 
 
 def _train(
-    config: StudyConfig, arms: list[Arm], groups: list[Group], *, standing: Standing, progress: Progress
+    config: StudyConfig,
+    arms: list[Arm],
+    groups: list[Group],
+    *,
+    hear: Listener,
+    advance: Advance,
+    tell: Callable[[str, Rows], None],
 ) -> list[Failure]:
     """Train the groups; only this process writes, as each group is done."""
     left = {arm.name: sum(group.arm.name == arm.name for group in groups) for arm in arms}
     names, failures = [arm.name for arm in arms], list[Failure]()
-    standing.arms_done = sum(not count for count in left.values())
-    standing.arm = groups[0].arm.name if groups else ""
     with _alone(config.out):
         write_results(config.out, names)
-    progress(standing)
     for group, rows in _trained(config, groups):
         name = group.arm.name
         if isinstance(rows, BaseException):
@@ -157,14 +171,13 @@ def _train(
                 _write_failures(config.out, failures, names)
         else:
             add_rows(_folder(config, group.arm), rows)
+            tell(name, rows)
         left[name] -= 1
         if not left[name]:
-            standing.arms_done += 1
+            hear.note(f"{name} is done, {sum(not count for count in left.values())} of {len(arms)} arms")
             with _alone(config.out):
                 write_results(config.out, names)
-        standing.cells_done += len(group.cells)
-        standing.arm = next((other for other in names if left[other]), "")
-        progress(standing)
+        advance(len(group.cells))
     return failures
 
 

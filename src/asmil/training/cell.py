@@ -68,6 +68,17 @@ class Progress(NamedTuple):
     total: int
 
 
+class Trained(NamedTuple):
+    """Rows of a model's log that are new, and at the end of its training the values of the epoch that was chosen.
+
+    Those of another start begin with epoch 0 again.
+    """
+
+    model: str
+    rows: list[Facts]
+    result: Facts | None = None
+
+
 class Failure(NamedTuple):
     """A model whose training diverged."""
 
@@ -156,8 +167,10 @@ def folds_of(cells: Sequence[tuple[int, int]], checkpoints: Path) -> list[Fold]:
 
 def train_fold(
     fold: Fold, job: Job, bags: dict[str, Bag], *, keep: Callable[[CellResult], None]
-) -> Iterator[Progress | Failure]:
+) -> Iterator[Progress | Trained | Failure]:
     """Train the seeds of a fold and `keep` what is wanted; tells every epoch, and whose training diverged.
+
+    Of a training that goes on all rows of its log are told again.
 
     What a task learns from targets (bins of time, a scale) is learned from the training part only, and kept for the
     refit, which trains on training and validation part for as long as the latter selected.
@@ -170,12 +183,18 @@ def train_fold(
     def begin(seed: int, start: int) -> Member:
         return _member(job, fold, seed, train, start=start, task=task, listeners=[AttentionRecorder()])
 
-    chosen: dict[int, Member] = {}
+    chosen, told = dict[int, Member](), dict[int, tuple[int, int]]()  # of which start, and how many epochs
     checkpoints = partial(_numbered, fold.folder / SELECT)
     for chosen in train_starts(
         begin, fold.seeds, train=train, val=val, task=task, checkpoints=checkpoints, one_pass=True
     ):
-        yield from (Progress(fold.fold, seed, len(chosen[seed].result.history), total) for seed in fold.wanted)
+        for seed in fold.wanted:
+            history, start = chosen[seed].result.history, chosen[seed].start
+            known, epochs = told.get(seed, (start, 0))
+            if new := history[epochs if known == start else 0 :]:
+                yield Trained(_name(fold.fold, seed), new)
+            told[seed] = start, len(history)
+            yield Progress(fold.fold, seed, len(history), total)
     final = whole = {seed: member for seed, member in chosen.items() if member.error is None}
     if job.recipe.refit and whole:
         for final in _refit(job, fold, whole, (train, val), task=task):
@@ -191,9 +210,17 @@ def train_fold(
         else:
             parts = {"val": (chosen[seed], val), "test": (final[seed], test)}
             keep(_result(job, fold.fold, seed, parts, task=task))
+            best = chosen[seed].result.best_epoch
+            result = {"best_epoch": best} | chosen[seed].result.history[best]
+            yield Trained(_name(fold.fold, seed), [], result)
         yield Progress(fold.fold, seed, total, total)
     # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
     rmtree(fold.folder)
+
+
+def _name(fold: int, seed: int) -> str:
+    """What a model is called in front of people."""
+    return f"fold {fold} seed {seed}"
 
 
 def _refit(

@@ -8,7 +8,7 @@ from shutil import rmtree
 from asmil.bags import Bag, Cohort, FeatureStore, Splits, require_one_answer
 from asmil.errors import AsmilError, RunError
 from asmil.extraction import WorkerDied, run_tasks
-from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, folds_of, one_thread, train_fold
+from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, Trained, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
 
 _OTHERWISE = (
@@ -40,13 +40,14 @@ def crossval(
     by_patient: bool = False,
     progress: Callable[[int, int, int, int], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda line: None,
+    trained: Callable[..., None] = lambda model, rows, *, result: None,
 ) -> None:
     """Train a model for each fold and seed of `cells` and `keep` it; an interrupted call goes on where it stopped.
 
     The seeds of a fold are trained side by side, in one pass over its bags, always: a result does not depend on the
     number of `workers`, bit for bit, nor on the other seeds beyond rounding. Every process trains with one thread,
     or as many as OMP_NUM_THREADS says. `checkpoints` is a folder for what is not finished. `progress` is called with
-    fold, seed, epochs done and epochs at most.
+    fold, seed, epochs done and epochs at most, `trained` as `Listener.trained`.
 
     With `by_patient` a bag holds the tiles of all slides of a patient; predictions and attention are told slide by
     slide, the same probabilities for all slides of a patient, whose attention sums to 1 over them.
@@ -75,6 +76,8 @@ def crossval(
                 raise event
             if isinstance(event, Failure):
                 failures.append(event)
+            elif isinstance(event, Trained):
+                trained(event.model, event.rows, result=event.result)
             else:
                 progress(*event)
     rmtree(copies, ignore_errors=True)
@@ -91,7 +94,7 @@ def crossval(
 
 def _events(
     job: Job, folds: Sequence[Fold], *, keep: Keep, workers: int, tell: Callable[[str], None]
-) -> Generator[tuple[int, Progress | Failure | BaseException]]:
+) -> Generator[tuple[int, Progress | Trained | Failure | BaseException]]:
     """What happens in the folds, with their indexes; trained here, or in as many processes."""
     if workers > 1:
         tasks = [(job, fold, keep) for fold in folds]
@@ -107,7 +110,7 @@ _bags: dict[str, dict[str, Bag]] = {}
 """What this process has loaded, for its next fold."""
 
 
-def _in_process(task: tuple[Job, Fold, Keep]) -> Iterator[Progress | Failure]:
+def _in_process(task: tuple[Job, Fold, Keep]) -> Iterator[Progress | Trained | Failure]:
     job, fold, keep = task
     with one_thread():
         if not _bags:

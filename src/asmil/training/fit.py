@@ -1,5 +1,6 @@
 """Train one model, or the seeds of a fold side by side, on bags: the whole loop on one screen."""
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from asmil.training.listeners import Listener
 from asmil.training.optim import TrainSettings, check_bags, learning_rate
 from asmil.training.predict import Prediction, even_maps, predict_each
 from asmil.training.stack import PLACES, Key, Losses, Stack
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -149,6 +152,7 @@ def train_members(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _compiled(members):
         if checkpoint and checkpoint.exists():
             load_checkpoint(checkpoint, members)
+            _log.info("%s: goes on after epoch %s", checkpoint, [len(member.result.history) for member in members])
         else:
             _prepare(members, train, val, task=task)
         saved = time.monotonic()
@@ -172,6 +176,8 @@ def train_members(
             if member.best:
                 member.model.load_state_dict(member.best)
             member.tell("end", model=member.model, result=member.result)
+            result = member.result
+            _log.info("%s: %d epochs, the best is %d", member.key, len(result.history), result.best_epoch)
 
 
 class Crew(NamedTuple):

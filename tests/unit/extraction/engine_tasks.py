@@ -1,5 +1,6 @@
 """Tasks that processes can import: some die, some raise."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -33,4 +34,10 @@ def surroundings(task) -> Iterator[dict[str, str]]:
 def die_at_once(task) -> Iterator[str]:
     """Die before the first event."""
     os.kill(os.getpid(), signal.SIGKILL)
+    yield task
+
+
+def log_it(task) -> Iterator[str]:
+    """Log a line as a part of asmil would, and yield."""
+    logging.getLogger("asmil.of.a.worker").debug("at work on %s", task)
     yield task

@@ -52,6 +52,14 @@ def test_every_task_is_done_though_a_process_is_killed(tasks, engine, tmp_path):
     assert os.getpid() not in {event[2] for _, event in events}
 
 
+def test_what_a_process_logs_is_heard_where_it_was_started_as_far_as_that_listens(tasks, caplog):
+    for level, heard in (("INFO", []), ("DEBUG", ["at work on b"])):
+        with caplog.at_level(level, logger="asmil"):
+            caplog.clear()
+            assert list(run_tasks(tasks.log_it, ["b"])) == [(0, "b")]
+            assert [r.getMessage() for r in caplog.records if r.name == "asmil.of.a.worker"] == heard
+
+
 PRIVATE = """
 import json, os, sys
 from pathlib import Path

@@ -9,6 +9,7 @@ from asmil.errors import RunError
 from asmil.extraction.claims import Owner
 from asmil.runs import Run, train
 from asmil.runs import run as run_all
+from asmil.settings import Settings
 
 from .small import Deaf, blank_figures, draw
 
@@ -27,7 +28,7 @@ def content(folder: Path) -> dict:
 def test_a_second_training_on_one_folder_is_refused(small, start):
     train(**small, listener=Deaf())
     before = content(Path("run"))
-    with Run("run").held(Deaf()):
+    with Run("run").held(Settings(), Deaf()):
         (lock,) = Path("run/.making").glob("*.lock")
         lock.write_text(replace(Owner.here(), host="theirs", token="theirs").text())
         with pytest.raises(RunError, match="another process is making a run in run") as error:

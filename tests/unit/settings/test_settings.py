@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from asmil.attention import AttentionStabilizer
 from asmil.errors import ConfigError
 from asmil.extraction import ExtractSettings
-from asmil.settings import ABOUT, Group, Settings, changed, described, dump_settings, load_settings
+from asmil.settings import ABOUT, Group, Settings, changed, commented_settings, described, dump_settings, load_settings
 from asmil.training import TrainSettings
 
 
@@ -155,6 +156,22 @@ def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, la
     assert load_settings(path) == config
 
 
+def test_the_file_to_fill_in_is_the_defaults_as_it_is_and_without_its_marks(tmp_path):
+    text = commented_settings()
+    assert load_settings(_yaml(tmp_path, text)) == Settings()
+    assert load_settings(_yaml(tmp_path, text + "preset: paper\n")) == Settings(preset="paper")
+    given = re.sub(r"(?m)^#(?=\w)", "", text)
+    assert load_settings(_yaml(tmp_path, given)) == Settings()
+    assert load_settings(_yaml(tmp_path, given)).model_fields_set == set(ABOUT)
+    for name, about in ABOUT.items():
+        said = re.search(rf"(?m)^# (.+)\n#{name}: ", text)[1]
+        assert said.startswith(f"{about.sentence} (")
+        assert said.endswith(f"; {about.unit})" if about.unit else ")")
+    assert "(list of text)\n#positive: []" in text
+    assert "(ema | frozen)\n#anchor: ema" in text
+    assert "(integer, at least 1; px)\n#tile_px: 224" in text
+
+
 def test_importing_the_settings_imports_no_torch():
     code = "from asmil.settings import Settings; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -190,8 +207,8 @@ def test_a_setting_is_an_option_of_the_run_by_its_name_and_its_sentence():
     from asmil.cli import _load
 
     options = {option.name: option for option in _load("run").params if option.param_type_name == "option"}
-    assert options.keys() == ABOUT.keys() - {"shard"}
-    for name, option in options.items():
+    assert options.keys() - {"print_config"} == ABOUT.keys() - {"shard"}
+    for name, option in ((name, option) for name, option in options.items() if name in ABOUT):
         assert option.help.startswith(ABOUT[name].sentence)
         assert option.opts[0] in (f"--{name.replace('_', '-')}", f"--{name.replace('_', '-')[:-1]}")
         if ABOUT[name].default not in (None, [], {}):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -24,9 +25,31 @@ from .conftest import DIGITS, STUDY
 ARMS = ["digits--mean--none", "digits--abmil--none", "digits--abmil--anchor"]
 
 
+class Heard(Listener):
+    """Notes, and of every stage the total and how much was done."""
+
+    def __init__(self):
+        self.notes, self.stages, self.models = [], {}, {}
+
+    @contextmanager
+    def stage(self, what, *, total, unit="slides", parts=None):
+        self.stages[what] = counts = [total, 0]
+
+        def advance(n=1, **_):
+            counts[1] += n
+
+        yield advance
+
+    def trained(self, model, rows, *, result=None):
+        self.models[model] = [row["epoch"] for row in rows], result
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 def test_every_cell_is_a_row_and_every_arm_a_folder(study, training, tmp_path):
-    standings = []
-    result = run_study(study(), progress=lambda s: standings.append(replace(s)))
+    heard = Heard()
+    result = run_study(study(), listener=heard)
     table = pd.read_csv(result.table)
     assert list(zip(table.model, table.stabilizer, table.seed, table.fold, strict=True)) == [
         (model, stabilizer, seed, fold)
@@ -48,9 +71,24 @@ def test_every_cell_is_a_row_and_every_arm_a_folder(study, training, tmp_path):
         predictions = pd.read_csv(folder / "predictions.csv")
         assert list(predictions.columns) == ["fold", "seed", "slide", "label", "prob_negative", "prob_positive"]
         assert predictions.groupby("seed").slide.nunique().eq(24).all()
-    assert (standings[0].cells_done, standings[-1].cells_done, standings[-1].arms_done) == (0, 12, 3)
+    assert heard.stages == {"study": [12, 12]}
+    assert heard.notes == [f"{arm} is done, {n} of 3 arms" for n, arm in enumerate(ARMS, 1)]
     assert pd.read_csv(tmp_path / "out" / "failures.csv").empty
     assert not result.failures
+
+
+def test_trackers_hear_of_every_cell_and_of_those_that_were_there_before(study, training, tmp_path):
+    pytest.importorskip("tensorboard")
+    run_study(study(), only="abmil--none")
+    heard = Heard()
+    run_study(study(log_to="tensorboard"), only="abmil", listener=heard)
+    names = [f"{arm} fold {f} seed {s}" for arm in ARMS[1:] for f in (0, 1) for s in (0, 1)]
+    assert sorted(heard.models) == sorted(names)
+    assert sorted(path.name for path in (tmp_path / "out" / "tracked" / "tensorboard").iterdir()) == sorted(names)
+    for epochs, result in heard.models.values():
+        assert epochs == [0, 1, 2]
+        assert 0 <= result["test_auroc"] <= 1
+        assert not any("." in name for name in result)
 
 
 def test_a_row_holds_what_the_record_says(study, training, tmp_path):

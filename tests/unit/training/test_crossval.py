@@ -162,6 +162,41 @@ def test_progress_is_told_of_every_model_and_ends_at_the_end(train, tmp_path):
         assert all(done == total == 8 for done, total in last.values())
 
 
+class Heard:
+    """The rows that were told of each model since its epoch 0, as a tracker keeps them, and its result."""
+
+    def __init__(self, stop_after=None):
+        self.rows, self.results, self.left = {}, {}, stop_after
+
+    def __call__(self, model, rows, *, result):
+        if rows:
+            own = [] if rows[0]["epoch"] == 0 else self.rows[model]
+            self.rows[model] = own + rows
+        if result is not None:
+            self.results[model] = result
+        self.left = None if self.left is None else self.left - 1
+        if self.left == 0:
+            raise _Killed
+
+
+def test_every_epoch_is_told_as_the_log_has_it_also_of_a_training_that_goes_on(train, tmp_path):
+    for workers, stop in ((1, 5), (2, None)):
+        first, heard = Heard(stop), Heard()
+        folder = tmp_path / str(workers)
+        if stop:
+            with pytest.raises(_Killed):
+                train(folder, seeds=(0, 1), trained=first)
+            assert {len(rows) for rows in first.rows.values()} == {2, 3}
+        run = train(folder, seeds=(0, 1), workers=workers, trained=heard)
+        assert set(heard.rows) == {cell.name for cell in run.cells()} == set(heard.results)
+        for cell in run.cells():
+            said = [{name: pytest.approx(value, nan_ok=True) for name, value in row.items()} for row in cell.rows()]
+            told = heard.rows[cell.name]
+            assert [{name: row.get(name, float("nan")) for name in said[0]} for row in told] == said
+            assert heard.results[cell.name]["best_epoch"] == cell.best_epoch
+            assert heard.results[cell.name]["val_loss"] == pytest.approx(cell.chosen["val_loss"])
+
+
 def test_models_without_attention_have_no_anchor(train, tmp_path):
     run = train(tmp_path, model="mean")
     assert len(run.cells()) == 3

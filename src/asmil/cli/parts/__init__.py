@@ -12,6 +12,7 @@ from asmil.settings import ABOUT, Group, Settings
 
 Command = TypeVar("Command", bound=Callable[..., None])
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
+PRINT_CONFIG = typer.Option(False, "--print-config", help="Print the settings that would be used, as YAML, and end.")
 
 
 def with_settings(*chosen: Group | str, without: Collection[str] = ()) -> Callable[[Command], Command]:
@@ -74,15 +75,21 @@ def _flat(annotation: object) -> list[object]:
     return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
-def settings_from(flags: dict[str, object], config: Path | None = None) -> Settings:
-    """The settings of a YAML file, if there is one, and over them what was typed.
+def settings_from(flags: dict[str, object], config: Path | None = None, *, show: bool = False) -> Settings:
+    """The settings of a YAML file, if there is one, and over them what was typed; with `show` printed, and the end.
 
     Raises:
         ConfigError: every mistake at once.
     """
-    from asmil.settings import load_settings
+    from asmil.cli.parts.told import remember
+    from asmil.settings import load_settings, yaml_of
 
-    return load_settings(config, typed(flags))
+    settings = load_settings(config, typed(flags))
+    if show:
+        typer.echo(yaml_of(settings), nl=False)
+        remember(settings=settings.model_dump(mode="json"))
+        raise typer.Exit
+    return settings
 
 
 def typed(settings: Facts) -> dict[str, object]:
