@@ -25,7 +25,7 @@ class Meddling(Listener):
     def stage(self, what, *, total, unit="slides", parts=None):
         done = 0
 
-        def advance(n=1, *, parts=0, waiting=0.0):
+        def advance(n=1, *, parts=0, waiting=0.0, fewer=0):
             nonlocal done
             done += n
             if (what, done) == (self.where, self.after) and self.do is not None:

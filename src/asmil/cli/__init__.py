@@ -9,7 +9,7 @@ import sys
 import threading
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -94,7 +94,7 @@ def _load(name: str) -> Any:
     function = getattr(importlib.import_module(f"asmil.cli.{stem}"), stem)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     single.command(name=name)(function)
-    command: Any = typer.main.get_command(single)
+    command = cast(TyperCommand, typer.main.get_command(single))
     if name not in WITHOUT:
         add_flags(command)
     return command
@@ -109,10 +109,6 @@ class CommandGroup(TyperGroup):
         }
         super().__init__(**options)
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.meta["typed"] = list(args)
-        return super().parse_args(ctx, args)
-
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in CALLED:
             ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
@@ -122,18 +118,15 @@ class CommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> object:
         from asmil.cli.parts.told import telling
 
-        with telling(ctx, ctx.meta["typed"]):
-            return self._invoke(ctx)
-
-    def _invoke(self, ctx: Any) -> object:
-        try:
-            return super().invoke(ctx)
-        except (KeyboardInterrupt, Terminated) as stop:
-            code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
-            typer.echo(f"\n{code.name.lower()}: {_how_to_go_on(ctx.invoked_subcommand or '')}", err=True)
-            raise typer.Exit(code) from None
-        except Exception as error:
-            raise typer.Exit(_explain(error, ctx.invoked_subcommand or "")) from error
+        with telling(ctx):
+            try:
+                return super().invoke(ctx)
+            except (KeyboardInterrupt, Terminated) as stop:
+                code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+                typer.echo(f"\n{code.name.lower()}: {_how_to_go_on(ctx.invoked_subcommand or '')}", err=True)
+                raise typer.Exit(code) from None
+            except Exception as error:
+                raise typer.Exit(_explain(error, ctx.invoked_subcommand or "")) from error
 
 
 def _how_to_go_on(command: str) -> str:

@@ -35,5 +35,7 @@ def study(
     hear.closing(outcome)
     if result.cells:
         wrote("table", result.table)
-        wrote("report", write_study_report(result.folder))
+        with hear.stage("report", total=None):
+            page = write_study_report(result.folder)
+        wrote("report", page)
     exit_with(outcome)

@@ -1,23 +1,22 @@
 """Who hears how far a stage is: nobody, a bar in a terminal or notebook, or plain lines in a log."""
 
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from asmil.files import Facts
 from asmil.progress.outcome import Outcome, Row, SetAside
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-LOG_EVERY_SECONDS = 15.0
+LOG_EVERY_SECONDS = 5.0
+"""No stage is silent for longer, whether anything is done or not."""
 
 Advance = Callable[..., None]
-"""Called as advance(n, parts=m, waiting=s): n more units are done, m more of their parts, s seconds were waited for."""
+"""Called as advance(n, parts=m, waiting=s, fewer=k): n more units are done, m more of their parts, s seconds were
+waited for, and k units less are to be done than it was thought."""
 
 
 class Listener:
@@ -27,12 +26,15 @@ class Listener:
     """
 
     @contextmanager
-    def stage(self, what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+    def stage(
+        self, what: str, *, total: int | None = None, unit: str = "slides", parts: str | None = None
+    ) -> Iterator[Advance]:
         """A stage of `total` units begins, and ends with the block; what it yields is called as they are done.
 
-        The parts of a unit (a slide's tiles), where they are counted, tell the pace: a slide is not like another.
+        The parts of a unit (a slide's tiles), where they are counted, tell the pace: a slide is not like another. A
+        stage of which nobody can say how much there is to do has no total. No stage is within another.
         """
-        yield lambda n=1, *, parts=0, waiting=0.0: None
+        yield lambda n=1, *, parts=0, waiting=0.0, fewer=0: None
 
     def note(self, text: str) -> None:
         """Something to know; nothing to do about it."""
@@ -65,10 +67,12 @@ class Bars(Listener):
     """A bar for each stage, in a terminal or a notebook; elsewhere a line now and then on stderr."""
 
     @contextmanager
-    def stage(self, what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+    def stage(
+        self, what: str, *, total: int | None = None, unit: str = "slides", parts: str | None = None
+    ) -> Iterator[Advance]:
         """See `Listener.stage`; shown are the pace and, as soon as it can be told, the time left."""
-        pace = _Pace(unit, parts)
-        with _bar(what, total, pace) if can_draw() else _lines(what, total, pace) as advance:
+        pace = _Pace(what, total, unit, parts)
+        with _bar(pace) if can_draw() else _lines(pace) as advance:
             yield advance
 
 
@@ -138,13 +142,14 @@ def _outside() -> int:
     return level
 
 
-def steps_of_cells(advance: Callable[[int], None]) -> Callable[[int, int, int, int], None]:
-    """Turn "this fold and seed is at that epoch" into steps of one bar; one that stops early jumps to its end."""
-    at: dict[tuple[int, int], int] = {}
+def steps_of_cells(advance: Advance) -> Callable[[int, int, int, int], None]:
+    """Turn "this fold and seed is at that epoch, of so many" into steps of one bar, whose end comes nearer with it."""
+    at: dict[tuple[int, int], tuple[int, int]] = {}
 
     def tell(fold: int, seed: int, done: int, total: int) -> None:
-        advance(done - at.get((fold, seed), 0))
-        at[fold, seed] = done
+        before, planned = at.get((fold, seed), (0, total))
+        at[fold, seed] = done, total
+        advance(done - before, fewer=planned - total)
 
     return tell
 
@@ -153,78 +158,105 @@ def steps_of_cells(advance: Callable[[int], None]) -> Callable[[int, int, int, i
 class _Pace:
     """How much is done, and how fast: in parts where they are counted."""
 
+    what: str
+    total: int | None
     unit: str
     parts_unit: str | None
     done: int = 0
     parts: int = 0
     waiting: float = 0.0
     start: float = field(default_factory=lambda: time.monotonic())
+    first: tuple[float, int] | None = None
+    """When something was done for the first time, and how much: what was before it tells nothing of the pace."""
 
-    def add(self, n: int, parts: int, waiting: float) -> None:
+    def add(self, n: int, *, parts: int, waiting: float, fewer: int) -> None:
         """Add to all."""
         self.done += n
         self.parts += parts
         self.waiting += waiting
+        if self.total is not None:
+            self.total -= fewer
+        if self.first is None and self.done:
+            self.first = time.monotonic(), self.done
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.start
+
+    @property
+    def left(self) -> str:
+        """The time left at the mean pace since the first unit; empty where it cannot be told yet, or at the end."""
+        if self.first is None or self.total is None or not self.first[1] < self.done < self.total:
+            return ""
+        since, done = self.first
+        return f"{_clock((time.monotonic() - since) / (self.done - done) * (self.total - self.done))} left"
 
     def __str__(self) -> str:
-        seconds = time.monotonic() - self.start
+        if not self.done and not self.parts:
+            return f"for {_clock(self.elapsed)}"
         if self.parts_unit and self.parts:
+            seconds = self.elapsed
             share = f", {min(1.0, self.waiting / seconds):.0%} waiting for pixels" if self.waiting and seconds else ""
             return rate_text(self.parts, seconds, self.parts_unit) + share
-        return rate_text(self.done, seconds, self.unit)
+        return rate_text(self.done, self.elapsed, self.unit)
+
+    @property
+    def line(self) -> str:
+        """All of it."""
+        if self.total is None:
+            return f"{self.what}: {self}"
+        return ", ".join(filter(None, (f"{self.what}: {self.done}/{self.total} {self.unit}", str(self), self.left)))
 
 
 @contextmanager
-def _bar(what: str, total: int, pace: _Pace) -> Iterator[Advance]:
+def _bar(pace: _Pace) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(pace.unit),
-        TextColumn("{task.fields[pace]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield _advance(bars, bars.add_task(what, total=total, pace=""), pace)
+    counts = (MofNCompleteColumn(), TextColumn(pace.unit), TextColumn("{task.fields[pace]}")) if pace.total else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=pace.total is None) as bars:
+        task = bars.add_task(pace.what, total=pace.total, pace="")
 
+        def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0, fewer: int = 0) -> None:
+            pace.add(n, parts=parts, waiting=waiting, fewer=fewer)
+            text = ", ".join(filter(None, (str(pace), pace.left)))
+            bars.update(task, completed=pace.done, total=pace.total, pace=text)
 
-def _advance(bars: "Progress", task: "TaskID", pace: _Pace) -> Advance:
-    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
-        pace.add(n, parts, waiting)
-        bars.update(task, completed=pace.done, pace=str(pace))
-
-    return advance
+        yield advance
 
 
 @contextmanager
-def _lines(what: str, total: int, pace: _Pace) -> Iterator[Advance]:
-    from rich.progress import Progress
+def _lines(pace: _Pace) -> Iterator[Advance]:
+    """A line every few seconds, by a thread where nothing is done for as long, and one at the end."""
+    ended, one_at_a_time = threading.Event(), threading.Lock()
+    last, shown = pace.start, 0
 
-    # never drawn: it estimates the time left from the last half minute, not from a slow beginning
-    bars = Progress(disable=True, get_time=lambda: time.monotonic())
-    task = bars.add_task(what, total=total, pace="")
-    step, last, printed = _advance(bars, task, pace), pace.start, 0
+    def show(*, after: float = LOG_EVERY_SECONDS) -> None:
+        nonlocal last, shown
+        with one_at_a_time:
+            if time.monotonic() - last >= after:
+                last, shown = time.monotonic(), pace.done
+                print(pace.line, file=sys.stderr, flush=True)
 
-    def show() -> None:
-        nonlocal last, printed
-        last, printed = time.monotonic(), pace.done
-        left = bars.tasks[0].time_remaining if pace.done < total else None
-        rest = "" if left is None else f", {_clock(left)} left"
-        print(f"{what}: {pace.done}/{total} {pace.unit}, {pace}{rest}", file=sys.stderr, flush=True)
+    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0, fewer: int = 0) -> None:
+        pace.add(n, parts=parts, waiting=waiting, fewer=fewer)
+        show()
 
-    def advance(n: int = 1, *, parts: int = 0, waiting: float = 0.0) -> None:
-        step(n, parts=parts, waiting=waiting)
-        if time.monotonic() - last >= LOG_EVERY_SECONDS:
-            show()
+    def tick() -> None:
+        while not ended.wait(LOG_EVERY_SECONDS / 10):
+            show(after=0.9 * LOG_EVERY_SECONDS)
 
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
     try:
         yield advance
     finally:
-        if pace.done and printed != pace.done:
-            show()
+        ended.set()
+        ticker.join()
+        if pace.done != shown or (pace.total is None and last != pace.start):
+            show(after=0.0)
 
 
 def rate_text(done: int, seconds: float, unit: str) -> str:

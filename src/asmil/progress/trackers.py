@@ -19,12 +19,16 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from numbers import Real
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from asmil.errors import ConfigError, did_you_mean
 from asmil.files import Facts, safe_name, write_json
 from asmil.progress.listeners import Advance, Listener
 from asmil.progress.outcome import Outcome
+
+if TYPE_CHECKING:
+    import wandb
+    from torch.utils.tensorboard import SummaryWriter
 
 LAST_SECONDS = 60.0
 """What trackers may take for what is left when everything else is done."""
@@ -56,7 +60,7 @@ class _TensorBoard:
     """A folder of event files per model."""
 
     def __init__(self, folder: Path, kept: Facts, *, name: str, settings: Facts):
-        self._folder, self._writers = folder / "tensorboard", dict[str, Any]()
+        self._folder, self._writers = folder / "tensorboard", dict[str, "SummaryWriter"]()
 
     def begin(self, model: str, before: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -88,7 +92,7 @@ class _Wandb:
     def __init__(self, folder: Path, kept: Facts, *, name: str, settings: Facts):
         self._folder, self._name, self._settings = folder, name, settings
         self._token = kept.setdefault("token", secrets.token_hex(4))
-        self._runs, self._first = dict[str, Any](), dict[str, int]()
+        self._runs, self._first = dict[str, "wandb.Run"](), dict[str, int]()
 
     def begin(self, model: str, before: int) -> None:
         import wandb
@@ -239,7 +243,9 @@ class _Trackers(Listener):
         self._thread.start()
 
     @contextmanager
-    def stage(self, what: str, *, total: int, unit: str = "slides", parts: str | None = None) -> Iterator[Advance]:
+    def stage(
+        self, what: str, *, total: int | None = None, unit: str = "slides", parts: str | None = None
+    ) -> Iterator[Advance]:
         with self._hear.stage(what, total=total, unit=unit, parts=parts) as advance:
             yield advance
 

@@ -62,14 +62,15 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
     check_truth(settings)
     if settings.shard and not settings.features:
         raise ConfigError("a run needs all slides", found=f"shard {settings.shard}", fix="--shard is for `asmil embed`")
-    inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
+    with hear.stage("open", total=None):
+        inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     with made.held(settings, hear) as hear:
         store = inputs.store or extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
         train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
-        with made.timed("evaluate"):
+        with made.timed("evaluate"), hear.stage("evaluate", total=None):
             _evaluate_into(made, settings, outcome)
         hear.result(made.headline)
-        with made.timed("report"):
+        with made.timed("report"), hear.stage("report", total=None):
             _report_into(made, settings)
     return _closed(made, outcome, hear)
 
@@ -105,7 +106,8 @@ def train(settings: Given = None, *, listener: Listener | None = None, **given: 
     settings, hear = _settled(settings, given), listener or default_listener()
     if settings.features is None:
         raise ConfigError("there are no features", fix="give --features FOLDER, or use `asmil run` with --slides")
-    inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
+    with hear.stage("open", total=None):
+        inputs, made, outcome = open_inputs(settings, hear), Run(settings.out), Outcome()
     if inputs.store is not None:
         with made.held(settings, hear) as hear:
             train_into(made, settings, inputs=inputs, store=inputs.store, outcome=outcome, hear=hear)
@@ -133,14 +135,14 @@ def evaluate(
         RunError: the run is not finished, or its features are not those it was trained on.
         MetricError, AnnotationError: as `asmil.evaluation.evaluate`.
     """
-    made, outcome = Run.open(run), Outcome()
+    made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
     settings = changed(settings or made.settings, given)
     check_truth(settings)
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, settings)
-    with made.timed("evaluate"):
+    with made.timed("evaluate"), hear.stage("evaluate", total=None):
         metrics = _evaluate_into(made, settings, outcome, partial=partial)
-    _closed(made, outcome, listener or default_listener(), always=False)
+    _closed(made, outcome, hear, always=False)
     return metrics
 
 
@@ -164,7 +166,7 @@ def write_report(
         RunError: the run is not finished or was not evaluated, or its features are not those it was trained on.
         ConfigError: `bundle` with `against`.
     """
-    made, outcome = Run.open(run), Outcome()
+    made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
     if bundle and against is not None:
         raise ConfigError("a comparison has no bundle", found="bundle and against", fix="its page is one file already")
     _look_at(made, partial, outcome, into=made.folder)
@@ -173,12 +175,14 @@ def write_report(
 
         other = Run.open(against)
         _look_at(other, partial, outcome)
-        page = write_comparison(made, other, partial=partial)
+        with hear.stage("compare", total=None):
+            page = write_comparison(made, other, partial=partial)
     else:
         settings = changed(settings or made.settings, given)
         require_shapes(made, settings)
-        page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
-    _closed(made, outcome, listener or default_listener(), always=False)
+        with hear.stage("report", total=None):
+            page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
+    _closed(made, outcome, hear, always=False)
     return page
 
 
@@ -192,13 +196,15 @@ def heatmap(
     """
     from asmil.report import write_heatmaps
 
-    made, outcome = Run.open(run), Outcome()
+    made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
     _look_at(made, partial, outcome, into=made.folder)
     require_shapes(made, made.settings)
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
-    if not (files := write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)):
+    with hear.stage("heatmaps", total=None):
+        files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
+    if not files:
         raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
-    _closed(made, outcome, listener or default_listener(), always=False)
+    _closed(made, outcome, hear, always=False)
     return files
 
 
@@ -256,7 +262,8 @@ def predict(
     settings = settings_for_new(made.settings, typed)
     require_place(settings)
     _look_at(made, partial, outcome)
-    ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
+    with hear.stage("open", total=None):
+        ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
     hear.closing(outcome)
@@ -298,7 +305,8 @@ def export(
     _look_at(made, partial, outcome, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
-    exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
+    with hear.stage("export", total=None):
+        exported = export_run(ensemble, path, fold=fold, seed=seed, card=card)
     _closed(made, outcome, hear, always=False)
     return exported
 

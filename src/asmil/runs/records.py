@@ -307,7 +307,9 @@ class Records:
             RunError: the run was not evaluated.
         """
         point = self.metrics.get("operating_point") or {}
-        return self.metrics["test"] | {name: one for name, one in point.items() if "ci95" in one}
+        return self.metrics["test"] | {
+            name: one for name, one in point.items() if isinstance(one, dict) and "ci95" in one
+        }
 
     @property
     def scores(self) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
         cohort = read_tables(config)
     usable, twins = dict[str, Known](), list[Twin]()
     if config.features:
-        usable, twins = _check_features(config, cohort, outcome=outcome, tell=tell)
+        usable, twins = _check_features(config, cohort, outcome=outcome, hear=hear, tell=tell)
     elif config.slides:
         usable, twins = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
     else:
@@ -70,14 +70,15 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
 
 
 def _check_features(
-    config: Settings, cohort: Cohort | None, *, outcome: Outcome, tell: Callable[[str], None]
+    config: Settings, cohort: Cohort | None, *, outcome: Outcome, hear: Listener, tell: Callable[[str], None]
 ) -> tuple[dict[str, Known], list[Twin]]:
     """The slides whose feature files are sound, and what these say of them; and those of the same content."""
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features or Path())
         if cohort is not None:
             tell_tables(cohort, store.slides, tell, store=store)
-        prints, wrong = store.read_through(store.slides)
+        with hear.stage("read the features", total=len(store.slides)) as advance:
+            prints, wrong = store.read_through(store.slides, progress=advance)
         for problem in [*store.problems, *wrong]:
             outcome.failed(problem.slide or str(problem.path), stage="features", reason=problem.what)
         sound = list(prints)

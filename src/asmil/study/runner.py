@@ -74,7 +74,8 @@ def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
     from asmil.machine import environment
 
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
-    facts, groups, total = _prepare(config, arms, finished)
+    with hear.stage("open", total=None):
+        facts, groups, total = _prepare(config, arms, finished)
     with _alone(config.out):
         claim(config, facts)
     write_json(config.out / "environment.json", environment())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class CellResult:
 
 
 class Progress(NamedTuple):
-    """How many epochs of a model are done, and how many there are at most, of both trainings."""
+    """How many epochs of a model are done, of all its trainings, and how many there are at most as far as is known."""
 
     fold: int
     seed: int
@@ -183,7 +184,9 @@ def train_fold(
     def begin(seed: int, start: int) -> Member:
         return _member(job, fold, seed, train, start=start, task=task, listeners=[AttentionRecorder()])
 
+    yield from (Progress(fold.fold, seed, 0, total) for seed in fold.wanted)
     chosen, told = dict[int, Member](), dict[int, tuple[int, int]]()  # of which start, and how many epochs
+    done: Counter[int] = Counter()  # epochs of starts that found nothing, and then of all that selected
     checkpoints = partial(_numbered, fold.folder / SELECT)
     for chosen in train_starts(
         begin, fold.seeds, train=train, val=val, task=task, checkpoints=checkpoints, one_pass=True
@@ -191,18 +194,21 @@ def train_fold(
         for seed in fold.wanted:
             history, start = chosen[seed].result.history, chosen[seed].start
             known, epochs = told.get(seed, (start, 0))
-            if new := history[epochs if known == start else 0 :]:
-                yield Trained(_name(fold.fold, seed), new)
+            if known != start:
+                done[seed] += epochs
+                epochs = 0
+            if history[epochs:]:
+                yield Trained(_name(fold.fold, seed), history[epochs:])
             told[seed] = start, len(history)
-            yield Progress(fold.fold, seed, len(history), total)
+            yield Progress(fold.fold, seed, done[seed] + len(history), done[seed] + total)
+    done.update({seed: len(member.result.history) for seed, member in chosen.items()})
     final = whole = {seed: member for seed, member in chosen.items() if member.error is None}
     if job.recipe.refit and whole:
         for final in _refit(job, fold, whole, (train, val), task=task):
-            yield from (
-                Progress(fold.fold, s, total // 2 + len(m.result.history), total)
-                for s, m in final.items()
-                if s in fold.wanted
-            )
+            for seed in set(fold.wanted) & set(final):
+                epochs = len(final[seed].result.history)
+                yield Progress(fold.fold, seed, done[seed] + epochs, done[seed] + final[seed].settings.most_epochs)
+        done.update({seed: len(member.result.history) for seed, member in final.items()})
     for seed in fold.wanted:
         error = chosen[seed].error or final[seed].error
         if error:
@@ -213,7 +219,7 @@ def train_fold(
             best = chosen[seed].result.best_epoch
             result = {"best_epoch": best} | chosen[seed].result.history[best]
             yield Trained(_name(fold.fold, seed), [], result)
-        yield Progress(fold.fold, seed, total, total)
+        yield Progress(fold.fold, seed, done[seed], done[seed])
     # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
     rmtree(fold.folder)
 

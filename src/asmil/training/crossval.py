@@ -44,19 +44,16 @@ def crossval(
 ) -> None:
     """Train a model for each fold and seed of `cells` and `keep` it; an interrupted call goes on where it stopped.
 
-    The seeds of a fold are trained side by side, in one pass over its bags, always: a result does not depend on the
-    number of `workers`, bit for bit, nor on the other seeds beyond rounding. Every process trains with one thread,
-    or as many as OMP_NUM_THREADS says. `checkpoints` is a folder for what is not finished. `progress` is called with
-    fold, seed, epochs done and epochs at most, `trained` as `Listener.trained`.
-
-    With `by_patient` a bag holds the tiles of all slides of a patient; predictions and attention are told slide by
-    slide, the same probabilities for all slides of a patient, whose attention sums to 1 over them.
+    The seeds of a fold are trained side by side, in one pass over its bags, always: a result depends neither on the
+    number of `workers`, bit for bit, nor on the other seeds beyond rounding; a process has OMP_NUM_THREADS threads, or
+    one. `checkpoints` is for what is not finished. `progress` hears fold, seed, epochs done and at most, `trained` what
+    `Listener.trained` does. With `by_patient` a bag holds the tiles of all slides of a patient; predictions and
+    attention are told slide by slide, the same probabilities for all slides of a patient, whose attention sums to 1.
 
     Raises:
         CohortError: `by_patient`, and slides of a patient have different labels.
         ConfigError: a model or settings that the cohort's task cannot be trained with.
-        AsmilError: the training of some cells diverged; they are named, and the others are finished.
-        RunError: a worker process died; what was kept is kept, and the same call continues.
+        AsmilError: the training of some cells diverged (they are named, the others finished), or a process died.
     """
     recipe.check(cohort.task)
     if by_patient:

@@ -67,7 +67,7 @@ def test_json_says_what_went_wrong(call, arguments, what, fix):
     told = json.loads(stdout)
     assert (code, told["exit_code"]) == (2, 2)
     assert told["error"]["what"].startswith(what)
-    assert fix is None or fix in told["error"]["fix"] or fix in told["error"]["what"]
+    assert fix is None or fix in f"{told['error']['what']} {told['error']['fix']}"
     assert told["error"]["what"].splitlines()[0] in stderr
 
 
@@ -88,7 +88,7 @@ def test_verbose_says_what_is_written_and_only_then(made, call):
     code, stdout, stderr = call("evaluate", out, "--bootstrap", 20, "--verbose")
     assert code == 0
     assert f"asmil.files: wrote {out / 'metrics.json'}" in stderr
-    assert "asmil.runs.folder: evaluate: begins" in stderr
+    assert "asmil.runs.records: evaluate: begins" in stderr
     assert "wrote" not in stdout
     logger = logging.getLogger("asmil")
     assert (logger.handlers, logger.level) == ([], logging.NOTSET)

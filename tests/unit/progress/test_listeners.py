@@ -1,10 +1,11 @@
 """How far a command is, in a log and on a terminal."""
 
 import re
+import time
 
 import pytest
 
-from asmil.progress import Bars, Listener, Outcome, Screen, SetAside, listeners, rate_text
+from asmil.progress import Bars, Listener, Outcome, Screen, SetAside, listeners, rate_text, steps_of_cells
 
 
 class Clock:
@@ -30,9 +31,9 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(clock, capsys):
             clock.now += 2
             advance(1)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "embedding: 8/40 slides, 30.0 slides/min, 0:01:04 left"
+    assert lines[0] == "embedding: 3/40 slides, 30.0 slides/min, 0:01:14 left"
     assert lines[-1] == "embedding: 40/40 slides, 30.0 slides/min"
-    assert len(lines) == 5
+    assert len(lines) == 14
 
 
 def test_a_short_job_is_one_line(clock, capsys):
@@ -105,7 +106,43 @@ def test_the_time_left_is_that_of_the_pace_now_not_of_a_slow_beginning(clock, ca
             clock.now += 1
     first, *others = capsys.readouterr().err.splitlines()
     assert first == "embedding: 1/100 slides, 0.1 slides/min"
-    assert others[0].endswith(", 0:01:24 left")
+    assert others[0].endswith("6/100 slides, 0.6 slides/min, 0:01:34 left")
+
+
+def test_no_stage_is_silent_for_long_whether_anything_is_done_or_not(monkeypatch, capsys):
+    monkeypatch.setattr(listeners, "LOG_EVERY_SECONDS", 0.1)
+    with Bars().stage("evaluate"):
+        time.sleep(0.45)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 3
+    assert set(lines) == {"evaluate: for 0:00:00"}
+    with Bars().stage("train", total=9, unit="epochs") as advance:
+        time.sleep(0.25)
+        advance(4)
+        time.sleep(0.45)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "train: 0/9 epochs, for 0:00:00"
+    assert sum(line.startswith("train: 4/9 epochs, ") for line in lines) >= 3
+    with Bars().stage("report"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_what_need_not_be_done_brings_the_end_nearer_and_is_no_pace(clock, capsys):
+    with Bars().stage("train", total=120, unit="epochs") as advance:
+        tell = steps_of_cells(advance)
+        for fold in (0, 1):
+            for epoch in range(11):
+                tell(fold, 0, epoch, 60)
+                clock.now += 1
+            tell(fold, 0, 10, 20)  # its refit takes 10
+            for epoch in range(11, 21):
+                clock.now += 1
+                tell(fold, 0, epoch, 20)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "train: 5/120 epochs, 1.0 epochs/s, 0:01:55 left"
+    assert any("/80 epochs" in line for line in lines)
+    assert lines[-1].startswith("train: 40/40 epochs")
 
 
 def test_who_does_not_listen_hears_of_what_was_set_aside_only(capsys):

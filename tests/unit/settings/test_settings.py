@@ -207,7 +207,7 @@ def test_a_setting_is_an_option_of_the_run_by_its_name_and_its_sentence():
     from asmil.cli import _load
 
     options = {option.name: option for option in _load("run").params if option.param_type_name == "option"}
-    assert options.keys() - {"print_config"} == ABOUT.keys() - {"shard"}
+    assert options.keys() - {"print_config", "quiet", "verbose", "as_json"} == ABOUT.keys() - {"shard"}
     for name, option in ((name, option) for name, option in options.items() if name in ABOUT):
         assert option.help.startswith(ABOUT[name].sentence)
         assert option.opts[0] in (f"--{name.replace('_', '-')}", f"--{name.replace('_', '-')[:-1]}")

@@ -71,7 +71,7 @@ def test_every_cell_is_a_row_and_every_arm_a_folder(study, training, tmp_path):
         predictions = pd.read_csv(folder / "predictions.csv")
         assert list(predictions.columns) == ["fold", "seed", "slide", "label", "prob_negative", "prob_positive"]
         assert predictions.groupby("seed").slide.nunique().eq(24).all()
-    assert heard.stages == {"study": [12, 12]}
+    assert heard.stages == {"open": [None, 0], "study": [12, 12]}
     assert heard.notes == [f"{arm} is done, {n} of 3 arms" for n, arm in enumerate(ARMS, 1)]
     assert pd.read_csv(tmp_path / "out" / "failures.csv").empty
     assert not result.failures

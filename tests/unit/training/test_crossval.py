@@ -150,18 +150,6 @@ def test_a_process_that_dies_is_an_error_that_names_its_models(train, tmp_path):
     assert "seed 0" in str(caught.value.found)
 
 
-def test_progress_is_told_of_every_model_and_ends_at_the_end(train, tmp_path):
-    for workers in (1, 2):
-        last = {}
-
-        def hear(fold, seed, *epochs, last=last):
-            last[fold, seed] = epochs
-
-        train(tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=hear)
-        assert set(last) == {(fold, seed) for fold in range(3) for seed in (0, 1)}
-        assert all(done == total == 8 for done, total in last.values())
-
-
 class Heard:
     """The rows that were told of each model since its epoch 0, as a tracker keeps them, and its result."""
 
@@ -178,23 +166,35 @@ class Heard:
         if self.left == 0:
             raise _Killed
 
-
-def test_every_epoch_is_told_as_the_log_has_it_also_of_a_training_that_goes_on(train, tmp_path):
-    for workers, stop in ((1, 5), (2, None)):
-        first, heard = Heard(stop), Heard()
-        folder = tmp_path / str(workers)
-        if stop:
-            with pytest.raises(_Killed):
-                train(folder, seeds=(0, 1), trained=first)
-            assert {len(rows) for rows in first.rows.values()} == {2, 3}
-        run = train(folder, seeds=(0, 1), workers=workers, trained=heard)
-        assert set(heard.rows) == {cell.name for cell in run.cells()} == set(heard.results)
+    def check(self, run):
+        """Hold it against what the run has."""
+        assert set(self.rows) == {cell.name for cell in run.cells()} == set(self.results)
         for cell in run.cells():
             said = [{name: pytest.approx(value, nan_ok=True) for name, value in row.items()} for row in cell.rows()]
-            told = heard.rows[cell.name]
-            assert [{name: row.get(name, float("nan")) for name in said[0]} for row in told] == said
-            assert heard.results[cell.name]["best_epoch"] == cell.best_epoch
-            assert heard.results[cell.name]["val_loss"] == pytest.approx(cell.chosen["val_loss"])
+            assert [{name: row.get(name, float("nan")) for name in said[0]} for row in self.rows[cell.name]] == said
+            assert self.results[cell.name]["best_epoch"] == cell.best_epoch
+            assert self.results[cell.name]["val_loss"] == pytest.approx(cell.chosen["val_loss"])
+
+
+def test_progress_is_told_of_every_model_and_ends_at_the_end(train, tmp_path):
+    for workers in (1, 2):
+        last, heard = {}, Heard()
+
+        def hear(fold, seed, *epochs, last=last):
+            last[fold, seed] = epochs
+
+        heard.check(train(tmp_path / str(workers), seeds=(0, 1), workers=workers, progress=hear, trained=heard))
+        assert set(last) == {(fold, seed) for fold in range(3) for seed in (0, 1)}
+        assert all(done == total for done, total in last.values())
+        assert {total for _, total in last.values()} <= {5, 6, 7, 8}, "four epochs, and a refit of one to four"
+
+
+def test_every_epoch_is_told_as_the_log_has_it_also_of_a_training_that_goes_on(train, tmp_path):
+    first, heard = Heard(5), Heard()
+    with pytest.raises(_Killed):
+        train(tmp_path, seeds=(0, 1), trained=first)
+    assert {len(rows) for rows in first.rows.values()} == {2, 3}
+    heard.check(train(tmp_path, seeds=(0, 1), trained=heard))
 
 
 def test_models_without_attention_have_no_anchor(train, tmp_path):

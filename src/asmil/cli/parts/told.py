@@ -81,11 +81,11 @@ def remember(outcome: Outcome | None = None, **facts: object) -> None:
 
 
 @contextmanager
-def telling(ctx: "Context", typed: list[str]) -> Iterator[None]:
-    """Work in this block as the flags among the words typed ask for, and with --json tell its end on stdout."""
+def telling(ctx: "Context") -> Iterator[None]:
+    """Work in this block as the flags among the words behind the command ask for; with --json tell its end."""
     _told.clear()
     _asked.clear()
-    _asked.update({QUIET, VERBOSE, JSON}.intersection(typed))
+    _asked.update({QUIET, VERBOSE, JSON}.intersection(ctx.args))
     stdout, code = sys.stdout, 0
     try:
         with ExitStack() as stack:
@@ -114,7 +114,8 @@ def _in_words(error: BaseException) -> Facts | None:
         return None
     if isinstance(error, AsmilError):
         return {"what": error.what, "found": None if error.found is None else str(error.found), "fix": error.fix}
-    return {"what": getattr(error, "message", None) or f"{type(error).__name__}: {error}", "found": None, "fix": None}
+    words = getattr(error, "format_message", lambda: f"{type(error).__name__}: {error}")
+    return {"what": words(), "found": None, "fix": None}
 
 
 class _Lines(logging.Handler):
