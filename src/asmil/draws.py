@@ -7,12 +7,14 @@ numbers. A model that runs alone takes them from torch's global generator; of ma
 global generator, which is seeded in the same way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 LEVELS = 2**16
 
@@ -100,3 +102,23 @@ def _kept(values: Tensor, probability: float) -> Tensor:
     # A comparison of 16 random bits: torch's own dropout costs five times as much on a CPU.
     dropped = min(round(probability * LEVELS), LEVELS - 1)
     return _take(values.shape, values.device) >= dropped - LEVELS // 2
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out what draws normal numbers."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named, name = kwargs or {}, getattr(func, "__name__", "")
+        if name == "normal_":
+            return named["tensor"] if "tensor" in named else args[0]
+        return (torch.empty if name == "randn" else func)(*args, **named)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within, tensors have shapes and no memory (torch's device `meta`), and no weights are drawn.
+
+    Drawing normal numbers without memory would make torch import its compiler, which takes as long as torch itself.
+    """
+    with torch.device("meta"), _Undrawn():
+        yield

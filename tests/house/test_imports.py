@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from asmil.cli import command_summaries
+from asmil.cli.doctor import built_for
 
 HEAVY = ("torch", "matplotlib", "sklearn", "timm")
+COMPILERS = ("torch._dynamo", "sympy")
+"""What torch imports of itself where it thinks of compiling: more than all else of it together."""
 LIGHT_MODULES = (
     "asmil",
     "asmil.progress",
@@ -54,9 +57,9 @@ def test_listing_encoders_and_reading_a_card_needs_no_torch():
 COMMANDS = {
     "check --features features --labels labels.csv": ("torch", "sklearn", "scipy", "skimage", "matplotlib"),
     "list": ("torch", "sklearn", "scipy", "skimage", "pandas", "matplotlib"),
-    "doctor": ("sklearn", "scipy", "skimage", "pandas", "matplotlib"),
+    "doctor": ("sklearn", "scipy", "skimage", "pandas", "matplotlib", *(() if built_for() else ("torch",))),
 }
-"""What a command has no use for; `doctor` asks torch which devices there are."""
+"""What a command has no use for; `doctor` asks a torch that can use one which GPUs there are."""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -78,6 +81,24 @@ def test_a_command_that_looks_imports_what_it_needs(command, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("HEAVY")
+
+
+def test_models_are_made_trained_and_scored_without_compilers_and_statistics():
+    done = _run(
+        "import sys, numpy as np, asmil.evaluation.run_metrics, asmil.report.report\n"
+        "from asmil.bags import make_bags; from asmil.draws import shapes_only\n"
+        "from asmil.evaluation import METRICS, fit_temperature\n"
+        "from asmil.models import create_model, list_models; from asmil.training import TrainSettings, fit\n"
+        "with shapes_only(): models = [create_model(name, in_dim=8, n_classes=2) for name in list_models()]\n"
+        "assert all(p.is_meta for model in models for p in model.parameters())\n"
+        "bags = make_bags(8, dim=8)[0]; model = create_model('abmil', in_dim=8, n_classes=2)\n"
+        "fit(model, bags[:4], bags[4:], settings=TrainSettings(epochs=1, min_steps=0))\n"
+        "y, prob = np.array([0, 1, 1]), np.array([[0.6, 0.4], [0.6, 0.4], [0.1, 0.9]])\n"
+        "[METRICS[name](y, prob) for name in METRICS.names()]; fit_temperature(y, prob)\n"
+        f"print(*(m for m in {(*COMPILERS, 'sklearn', 'scipy.stats', 'scipy.optimize')} if m in sys.modules))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
 
 
 def test_importing_writes_nothing_and_changes_no_environment(tmp_path):

@@ -200,3 +200,17 @@ def test_an_even_anchor_holds_nothing_back_where_it_is_gated():
     for gate in (None, unevenness(anchored, Dense(0))):
         pulls += torch.autograd.grad(alignment(anchored, scores, Dense(0), gate=gate), scores)
     assert pulls[1].norm() < 1e-6 * pulls[0].norm()
+
+
+@pytest.mark.parametrize("lengths", [(5, 12, 30), (40, 41), (1, 9)], ids=str)
+def test_how_uneven_a_bag_is_does_not_depend_on_the_bags_beside_it(lengths):
+    """Nor does a mask differ from leaving the tiles out: padding is no tile."""
+    scores = torch.randn(sum(lengths), 3, generator=torch.Generator().manual_seed(1)) * torch.tensor([3.0, 1e-3, 0.0])
+    packed = unevenness(scores, Packed(lengths))
+    alone = torch.stack([unevenness(bag, Dense(0)) for bag in scores.split(lengths)])
+    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-9)
+    mask = torch.arange(len(scores)) % 4 > 0
+    kept = [int(part.sum()) for part in mask.split(lengths)]
+    if min(kept):
+        left = unevenness(scores[mask], Packed(kept))
+        torch.testing.assert_close(unevenness(scores, Packed(lengths, mask=mask)), left, rtol=1e-5, atol=1e-9)

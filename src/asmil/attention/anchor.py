@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from asmil.errors import AttentionError
 
+Buffers = dict[str, Tensor | None]
+
 
 class Anchor:
     """A slow copy of `module`, in eval mode, without gradient.
@@ -39,6 +41,7 @@ class Anchor:
             self._draw_weights()
         self.module.eval().requires_grad_(False)
         self._pairs: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
+        self._kept: list[tuple[Buffers, Buffers]] = []
 
     @property
     def momentum(self) -> float:
@@ -56,6 +59,8 @@ class Anchor:
         """theta' <- m theta' + (1 - m) theta; buffers are copied. Call after the optimiser's step."""
         if self._pairs is None or self._pairs[0] is not online:  # walking modules takes longer than small weights
             self._pairs = online, list(self.module.parameters()), list(online.parameters())
+            both = zip(self.module.modules(), online.modules(), strict=False)  # as long as they have equal parameters
+            self._kept = [(mine._buffers, theirs._buffers) for mine, theirs in both if theirs._buffers]
         _, anchored, followed = self._pairs
         if len(anchored) != len(followed):
             raise AttentionError(
@@ -64,14 +69,19 @@ class Anchor:
                 fix="build the whole model before its anchor",
             )
         torch._foreach_lerp_(anchored, followed, 1 - self.momentum)
-        self._copy_buffers(online)
+        for kept, others in self._kept:
+            for name, value in others.items():
+                own = kept.get(name)
+                if own is not None and value is not None:
+                    own.copy_(value)
 
     @torch.no_grad()
     def copy_from(self, online: nn.Module) -> None:
         """Make all parameters and buffers equal to the online module's."""
         for mine, theirs in zip(self.module.parameters(), online.parameters(), strict=True):
             mine.copy_(theirs)
-        self._copy_buffers(online)
+        for mine, theirs in zip(self.module.buffers(), online.buffers(), strict=True):
+            mine.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights and buffers of the anchor."""
@@ -80,10 +90,6 @@ class Anchor:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Put back what `state_dict` returned."""
         self.module.load_state_dict(state)
-
-    def _copy_buffers(self, online: nn.Module) -> None:
-        for mine, theirs in zip(self.module.buffers(), online.buffers(), strict=True):
-            mine.copy_(theirs)
 
     def _draw_weights(self) -> None:
         draws = [getattr(part, "reset_parameters", None) for part in self.module.modules()]

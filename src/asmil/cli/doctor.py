@@ -1,8 +1,10 @@
 """What this machine has: versions, device, memory, slide formats, encoders, disk."""
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import runpy
 import shutil
 import sys
 import tempfile
@@ -67,27 +69,39 @@ def _versions() -> list[tuple[str, str]]:
     return rows + [(name, _version(name)) for name in PACKAGES]
 
 
+def built_for() -> str | None:
+    """The accelerator that the installed torch is built for; read off its file, as importing torch takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    facts = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+    named = {"cuda": "CUDA", "hip": "ROCm", "xpu": "XPU"}
+    found = next((f"{name} {facts[key]}" for key, name in named.items() if facts.get(key)), None)
+    return found or ("Metal" if sys.platform == "darwin" else None)
+
+
 def _device() -> list[tuple[str, str]]:
+    built = built_for()
+    rows = [("torch", f"{_version('torch')} (built for {built or 'CPU'})")]
+    rows += _accelerators(built) if built else [("GPU", "none (this torch has no GPU support)")]
+    rows.append(("CPU", f"{cores()} cores"))
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        rows.append(("memory", f"{memory / GIB:.1f} GiB"))
+    return rows + [(name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ]
+
+
+def _accelerators(built: str) -> list[tuple[str, str]]:
     import torch
 
-    rows = [("torch", f"{torch.__version__} (built for {torch.version.cuda or torch.version.hip or 'CPU'})")]
+    rows = []
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
         rows.append((f"cuda:{index}", f"{name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free"))
     if torch.backends.mps.is_available():
         rows.append(("mps", "available"))
-    if len(rows) == 1:
-        built = torch.version.cuda is not None
-        reason = (
-            "torch is built for CUDA but sees no GPU: check the driver" if built else "this torch has no GPU support"
-        )
-        rows.append(("GPU", f"none ({reason})"))
-    rows.append(("CPU", f"{cores()} cores, torch uses {torch.get_num_threads()} threads"))
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        rows.append(("memory", f"{memory / GIB:.1f} GiB"))
-    return rows + [(name, os.environ[name]) for name in THREAD_VARIABLES if name in os.environ]
+    return rows or [("GPU", f"none (torch is built for {built} but sees no GPU: check the driver)")]
 
 
 def _slides() -> list[tuple[str, str]]:
@@ -103,12 +117,13 @@ def _slides() -> list[tuple[str, str]]:
 
 def _encoders(weights: Path | None) -> list[tuple[str, str]]:
     """A row per encoder: whether it can run here, the memory of its weights, and from where or what is missing."""
-    import torch
-
     from asmil.encoders import ENCODERS, card, readiness
 
-    gpus = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
-    rows = []
+    gpus, rows = list[int](), []
+    if built_for():
+        import torch
+
+        gpus = [torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count())]
     for facts in map(card, sorted(ENCODERS.usable())):
         found = readiness(facts, weights=weights, gpu_bytes=max(gpus, default=None))
         rows.append((facts.name, f"{found.state:<11}{found.weights_gib:4.1f} GiB  {found.detail}"))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asmil.draws import shapes_only
 from asmil.encoders.cards import EncoderCard, contradictions
 from asmil.encoders.weights import find_weights, fitted, read_weights, weight_hash
 from asmil.errors import EncoderError
@@ -119,7 +120,7 @@ def load_model(
     if differs := contradictions(card, file):
         known = f"the card was checked: {card.checked}" if card.checked else "nobody has checked the card"
         warnings.warn(f"{card.name} is prepared as its card says; {differs}; {known}", stacklevel=2)
-    with torch.device("meta"):  # shapes without memory: a billion random numbers take longer than reading the file
+    with shapes_only():  # a billion random numbers take longer than reading the file
         model = build(card)
     state = fitted(read_weights(file), model, card=card, file=file.name)
     if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in state):

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from asmil.draws import shapes_only
 from asmil.encoders.families import slide_pooling, slide_transformers
 from asmil.encoders.loading import check_device
 from asmil.encoders.model import PRECISION_OF, half_type
@@ -112,7 +113,7 @@ def create_slide_encoder(
         return _with_authors_code(card, weights, device=device, precision=precision)
     file = _weights_file(card, weights)
     check_config(card, file)
-    with torch.device("meta"):  # shapes without memory
+    with shapes_only():
         model = NETWORKS[card.family](card, **card.options)
     renamed: Callable[..., dict[str, Tensor]] = getattr(model, "renamed", dict)
     state = fitted(renamed(read_weights(file)), model, card=card, file=file.name, of_timm=False)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal, cast
 
 from asmil.encoders.cards import PROCESSORS, EncoderCard
 from asmil.errors import EncoderError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 # Whether an encoder can run on this machine, and what is missing.
 
@@ -110,7 +110,7 @@ _CHUNK = re.compile(r"blocks\.\d+\.(\d+)\.")  # DINOv2 trains its blocks in chun
 _QUERY = re.compile(r"attn\.(q_proj|query)\.(weight|bias)$")
 
 
-def timm_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def timm_names(state: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
     """Weights of transformers' models, of DINOv2's, or of timm's own of before 0.9, under today's names of timm.
 
     Others are left as they are. `wanted` are the weights of the model they are for: where its positions leave the class
@@ -126,7 +126,9 @@ def timm_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dic
     return state
 
 
-def _of_transformers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _of_transformers(state: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    import torch
+
     named: dict[str, Tensor] = {}
     for name, value in state.items():
         if not name.endswith(_UNUSED):
@@ -154,16 +156,18 @@ def _of_transformers(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) 
     return named
 
 
-def _resampled(positions: Tensor, wanted: Tensor | None) -> Tensor:
+def _resampled(positions: "Tensor", wanted: "Tensor | None") -> "Tensor":
     """Positions (1, token and patches, width) on the square grid of the model; as they are, where they are on it."""
     if wanted is None or positions.shape == wanted.shape:
         return positions
     old, new = (math.isqrt(one.shape[1]) for one in (positions, wanted))
+    import torch
+
     first = positions.shape[1] - old**2
     if first != wanted.shape[1] - new**2 or positions.shape[2] != wanted.shape[2]:
         return positions  # another model's, as `fitted` will say
     grid = positions[:, first:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    grid = nn.functional.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
+    grid = torch.nn.functional.interpolate(grid, (new, new), mode="bicubic", align_corners=False)
     return torch.cat([positions[:, :first].float(), grid.flatten(2).transpose(1, 2)], dim=1)
 
 
@@ -204,12 +208,14 @@ def cached_weights(card: EncoderCard) -> Path | None:
     return None
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path) -> dict[str, "Tensor"]:
     """Read a state dict from `.safetensors`, or from a pickle that holds tensors only.
 
     Raises:
         EncoderError: no such file, or it holds something else.
     """
+    import torch
+
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
@@ -228,14 +234,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         ) from error
     while isinstance(state, dict) and (inner := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)):
         state = state[inner]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise EncoderError(f"{path.name} holds no state dict", found=type(state).__name__)
     return state
 
 
 def fitted(
-    state: Mapping[str, Tensor], model: nn.Module, *, card: EncoderCard, file: str, of_timm: bool = True
-) -> dict[str, Tensor]:
+    state: Mapping[str, "Tensor"], model: "nn.Module", *, card: EncoderCard, file: str, of_timm: bool = True
+) -> dict[str, "Tensor"]:
     """The weights under the names of the model: prefixes, classifiers and what the card ignores are taken off.
 
     `of_timm`: the model has timm's names, and the weights may have those of transformers or of an older timm.
@@ -272,8 +278,10 @@ def fitted(
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def weight_hash(state: Mapping[str, Tensor]) -> str:
+def weight_hash(state: Mapping[str, "Tensor"]) -> str:
     """Sixteen hexadecimal digits of the SHA-256 over names and bytes of all weights."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
@@ -281,7 +289,7 @@ def weight_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+def _prefix(state: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> str:
     """What stands before the model's names in the file (`module.`, `teacher.backbone.`): where most of them are."""
     probes = sorted(wanted, key=len)[-3:]
     prefixes = {name[: -len(p)] for p in probes for name in state if name == p or name.endswith("." + p)} | {""}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from asmil.errors import MetricError
 from asmil.evaluation.intervals import (
@@ -73,14 +72,13 @@ def fit_temperature(y: np.ndarray, prob: np.ndarray) -> float | None:
     if (prob[rows, y] >= prob.max(axis=1)).all() or logits[rows, y].mean() <= logits.mean():
         return None
 
-    def loss(log_sharpness: float) -> float:
-        scores = logits * np.exp(log_sharpness)
-        top = scores.max(axis=1)
-        return float((top + np.log(np.exp(scores - top[:, None]).sum(axis=1)) - scores[rows, y]).mean())
-
-    bound = float(np.log(LARGEST_TEMPERATURE))
-    found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-7})
-    return float(np.exp(-found.x))
+    low, high = -np.log(LARGEST_TEMPERATURE), np.log(LARGEST_TEMPERATURE)  # of the sharpness, 1 / temperature
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        expected = (at_temperature(prob, np.exp(-middle)) * logits).sum(axis=1)
+        rising = (expected - logits[rows, y]).mean() > 0  # the derivative of the loss by the sharpness
+        low, high = (low, middle) if rising else (middle, high)
+    return float(np.exp(-middle))
 
 
 def at_temperature(prob: np.ndarray, temperature: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from asmil.annotations import Annotations
 from asmil.errors import MetricError
 from asmil.evaluation.intervals import Interval, bootstrap_ci, percentile_interval, resample_counts
 from asmil.evaluation.metrics import auroc, average_precision
+from asmil.tasks import mean_ranks
 
 Maps = Mapping[str, np.ndarray]
 
@@ -101,9 +102,7 @@ def scaled(attention: np.ndarray, *, scale: str = "relative") -> np.ndarray:
     if scale == "relative":
         return attention / attention.mean()
     if scale == "rank":
-        from scipy.stats import rankdata
-
-        return rankdata(attention) / len(attention)
+        return mean_ranks(attention) / len(attention)
     raise MetricError(f"unknown scale {scale!r} of attention", fix="relative or rank")
 
 

@@ -9,9 +9,7 @@ Published MIL tables often print *micro* F1, which is accuracy under another nam
 average.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import numpy as np
 
@@ -22,19 +20,11 @@ from asmil.registry import FunctionRegistry
 #
 # Each function `f(y, prob, counts, groups)` takes `counts` float64 (resamples, patients) and `groups` int
 # (rows,), the patient of each row, and returns for every resample the number that the metric of the same name
-# in `metrics.py` gives for the set in which the rows of patient g occur counts[g] times; nan where that is
-# undefined. All is put as matrix products over patients, so that a million tiles of a hundred patients cost
-# seconds and nothing of size resamples x rows exists.
+# below gives for the set in which the rows of patient g occur counts[g] times; nan where that is undefined. All
+# is put as matrix products over patients, so that a million tiles of a hundred patients cost seconds and nothing of
+# size resamples x rows exists.
 
 ECE_BINS = 15
-
-
-def _sk() -> ModuleType:
-    from sklearn import metrics  # takes as long to import as a table of a thousand slides to score
-
-    return metrics
-
-
 _CELLS_AT_ONCE = 1_000_000
 
 
@@ -254,12 +244,13 @@ def check_probabilities(y: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np
     return y, prob
 
 
-def _one_versus_rest(score: Callable, y: np.ndarray, prob: np.ndarray) -> float:
-    n_classes = prob.shape[1]
-    if len(np.unique(y)) < n_classes:
-        return float("nan")
-    scored = [1] if n_classes == 2 else range(n_classes)
-    return float(np.mean([score(y == c, prob[:, c]) for c in scored]))
+def _of_all(name: str, y: np.ndarray, prob: np.ndarray) -> float:
+    """The metric of the rows as they are: of one patient, who has them all and is drawn once."""
+    return float(RESAMPLED[name](y, prob, np.ones((1, 1)), np.zeros(len(y), dtype=np.int64))[0])
+
+
+def _of_all_classes(name: str, y: np.ndarray, prob: np.ndarray) -> float:
+    return _of_all(name, y, prob) if len(np.unique(y)) == prob.shape[1] else float("nan")
 
 
 @METRICS.register
@@ -268,7 +259,7 @@ def auroc(y: np.ndarray, prob: np.ndarray) -> float:
 
     nan when a class does not occur.
     """
-    return _one_versus_rest(_sk().roc_auc_score, *check_scores(y, prob))
+    return _of_all_classes("auroc", *check_scores(y, prob))
 
 
 @METRICS.register
@@ -277,39 +268,31 @@ def average_precision(y: np.ndarray, prob: np.ndarray) -> float:
 
     Chance is the prevalence. nan when a class does not occur.
     """
-    return _one_versus_rest(_sk().average_precision_score, *check_scores(y, prob))
+    return _of_all_classes("average_precision", *check_scores(y, prob))
 
 
 @METRICS.register
 def accuracy(y: np.ndarray, prob: np.ndarray) -> float:
     """Share of slides whose most probable class is the true one (also the micro F1)."""
-    y, prob = check_scores(y, prob)
-    return float(_sk().accuracy_score(y, prob.argmax(1)))
+    return _of_all("accuracy", *check_scores(y, prob))
 
 
 @METRICS.register
 def balanced_accuracy(y: np.ndarray, prob: np.ndarray) -> float:
     """Mean recall over the classes that occur; nan when only one does."""
-    y, prob = check_scores(y, prob)
-    if one_class(y):
-        return float("nan")
-    with warnings.catch_warnings():  # a predicted class that never occurs has no recall: it is left out, as intended
-        warnings.simplefilter("ignore", UserWarning)
-        return float(_sk().balanced_accuracy_score(y, prob.argmax(1)))
+    return _of_all("balanced_accuracy", *check_scores(y, prob))
 
 
 @METRICS.register
 def macro_f1(y: np.ndarray, prob: np.ndarray) -> float:
     """F1 averaged over the classes that occur or are predicted; nan when only one class occurs."""
-    y, prob = check_scores(y, prob)
-    return float("nan") if one_class(y) else float(_sk().f1_score(y, prob.argmax(1), average="macro", zero_division=0))
+    return _of_all("macro_f1", *check_scores(y, prob))
 
 
 @METRICS.register
 def mcc(y: np.ndarray, prob: np.ndarray) -> float:
     """Matthews correlation (multi-class form of Gorodkin 2004); nan when only one class occurs."""
-    y, prob = check_scores(y, prob)
-    return float("nan") if one_class(y) else float(_sk().matthews_corrcoef(y, prob.argmax(1)))
+    return _of_all("mcc", *check_scores(y, prob))
 
 
 @METRICS.register

@@ -22,7 +22,6 @@ from asmil.evaluation.summary import (
     patient_summary,
     test_maps,
 )
-from asmil.evaluation.tasks import evaluate_task
 from asmil.files import Facts
 from asmil.runs import Cell, Run, even, model_of
 from asmil.tasks import Task
@@ -98,6 +97,8 @@ def _summary(
     if bags_are_patients(run):
         bags = one_row_per_patient(table)
     if task is not None:
+        from asmil.evaluation.tasks import evaluate_task  # scipy.stats, which takes half as long to import as torch
+
         return {"target": list(task.columns), **evaluate_task(bags, task, **options)}
     classes = run.classes
     coded = bags.assign(label=bags["label"].map({name: i for i, name in enumerate(classes)}))

@@ -10,6 +10,7 @@ from scipy import sparse
 from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AsmilError
+from asmil.tasks import mean_ranks
 
 COLOUR_MAP = "inferno"
 SMALLEST_PX = 600
@@ -20,9 +21,7 @@ Masks = tuple[Image.Image, Image.Image]
 
 def percentiles(values: np.ndarray) -> np.ndarray:
     """Rank of each value among `values` in (0, 1]; ties share their mean rank."""
-    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    return mean_rank[position] / max(len(values), 1)
+    return mean_ranks(values) / max(len(values), 1)
 
 
 def times_uniform(attention: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ class ChebyshevClassifier(nn.Module):
         require(degree > 0, "a Chebyshev classifier needs a degree", found=degree, fix="12 or 16 are the paper's")
         require(n_classes > 0, "a model needs classes", found=n_classes, fix="check n_classes")
         std = math.sqrt(2 / ((degree + 1) * (dim + 1)))  # xavier_normal of one class's (dim, 1, degree + 1)
-        self.weight = nn.Parameter(torch.randn(degree + 1, n_classes, dim) * std)
+        self.weight = nn.Parameter(torch.randn(degree + 1, n_classes, dim).mul_(std))
 
     def forward(self, pooled: Float[Tensor, "bags classes dim"]) -> Float[Tensor, "bags classes"]:
         x = torch.tanh(pooled.to(self.weight.dtype))

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.files import Facts, safe_name, write_text, written_beside
+from asmil.files import Facts, file_stamp, safe_name, write_text, written_beside
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
 from asmil.runs.whole import State, digest, seal, state_of, unseal
@@ -70,7 +71,7 @@ class Cell:
         `start` is a column of models that found nothing before so many starts.
         """
         path = self.folder / layout.LOG
-        return with_numbers(read_table(path, columns=("epoch",), fix=AGAIN), path=path, gaps=("",), fix=AGAIN)
+        return _log(path, *file_stamp(path) or ()).copy()
 
     def logged(self, column: str) -> np.ndarray:
         """A column of the log as float (epochs,), NaN where it is blank; empty where the log has no such column."""
@@ -208,6 +209,12 @@ class Cell:
     def _opened(self, name: str) -> Iterator[h5py.File]:
         with open_h5(self.folder / name, fix=AGAIN) as file:
             yield file
+
+
+@lru_cache(maxsize=64)  # a report asks for one column after the other
+def _log(path: Path, *stamp: int) -> pd.DataFrame:
+    """The log of a cell from a file that has this stamp."""
+    return with_numbers(read_table(path, columns=("epoch",), fix=AGAIN), path=path, gaps=("",), fix=AGAIN)
 
 
 def _write_log(path: Path, history: Sequence[Mapping[str, object]]) -> None:

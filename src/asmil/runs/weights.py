@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asmil.bags import listed
+from asmil.draws import shapes_only
 from asmil.errors import AsmilError, RunError
 from asmil.files import Facts, written_beside
 from asmil.models import MODELS, code_of, create_model
@@ -86,7 +87,7 @@ def read_model(
         )
     in_dim = width.shape[-1]
     try:
-        with torch.device("meta"):
+        with shapes_only():
             model = create_model(name, in_dim=in_dim, n_classes=task.outputs if task else classes, **options)
             model = Standardized(model, in_dim) if standardize else model
     except (AsmilError, TypeError, ValueError, RuntimeError) as error:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes, unused_annotations
 from asmil.bags import (
     FEWEST,
     Cohort,
@@ -24,16 +24,17 @@ from asmil.bags import (
     open_features,
     require_apart,
 )
-from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
 from asmil.settings.settings import Settings
-from asmil.slides import Slide, SlideFile, name_of, scan_slides, slide_files
-from asmil.tiles import Bounds
+
+if TYPE_CHECKING:
+    from asmil.slides import Slide, SlideFile
+    from asmil.tiles import Bounds
 
 PROBE_PX, MOST_LOOKED_AT = 256, 1 << 26
 """Side of what is read of a slide in its middle and at its end, and pixels of a level that is read as a whole."""
-Known = tuple[tuple[int, int] | None, float | None, Bounds | None]
+Known = tuple[tuple[int, int] | None, float | None, "Bounds | None"]
 """Width and height of a slide in level-0 pixels, its um per pixel, and its scanned part, as far as they are known."""
 
 
@@ -96,6 +97,9 @@ def _check_slides(
 ) -> tuple[dict[str, Known], list[Twin]]:
     """The slides that open, have a scale, and can be read in the middle and at the end, their sizes and scales; and
     those of the same content."""
+    from asmil.extraction import find_duplicates
+    from asmil.slides import name_of, scan_slides, slide_files
+
     paths: list[Path] = []
     with outcome.attempt("slides", stage="open"):
         paths = scan_slides(config.slides or Path())
@@ -109,7 +113,7 @@ def _check_slides(
     own_mpp = slide_mpp_of(cohort) if cohort is not None else {}
     slides = slide_files(paths, scenes=config.scenes, reader_of=lambda path: config.reader)
     labelled = SlideNames(cohort.slides if cohort is not None else (slide.name for slide in slides))
-    usable, opened, looks = dict[str, Known](), list[Slide](), _Looks()
+    usable, opened, looks = dict[str, Known](), list["Slide"](), _Looks()
     with hear.stage("check", total=len(slides)) as advance:
         for slide in slides:
             row = (labelled.find_or_file(slide.name) or [""])[0]
@@ -132,11 +136,11 @@ def _check_slides(
     return usable, []
 
 
-def _opened(file: SlideFile, *, mpp: float | None, config: Settings) -> Slide:
+def _opened(file: "SlideFile", *, mpp: float | None, config: Settings) -> "Slide":
     return file.open(mpp=mpp, objective=None if mpp else config.objective, reader=config.reader)
 
 
-def _probe(slide: Slide, config: Settings) -> None:
+def _probe(slide: "Slide", config: Settings) -> None:
     if "mpp" in config.model_fields_set:
         slide.level_for(config.mpp)  # a slide that is coarser cannot be tiled at this scale
     for share in (0.5, 1.0):  # a file that was cut short opens, and ends too early
@@ -152,7 +156,7 @@ class _Looks:
         self._open: dict[str, Callable[[], Slide]] = {}
         self._without: list[str] = []
 
-    def take(self, slide: Slide, again: Callable[[], Slide]) -> None:
+    def take(self, slide: "Slide", again: Callable[[], "Slide"]) -> None:
         """Look at a slide, unless it has no small level; `again` opens it where it has to be compared."""
         finer, coarser = landmark_scales(slide.size, slide.mpp)
         self._open[slide.name] = again
@@ -191,6 +195,8 @@ def _halved(pixels: np.ndarray) -> np.ndarray:
 
 
 def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Known], outcome: Outcome) -> None:
+    from asmil.annotations import MaskLabels, find_annotation, read_annotations, require_classes
+
     labels = MaskLabels.parsed(config.mask_class, mpp=config.mask_mpp)
     found = []
     for name in cohort.slides:
@@ -209,8 +215,11 @@ def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Kno
 
 def note_unused(config: Settings, slides: Iterable[str], outcome: Outcome) -> None:
     """Note the annotation files that are of none of these slides: they are not looked at."""
-    unused = unused_annotations(config.annotations, slides) if config.annotations is not None else []
-    if unused:
+    if config.annotations is None:
+        return
+    from asmil.annotations import unused_annotations
+
+    if unused := unused_annotations(config.annotations, slides):
         files = f"{len(unused)} files are" if len(unused) > 1 else "1 file is"
         reason = f"{files} of no slide here: {listed([path.name for path in unused])}"
         outcome.noted("annotations", stage="annotations", reason=reason)
@@ -242,7 +251,7 @@ def _of_features(infos: Iterable[FeatureInfo]) -> list[str]:
     return _lines(kinds) + [f"  {line}" for line in _lines(notes)]
 
 
-def _of_slides(slides: Iterable[Slide]) -> list[str]:
+def _of_slides(slides: Iterable["Slide"]) -> list[str]:
     """A line per reader, then why the readers before it did not open them, each with its slides."""
     readers: dict[str, list[str]] = defaultdict(list)
     reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

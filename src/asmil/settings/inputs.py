@@ -236,8 +236,7 @@ def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
     Raises:
         UnknownPartError, ConfigError: no such model or option, or it is not for the task.
     """
-    import torch
-
+    from asmil.draws import shapes_only
     from asmil.models import create_model, trust
 
     trust(settings.model)  # these settings are a person's own, not those of a run folder
@@ -245,7 +244,7 @@ def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
     recipe.check(labelled.task)
     outputs = len(labelled.classes) if labelled.task is None else 2  # a task may learn how many it has
     try:
-        with torch.device("meta"):
+        with shapes_only():
             create_model(settings.model, in_dim=width, n_classes=outputs, **settings.model_options)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in settings.model_options.items()) or "no options"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from asmil.errors import SlideError
 from asmil.files import write_json, write_text, written_beside
+from asmil.machine import each
 from asmil.slides.drawing import EOSIN, HAEMATOXYLIN, Canvas
 
 SITES = ("north", "south", "west")
@@ -61,26 +62,24 @@ def make_slides(
             found=f"{patients} patients, {slides_per_patient} slides each, {size_px} px, {lesions} lesions",
             fix="give at least 2 patients, 1 slide each, 600 px and 1 lesion of some size",
         )
-    folder = Path(folder)
-    rows: list[tuple[str, str, str, str]] = []
-    for patient in range(patients):
-        rng = np.random.default_rng([seed, patient])
+    folder, rows_of = Path(folder), dict[int, list[tuple[str, str, str, str]]]()
+
+    def draw(patient: int) -> None:
+        rows, rng = rows_of.setdefault(patient, []), np.random.default_rng([seed, patient])
         label = ("normal", "tumour")[patient % 2]
         at = patient // 2 % len(sites)
         site, stain = sites[at], draw_stain(np.random.default_rng([seed, 1000 + at]), rng)
         for number in range(int(rng.integers(slides_per_patient[0], slides_per_patient[1] + 1))):
             name = f"P{patient + 1:02}_{number + 1}"
             drawn = draw_slide(
-                rng,
-                tumour=label == "tumour",
-                size_px=size_px,
-                stain=stain,
-                lesions=lesions,
-                lesion_size=lesion_size,
+                rng, tumour=label == "tumour", size_px=size_px, stain=stain, lesions=lesions, lesion_size=lesion_size
             )
             write_slide(folder / "slides" / f"{name}.tif", drawn.pixels, mpp=mpp)
             _write_regions(folder / "annotations" / f"{name}.geojson", drawn.regions)
             rows.append((name, f"P{patient + 1:02}", label, site))
+
+    each(draw, range(patients), chunk=1)
+    rows = [row for patient in range(patients) for row in rows_of[patient]]
     if awkward:
         found = _write_awkward(folder / "slides", seed=seed, size_px=size_px, mpp=mpp)
         rows += [(*row, sites[0]) for row in found]

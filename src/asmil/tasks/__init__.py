@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         concordance,
         concordant_shares,
         macro_auroc,
+        mean_ranks,
         median_level,
         quadratic_kappa,
         r2,

@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from asmil.bags import Bag
 from asmil.errors import CohortError, ConfigError
@@ -210,16 +211,14 @@ class RowAdamW:
     """
 
     def __init__(self, rows: Rows, border: int, settings: TrainSettings):
+        self.rows, self.clip_norm = rows, settings.clip_norm
         decayed = weight_decay_of(rows.models[0], settings.weight_decay)
-        self.rows, self.border, self.clip_norm = rows, border, settings.clip_norm
-        device = rows.matrix.device.type
-        groups = [
-            {"params": [nn.Parameter(part)], "weight_decay": decay}
-            for row in (rows.matrix[index] for index in rows.taken)
-            for part, decay in zip(self._cut(row), (decayed, 0.0), strict=True)
-        ]
+        self.parts = (slice(border), decayed), (slice(border, None), 0.0)
+        self.weights = [rows.matrix[row] for row in rows.taken]
+        self.first, self.second = ([torch.zeros_like(row) for row in self.weights] for _ in range(2))
+        self.steps = [torch.zeros(2, device=rows.matrix.device) for _ in self.weights]  # of both parts, which agree
         # One pass over the moments instead of some fifteen, where torch has it.
-        self.adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=device in ("cpu", "cuda"))
+        self.fused = rows.matrix.device.type in ("cpu", "cuda")
 
     @torch.no_grad()
     def step(
@@ -229,34 +228,39 @@ class RowAdamW:
         for row in gradient:  # one by one: summed side by side, their last bits would depend on how many there are
             row.mul_((self.clip_norm / (row.norm() + 1e-6)).clamp(max=1))
         before = {name: self.rows.named[name].clone() for name in without}
-        groups = iter(self.adamw.param_groups)
-        for row, rate in zip(gradient, rates, strict=True):
-            for part in self._cut(row):
-                group = next(groups)
-                group["params"][0].grad, group["lr"] = part, rate
-        self.adamw.step()
+        for rate in dict.fromkeys(rates):
+            own = [index for index, other in enumerate(rates) if other == rate]
+            for part, (cut, decay) in enumerate(self.parts):
+                # the function alone: the optimiser around it makes torch import its compiler, and takes longer than
+                # what it does for a small model
+                adamw(
+                    [self.weights[index][cut] for index in own],
+                    [gradient[index][cut] for index in own],
+                    [self.first[index][cut] for index in own],
+                    [self.second[index][cut] for index in own],
+                    [],
+                    [self.steps[index][part] for index in own],
+                    fused=self.fused,
+                    amsgrad=False,
+                    beta1=0.9,
+                    beta2=0.999,
+                    lr=rate,
+                    weight_decay=decay,
+                    eps=1e-8,
+                    maximize=False,
+                )
         for name, values in before.items():
             self.rows.named[name].copy_(values)
 
     def moments(self, index: int) -> dict[str, Tensor]:
         """What AdamW remembers of a model: its number of steps, first and second moments; empty before the first."""
-        parts = [self.adamw.state.get(group["params"][0], {}) for group in self._groups(index)]
-        if not parts[0]:
+        if not self.steps[index][0]:
             return {}
-        first, second = (torch.cat([part[name] for part in parts]) for name in ("exp_avg", "exp_avg_sq"))
-        return {"step": parts[0]["step"].clone(), "first": first, "second": second}
+        return {"step": self.steps[index][0].clone(), "first": self.first[index], "second": self.second[index]}
 
     def set_moments(self, index: int, moments: dict[str, Tensor]) -> None:
         """Put back what `moments` returned."""
-        if not moments:
-            return
-        first, second = (self._cut(moments[name].to(self.rows.matrix.device)) for name in ("first", "second"))
-        for group, one, two in zip(self._groups(index), first, second, strict=True):
-            own = {"step": moments["step"].clone(), "exp_avg": one.clone(), "exp_avg_sq": two.clone()}
-            self.adamw.state[group["params"][0]] = own
-
-    def _groups(self, index: int) -> list[dict]:
-        return self.adamw.param_groups[2 * index : 2 * index + 2]
-
-    def _cut(self, row: Float[Tensor, " weights"]) -> tuple[Tensor, Tensor]:
-        return row[: self.border], row[self.border :]
+        if moments:
+            self.steps[index].fill_(moments["step"])
+            self.first[index].copy_(moments["first"])
+            self.second[index].copy_(moments["second"])

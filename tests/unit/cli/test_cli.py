@@ -1,5 +1,6 @@
 """The command line as a user meets it: discovery, laziness, messages and exit codes."""
 
+import os
 import re
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_help_imports_no_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("LOADED")
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_threads_without_work_sleep_unless_somebody_says_otherwise(given):
+    """Read by OpenMP when torch is loaded, so it has to be there before a command is."""
+    code = (
+        "import os, sys; from asmil.cli import main; sys.argv = ['asmil', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    )
+    own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    env = own | ({} if given is None else {"OMP_WAIT_POLICY": given})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.splitlines()[-1] == f"False {given or 'PASSIVE'}"
 
 
 def test_a_near_miss_is_named(run):

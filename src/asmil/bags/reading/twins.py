@@ -23,7 +23,6 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 KEPT = 64
 """Keys of each table that are kept of a bag."""
@@ -66,8 +65,8 @@ class Twin(NamedTuple):
         return f"{self.slide} and {self.other} ({self.share:.0%} of the {self.parts})"
 
 
-def fingerprint(features: Float[np.ndarray, "tiles dim"]) -> Fingerprint:
-    """The fingerprint of a bag; the order of its tiles, and the type that holds their numbers, do not matter."""
+def fingerprint(features: np.ndarray) -> Fingerprint:
+    """The fingerprint of a bag (tiles, dim); the order of its tiles and the type of its numbers do not matter."""
     tiles, width = features.shape
     columns = features[:, :: max(1, width // COLUMNS)]
     exact = [_of_numbers(columns[start : start + BLOCK]) for start in range(0, tiles, BLOCK)]
@@ -205,8 +204,8 @@ def _pairs(prints: Mapping[str, Fingerprint], kind: str) -> Counter[tuple[str, s
     return counts
 
 
-def compared_tiles(fewer: Float[np.ndarray, "tiles dim"], more: Float[np.ndarray, "others dim"]) -> float:
-    """The share of the tiles of the smaller bag that have a twin in the other.
+def compared_tiles(fewer: np.ndarray, more: np.ndarray) -> float:
+    """The share of the tiles of the smaller bag that have a twin in the other; both (tiles, dim).
 
     A twin is nearer than any other tile of either bag (the ratio test of Lowe 2004), so that neither the scale of
     features nor a tissue that both slides have decides. Of each bag its own middle is taken off.
@@ -243,8 +242,11 @@ def landmark_scales(size: tuple[int, int], mpp: float) -> tuple[float, float]:
     return finer, 2 * finer
 
 
-def landmarks(pixels: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks features"]:
-    """What is around the spots of a picture that stand out most, each row in its own standard deviations."""
+def landmarks(pixels: np.ndarray) -> np.ndarray:
+    """What is around the spots that stand out most in uint8 (h, w, 3), float32 (landmarks, features).
+
+    Each row is in its own standard deviations.
+    """
     from scipy import ndimage  # for slides alone: a check of features needs none of it
 
     grey = pixels.astype(np.float32).mean(-1)

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from asmil.draws import shapes_only
 from asmil.encoders.cards import EncoderCard, of_timm
 from asmil.encoders.model import ModelEncoder, load_model
 from asmil.encoders.weights import how_to_get
@@ -65,7 +66,7 @@ def card_of(name: str, *, known_as: str | None = None) -> EncoderCard:
         EncoderError: timm is missing, knows no such model, the hub cannot be reached, or what becomes the features is
             not known.
     """
-    with torch.device("meta"):  # shapes without memory
+    with shapes_only():
         model = _create(name, num_classes=0)
     facts = cast(Facts, model.pretrained_cfg)
     dim, tokens, registers = _tokens(model, known_as or name)

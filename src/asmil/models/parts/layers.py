@@ -231,7 +231,7 @@ class StackedLinear(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "... tokens dim"]) -> Float[Tensor, "... tokens dim"]:
         if self.weight.shape[0] == 1:
-            return F.linear(tokens, self.weight[0], self.bias[0])
+            return F.linear(tokens, self.weight.squeeze(0), self.bias.squeeze(0))
         return _each(self.weight, tokens) + self.bias
 
 
@@ -294,7 +294,7 @@ class CrossAttention(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw new tokens; the linear maps draw their own."""
-        self.tokens.copy_(torch.randn_like(self.tokens) * self.token_std)
+        self.tokens.normal_().mul_(self.token_std)
 
     def scores(self, inputs: Float[Tensor, "... inputs dim"]) -> Float[Tensor, "... inputs rows"]:
         """Attention before normalisation, rows = tokens x heads."""
@@ -305,7 +305,7 @@ class CrossAttention(nn.Module):
         query = self._split(self.query(self.tokens)) * self.scale / math.sqrt(self.head_dim)  # t, h, d
         weight = self._split_weight(self.key)
         if len(weight) == 1:
-            keys = (query.transpose(0, 1) @ weight[0]).transpose(0, 1)
+            keys = (query.transpose(0, 1) @ weight.squeeze(0)).transpose(0, 1)
         else:
             keys = (query.unsqueeze(2) @ weight).squeeze(2)
         return keys.flatten(0, 1), (query * self._split(self.key.bias)).sum(-1).flatten()
@@ -316,13 +316,13 @@ class CrossAttention(nn.Module):
         weight = self._split_weight(self.value)
         if len(weight) == 1:
             columns = pooled.flatten(0, 1).transpose(0, 1)  # one product a head, for all bags and tokens
-            values = (columns @ weight[0].mT).transpose(0, 1).unflatten(0, pooled.shape[:2])
+            values = (columns @ weight.squeeze(0).mT).transpose(0, 1).unflatten(0, pooled.shape[:2])
         else:
             values = _each(weight, pooled)
         values = values.flatten(2) + self.value.bias
         out = self.dropout(self.out(values))
         if len(weight) == 1:
-            return F.layer_norm(out, out.shape[-1:], self.norm_weight[0], self.norm_bias[0], eps=1e-6)
+            return F.layer_norm(out, out.shape[-1:], self.norm_weight.squeeze(0), self.norm_bias.squeeze(0), eps=1e-6)
         return F.layer_norm(out, out.shape[-1:], eps=1e-6) * self.norm_weight + self.norm_bias
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:

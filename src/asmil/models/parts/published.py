@@ -9,6 +9,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from asmil.bags import listed
+from asmil.draws import shapes_only
 from asmil.errors import WeightsError
 from asmil.models.asmil import ASMIL
 
@@ -40,7 +41,7 @@ def load_published(path: str | Path, *, heads: int = 8) -> nn.Module:
     theirs = _used(path, _read(path))
     sizes = _sizes(path, theirs)
     _check(path, theirs, sizes)
-    with torch.device("meta"):
+    with shapes_only():
         model = ASMIL(
             sizes["in_dim"],
             sizes["classes"],

@@ -32,9 +32,15 @@ def auroc(
     n, others = int(positive.sum()), int((~positive).sum())
     if not (n and others):
         return np.full(scores.shape[:-1], np.nan)
-    from scipy.stats import rankdata
+    ranks = np.apply_along_axis(mean_ranks, -1, scores)
+    return (ranks[..., positive].sum(-1) - n * (n + 1) / 2) / (n * others)
 
-    return (rankdata(scores, axis=-1)[..., positive].sum(-1) - n * (n + 1) / 2) / (n * others)
+
+def mean_ranks(values: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    """The rank of each value, from 1; equal ones share their mean rank. All are nan where one value is."""
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[position] if not np.isnan(values).any() else np.full(len(values), np.nan)
 
 
 def auroc_of_classes(labels: np.ndarray, probabilities: Float[np.ndarray, "rows classes"]) -> float:
