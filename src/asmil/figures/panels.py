@@ -161,7 +161,8 @@ def panels_figure(
         axes.set_frame_on(False)
         (left, words, right), colours = legends.get(name, (("", "", ""), COLOUR_MAP))
         bar = figure.colorbar(ScalarMappable(cmap=colours), ax=axes, orientation="horizontal", ticks=[0, 1])
-        bar.ax.set_xticklabels([left, right])
+        for label, side in zip(bar.ax.set_xticklabels([left, right]), ("left", "right"), strict=True):
+            label.set_horizontalalignment(side)
         bar.set_label(words, parse_math=False)
         bar.ax.set_visible(name in legends)
     return figure
