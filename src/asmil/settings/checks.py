@@ -62,7 +62,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
         splits = splits_of(config, matched)
-        for sentence in splits.one_class_tests(cohort):
+        for sentence in splits.remarks(matched):
             outcome.noted("folds", stage="splits", reason=sentence)
         for sentence in require_apart(splits, twins, allow=config.allow_duplicates):
             outcome.noted("duplicates", stage="splits", reason=sentence)

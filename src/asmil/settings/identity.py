@@ -147,7 +147,7 @@ def learned_from(
     cohort = labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
-    for sentence in splits.one_class_tests(cohort):
+    for sentence in splits.remarks(cohort):
         hear.warn(sentence)
     twins = before.get("twins")  # None of an older run, which was not looked through
     if prints:
