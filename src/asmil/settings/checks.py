@@ -23,6 +23,7 @@ from asmil.bags import (
     listed,
     open_features,
     require_apart,
+    require_one_encoder,
 )
 from asmil.extraction import find_duplicates
 from asmil.progress import Listener, Outcome
@@ -83,6 +84,8 @@ def _check_features(
         sound = list(prints)
         outcome.ok(*sound)
         infos = [store.info(name) for name in sound]
+        with outcome.attempt("encoders", stage="features"):
+            require_one_encoder(infos)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}

@@ -165,7 +165,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed
+    from asmil.bags import listed, require_one_encoder
 
     unchanged: Facts = {}
     for slide in slides:
@@ -184,6 +184,7 @@ def _read_new(
             fix="extract these slides again, and give the same command",
         )
     store.set_aside(wrong)
+    require_one_encoder(map(store.info, prints))
     return prints, unchanged
 
 
