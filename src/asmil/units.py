@@ -1,4 +1,9 @@
-"""Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp."""
+"""Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp; and numbers as tables write them."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLAUSIBLE_MPP = (0.05, 50.0)
 """Micrometres per pixel of any level 0: from 200x oil immersion to a lone low level of a DICOM pyramid."""
@@ -25,3 +30,11 @@ def plausible_mpp(mpp: float) -> bool:
 def whole(value: float) -> float:
     """An integer where the value is one to within a hundredth: the readers of TRIDENT and CLAM index with it."""
     return round(value) if abs(value - round(value)) < 0.01 else float(value)
+
+
+def with_decimal_points(cells: "pd.Series") -> "pd.Series":
+    """Numbers in text with points for their decimal commas, where the column shows that these are no thousands."""
+    commas = cells.str.fullmatch(r"[-+]?\d+,\d+")
+    no_thousands = cells[commas].str.split(",").str[1].str.len() != 3
+    points = cells.str.contains(".", regex=False)
+    return cells.where(~commas, cells.str.replace(",", ".")) if no_thousands.any() and not points.any() else cells

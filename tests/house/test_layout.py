@@ -16,7 +16,6 @@ MIN_FILE_LINES, MAX_ROOM_FILES, MAX_FILES = 40, 12, 308
 MAX_ANY, MAX_PRIVATE_NAMES_IN_TESTS = 56, 60
 SHORT_FILES = {
     "src/asmil/attention/dropping.py": "a step of the paper, which is read beside the others",
-    "src/asmil/units.py": "lengths on a slide, for every room",
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Imports go upward only: a room imports from its own line and the lines before it.

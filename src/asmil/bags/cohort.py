@@ -62,7 +62,7 @@ class Cohort(Shown):
             last = f"; positive is {self.classes[-1]} ({self.reading.positive}; --classes says otherwise)"
             what = f"classes {', '.join(kinds)}" + (last if len(kinds) == 2 and self.reading.positive else "")
         else:
-            what = f"{self.task.name} of {', '.join(self.task.columns)}"
+            what = f"{self.task.name} of {', '.join(self.task.columns)}: {'; '.join(self._of_targets())}"
         said.append(f"cohort: {len(self):,} slides of {self.table['case'].nunique():,} patients; {what}")
         rows: dict[str, list[str]] = {}
         for problem in self.problems:
@@ -73,6 +73,14 @@ class Cohort(Shown):
                 f"remark: {reason}" if not known else f"left out: {reason} [{len(known):,}: {listed(known, 3)}]"
             )
         return said
+
+    def _of_targets(self) -> list[str]:
+        """What a task learns, by which a wrong column and a number that stands for "unknown" are seen."""
+        if levels := getattr(self.task, "levels", ()):
+            counts = self.table["label"].value_counts()
+            return [", ".join(f"{level} ({counts.get(level, 0):,} slides)" for level in levels)]
+        names = targets_of(self.table)
+        return [_told(self.table[name], name.removeprefix(TARGET) if len(names) > 1 else "") for name in names]
 
     @property
     def slides(self) -> list[str]:
@@ -164,6 +172,19 @@ class Cohort(Shown):
         numbers = saved.loc[cohort.slides, targets_of(saved)].replace("", "nan").astype(np.float64)
         table = pd.concat([cohort.table, numbers.reset_index(drop=True)], axis=1)
         return replace(cohort, table=table)
+
+
+MOST_TOLD = 6
+"""Different numbers of a target that are told one by one."""
+
+
+def _told(cells: pd.Series, name: str) -> str:
+    numbers = cells.astype(float)
+    counts = numbers.value_counts().sort_index()
+    text = f"{numbers.min():g} to {numbers.max():g}, median {numbers.median():g}"
+    if len(counts) <= MOST_TOLD:
+        text = ", ".join(f"{value:g} ({count:,} slides)" for value, count in counts.items())
+    return f"{name} {text}".strip()
 
 
 def targets_of(table: pd.DataFrame) -> list[str]:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,10 +33,16 @@ ROLES = {
     ),
     "mpp": ("mpp", "slidempp"),
     "fold": ("fold",),
-    "part": ("part", "split"),
+    "part": ("part", "split", "partition", "subset", "set"),
     "verdict": ("verdict",),
 }
 """Names of each role, in letters and digits; of those that a table has, the first here is taken."""
+PART_OF = {
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "valset", "validationset", "dev", "tune", "tuning"), "val"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+"""What the parts of a fold are called, in letters and digits."""
 FLAGS = {"slide": "--slide-column", "case": "--case-column", "site": "--site-column", "label": "--label"}
 
 _WHO = re.compile(r"patient|subject|case|mrn|donor|participant|individual|person|pseudonym|accession|specimen|sample")
@@ -149,6 +155,24 @@ def _may_name_patients(column: str, cells: pd.Series, case: str | None) -> bool:
     return case is None and distinct >= len(filled) / 5 and bool(filled.str.fullmatch(_NUMBERED).mean() >= 0.8)
 
 
+_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
+
+
+def require_whole_names(table: pd.DataFrame, columns: Iterable[str | None]) -> None:
+    """Refuse names that a spreadsheet made rounded numbers of: 1.23457E+11 is what many of 12 digits become.
+
+    Raises:
+        CohortError: there are such names.
+    """
+    for column in filter(None, columns):
+        if (rounded := table[column].str.fullmatch(_ROUNDED)).any():
+            raise CohortError(
+                f"column {column!r} has rounded numbers for names, so that several names may have become one",
+                found=f"{rounded.sum()} of {len(table)} rows: {listed(table[column][rounded].unique(), 3)}",
+                fix="make that column text (in Excel: format of the cells) before the table is saved as csv",
+            )
+
+
 # Spellings: patients and classes that are the same but for how they are written.
 
 
@@ -162,8 +186,8 @@ def person_key(name: str) -> str:
 
 
 def class_key(name: str) -> str:
-    """What remains of a class's name without case, blanks and underscores; of a number its value."""
-    text = re.sub(r"[\s_]+", "", unicodedata.normalize("NFKC", name).casefold())
+    """What remains of a class's name without case, blanks, underscores and hyphens in it; of a number its value."""
+    text = re.sub(r"[\s_]+|(?<=[^\W\d])[-\u2010-\u2013](?=[^\W\d])", "", unicodedata.normalize("NFKC", name).casefold())
     try:
         return repr(float(text)) if re.fullmatch(r"[-+]?\d+(\.\d*)?", text) else text
     except (ValueError, OverflowError):
@@ -208,17 +232,11 @@ def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> p
 WHOLE = 2.0**53
 """From here on a number of a spreadsheet is not known to the last digit."""
 UNKNOWN = {
-    "unknown",
-    "?",
-    "missing",
-    "notassessed",
-    "notavailable",
-    "notdone",
-    "notknown",
-    "undetermined",
-    "n.a.",
-    "nd",
+    *("unknown", "missing", "blank", "pending", "tbd", "nd", "nk", "ka", "undetermined", "indeterminate", "unclear"),
+    *("notassessed", "notavailable", "notdetermined", "notdone", "notevaluable", "notevaluated", "notknown"),
+    *("notreported", "notspecified", "nottested", "unbekannt", "nichtbekannt", "keineangabe", "keineangaben", "unklar"),
 }
+"""Words for what is not known, in letters and digits; so is what has none, as `?`."""
 NEGATIVE = {
     *("no", "not", "neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l"),
     *("absent", "false", "none", "mss", "free", "alive", "without"),
@@ -261,14 +279,14 @@ def _leaning(name: str) -> int:
     return 1 if words & POSITIVE or name.endswith("+") else 0
 
 
-def require_known(labels: Iterable[str], label: str) -> None:
+def require_known(labels: Collection[str], label: str) -> None:
     """Refuse words for "unknown" as classes that nobody asked for.
 
     Raises:
         CohortError: there are such words; they may be a class, which `classes` says.
     """
-    words = UNKNOWN if "+" in set(labels) else UNKNOWN | {"-"}
-    found = sorted({name for name in labels if class_key(name) in words})
+    words = UNKNOWN if any("+" in name for name in labels) else UNKNOWN | {""}
+    found = sorted({name for name in labels if plain(name) in words})
     if found:
         rest = sorted(set(labels) - set(found))
         raise CohortError(

@@ -19,12 +19,13 @@ from asmil.bags.columns import (
     one_spelling,
     require_known,
     require_no_other_patient,
+    require_whole_names,
     sorted_classes,
 )
 from asmil.bags.tables import Problem, listed, read_table, slide_name, tcga_case, tcga_site, without_point_zero
 from asmil.errors import CohortError
 from asmil.slides import file_name
-from asmil.units import plausible_mpp
+from asmil.units import plausible_mpp, with_decimal_points
 
 if TYPE_CHECKING:
     from asmil.bags.store import FeatureStore
@@ -92,9 +93,7 @@ def read_cohort(
     repeated = table["slide"].duplicated()
     problems += unusable + [Problem(slide, "is in the table more than once") for slide in table["slide"][repeated]]
     table = with_sites(table[~repeated].reset_index(drop=True))
-    if (mixed := different(table, of="case") > 1).any():
-        what = f"{mixed.sum()} patients have slides of different labels: {listed(mixed.index[mixed])}"
-        problems.append(Problem("", what, "intended where labels are per slide"))
+    problems += _of_mixed_patients(table, task)
     found, positive = sorted_classes(table["label"].tolist())
     known = found if classes is None or task is not None else tuple(str(c) for c in classes)
     if len(known) < (2 if task is None else 1):
@@ -109,6 +108,19 @@ def read_cohort(
         cohort = cohort.match(features.slides, unreadable=features.problems)
     names = _slide_names(slides)
     return cohort if names is None else cohort.match(names)
+
+
+def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem]:
+    """A remark on patients whose slides have different labels; different survival is an error."""
+    mixed = different(table, of="case") > 1
+    if not mixed.any():
+        return []
+    patients = listed(mixed.index[mixed])
+    if task is not None and "survival" in task.name:
+        fix = "correct the table: a patient has one time and one event"
+        raise CohortError("patients have slides of different times or events", found=patients, fix=fix)
+    what = f"{mixed.sum()} patients have slides of different labels: {patients}"
+    return [Problem("", what, "intended where labels are per slide")]
 
 
 def _without_excluded(raw: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
@@ -126,7 +138,8 @@ def _with_site(
 ) -> Reading:
     site = find_column(raw, "site", site_column) or ("TCGA barcodes" if "site" in table else None)
     also = reading.also | {"site": tuple(column for column in candidates(raw, "site") if column != site)}
-    columns = reading.columns | ({"site": site} if site else {})
+    folds = {role: column for role in ("fold", "part") for column in candidates(raw, role)[:1]}
+    columns = reading.columns | ({"site": site} if site else {}) | folds
     return replace(reading, columns=columns, also=also, positive=positive)
 
 
@@ -211,6 +224,7 @@ def joined(
         if slide is None:
             fix = "name it with --slide-column, or give a slide table (PATIENT, FILENAME) for labels per patient"
             raise CohortError("the table has no slide column", found=f"columns {listed(table.columns, 12)}", fix=fix)
+        require_whole_names(table, (slide, case))
         cases = table[case] if case is not None else pd.Series("", table.index)
         if columns["case"] is None:
             own = cases.where(cases != "", table[slide].map(slide_name).map(_own_case))
@@ -227,6 +241,8 @@ def joined(
         found = f"columns {listed(table.columns, 8)} and {listed(slides.columns, 8)}"
         fix = "both tables need the patient, the slide table the file name too: --case-column, --slide-column"
         raise CohortError("the tables of labels and slides cannot be joined", found=found, fix=fix)
+    require_whole_names(table, [case])
+    require_whole_names(slides, (slide, case_of_slide))
     if columns["case"] is None:
         require_no_other_patient(table, table[case], case=case, used=(label,))
         require_no_other_patient(slides, slides[case_of_slide], case=case_of_slide, used=(slide,))
@@ -285,10 +301,9 @@ def different(table: pd.DataFrame, *, of: str) -> pd.Series:
 
 
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
-    numbers = pd.to_numeric(cells, errors="coerce")
+    numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce")
     wrong = numbers.isna() & (cells != "")
-    if role == "mpp":
-        wrong |= numbers.notna() & ~numbers.map(plausible_mpp)
+    wrong |= numbers.notna() & (~numbers.map(plausible_mpp) if role == "mpp" else numbers % 1 != 0)
     if wrong.any():
         raise CohortError(f"column {role} holds values that cannot be right", found=listed(cells[wrong].unique()))
     return numbers.astype(float) if role == "mpp" else numbers.astype("Int64")

@@ -100,12 +100,15 @@ class Splits(Shown):
                 f"fold {fold}: {error.what}", found=error.found, fix=error.fix or "take fewer folds"
             ) from error
 
-    def one_class_tests(self, cohort: Cohort) -> list[str]:
-        """A sentence where folds test slides of one class only: what compares classes is not defined there."""
+    def remarks(self, cohort: Cohort) -> list[str]:
+        """Sentences about slides of the cohort that are in no part of any fold, and about folds that test slides of one
+        class only: what compares classes is not defined there."""
+        rest = sorted(set(cohort.slides) - set(self.table["slide"]))
+        unused = [f"{len(rest)} slides of the cohort are in no part of any fold: {listed(rest)}"] if rest else []
         tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
         found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
         what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"
-        return [f"{what}: {listed(found)}"] if found and cohort.task is None else []
+        return unused + ([f"{what}: {listed(found)}"] if found and cohort.task is None else [])
 
     def parting(self, twins: Iterable[Twin]) -> list[str]:
         """Slides of the same content that are in different parts of a fold, with these."""

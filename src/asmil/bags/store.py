@@ -15,7 +15,7 @@ import numpy as np
 
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.source import Place, problem_of, scan
-from asmil.bags.reading.stored_slide import StoredSlide
+from asmil.bags.reading.stored_slide import StoredSlide, require_unlike
 from asmil.bags.reading.torch_files import plain_tensor
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
@@ -286,7 +286,9 @@ class FeatureStore(Shown):
             for slide in slides:
                 path = self._places[self._find(slide)].path
                 try:
-                    prints[slide] = fingerprint(self.array(slide))
+                    features = self.array(slide)
+                    require_unlike(features, path)
+                    prints[slide] = fingerprint(features)
                 except FeatureError as error:
                     found.append(problem_of(slide, error, path))
                 except OSError as error:  # of a chunk that is damaged, say

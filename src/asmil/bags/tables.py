@@ -85,11 +85,17 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
                 fix="write a cell that holds the separator in quotes, or take out what is above the header",
             )
     cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
-    return _with_unique_names(pd.DataFrame(cut, columns=[composed(name.strip()) for name in head], dtype=object))
+    return _with_unique_names(
+        pd.DataFrame(cut, columns=[composed(_UNSEEN.sub("", name).strip()) for name in head], dtype=object)
+    )
+
+
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]+")
+"""What is copied from documents with a name and cannot be seen: no two names differ by it."""
 
 
 def _known(cell: str) -> str:
-    cell = cell.strip()
+    cell = _UNSEEN.sub("", cell).strip()
     return "" if cell.lower() in MISSING else composed(cell)
 
 
@@ -222,10 +228,15 @@ def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> list[tuple[int, list
 
 
 def _text_of(cell: "ReadOnlyCell") -> str:
-    """The text of a cell: whole numbers without a point, and nothing of a formula that failed."""
+    """The text of a cell: whole numbers without a point, and nothing of a formula that failed.
+
+    A number of more digits than a spreadsheet keeps is shown as it does: its last digits are not known.
+    """
     value, kind = cell.value, cell.data_type
     if value is None or kind == "e":
         return ""
+    if isinstance(value, float) and abs(value) >= 1e15:
+        return f"{value:.14E}"
     return str(int(value)) if kind == "n" and value == int(value) else str(value)
 
 

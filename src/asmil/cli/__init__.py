@@ -152,12 +152,28 @@ def _explain(error: Exception, command: str) -> ExitCode:
     elif isinstance(error, OSError):
         fix = f"check the disk, and who may write; {_how_to_go_on(command)}"
         print_error(AsmilError("a file or folder cannot be used", found=error, fix=fix))
+    elif file := _code_of_yours(error):
+        found, fix = (
+            f"{type(error).__name__}: {error}",
+            "asmil --traceback shows where; asmil.testing.check_model tries it",
+        )
+        print_error(ConfigError(f"your code in {file} failed", found=found, fix=fix))
     else:
         _print_fault(error)
         return ExitCode.FAULT
     if os.environ.get("ASMIL_TRACEBACK"):
         _print_traceback(error)
     return ExitCode.WRONG
+
+
+def _code_of_yours(error: Exception) -> str:
+    """The file of a person's own model in which something was raised, also in another process; else empty."""
+    import traceback
+
+    from asmil.machine import trusted
+
+    text = "".join(traceback.format_exception(error))
+    return next((file for file in trusted() if file.endswith(".py") and f'File "{file}"' in text), "")
 
 
 def _say_ended(option: str) -> bool:

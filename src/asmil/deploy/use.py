@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from asmil.bags import FeatureStore, open_features
+from asmil.bags import FeatureStore, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
-from asmil.errors import AsmilError, ConfigError, FeatureError
+from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.files import Facts, safe_name, written_beside
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
@@ -109,7 +109,9 @@ def _settle(
         key = f"{ensemble.digest} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
         if row := _read(place, key=key):
             return Predicted(slide, place, row, kept=True)
-        prediction = ensemble.predict(store.load(slide), slide_file=slide_file)
+        bag = store.load(slide)
+        require_unlike(bag.features.numpy(), info.path)
+        prediction = ensemble.predict(bag, slide_file=slide_file)
         row = row_of(ensemble, prediction, tile_um=info.tile_um, accepted=accepted)
         with written_beside(place) as partial, h5py.File(partial, "w") as file:
             file["attention"] = prediction.attention.astype(np.float32)
@@ -292,14 +294,18 @@ def predict_new(
     accept: Sequence[str],
     hear: Listener,
 ) -> Predictions:
-    """Predict all slides that `settings` name, or all of their features, into `settings.out`."""
+    """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be."""
     features, table = settings.features, pd.DataFrame()
     if features is None:
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)
-    if features.exists():  # else no slide could be embedded, and the outcome says why
+    if settings.features is not None or features.exists():  # else no slide could be embedded
         store = open_features(features)
         table = _predict_stored(ensemble, store, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
     outcome.write(settings.out / "failures.csv")
+    if table.empty:
+        hear.closing(outcome)
+        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide")
+        raise RunError("no slide could be predicted", found=first, fix="see failures.csv")
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
 
@@ -358,20 +364,16 @@ def _predict_stored(
 
         def settled(slide: Predicted) -> None:
             advance(1)
-            _note(slide, outcome)
-            if heatmaps and slide.error is None:
+            if slide.error is not None:
+                outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
+                return
+            outcome.ok(slide.slide)
+            if heatmaps:
                 with outcome.attempt(slide.slide, stage="heatmap"):
                     _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
 
         predicted = predict_slides(ensemble, store, settings.out, slide_files=files, accept=accept, progress=settled)
     return pd.DataFrame([slide.row for slide in predicted if slide.error is None])
-
-
-def _note(slide: Predicted, outcome: Outcome) -> None:
-    if slide.error is None:
-        outcome.ok(slide.slide)
-    else:
-        outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
 
 
 def _draw(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asmil.models.parts.evidence import Evidence, deletion, evidence
     from asmil.models.parts.layers import MILOutput
     from asmil.models.parts.published import load_published
-    from asmil.models.parts.wrapped import code_of, trust, wrap
+    from asmil.models.parts.wrapped import code_of, of_others, trust, try_out, wrap
 else:
     __all__, __getattr__ = door(__name__)
 

@@ -23,6 +23,7 @@ from asmil.bags import (
     listed,
     open_features,
     require_apart,
+    require_one_encoder,
 )
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
@@ -63,7 +64,7 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
         splits = splits_of(config, matched)
-        for sentence in splits.one_class_tests(cohort):
+        for sentence in splits.remarks(matched):
             outcome.noted("folds", stage="splits", reason=sentence)
         for sentence in require_apart(splits, twins, allow=config.allow_duplicates):
             outcome.noted("duplicates", stage="splits", reason=sentence)
@@ -85,6 +86,8 @@ def _check_features(
         sound = list(prints)
         outcome.ok(*sound)
         infos = [store.info(name) for name in sound]
+        with outcome.attempt("encoders", stage="features"):
+            require_one_encoder(infos)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}

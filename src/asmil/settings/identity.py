@@ -147,7 +147,7 @@ def learned_from(
     cohort = labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
-    for sentence in splits.one_class_tests(cohort):
+    for sentence in splits.remarks(cohort):
         hear.warn(sentence)
     twins = before.get("twins")  # None of an older run, which was not looked through
     if prints:
@@ -165,7 +165,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed
+    from asmil.bags import listed, require_one_encoder
 
     unchanged: Facts = {}
     for slide in slides:
@@ -184,6 +184,7 @@ def _read_new(
             fix="extract these slides again, and give the same command",
         )
     store.set_aside(wrong)
+    require_one_encoder(map(store.info, prints))
     return prints, unchanged
 
 

@@ -155,11 +155,16 @@ def read_tables(settings: Settings) -> "Cohort":
     Raises:
         ConfigError: no table is named. CohortError: it cannot be used.
     """
-    from asmil.bags import read_cohort
+    from asmil.bags import Problem, read_cohort
 
     if settings.labels is None:
         raise ConfigError("there is no table of labels", fix="give --labels FILE (csv, tsv or xlsx)")
-    return read_cohort(settings.labels, task=task_of(settings), **table_options(settings))
+    cohort = read_cohort(settings.labels, task=task_of(settings), **table_options(settings))
+    own = [column for role, column in cohort.reading.columns.items() if role in ("fold", "part")]
+    if own and settings.splits is None:
+        what = f"the column {' and '.join(own)} is not used, folds are drawn; --splits {settings.labels} would use it"
+        cohort.problems.append(Problem("", what))
+    return cohort
 
 
 def table_options(settings: Settings) -> "TableOptions":
@@ -231,13 +236,13 @@ def slide_files_of(settings: Settings) -> list[Path]:
 
 
 def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
-    """Make the model once, without memory, for features of this width.
+    """Make the model once, without memory, for features of this width; one of somebody else is tried out too.
 
     Raises:
         UnknownPartError, ConfigError: no such model or option, or it is not for the task.
     """
     from asmil.draws import shapes_only
-    from asmil.models import create_model, trust
+    from asmil.models import create_model, of_others, trust, try_out
 
     trust(settings.model)  # these settings are a person's own, not those of a run folder
     recipe = recipe_of(settings)
@@ -249,6 +254,8 @@ def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in settings.model_options.items()) or "no options"
         raise ConfigError(f"the model {settings.model!r} cannot be made", found=f"{given}; {error}") from error
+    if of_others(settings.model):
+        try_out(settings.model, in_dim=width, n_classes=outputs, **settings.model_options)
 
 
 def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) -> None:

@@ -170,7 +170,7 @@ def test_match_names_orphans_on_both_sides_and_two_rows_for_one_file():
     assert twice.match(["t", "u"]).slides == ["t", "u"]
 
 
-@pytest.mark.parametrize(("column", "value"), [("mpp", "0,25"), ("mpp", "250"), ("fold", "one")])
+@pytest.mark.parametrize(("column", "value"), [("mpp", "0,250"), ("mpp", "0.25 um"), ("mpp", "250"), ("fold", "one")])
 def test_implausible_numbers_are_errors(column, value):
     table = clam([("s1", "p1", "a"), ("s2", "p2", "b")]).assign(**{column: ["1", value]})
     with pytest.raises(CohortError, match=column):

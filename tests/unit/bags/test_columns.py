@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -126,7 +127,7 @@ def test_patients_of_two_tables_meet_however_they_are_written():
 
 
 def test_classes_written_in_two_ways_are_asked_about():
-    for second in ("tumour", "TUMOUR", "Tum our", "Tumour_"):
+    for second in ("tumour", "TUMOUR", "Tum our", "Tumour_", "Tum-our", "Tum\u2011our"):
         frame = table(patient=PEOPLE).assign(label=["benign", "benign", "Tumour", second] * 3)
         with pytest.raises(CohortError, match="classes differ only"):
             read_cohort(frame)
@@ -136,9 +137,17 @@ def test_classes_written_in_two_ways_are_asked_about():
             assert read_cohort(frame, classes=["benign", "Tumour"]).table["label"].nunique() == 2
     signs = table(patient=PEOPLE).assign(label=["ER+", "ER+", "ER-", "ER-"] * 3)
     assert read_cohort(signs).classes == ("ER-", "ER+")
+    assert len(read_cohort(table(patient=PEOPLE).assign(label=["T1-2", "T12"] * 6)).classes) == 2
 
 
-@pytest.mark.parametrize("word", ["Unknown", "?", "missing", "not assessed", "-"])
+def test_what_cannot_be_seen_tells_no_names_apart(tmp_path):
+    frame = table(patient=PEOPLE).assign(label=["benign", "benign", "tumour\u200b", "tumour"] * 3)
+    assert read_cohort(frame.rename(columns={"label": "\ufefflabel"})).classes == ("benign", "tumour")
+
+
+@pytest.mark.parametrize(
+    "word", ["Unknown", "?", "missing", "not assessed", "-", "n.d.", "N/K", "k.A.", "\u2013", ".", "TBD"]
+)
 def test_words_for_unknown_are_no_class_unless_asked_for(word):
     frame = table(patient=PEOPLE).assign(label=["a", "a", "b", "b"] * 2 + [word] * 4)
     with pytest.raises(CohortError, match=r"not known among its classes.*--classes a,b"):
@@ -176,6 +185,38 @@ def test_numbers_too_large_to_be_known_are_no_one_class():
     assert len(read_cohort(frame).classes) == 2
     infinite = table(patient=PEOPLE).assign(label=["inf", "1"] * 6)
     assert set(read_cohort(infinite).classes) == {"inf", "1"}
+
+
+# Numbers that a spreadsheet changed.
+
+
+@pytest.mark.parametrize("column", ["Slide", "patient"])
+@pytest.mark.parametrize("form", ["1.23457E+{}", "1,23457e+{}", "1E+{}"])
+def test_names_that_became_rounded_numbers_are_refused(form, column):
+    frame = table(patient=PEOPLE)
+    rounded = frame.assign(**{column: [form.format(11 + i // 2) for i in range(12)]})
+    with pytest.raises(CohortError, match=f"column '{column}' has rounded numbers for names"):
+        read_cohort(rounded)
+    slides = rounded[["patient", "Slide"]]
+    labels = rounded[["patient", "label"]].drop_duplicates("patient")
+    with pytest.raises(CohortError, match=f"column '{column}' has rounded numbers for names"):
+        read_cohort(labels, slide_table=slides)
+
+
+def test_numbers_of_more_digits_than_a_spreadsheet_keeps_are_no_names(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["slide", "patient", "label"])
+    for i, slide in enumerate(SLIDES):
+        book.active.append([slide, 1.23456789012345e17 + 1000 * (i // 2), "ab"[i // 2 % 2]])
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(CohortError, match=r"rounded numbers for names.*1.23456789012345E\+17"):
+        read_cohort(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("value", ["1.5", "inf"])
+def test_a_fold_is_a_whole_number(value):
+    with pytest.raises(CohortError, match=f"column fold.*{value}"):
+        read_cohort(table(patient=PEOPLE).assign(fold=["1"] * 11 + [value]))
 
 
 # Files.

@@ -133,6 +133,77 @@ def test_unknown_forms(name, text, cohort, tmp_path):
         read_splits(tmp_path / "missing.csv", cohort)
 
 
+@pytest.mark.parametrize(
+    "names", [("train", "validation", "test"), ("Training", "valid", "TEST"), ("train", "dev", "test")]
+)
+@pytest.mark.parametrize("form", ["wide", "flags", "numbers", "table", "json"])
+def test_parts_under_their_usual_names_are_used_whole(form, names, cohort, tmp_path):
+    parts = slides_of(0, 1, 2, 3, 4, 5), slides_of(6, 7), slides_of(8, 9, 10, 11)
+    path = tmp_path / "splits_0.csv"
+    if form == "wide":
+        pd.DataFrame({name: pd.Series(part) for name, part in zip(names, parts, strict=True)}).to_csv(path)
+    elif form == "table":
+        rows = [(slide, name) for name, part in zip(names, parts, strict=True) for slide in part]
+        pd.DataFrame(rows, columns=["slide", "set"]).to_csv(path, index=False)
+    elif form == "json":
+        path = tmp_path / "split_0.json"
+        path.write_text(json.dumps({f"{name}_names": part for name, part in zip(names, parts, strict=True)}))
+    else:
+        flags = {name: [slide in part for slide in cohort.slides] for name, part in zip(names, parts, strict=True)}
+        pd.DataFrame(flags, index=cohort.slides, dtype=int if form == "numbers" else bool).to_csv(path)
+    assert tuple(map(sorted, read_splits(path, cohort).fold(0))) == tuple(map(sorted, parts))
+
+
+@pytest.mark.parametrize("form", ["wide", "flags", "table", "json"])
+def test_a_part_of_another_name_is_refused_if_it_has_slides_of_the_cohort(form, cohort, tmp_path):
+    parts = {"train": slides_of(0, 1, 2, 3), "test": slides_of(8, 9), "external": slides_of(10)}
+    path = tmp_path / ("split_0.json" if form == "json" else "splits_0.csv")
+    if form == "wide":
+        pd.DataFrame({name: pd.Series(part) for name, part in parts.items()}).to_csv(path)
+    elif form == "flags":
+        flags = {name: [slide in part for slide in cohort.slides] for name, part in parts.items()}
+        pd.DataFrame(flags, index=cohort.slides).to_csv(path)
+    elif form == "table":
+        rows = [(slide, 0, name if name != "external" else "") for name, part in parts.items() for slide in part]
+        pd.DataFrame(rows, columns=["slide", "fold", "part"]).to_csv(path, index=False)
+    else:
+        path.write_text(json.dumps({f"{name}_names": part for name, part in parts.items()}))
+    called = "''" if form == "table" else "'external'"
+    with pytest.raises(SplitError, match=f"fold 0 has slides in a part that is not known.*{called} with p10a, p10b"):
+        read_splits(path, cohort)
+
+
+def test_columns_beside_the_parts_may_hold_what_they_like(cohort, tmp_path):
+    parts = {"train": slides_of(0, 1, 2, 3), "train_label": list("01010101"), "test": slides_of(8, 9)}
+    pd.DataFrame({name: pd.Series(part) for name, part in parts.items()}).to_csv(tmp_path / "splits_0.csv")
+    splits = read_splits(tmp_path, cohort)
+    assert len(splits.fold(0).train + splits.fold(0).val) == 8
+    said = "12 slides of the cohort are in no part of any fold: p04a, p04b, p05a, p05b, p06a and 7 more"
+    assert splits.remarks(cohort)[0] == said
+    parts["val"], parts["validation"] = slides_of(4), slides_of(5)
+    pd.DataFrame({name: pd.Series(part) for name, part in parts.items()}).to_csv(tmp_path / "splits_0.csv")
+    with pytest.raises(SplitError, match="two parts that are val"):
+        read_splits(tmp_path, cohort)
+
+
+def test_two_files_of_one_number_are_refused(cohort, tmp_path):
+    write_clam(tmp_path / "splits_0.csv", slides_of(0, 1, 2, 3), slides_of(4, 5), slides_of(6, 7))
+    (tmp_path / "split_0.json").write_text("{}")
+    with pytest.raises(SplitError, match=r"the same number.*split_0.json, splits_0.csv"):
+        read_splits(tmp_path, cohort)
+
+
+def test_a_table_of_folds_tests_each_once(cohort, tmp_path):
+    table = pd.DataFrame({"slide": cohort.slides, "fold": [i // 8 + 1 for i in range(24)]})
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    splits = read_splits(tmp_path / "folds.csv", cohort)
+    assert [splits.fold(k).test for k in splits.folds] == [slides_of(*range(k, k + 4)) for k in (0, 4, 8)]
+    for value in ("1.5", "inf", "one"):
+        table.assign(fold=value).to_csv(tmp_path / "folds.csv", index=False)
+        with pytest.raises(SplitError, match="not whole numbers"):
+            read_splits(tmp_path / "folds.csv", cohort)
+
+
 def test_by_site_needs_sites(cohort):
     with pytest.raises(SplitError, match="no sites"):
         make_splits(cohort, folds=2, by_site=True)
@@ -188,7 +259,7 @@ def test_folds_that_test_one_class_only_are_named():
     table = pd.DataFrame(rows, columns=["slide", "fold", "part"])
     label = dict(zip(cohort.slides, cohort.table["label"], strict=True))
     splits = Splits(table.assign(case=table["slide"], label=table["slide"].map(label)))
-    (said,) = splits.one_class_tests(cohort)
+    (said,) = splits.remarks(cohort)
     assert said == "1 of 2 folds test slides of one class only, where AUROC is not defined: fold 0 (x)"
 
 

@@ -54,6 +54,44 @@ def test_two_different_targets_are_refused_though_their_stratum_is_the_same(by_p
         read_cohort(table, slide_table=slide_table, task=create_task("survival"))
 
 
+def test_a_patient_of_two_times_is_refused_before_anything_is_trained():
+    table = patients().merge(slides(), on="case_id").assign(case_id=[f"p{i // 2}" for i in range(24)])
+    with pytest.raises(CohortError, match=r"patients have slides of different times.*p0, p1"):
+        read_cohort(table, task=create_task("survival"))
+
+
+def test_decimal_commas_are_numbers_where_they_can_be_nothing_else():
+    table = slides().assign(size=[f"{i},{i % 7}5" for i in range(24)])
+    assert read_cohort(table, task=create_task("regression", columns=["size"])).targets[8].tolist() == [8.15]
+    for cells in ([f"{i},000" for i in range(24)], ["1.5", *table["size"][1:]]):  # thousands perhaps; both marks
+        with pytest.raises(CohortError, match=r"cells in column 'size' cannot be read|no row has a number"):
+            read_cohort(table.assign(size=cells), task=create_task("regression", columns=["size"]))
+    scale = slides().assign(label=["a", "b"] * 12, mpp="0,25")
+    assert set(read_cohort(scale).table["mpp"]) == {0.25}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("regression", {"columns": ["count"]}, "regression of count: -99 to 22, median 10.5"),
+        ("ordinal", {"columns": ["grade"]}, "ordinal of grade: 1 (8 slides), 2 (8 slides), 9 (8 slides)"),
+        (
+            "multilabel",
+            {"columns": ["a", "b"]},
+            "of a, b: a 0 (12 slides), 1 (12 slides); b 0 (8 slides), 1 (16 slides)",
+        ),
+        ("survival", {}, "time 3 to 37.5, median 20.25; event 0 (8 slides), 1 (16 slides)"),
+    ],
+)
+def test_what_a_task_learns_is_told_so_that_a_number_for_unknown_is_seen(name, options, said):
+    own = {
+        **{"count": ["-99", *map(str, range(23))], "grade": ["1", "2", "9"] * 8},
+        **{"a": ["0", "1"] * 12, "b": ["0", "1", "1"] * 8},
+    }
+    table = patients(**own).merge(slides(), on="case_id")
+    assert said in read_cohort(table, task=create_task(name, **options)).lines()[1]
+
+
 def test_a_saved_cohort_has_its_targets_again(tmp_path):
     cohort = read_cohort(patients(), slide_table=slides(), task=create_task("survival"))
     cohort.save(tmp_path / "cohort.csv")

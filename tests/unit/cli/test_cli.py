@@ -229,6 +229,18 @@ def test_a_fault_of_ours_is_a_short_message_and_a_file(run, tmp_path, monkeypatc
     assert 'raise ZeroDivisionError("of ours")' in file.read_text()
 
 
+def test_what_a_persons_own_model_raises_is_no_fault_of_ours(run, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    monkeypatch.setenv("ASMIL_TRUST", str(file))
+
+    def doctor():
+        exec(compile("1 / 0", file, "exec"))
+
+    result = run("doctor", function=doctor)
+    assert result.exit_code == ExitCode.WRONG
+    assert f"error: your code in {file} failed\nfound: ZeroDivisionError: division by zero" in result.output
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("of ours"), ConfigError("wrong")])
 def test_the_traceback_is_shown_when_asked_for(run, monkeypatch, error):
     def doctor():

@@ -69,10 +69,25 @@ def test_another_encoder_is_refused(asmil, run, trained, features, tmp_path, oth
         change(path, weight_hash="same")
     for path in features.glob("*.h5"):
         change(path, **{"weight_hash": "same"} | other)
-    asmil("predict", run, "--features", features, "--run-features", own, "--out", tmp_path / "out", code=1)
+    asmil("predict", run, "--features", features, "--run-features", own, "--out", tmp_path / "out", code=2)
     reasons = pd.read_csv(tmp_path / "out" / "failures.csv").reason
     assert len(reasons) == 3
     assert all(f"{next(iter(other))} is" in reason for reason in reasons)
+
+
+def test_features_that_are_nowhere_and_those_without_any_difference_are_no_prediction(asmil, run, features, tmp_path):
+    out = tmp_path / "out"
+    done = asmil("predict", run, "--features", tmp_path / "nowhere", "--out", out, code=2)
+    assert "there are no features at this path" in done.stderr
+    with h5py.File(features / "new_1.h5", "r+") as file:
+        file["features"][:] = 0
+    asmil("predict", run, "--features", features, "--out", out, code=1)
+    assert list(pd.read_csv(out / "predictions.csv").slide) == ["new_0", "new_2"]
+    assert "the same features for all of its" in pd.read_csv(out / "failures.csv").reason[0]
+    for name in ("new_0", "new_2"):
+        (features / f"{name}.h5").unlink()
+    done = asmil("predict", run, "--features", features, "--out", out, code=2)
+    assert "no slide could be predicted" in done.stderr
 
 
 def test_another_version_of_asmil_is_told_and_not_refused(run, trained, features, tmp_path):

@@ -14,7 +14,7 @@ import asmil
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch, make_bags
 from asmil.errors import AttentionError, ConfigError, RunError
-from asmil.models import create_model, model_info, trust
+from asmil.models import create_model, model_info, trust, try_out
 from asmil.runs.weights import read_model, write_model
 from asmil.testing import check_model
 from asmil.training import TrainSettings, fit
@@ -112,6 +112,41 @@ class Turned(Plain):
 def test_what_cannot_be_understood_is_asked_for(make, error, words):
     with pytest.raises(error, match=words):
         make()(BagBatch.from_bags(BAGS[:1]))
+
+
+FAULTS = {
+    "raise KeyError('boom')": "mine.py line .*KeyError: 'boom'",
+    "return self.head(torch.tanh(x)), coords": r"cannot be trained.*NameError: name 'coords'",
+    "return self.head(x)": r"no logits of 2 classes.*\(24, 2\)",
+    "return self.head(x.mean(0)).detach()": "cannot be trained.*does not require grad",
+    "return self.head(x.mul_(2).mean(0))": "changes the features",
+    "return self.head(x.mean(0)) * float('nan')": "not finite",
+    "return self.head(x.mean(0) + torch.randn(5))": "other logits for the same bag again",
+    "self.n += 1; return self.head(x.mean(0)) * self.n": "other logits for the same bag again",
+    "return self.head(x.mean(0)).softmax(-1)": "probabilities, which add up to 1",
+    "y = self.head(x.mean(0)); return {'logits': y, 'aux_loss': y.sum()}": "'aux_loss' too, which nothing would train",
+    "self.embed = self.head; return self.head(x.mean(0))": "the same weights under two names",
+}
+
+
+@pytest.mark.parametrize("forward", FAULTS)
+def test_what_a_model_of_a_file_does_wrong_is_said_before_anything_is_read(forward, tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Mine(nn.Module):\n"
+        "    def __init__(self, in_dim, n_classes):\n        super().__init__()\n"
+        f"        self.n, self.head = 1, nn.Linear(in_dim, n_classes)\n\n    def forward(self, x):\n        {forward}\n"
+    )
+    monkeypatch.setenv("ASMIL_TRUST", str(path))
+    before = torch.get_rng_state()
+    with pytest.raises(ConfigError, match=FAULTS[forward]):
+        try_out(f"{path}:Mine", in_dim=5, n_classes=2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["abmil", "asmil", "clam_sb", "camil", "dtfd", "transmil"])
+def test_a_sound_model_has_nothing_to_be_said(name):
+    try_out(name, in_dim=16, n_classes=2)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from asmil.errors import FeatureError
 from asmil.progress import Outcome, Screen
+from asmil.runs import train
 from asmil.settings import Settings, check_inputs
 from asmil.slides import open_slide, write_slide
 from asmil.slides.synthetic import make_slides
@@ -158,3 +160,33 @@ def test_what_was_inferred_of_feature_files_is_said_once_for_all(cohort, tmp_pat
     assert said[3].startswith(facts)
     assert said[4].startswith("  tile side 512 px is the usual distance of neighbours")
     assert len(said) == 5
+
+
+def _write(path: Path, *, encoder: str = "", features: np.ndarray | None = None) -> None:
+    with h5py.File(path, "w") as file:
+        random = np.random.default_rng(int(path.stem[1:])).random((4, 6), dtype=np.float32)
+        file["features"] = random if features is None else features
+        if encoder:
+            file["features"].attrs["encoder"] = encoder
+
+
+def test_what_no_model_can_learn_from_is_found_before_a_run(tmp_path, capsys):
+    rows = [f"S{i:02d},P{i},{'ab'[i % 2]},{i % 3}" for i in range(16)]
+    (tmp_path / "labels.csv").write_text("\n".join(["slide,patient,label,fold", *rows]))
+    for row in rows:
+        _write(tmp_path / f"{row[:3]}.h5", encoder="uni")
+    given = {"slides": None, "features": tmp_path, "annotations": None}
+    assert _check(tmp_path, **given).whole
+    assert "remark: the column fold is not used, folds are drawn; --splits" in capsys.readouterr().out
+    assert _check(tmp_path, splits=tmp_path / "labels.csv", **given).whole
+    assert "is not used" not in capsys.readouterr().out
+    _write(tmp_path / "S03.h5", encoder="uni", features=np.zeros((5, 6), np.float32))
+    assert _found(_check(tmp_path, **given))["S03"] == ("failed", "features")
+    _write(tmp_path / "S03.h5", encoder="uni_v1")
+    assert _check(tmp_path, **given).whole
+    _write(tmp_path / "S03.h5", encoder="virchow")
+    (row,) = _check(tmp_path, **given).set_aside
+    assert "of several encoders" in row.reason
+    assert "virchow: 1 slides (S03)" in row.reason
+    with pytest.raises(FeatureError, match="of several encoders"):
+        train(features=tmp_path, labels=tmp_path / "labels.csv", folds=2, out=tmp_path.parent / "run")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeAlias
 import h5py
 import numpy as np
 
-from asmil.bags.tables import slide_name
+from asmil.bags.columns import plain
+from asmil.bags.tables import listed, slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import Facts
 
@@ -106,6 +107,24 @@ class FeatureInfo:
         except (LookupError, TypeError, ValueError, OverflowError):
             return None
         return x, y, width, height
+
+
+def require_one_encoder(infos: Iterable[FeatureInfo]) -> None:
+    """Refuse features of several encoders, as far as files say theirs: numbers of the same width are not of one kind.
+
+    Raises:
+        FeatureError: the slides of each are counted. `uni` and `uni_v1` count as the same.
+    """
+    slides: dict[str, list[str]] = {}
+    for info in infos:
+        slides.setdefault(info.encoder or "", []).append(info.slide)
+    said = sorted(filter(None, slides), key=len)
+    if any(not plain(name).startswith(plain(said[0])) for name in said):
+        raise FeatureError(
+            "the features are of several encoders, which cannot be learned from together",
+            found="; ".join(f"{name}: {len(slides[name])} slides ({listed(slides[name], 3)})" for name in said),
+            fix="give the folder of one encoder",
+        )
 
 
 AGAIN = "the file is damaged or was never finished: extract the slide again"

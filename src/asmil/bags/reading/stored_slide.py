@@ -248,6 +248,13 @@ def check_finite(features: np.ndarray, path: Path) -> None:
         raise FeatureError(f"{path.name} holds NaN or infinite values", found=found, fix="extract the slide again")
 
 
+def require_unlike(features: np.ndarray, path: Path) -> None:
+    """Raise a `FeatureError` where all tiles are the same, as of an encoder that failed: nothing can be learned."""
+    if len(features) > 1 and (features[-1] == features[0]).all() and (features == features[0]).all():
+        what = f"{path.name} has the same features for all of its {len(features)} tiles"
+        raise FeatureError(what, found=f"{features[0][:3].tolist()} ...", fix="extract the slide again")
+
+
 def _side_px(entry: Entry, side: float | None, slide_mpp: float | None) -> float | None:
     """The tile's side in level-0 pixels; a file in micrometres needs the slide's scale for it.
 

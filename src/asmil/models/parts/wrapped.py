@@ -5,23 +5,27 @@ import importlib.util
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from asmil.attention import find_part, softmax
-from asmil.bags import BagBatch
-from asmil.errors import ConfigError
+from asmil.bags import Bag, BagBatch
+from asmil.errors import AsmilError, ConfigError
 from asmil.machine import TRUSTED, trusted
+from asmil.models import MODELS, create_model
 from asmil.models.parts.layers import MILOutput
 
 Read = Callable[..., Tensor]
 Maker = Callable[..., nn.Module]
 
 _FIX = "asmil.wrap(module, scores=..., output=...) says what is what: docs/own_parts.md"
+_CHECK = "asmil.testing.check_model says what a model has to do: docs/own_parts.md"
 _WIDTH, _CLASSES = ("in_dim", "input_dim", "feature_dim", "in_features"), ("n_classes", "num_classes", "out_dim")
 
 
@@ -87,6 +91,9 @@ class Wrapped(nn.Module):
         if self.output is not None:
             found: object = self.output(result)
         elif isinstance(result, dict):
+            if own := [name for name, value in result.items() if "loss" in str(name).lower() and value is not None]:
+                fix = "output=lambda result: result['logits'] trains without it; a model of a BagBatch has `losses`"
+                raise ConfigError(f"{self._name} gives {own[0]!r} too, which nothing would train", fix=fix)
             found = result.get("logits")
         else:
             found = result[0] if isinstance(result, tuple | list) and result else getattr(result, "logits", result)
@@ -173,6 +180,52 @@ def wrap(
     if n_classes is None:
         raise ConfigError("a module that is made already is wrapped with its number of classes", fix="n_classes=2")
     return Wrapped(module, n_classes, scores=scores, output=output, batched=batched)
+
+
+def of_others(name: str) -> bool:
+    """Whether a model is code of somebody else: of a file, or of an installed package."""
+    return ".py:" in name or name.replace("-", "_").lower() in MODELS.packaged()
+
+
+def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> None:
+    """Whether a model does what training, and everything after it, needs of it: made and run on two small bags.
+
+    Raises:
+        ConfigError: it does not; what is wrong is said, also of an error in its own code.
+    """
+    places = torch.stack([torch.arange(32), torch.zeros(32, dtype=torch.int64)], 1) * 256
+    with torch.random.fork_rng():
+        bags = [Bag(torch.randn(n, in_dim), places[:n], f"{n}", label=i) for i, n in enumerate((24, 32))]
+        batch = BagBatch.from_bags(bags)
+        before = batch.features.clone()
+        try:
+            model = create_model(name, in_dim=in_dim, n_classes=n_classes, **options).train()
+            lazy = any(map(is_lazy, model.parameters()))
+            for _ in range(2):
+                model(batch).logits.sum().backward()
+            trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
+            with torch.no_grad():
+                logits, again = model.eval()(batch).logits, model(batch).logits
+        except AsmilError:
+            raise
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [f"{Path(f.filename).name} line {f.lineno}: " for f in frames if f.filename in trusted()]
+            found = f"{own[-1] if own else ''}{type(error).__name__}: {error}"
+            raise ConfigError(f"the model {name} cannot be trained", found=found, fix=_CHECK) from error
+    weights = [value.data_ptr() for value in model.state_dict().values() if value.numel()]
+    of_one = (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-4)
+    for wrong, what in (
+        (lazy, "has parameters whose size is not known before the first bag"),
+        (not trained, "has no parameters that can be trained"),
+        (not torch.equal(batch.features, before), "changes the features that it is given"),
+        (not logits.isfinite().all(), "gives logits that are not finite"),
+        (not torch.allclose(logits, again), "gives other logits for the same bag again, in evaluation mode"),
+        (of_one and n_classes > 1, "gives probabilities, which add up to 1, and logits are meant"),
+        (len(set(weights)) < len(weights), "has the same weights under two names, and cannot be saved"),
+    ):
+        if wrong:
+            raise ConfigError(f"the model {name} {what}", found="two bags of random features", fix=_CHECK)
 
 
 _made: dict[tuple[Path, str], Maker] = {}
