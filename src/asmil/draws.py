@@ -112,7 +112,8 @@ class _Undrawn(TorchFunctionMode):
         named, name = kwargs or {}, getattr(func, "__name__", "")
         if name == "normal_":
             return named["tensor"] if "tensor" in named else args[0]
-        return (torch.empty if name == "randn" else func)(*args, **named)
+        make: Callable = torch.empty if name == "randn" else func
+        return make(*args, **named)
 
 
 @contextmanager
