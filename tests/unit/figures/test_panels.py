@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
-from asmil.figures import heatmap_panels, length_text, range_text, scale_bar_um, slide_maps, tile_strip
+from asmil.figures import heatmap_panels, length_text, panels_figure, range_text, scale_bar_um, slide_maps, tile_strip
 from asmil.figures.panels import MARGIN_PX, PANEL_PX
 
 WHITE = np.full((150, 200, 3), 255, dtype=np.uint8)
@@ -48,6 +48,18 @@ def test_evidence_is_red_for_and_blue_against_and_pale_where_it_is_none():
     assert np.ptp(pale) < 10
     wide = heatmap_panels(maps, ATTENTION, evidence=(evidence, "tumour"))
     assert wide.shape[1] > _panels().shape[1]
+
+
+def test_the_panels_as_a_figure_have_the_same_maps_and_words_and_a_notebook_shows_them():
+    evidence = np.array([1.0, -1.0, 0.0])
+    maps = slide_maps(WHITE, PLACES, ATTENTION, evidence=evidence, **PLACE)
+    figure = panels_figure(maps, ATTENTION, evidence=(evidence, "a $class$"), title="a $slide$")
+    pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert all((one == other).all() for one, other in zip(pictures, maps.values(), strict=True))
+    words = [axes.get_xlabel() for axes in figure.axes]
+    assert "evidence for a $class$ (logit)" in words
+    assert any(range_text(ATTENTION) in text for text in words)
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("shape", [(300, 40, 3), (40, 300, 3), (1, 1, 3)])

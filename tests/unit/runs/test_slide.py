@@ -51,3 +51,23 @@ def test_without_a_thumbnail_there_is_an_empty_sheet_of_its_shape(run):
     (run / "thumbnails" / "case-001_a.jpg").write_bytes(b"no picture")
     with pytest.raises(RunError, match=r"case-001_a\.jpg cannot be read"):
         picture_of(Run(run).slide("case-001_a").thumbnail, (300, 200))
+
+
+def test_a_slide_is_drawn_by_name_and_one_that_cannot_be_is_named(run):
+    made = Run(run)
+    figure = made.plot("case-001_a")
+    assert len(figure.axes) >= 2 * 3
+    assert figure.get_suptitle() == "case-001_a"
+    with pytest.raises(RunError, match=r"case-001_b2 is no slide of .*did you mean"):
+        made.plot("case-001_b2")
+
+
+def test_every_table_of_a_run_is_a_data_frame(run):
+    made = Run(run)
+    assert list(made.scores) == ["metric", "value", "low", "high"]
+    assert made.scores.set_index("metric").value["auroc"] == made.metrics["test"]["auroc"]["value"]
+    assert list(made.logs.groupby(["fold", "seed"]).size().items()) == [
+        ((cell.fold, cell.seed), len(cell.log())) for cell in made.cells()
+    ]
+    assert list(made.findings) == ["slide", "confidence", "x", "y"]
+    assert made.patient_predictions.empty
