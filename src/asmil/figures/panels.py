@@ -161,8 +161,9 @@ def panels_figure(
         axes.set_frame_on(False)
         (left, words, right), colours = legends.get(name, (("", "", ""), COLOUR_MAP))
         bar = figure.colorbar(ScalarMappable(cmap=colours), ax=axes, orientation="horizontal", ticks=[0, 1])
-        for label, side in zip(bar.ax.set_xticklabels([left, right]), ("left", "right"), strict=True):
-            label.set_horizontalalignment(side)
+        first, last = bar.ax.set_xticklabels([left, right])
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")
         bar.set_label(words, parse_math=False)
         bar.ax.set_visible(name in legends)
     return figure
