@@ -10,7 +10,6 @@ global generator, which is seeded in the same way.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +106,7 @@ def _kept(values: Tensor, probability: float) -> Tensor:
 class _Undrawn(TorchFunctionMode):
     """Leaves out what draws normal numbers."""
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         named, name = kwargs or {}, getattr(func, "__name__", "")
         if name == "normal_":
             return named["tensor"] if "tensor" in named else args[0]

@@ -80,8 +80,8 @@ class Anchor:
         """Make all parameters and buffers equal to the online module's."""
         for mine, theirs in zip(self.module.parameters(), online.parameters(), strict=True):
             mine.copy_(theirs)
-        for mine, theirs in zip(self.module.buffers(), online.buffers(), strict=True):
-            mine.copy_(theirs)
+        for kept, other in zip(self.module.buffers(), online.buffers(), strict=True):
+            kept.copy_(other)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The weights and buffers of the anchor."""
