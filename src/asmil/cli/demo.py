@@ -46,7 +46,7 @@ def demo(
         out=out,
         tile_px=96,
         folds=3,
-        seeds=1,
+        seeds=3,  # which side by side take hardly longer than one, and of which one alone may find nothing
         epochs=30,
     )
     made = runs.run(config, listener=hear)  # the awkward slides are meant to fail: no exit code of theirs
