@@ -59,6 +59,17 @@ def test_what_fails_is_named_and_a_second_call_goes_on(predicted, inside, run, c
     assert (out / "predictions.csv").read_bytes() == before
 
 
+def test_a_slide_that_is_no_more_among_the_slides_is_predicted_no_more(predicted, inside, run, cohort, tmp_path):
+    out, kept = shutil.copytree(predicted[0], tmp_path / "out"), tmp_path / "slides"
+    kept.mkdir()
+    names = pd.read_csv(out / "predictions.csv", dtype={"slide": str}).slide
+    for path in (cohort / "slides").iterdir():
+        if path.stem in set(names[:2]):
+            (kept / path.name).symlink_to(path)
+    inside("predict", run, "--slides", kept, "--out", out)
+    assert list(pd.read_csv(out / "predictions.csv", dtype={"slide": str}).slide) == list(names[:2])
+
+
 def test_an_encoder_of_other_weights_is_refused_before_anything_is_embedded(inside, run_copy, cohort, tmp_path):
     for path in feature_files(run_copy):
         with h5py.File(path, "r+") as file:

@@ -53,3 +53,10 @@ def test_look_edit_and_embed(slides, tmp_path, inside):
     assert rows_of(out / "slides.csv")["real"]["tissue_threshold"] == "60"
     edited.write_text("slide,tissue_threshold\nreel,60\n")
     assert "there is no slide 'reel'; did you mean 'real'?" in flat(inside(*again, code=2).output)
+
+
+def test_a_method_or_flag_that_is_not_there_is_known_before_the_first_slide(slides, tmp_path, inside):
+    out = tmp_path / "out"
+    assert "otsu" in inside("tissue", "--slides", slides, "--out", out, "--tissue-method", "otzu", code=2).stderr
+    inside("tissue", "--slides", slides, "--out", out, "--exclude-tiles", "blurred", code=2)
+    assert not out.exists()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from asmil.bags.cohort import TARGET, Cohort, targets_of
 from asmil.bags.columns import (
+    PART_OF,
     Reading,
     Spellings,
     candidates,
@@ -17,6 +18,7 @@ from asmil.bags.columns import (
     class_key,
     find_column,
     one_spelling,
+    plain,
     require_known,
     require_no_other_patient,
     require_whole_names,
@@ -139,6 +141,8 @@ def _with_site(
     site = find_column(raw, "site", site_column) or ("TCGA barcodes" if "site" in table else None)
     also = reading.also | {"site": tuple(column for column in candidates(raw, "site") if column != site)}
     folds = {role: column for role in ("fold", "part") for column in candidates(raw, role)[:1]}
+    if "part" in folds and not {*map(plain, raw[folds["part"]])} <= {*PART_OF, ""}:  # a set of something else
+        del folds["part"]
     columns = reading.columns | ({"site": site} if site else {}) | folds
     return replace(reading, columns=columns, also=also, positive=positive)
 

@@ -26,12 +26,13 @@ def tissue(**settings: object) -> None:
     from asmil.errors import ConfigError
     from asmil.extraction import read_slide_table, row_of, settings_of, write_slide_table
     from asmil.progress import Outcome
-    from asmil.settings import extract_settings, require_place, slide_files_of, slides_in
+    from asmil.settings import check_extraction, extract_settings, require_place, slide_files_of, slides_in
     from asmil.slides import name_of
 
     config = settings_from(settings)
     require_place(config)
     paths, outcome, hear = slide_files_of(config), Outcome(), screen()
+    check_extraction(config, paths)
     table = config.out / "slides.csv"
     if table.exists() and config.slide_settings is None:
         fix = f"--slide-settings {table} to use it, or move it away"

@@ -119,7 +119,7 @@ class Ensemble:
         """
         seen_as = self.known_as(bag, slide_file=slide_file)
         members = self.members if seen_as is None else self.unseen(seen_as)
-        warnings = [] if seen_as is None else [self._about_training(bag.slide, seen_as, len(members))]
+        warnings = [] if seen_as is None else [self._about_training(bag, seen_as, len(members), slide_file)]
         members = members or self.members
         predictions = [predict(member.model, [bag], task=member.task)[0] for member in members]
         by_member = np.stack([p.probabilities for p in predictions]).astype(np.float64)
@@ -157,6 +157,10 @@ class Ensemble:
         named = self._names.find(bag.slide) if bag.slide else []
         if named:
             return named[0]
+        return self._twin(bag, slide_file)
+
+    def _twin(self, bag: Bag, slide_file: Path | None) -> str | None:
+        """The slide of the run of the same features or file, None where there is none, or nothing to compare with."""
         if self.profile is None:
             return None
         return self.profile.twin(bag.features, file_digest(slide_file), load=self._own_features)
@@ -241,10 +245,15 @@ class Ensemble:
         models = [member.model for member in members if isinstance(member.model, Standardized)]
         return distance(bag.features, models) if models else None
 
-    def _about_training(self, slide: str, seen_as: str, unseen: int) -> str:
-        name = "" if slide == seen_as else f" as {seen_as}"
+    def _about_training(self, bag: Bag, seen_as: str, unseen: int, slide_file: Path | None) -> str:
+        name = "" if bag.slide == seen_as else f" as {seen_as}"
         if not unseen:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
+        if self.profile is not None and self._twin(bag, slide_file) is None:
+            what = f"this slide has the name of one in the run's cohort{name}, and other features"
+            return (
+                f"{what}: only the {unseen} members that never saw that one are used; rename the file of another slide"
+            )
         return f"this slide is in the run's cohort{name}: only the {unseen} members that never saw it are used"
 
 

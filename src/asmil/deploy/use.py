@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from asmil.bags import FeatureStore, open_features, require_unlike
+from asmil.bags import FeatureStore, SlideNames, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
@@ -304,7 +304,9 @@ def predict_new(
     outcome.write(settings.out / "failures.csv")
     if table.empty:
         hear.closing(outcome)
-        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide")
+        first = next(
+            (f"{row.name}: {row.reason}" for row in outcome.set_aside), f"none in {settings.slides or features}"
+        )
         raise RunError("no slide could be predicted", found=first, fix="see failures.csv")
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
@@ -349,18 +351,21 @@ def _predict_stored(
     accept: Sequence[str],
     hear: Listener,
 ) -> pd.DataFrame:
-    """Predict all slides of a store into `settings.out`; the rows of those that could be."""
-    said = f"{len(store):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}"
-    for line in (said, *store.lines(store.slides)):
+    """Predict the slides of a store, of which `--slides` still has the file, into `settings.out`; the rows of those
+    that could be."""
+    files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
+    names = SlideNames(files)
+    slides = [slide for slide in store.slides if not settings.slides or names.find_or_file(slide)]
+    said = f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}"
+    for line in (said, *store.lines(slides)):
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
-    files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
     places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
     PredictedFolder(settings.out).note(run, models=ensemble.digest, features=store.path, slides=settings.slides)
-    with hear.stage("predict", total=len(store.slides)) as advance:
+    with hear.stage("predict", total=len(slides)) as advance:
 
         def settled(slide: Predicted) -> None:
             advance(1)
@@ -372,7 +377,9 @@ def _predict_stored(
                 with outcome.attempt(slide.slide, stage="heatmap"):
                     _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
 
-        predicted = predict_slides(ensemble, store, settings.out, slide_files=files, accept=accept, progress=settled)
+        predicted = predict_slides(
+            ensemble, store, settings.out, slides=slides, slide_files=files, accept=accept, progress=settled
+        )
     return pd.DataFrame([slide.row for slide in predicted if slide.error is None])
 
 
@@ -388,11 +395,5 @@ def _draw(
     by_class = ensemble.evidence(store.load(slide.slide), slide_file=file)
     shown = slide.row.get("prediction") if len(by_class) > 2 else list(by_class)[-1] if by_class else None
     write_heatmap(
-        folder,
-        store,
-        slide.slide,
-        attention=slide.attention(),
-        thumbnails=thumbnails,
-        evidence=by_class,
-        shown=shown,
+        folder, store, slide.slide, attention=slide.attention(), thumbnails=thumbnails, evidence=by_class, shown=shown
     )

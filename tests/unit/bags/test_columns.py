@@ -187,6 +187,14 @@ def test_numbers_too_large_to_be_known_are_no_one_class():
     assert set(read_cohort(infinite).classes) == {"inf", "1"}
 
 
+def test_a_set_of_something_else_is_no_part_of_a_fold():
+    of = {
+        words: read_cohort(table(patient=PEOPLE, set=list(words) * 6)).reading.columns
+        for words in (("a", "b"), ("train", ""))
+    }
+    assert [columns.get("part") for columns in of.values()] == [None, "set"]
+
+
 # Numbers that a spreadsheet changed.
 
 

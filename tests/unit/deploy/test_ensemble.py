@@ -91,6 +91,14 @@ def test_a_slide_under_another_name_is_known_by_its_features(ensemble, store):
     assert found.probabilities == pytest.approx(ensemble.predict(store.load(slide)).probabilities)
 
 
+def test_another_slide_of_the_same_name_is_not_said_to_be_of_the_cohort(ensemble, store):
+    slide = ensemble.slides[3]
+    found = ensemble.predict(replace(new_bag(), slide=slide))
+    assert found.members == ensemble.predict(store.load(slide)).members
+    assert "has the name of one in the run's cohort, and other features" in found.warnings[0]
+    assert "is in the run's cohort" in ensemble.predict(store.load(slide)).warnings[0]
+
+
 def test_a_slide_that_every_member_trained_on_is_marked(run):
     table = pd.read_csv(run / "splits.csv")
     slide = table.slide[0]
