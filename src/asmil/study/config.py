@@ -111,8 +111,11 @@ def _try(part: Part) -> None:
     import torch
 
     from asmil.bags import Bag, BagBatch
-    from asmil.models import create_model
+    from asmil.models import create_model, of_others, try_out
 
+    if of_others(part.name):
+        try_out(part.name, in_dim=64, n_classes=2, **part.options)
+        return
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = create_model(part.name, in_dim=64, n_classes=2, **part.options).eval()
         coordinates = torch.stack([torch.arange(8) % 3, torch.arange(8) // 3], dim=1) * 256

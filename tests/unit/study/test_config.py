@@ -36,6 +36,18 @@ def test_a_choice_of_no_arm_names_those_there_are(study):
         list_arms(study(), only="transmil")
 
 
+def test_a_model_of_a_file_is_tried_out(study, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, in_dim, n_classes):\n"
+        "        super().__init__()\n        self.head = nn.Linear(in_dim, n_classes)\n\n"
+        "    def forward(self, x):\n        return self.head(x.mean(0)).softmax(-1)\n"
+    )
+    monkeypatch.setenv("ASMIL_TRUST", str(file))
+    with pytest.raises(ConfigError, match="gives probabilities, which add up to 1"):
+        study(STUDY.replace("[mean, abmil]", f"[mean, {{name: '{file}:Mine', label: mine}}]"))
+
+
 def test_all_mistakes_are_shown_at_once_with_their_places(study, tmp_path):
     text = """\
 datasets: [digitz, {name: digits, bag: 3}]

@@ -194,7 +194,7 @@ def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> Non
         ConfigError: it does not; what is wrong is said, also of an error in its own code.
     """
     places = torch.stack([torch.arange(32), torch.zeros(32, dtype=torch.int64)], 1) * 256
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         bags = [Bag(torch.randn(n, in_dim), places[:n], f"{n}", label=i) for i, n in enumerate((24, 32))]
         batch = BagBatch.from_bags(bags)
         before = batch.features.clone()
