@@ -240,7 +240,7 @@ def test_a_torch_file_that_runs_code_is_never_loaded(tmp_path):
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"x": Bomb()}, tmp_path / "s1.pt")
-    torch.save(torch.zeros(3, DIM), tmp_path / "s2.pt")
+    torch.save(torch.eye(3, DIM), tmp_path / "s2.pt")
     store = open_features(tmp_path)
     problems = store.check(deep=True)
     assert [p.slide for p in problems] == ["s1"]
