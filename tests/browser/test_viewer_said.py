@@ -209,6 +209,7 @@ def test_no_window_is_too_narrow(opened, address, made, size):
     page.locator("#verdict [value=exclude]").check()
     expect(page.locator("#kept")).to_have_text("Saved in verdicts.csv")
     page.click("#unsay")
+    expect(page.locator("#unsay")).to_be_hidden()
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])
