@@ -58,18 +58,20 @@ def run_tasks(
     workers: int = 1,
     gpus: int = 0,
     tries: int = 2,
+    tries_in_all: int | None = None,
 ) -> Iterator[tuple[int, Event | BaseException]]:
     """Yield (index of the task, event) for everything that `function(task)` yields, as it comes.
 
     What a task raises is yielded as an exception and ends that task only. So does `WorkerDied`, of a task whose
-    process died `tries` times without an event between. `gpus` (0 or 1) is what each worker reserves on Ray.
+    process died `tries` times without an event between, or `tries_in_all` times. `gpus` (0 or 1) is what each worker
+    reserves on Ray.
 
     Raises:
         RunError: there is no such engine here, or the cluster lacks what the workers need.
     """
     pool = _open(engine, function, workers=workers, gpus=gpus)
     waiting, running = deque(range(len(tasks))), set[int]()
-    deaths: Counter[int] = Counter()
+    deaths, all_deaths = Counter[int](), Counter[int]()
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -86,10 +88,11 @@ def run_tasks(
                     yield index, value
                 elif kind == "died":
                     deaths[index] += 1
-                    if deaths[index] < tries:
+                    all_deaths[index] += 1
+                    if deaths[index] < tries and all_deaths[index] != tries_in_all:
                         waiting.append(index)
                     else:
-                        yield index, _died(tasks[index], deaths[index])
+                        yield index, _died(tasks[index], all_deaths[index])
     finally:
         pool.close()
 

@@ -95,13 +95,16 @@ def _events(
     """What happens in the folds, with their indexes; trained here, or in as many processes."""
     if workers > 1:
         tasks = [(job, fold, keep) for fold in folds]
-        yield from run_tasks(_in_process, tasks, workers=min(workers, len(folds)))
+        yield from run_tasks(_in_process, tasks, workers=min(workers, len(folds)), tries_in_all=MOST_DEATHS)
     elif folds:
         bags = job.bags(tell)
         for index, fold in enumerate(folds):
             with one_thread():
                 yield from ((index, event) for event in train_fold(fold, job, bags, keep=keep))
 
+
+MOST_DEATHS = 3
+"""Processes that a fold may cost: one that dies wherever it goes on, as where models are kept, would take no end."""
 
 _bags: dict[str, dict[str, Bag]] = {}
 """What this process has loaded, for its next fold."""

@@ -189,7 +189,7 @@ def test_tiles_are_refused_by_a_model_of_vectors_also_where_they_do_not_say_thei
     options = ["--model", "linear", "--folds", 2, "--seeds", 1, "--workers", 1, "--epochs", 1]
     asmil("crossval", *data, *options, "--out", tmp_path / "run")
     write_tiles(tmp_path / "tiles/new.h5", encoder=None)
-    said = asmil("predict", tmp_path / "run", "--features", tmp_path / "tiles", "--out", tmp_path / "new", code=1)
+    said = asmil("predict", tmp_path / "run", "--features", tmp_path / "tiles", "--out", tmp_path / "new", code=2)
     table = (tmp_path / "new/failures.csv").read_text() + said
     assert "features_of is tiles, the run was trained with slides" in table
     assert "asmil embed-slides FEATURES --slide-encoder chief" in table
