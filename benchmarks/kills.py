@@ -25,12 +25,12 @@ from asmil.slides import make_slides
 MAIN = "import sys; from asmil.cli import main; sys.argv[0] = 'asmil'; main()"
 EVERY_EPOCH = """
 from dataclasses import replace
-import asmil.runs.pipeline as pipeline
-ours = pipeline.recipe_of
+import asmil.runs.making as making
+ours = making.recipe_of
 def recipe_of(settings):
     recipe = ours(settings)
     return replace(recipe, settings=replace(recipe.settings, checkpoint_seconds=0))
-pipeline.recipe_of = recipe_of
+making.recipe_of = recipe_of
 """
 """A checkpoint after every epoch instead of every ten seconds: a short training is caught in the middle."""
 LEFT_SECONDS = 20.0

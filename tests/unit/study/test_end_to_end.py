@@ -40,7 +40,8 @@ def whole(folder) -> pd.DataFrame:
     """The table of a study made in one go."""
     printed = study(folder, "whole")
     assert "3 ok, 0 skipped, 0 failed" in printed
-    assert "study: 3/3 arms, 12/12 cells" in printed
+    assert "is done, 3 of 3 arms" in printed
+    assert "study: 12/12 cells" in printed
     return pd.read_csv(folder / "whole" / "results.csv")
 
 
