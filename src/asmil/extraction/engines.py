@@ -140,10 +140,11 @@ class _LocalPool:
         self._tasks: dict[Connection, int] = {}  # pipes of those at work
 
     def start(self, index: int, task: object) -> None:
-        pickled = bytes(ForkingPickler.dumps(task))
-        idle = [pipe for pipe in self._processes if pipe not in self._tasks]
-        with nullcontext() if _of_script(pickled) else _without_script():
-            pipe = idle[0] if idle else self._new_process()
+        pickled = ForkingPickler.dumps(task)
+        pipe = next((pipe for pipe in self._processes if pipe not in self._tasks), None)
+        if pipe is None:
+            with nullcontext() if _of_script(pickled) else _without_script():
+                pipe = self._new_process()
         self._tasks[pipe] = index
         with suppress(OSError):  # of a process that died meanwhile `wait` will tell
             pipe.send_bytes(pickled)
@@ -194,7 +195,8 @@ SCRIPT = "__main__"
 """The module of the program that was started: of a script, what a new process would run first."""
 
 
-def _of_script(pickled: memoryview | bytes) -> bool:
+def _of_script(pickled: memoryview) -> bool:
+    """Whether a task is made of what the script defines."""
     return SCRIPT.encode() in bytes(pickled)
 
 
