@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asmil.attention import AttentionStabilizer
 from asmil.bags import Bag, BagBatch, StreamedBag
@@ -60,7 +61,8 @@ class Standardized(nn.Module):
 
     def _scaled(self, batch: BagBatch) -> BagBatch:
         x: Float[Tensor, "tiles dim"] = batch.features.to(self.mean.dtype) - self.mean
-        return batch.with_features(x.div_(self.std).clamp_(-self.limit, self.limit))
+        # hardtanh_ is clamp_, in place, for which vmap has a rule
+        return batch.with_features(F.hardtanh_(x.div_(self.std), -self.limit, self.limit))
 
     def forward(self, batch: BagBatch) -> MILOutput:
         return self.model(self._scaled(batch))
