@@ -15,6 +15,7 @@ from asmil.bags import Bag, FeatureStore, SlideNames, open_features
 from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
 from asmil.errors import ConfigError, FeatureError, RunError
 from asmil.models import evidence, load_published
+from asmil.progress import model_name
 from asmil.runs import Cell, Run
 from asmil.tasks import Task
 from asmil.training import Standardized, predict
@@ -38,7 +39,7 @@ class Member:
     @property
     def name(self) -> str:
         """As its cell is called: `fold 0 seed 1`."""
-        return f"fold {self.fold} seed {self.seed}"
+        return model_name(self.fold, self.seed)
 
 
 def load_members(run: Run, *, device: str = "cpu") -> tuple[Member, ...]:
@@ -249,7 +250,8 @@ class Ensemble:
         name = "" if bag.slide == seen_as else f" as {seen_as}"
         if not unseen:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
-        if self.profile is not None and self._twin(bag, slide_file) is None:
+        named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
+        if named and self.profile is not None and self._twin(bag, slide_file) is None:
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
             return (
                 f"{what}: only the {unseen} members that never saw that one are used; rename the file of another slide"

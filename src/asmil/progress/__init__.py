@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 from asmil.registry import door
 
 if TYPE_CHECKING:
-    from asmil.progress.listeners import Advance, Bars, Listener, Screen, default_listener, rate_text, steps_of_cells
+    from asmil.progress.listeners import (
+        Advance,
+        Bars,
+        Listener,
+        Screen,
+        default_listener,
+        model_name,
+        rate_text,
+        steps_of_cells,
+    )
     from asmil.progress.outcome import NOTED, Outcome, SetAside
     from asmil.progress.trackers import TRACKERS, require_trackers, tracked
 else:

@@ -19,6 +19,11 @@ Advance = Callable[..., None]
 waited for, and k units less are to be done than it was thought."""
 
 
+def model_name(fold: object, seed: object) -> str:
+    """What a trained model is called in front of people, and to `Listener.trained`."""
+    return f"fold {fold} seed {seed}"
+
+
 class Listener:
     """What a stage tells while it works. This one shows nothing, and warns of what was set aside; others override.
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from asmil.errors import RunError
 from asmil.files import Facts, file_stamp, safe_name, write_text, written_beside
+from asmil.progress import model_name
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
 from asmil.runs.whole import State, digest, seal, state_of, unseal
@@ -40,7 +41,7 @@ class Cell:
     @property
     def name(self) -> str:
         """What it is called in front of people: `fold 0 seed 1`."""
-        return f"fold {self.fold} seed {self.seed}"
+        return model_name(self.fold, self.seed)
 
     def state(self, *, deep: bool = False, sealed: bool = False) -> State:
         """Whether it is whole, or what is wrong with which file.

@@ -14,7 +14,7 @@ import pandas as pd
 from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
-from asmil.progress import Advance, Listener, default_listener, require_trackers, tracked
+from asmil.progress import Advance, Listener, default_listener, model_name, require_trackers, tracked
 from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
 from asmil.study.cells import Rows, add_rows, finished_cells, read_rows, rows_of, write_results
 from asmil.study.config import Part, StudyConfig
@@ -109,7 +109,7 @@ def _trackers(config: StudyConfig, hear: Listener) -> Iterator[Callable[[str, Ro
                 fold, seed = cell["fold"], cell["seed"]
                 own = [row for row in rows["history"] if (row["fold"], row["seed"]) == (fold, seed)]
                 result = {name: value for name, value in cell.items() if "." not in name}  # the others are settings
-                trackers(arm).trained(f"{arm} fold {fold} seed {seed}", own, result=result)
+                trackers(arm).trained(f"{arm} {model_name(fold, seed)}", own, result=result)
 
         yield tell
 

@@ -19,6 +19,7 @@ from asmil.attention import nsf, softmax
 from asmil.bags import Bag, BagBatch, Cohort, Splits, by_slide, load_bags, open_features
 from asmil.errors import AsmilError
 from asmil.files import Facts, write_json
+from asmil.progress import model_name
 from asmil.tasks import Task
 from asmil.training.fit import Member, train_members
 from asmil.training.listeners import AttentionRecorder, Listener
@@ -198,7 +199,7 @@ def train_fold(
                 done[seed] += epochs
                 epochs = 0
             if history[epochs:]:
-                yield Trained(_name(fold.fold, seed), history[epochs:])
+                yield Trained(model_name(fold.fold, seed), history[epochs:])
             told[seed] = start, len(history)
             yield Progress(fold.fold, seed, done[seed] + len(history), done[seed] + total)
     done.update({seed: len(member.result.history) for seed, member in chosen.items()})
@@ -218,15 +219,10 @@ def train_fold(
             keep(_result(job, fold.fold, seed, parts, task=task))
             best = chosen[seed].result.best_epoch
             result = {"best_epoch": best} | chosen[seed].result.history[best]
-            yield Trained(_name(fold.fold, seed), [], result)
+            yield Trained(model_name(fold.fold, seed), [], result)
         yield Progress(fold.fold, seed, done[seed], done[seed])
     # of one that diverged too: there is nothing to go on from, and it must not bind --out to its settings
     rmtree(fold.folder)
-
-
-def _name(fold: int, seed: int) -> str:
-    """What a model is called in front of people."""
-    return f"fold {fold} seed {seed}"
 
 
 def _refit(

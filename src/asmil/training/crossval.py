@@ -8,6 +8,7 @@ from shutil import rmtree
 from asmil.bags import Bag, Cohort, FeatureStore, Splits, require_one_answer
 from asmil.errors import AsmilError, RunError
 from asmil.extraction import WorkerDied, run_tasks
+from asmil.progress import model_name
 from asmil.training.cell import CellResult, Failure, Fold, Job, Progress, Trained, folds_of, one_thread, train_fold
 from asmil.training.recipe import Recipe
 
@@ -84,7 +85,7 @@ def crossval(
         error = failures[0].error
         raise AsmilError(
             f"{len(failures)} of {len(cells)} trainings failed (what is finished is kept): {error.what}",
-            found="; ".join(f"fold {fold} seed {seed}: {one.found}" for fold, seed, one in failures),
+            found="; ".join(f"{model_name(fold, seed)}: {one.found}" for fold, seed, one in failures),
             fix=f"{error.fix}; {_OTHERWISE}",
         ) from error
 
