@@ -1,11 +1,12 @@
 """All models of a run as one: mean prediction, how far the members disagree, and what is odd about a slide."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from scipy.special import entr
@@ -64,6 +65,7 @@ class EnsemblePrediction:
     `by_member` (members, classes) are their probabilities, in the order of `members` (fold, seed). In another task than
     classification, its values stand for the probabilities. `distance` from the features of training is None where the
     models do not standardise. `seen_as` names the slide of the run that this one is, if any. `warnings` are sentences.
+    `threshold` is the probability from which on the second of two classes is called; None where none was chosen.
     """
 
     slide: str
@@ -74,6 +76,7 @@ class EnsemblePrediction:
     distance: Distance | None
     seen_as: str | None
     warnings: tuple[str, ...]
+    threshold: float | None = None
 
     @property
     def std(self) -> np.ndarray:
@@ -81,6 +84,13 @@ class EnsemblePrediction:
         if len(self.by_member) < 2:
             return np.full(self.by_member.shape[1], np.nan)
         return self.by_member.std(axis=0, ddof=1)
+
+    @property
+    def called(self) -> int:
+        """The class decided for: at the threshold, which sensitivity and specificity are of, else the most probable."""
+        if self.threshold is None:
+            return int(self.probabilities.argmax())
+        return int(self.probabilities[1] >= self.threshold)
 
     @property
     def entropy(self) -> float:
@@ -137,7 +147,24 @@ class Ensemble:
             distance=found,
             seen_as=seen_as,
             warnings=tuple(warnings),
+            threshold=self._threshold(members),
         )
+
+    def _threshold(self, members: Sequence[Member]) -> float | None:
+        """The mean over the members of the threshold of their fold, as a slide tested in several folds has it."""
+        folds = [member.fold for member in members]
+        if any(fold not in self.thresholds for fold in folds):
+            return None
+        return float(np.mean([self.thresholds[fold] for fold in folds]))
+
+    @cached_property
+    def thresholds(self) -> dict[int, float]:
+        """By fold, where the second of two classes begins, as `evaluate` chose it on validation slides; empty where the
+        run was not evaluated, or there is nothing to choose."""
+        if not self.run.evaluated:
+            return {}
+        point = self.run.metrics.get("operating_point") or {}
+        return {one["fold"]: one["threshold"] for one in point.get("thresholds", ())}
 
     def evidence(self, bag: Bag, *, slide_file: Path | None = None) -> dict[str, np.ndarray]:
         """What each tile of a slide says for each class, float64 (tiles,) by class: mean of the members that `predict`
@@ -314,6 +341,7 @@ class Published:
     """
 
     task: Task | None = None
+    thresholds: Mapping[int, float] = MappingProxyType({})  # nobody chose one
     preprocessing = Preprocessing()  # weights say no more of features than their dimension
 
     def __init__(self, path: str | Path, *, classes: Sequence[str] = (), heads: int = 8, device: str = "cpu"):

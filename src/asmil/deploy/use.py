@@ -87,9 +87,8 @@ def _places(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     for name in names:
         place = folder / SETTLED / f"{safe_name(name)}.h5"
         if places.setdefault(place, name) != name:
-            raise AsmilError(
-                "two slides make the same file name", found=f"{places[place]} and {name}", fix="rename one"
-            )
+            found = f"{places[place]} and {name}"
+            raise AsmilError("two slides make the same file name", found=found, fix="rename one")
     return {name: place for place, name in places.items()}
 
 
@@ -106,7 +105,7 @@ def _settle(
         info = store.info(slide)
         accepted = ensemble.preprocessing.check(slide, facts_of(info), accept=accept)
         state = info.path.stat()
-        key = f"{ensemble.digest} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
+        key = f"{ensemble.digest} {dict(ensemble.thresholds)} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
         if row := _read(place, key=key):
             return Predicted(slide, place, row, kept=True)
         bag = store.load(slide)
@@ -157,6 +156,8 @@ def _of_classes(ensemble: Ensemble | Published, prediction: EnsemblePrediction) 
     return {
         **{f"prob_{name}": float(p) for name, p in zip(ensemble.classes, prediction.probabilities, strict=True)},
         "prediction": ensemble.classes[best],
+        "threshold": prediction.threshold,
+        "called": ensemble.classes[prediction.called],
         "std": float(prediction.std[best]),
         "entropy": prediction.entropy,
         "mutual_information": prediction.mutual_information,

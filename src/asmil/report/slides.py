@@ -25,11 +25,11 @@ def has_threshold(run: Run) -> bool:
 
 
 def decided(run: Run) -> pd.DataFrame:
-    """The rows of predictions.csv of a run of classes with what was decided: `called`, `wrong` and `sure`.
+    """The rows of predictions.csv of a run of classes with what was decided: `called`, `threshold`, `wrong` and `sure`.
 
-    Of two classes the positive one is `called` from the slide's threshold on, and `wrong` says "false alarm" or
-    "missed"; of more, or without a threshold, it is the most probable one. `wrong` is "" where it is right. `sure`
-    puts decisions in the order of confidence: the distance to the threshold in logits, else the probability.
+    Of two classes the positive one is `called` from the slide's `threshold` on, and `wrong` says "false alarm" or
+    "missed"; of more, or without a threshold (NaN), it is the most probable one. `wrong` is "" where it is right.
+    `sure` puts decisions in the order of confidence: the distance to the threshold in logits, else the probability.
     """
     table, prob = run.predictions, run.probabilities(run.predictions)
     if has_threshold(run):
@@ -37,13 +37,14 @@ def decided(run: Run) -> pd.DataFrame:
         positive = prob[:, 1] >= threshold
         sure = np.abs(_logit(prob[:, 1]) - _logit(threshold))
     else:
+        threshold = np.full(len(table), np.nan)
         positive, sure = prob.argmax(axis=1), prob.max(axis=1)
     called = np.array(run.classes)[positive.astype(int)]
     kinds = np.where(positive == 1, FALSE_ALARM, MISSED)
     if len(run.classes) != 2:
         kinds = np.array([f"{label} taken for {other}" for label, other in zip(table["label"], called, strict=True)])
     wrong = np.where(table["label"] == called, "", kinds)
-    return table.assign(called=called, sure=sure, wrong=wrong)
+    return table.assign(called=called, threshold=threshold, sure=sure, wrong=wrong)
 
 
 def _logit(share: np.ndarray) -> np.ndarray:

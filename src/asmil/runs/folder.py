@@ -84,7 +84,7 @@ class Run(Records, Shown):
             said |= {"model": self.settings.model, "folds x seeds": f"{len(folds)} x {len(seeds)}"}
             standing = self.standing()
             said["finished"] = f"{len(standing.whole)} of {len(standing.states)}"
-            if (self.folder / layout.METRICS).is_file():
+            if self.evaluated:
                 said |= _result(self.metrics.get("test") or {})
         except AsmilError as error:
             said["but"] = error.what
@@ -325,6 +325,11 @@ class Run(Records, Shown):
         if self.classes and "predicted" not in table:
             table["predicted"] = np.array(self.classes)[table[self.values].to_numpy().argmax(axis=1)]
         return table
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there are metrics."""
+        return (self.folder / layout.METRICS).is_file()
 
     @property
     def evaluated_at(self) -> int:

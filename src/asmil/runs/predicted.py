@@ -102,7 +102,8 @@ class PredictedFolder:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row per slide: slide, prob_<class>..., prediction, std, entropy, warnings ...
+        """A row per slide: slide, prob_<class>..., prediction, threshold and called (where the run had an operating
+        point), std, entropy, warnings ...
 
         Raises:
             RunError: nothing was predicted, or it was not classes.
@@ -118,11 +119,12 @@ class PredictedFolder:
                 found=f"columns {', '.join(map(str, table))} in {path}",
                 fix=f"read {path.name}; pictures of the slides: asmil predict RUN --heatmaps",
             )
-        numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in (*classes, "std") if name in table}
+        of_numbers = (*classes, "std", "threshold")
+        numbers = {name: pd.to_numeric(table[name], errors="coerce") for name in of_numbers if name in table}
         if wrong := [name for name in classes if not np.isfinite(numbers[name]).all()]:
             raise RunError(f"{path} holds no number in column {wrong[0]}", found="a gap or a word", fix=AGAIN)
-        table["prediction"] = table["prediction"].astype(str)
-        return table.assign(**numbers)
+        words = {name: table[name].astype(str) for name in ("prediction", "called") if name in table}
+        return table.assign(**numbers, **words)
 
     @property
     def classes(self) -> list[str]:

@@ -124,13 +124,14 @@ class RunView(View):
         """One row per slide of the out-of-fold table, in its order; decided as on the page of the report."""
         table, classes, spread = decided(self.run), self.run.classes, self._spread()
         rows = []
-        for (slide, case, label, predicted), own in zip(
-            table[["slide", "case", "label", "called"]].itertuples(index=False),
+        for (slide, case, label, predicted, threshold), own in zip(
+            table[["slide", "case", "label", "called", "threshold"]].itertuples(index=False),
             self.run.probabilities(table),
             strict=True,
         ):
             error = -math.log(max(own[classes.index(label)], 1e-12)) if label in classes else None
-            row = row_of(slide, own, predicted=predicted, case=case, label=label, spread=spread.get(slide))
+            about = {"case": case, "label": label, "spread": spread.get(slide), "threshold": threshold}
+            row = row_of(slide, own, predicted=predicted, **about)
             rows.append(row | {"error": error, "recorded": bool(self.layers.recorded(slide))})
         return rows
 
@@ -211,12 +212,12 @@ class PredictionsView(View):
         """One row per slide of predictions.csv, in its order."""
         table = self.predicted.table
         probabilities = table[[f"prob_{name}" for name in self.classes]].to_numpy(np.float64)
-        nothing = [""] * len(table)
-        columns = (table.get(name, nothing) for name in ("slide", "prediction", "std", "warnings"))
+        nothing, said = [""] * len(table), "called" if "called" in table else "prediction"
+        columns = (table.get(name, nothing) for name in ("slide", said, "std", "threshold", "warnings"))
         return [
-            row_of(slide, own, predicted=predicted, spread=number(std or None))
+            row_of(slide, own, predicted=predicted, spread=number(std or None), threshold=threshold or None)
             | {"warnings": [text for text in str(warnings).split("; ") if text]}
-            for own, slide, predicted, std, warnings in zip(probabilities, *columns, strict=True)
+            for own, slide, predicted, std, threshold, warnings in zip(probabilities, *columns, strict=True)
         ]
 
 
@@ -228,12 +229,14 @@ def row_of(
     case: str = "",
     label: str = "",
     spread: float | None = None,
+    threshold: float | None = None,
 ) -> Facts:
     """A row of the list of slides.
 
     `uncertainty` is the entropy of the probabilities (classes,) as a share of the largest possible, `spread` the
     standard deviation over the models of the probability of the predicted class; `error`, where the label is a class,
-    the loss of it in nats. `warnings` are sentences.
+    the loss of it in nats. From a probability of `threshold` on the second of two classes is called. `warnings` are
+    sentences.
     """
     return {
         "slide": slide,
@@ -244,6 +247,7 @@ def row_of(
         "error": None,
         "uncertainty": number(normalized_entropy(probabilities / probabilities.sum())),
         "spread": spread,
+        "threshold": number(threshold),
         "recorded": False,
         "warnings": [],
     }

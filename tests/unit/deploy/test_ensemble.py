@@ -10,6 +10,7 @@ import torch
 
 from asmil.bags import Bag, Splits, open_features
 from asmil.deploy import load_ensemble
+from asmil.deploy.use import row_of
 from asmil.errors import FeatureError
 from asmil.runs import Run
 from asmil.settings import tables_identity
@@ -154,3 +155,26 @@ def test_an_evaluated_run_says_how_its_logits_fall_when_tiles_are_taken_away(tra
     assert found["slides"] == 16
     assert all(len(found[name]) == len(found["share"]) for name in ("evidence", "attention", "random"))
     assert found["evidence"][-1] > found["random"][-1]
+
+
+def test_a_slide_is_called_at_the_operating_point_of_the_members_that_predict_it(run, trained, store):
+    """As the report decides it; a new slide at the mean of the folds."""
+    before = load_ensemble(run).thresholds
+    metrics = json.loads((run / "metrics.json").read_text())
+    at = {one["fold"]: one["threshold"] for one in metrics["operating_point"]["thresholds"]}
+    assert before == at
+    for one, threshold in zip(metrics["operating_point"]["thresholds"], (0.1, 0.7), strict=True):
+        one["threshold"] = threshold
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    ensemble = load_ensemble(run)
+    assert ensemble.predict(new_bag()).threshold == pytest.approx(0.4)
+    for slide in ensemble.slides[:4]:
+        found = ensemble.predict(store.load(slide))
+        (fold,) = {fold for fold, _ in found.members}
+        assert found.threshold == pytest.approx((0.1, 0.7)[fold])
+        row = row_of(ensemble, found)
+        assert row["called"] == ensemble.classes[int(row["prob_tumour"] >= row["threshold"])]
+    (run / "metrics.json").unlink()
+    assert load_ensemble(run).predict(new_bag()).threshold is None
+    row = row_of(ensemble, replace(found, threshold=None))
+    assert row["called"] == row["prediction"]

@@ -56,10 +56,12 @@ export function showSlide({ row, run, facts, page: { statistics } }) {
     ),
   );
   const said = statistics ? technical(facts) : inMillimetres(facts);
+  const at = row.threshold === null ? [] : [`${run.classes[1]} is called from ${statistics ? row.threshold.toFixed(3) : `${Math.round(100 * row.threshold)} %`} on`];
   byId("facts").replaceChildren(
     make("h2", { textContent: row.slide, title: `case ${row.case}` }),
     make("p", { className: !known ? "" : row.label === row.predicted ? "good" : "bad", textContent: verdict }),
     ...bars,
+    ...at.map((textContent) => make("p", { className: "muted", textContent })),
     ...row.warnings.map((text) => make("p", { className: "warning", textContent: text })),
     make("p", { className: "muted", textContent: said.filter(Boolean).join(" · ") }),
     ...facts.annotated.map(({ name, positive }) =>

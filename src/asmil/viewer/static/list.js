@@ -15,7 +15,11 @@ const SORTS = {
   name: { label: "name", plain: "by name", key: null, text: () => "" },
 };
 
-const ofPredicted = (row, run) => row.probabilities[run.classes.indexOf(row.predicted)];
+// Where there is a threshold, the class that it is about: the probability of what was called may be below one half.
+const told = (row, run) => {
+  const name = row.threshold === null ? row.predicted : run.classes[1];
+  return { name, share: row.probabilities[run.classes.indexOf(name)] };
+};
 
 export class SlideList {
   constructor(page, run, rows, onChoose) {
@@ -110,9 +114,9 @@ export class SlideList {
   }
 
   #measure(row, text) {
-    const share = ofPredicted(row, this.run);
-    if (!this.page.statistics) return share === undefined ? "" : `probability ${Math.round(100 * share)} %`;
-    return [`p ${share?.toFixed(2)}`, text(row)].filter(Boolean).join(" · ");
+    const { name, share } = told(row, this.run);
+    if (!this.page.statistics) return share === undefined ? "" : `probability of ${name}: ${Math.round(100 * share)} %`;
+    return [`p(${name}) ${share?.toFixed(2)}`, text(row)].filter(Boolean).join(" · ");
   }
 
   choose(row) {
