@@ -90,6 +90,8 @@ def test_the_metrics_and_the_pages_of_a_part_say_so_first(half, whole):
     assert (metrics["folds"], metrics["seeds"], metrics["n_slides"]) == ([0], [0, 1], 8)
     page = write_report(half, heatmaps=0, partial=True).read_text()
     assert 0 < page.index(SENTENCE) < page.index('class="result"')
+    assert "<title>Partial: half" in page
+    assert "<h1>half: a partial look</h1>" in page
     page = write_comparison(half, whole, partial=True).read_text()
     assert f"half: {SENTENCE}" in page
     assert load_ensemble(half, partial=True).partial == SENTENCE
@@ -100,7 +102,7 @@ def test_the_metrics_and_the_pages_of_a_part_say_so_first(half, whole):
 
 def test_a_whole_run_says_nothing_of_parts(whole):
     assert "partial" not in whole.metrics
-    assert "A partial look" not in write_report(whole, heatmaps=0).read_text()
+    assert "partial look" not in write_report(whole, heatmaps=0).read_text()
     assert RunView(whole, pyramid=Pyramid()).says == load_ensemble(whole).partial == ""
 
 

@@ -104,8 +104,8 @@ def _settle(
     try:
         info = store.info(slide)
         accepted = ensemble.preprocessing.check(slide, facts_of(info), accept=accept)
-        state = info.path.stat()
-        key = f"{ensemble.digest} {dict(ensemble.thresholds)} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
+        state, models = info.path.stat(), f"{ensemble.digest} {dict(ensemble.thresholds)}"
+        key = f"{models} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
         if row := _read(place, key=key):
             return Predicted(slide, place, row, kept=True)
         bag = store.load(slide)

@@ -28,7 +28,7 @@ from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized
 from asmil.training.starts import evenness, seed_of, train_starts
 
-COMPANY, SELECT, REFIT = "seeds.json", "select.pt", "refit.pt"
+MEMBERS, SELECT, REFIT = "seeds.json", "select.pt", "refit.pt"
 """Of a fold in training: whose checkpoints these are, and the checkpoints of its two trainings, numbered by start."""
 
 SAMPLED = 8
@@ -153,7 +153,7 @@ class Fold:
 def folds_of(cells: Sequence[tuple[int, int]], checkpoints: Path) -> list[Fold]:
     """The cells by fold. Seeds whose training was begun go on in the company that they had, before others join."""
     left, folds = list(cells), []
-    for path in sorted(checkpoints.glob(f"*/{COMPANY}")):
+    for path in sorted(checkpoints.glob(f"*/{MEMBERS}")):
         known = json.loads(path.read_text(encoding="utf-8"))
         wanted = tuple(seed for seed in known["seeds"] if (known["fold"], seed) in left)
         if not wanted:  # killed after its last model was kept, and before this was tidied up
@@ -180,7 +180,7 @@ def train_fold(
     train, val, test = job.parts(fold.fold, bags)
     task, total = job.task(train), job.epochs(fold.fold)
     fold.folder.mkdir(parents=True, exist_ok=True)
-    write_json(fold.folder / COMPANY, {"fold": fold.fold, "seeds": fold.seeds})
+    write_json(fold.folder / MEMBERS, {"fold": fold.fold, "seeds": fold.seeds})
 
     def begin(seed: int, start: int) -> Member:
         return _member(job, fold, seed, train, start=start, task=task, listeners=[AttentionRecorder()])
