@@ -271,3 +271,22 @@ def test_what_is_on_screen_is_saved_as_png_and_the_tiles_as_geojson(page):
     drawn(page, "disagreement", pane=1)
     page.locator(".stage").nth(1).hover()
     page.wait_for_function("() => document.querySelector('#geojson').disabled")  # it would not be attention
+
+
+def test_without_statistics_what_was_decided_wrongly_comes_first(opened, address, made):
+    """Also one that was nearly right: at an operating point it has a smaller loss than many that are right."""
+
+    def one_more_is_wrong(route):
+        response = route.fetch()
+        rows = response.json()
+        least = min(rows, key=lambda row: row["error"])
+        least["predicted"] = next(row["predicted"] for row in rows if row["predicted"] != least["predicted"])
+        route.fulfill(response=response, json=rows)
+
+    page = opened(f"{address[0]}#{made.REAL}")
+    page.route("**/api/*/slides", one_more_is_wrong)
+    page.reload()
+    page.select_option("#sort", "error")
+    wrong = page.locator("#slides .verdict").evaluate_all("all => all.map((v) => v.classList.contains('bad'))")
+    assert any(wrong)
+    assert wrong == sorted(wrong, reverse=True)

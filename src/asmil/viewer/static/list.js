@@ -3,9 +3,11 @@
 import { byId, digits, getJson, make, report } from "./page.js";
 import { verdictText } from "./say.js";
 
+const WRONG = 1000; // more than any loss, so that what was decided wrongly comes before what was nearly
+
 // `plain` is what an order is called without statistics; those that have none are for statisticians.
 const SORTS = {
-  error: { label: "largest error", plain: "wrong first", key: (row) => row.error, text: (row) => `loss ${digits(row.error)}` },
+  error: { label: "largest error", plain: "wrong first", key: (row, statistics) => (statistics || row.error === null || row.label === row.predicted ? row.error : WRONG + row.error), text: (row) => `loss ${digits(row.error)}` },
   warned: { label: "with warnings", plain: "with warnings first", key: (row) => row.warnings.length || null, text: () => "" },
   uncertainty: { label: "most uncertain", plain: "least certain first", key: (row) => row.uncertainty, text: (row) => `entropy ${digits(row.uncertainty, 2)}` },
   spread: { label: "seeds differ in probability", plain: "models disagree first", key: (row) => row.spread, text: (row) => `± ${digits(row.spread, 2)}` },
@@ -103,7 +105,7 @@ export class SlideList {
       const said = all.join(" ").toLowerCase();
       return words.every((word) => said.includes(word)) && (row.recorded || !only);
     });
-    const value = (row) => key(row) ?? -Infinity;
+    const value = (row) => key(row, this.page.statistics) ?? -Infinity;
     if (key) this.shown.sort((a, b) => value(b) - value(a) || a.slide.localeCompare(b.slide));
     else this.shown.sort((a, b) => a.slide.localeCompare(b.slide, undefined, { numeric: true }));
     for (const row of this.shown) this.items.get(row).measure.textContent = this.#measure(row, text);
