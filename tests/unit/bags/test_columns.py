@@ -1,7 +1,5 @@
 """What tables are taken for: columns in any spelling, patients and classes written in two ways, sheets, stray cells."""
 
-from contextlib import suppress
-
 import openpyxl
 import pandas as pd
 import pytest
@@ -271,29 +269,6 @@ def test_a_column_that_is_there_twice_is_asked_about(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["slide,case,case,label", *twice]))
     with pytest.raises(CohortError, match="several columns 'case'"):
         read_cohort(tmp_path / "t.csv")
-
-
-def test_of_several_sheets_one_is_named(tmp_path):
-    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
-        pd.DataFrame({"note": ["read me"]}).to_excel(book, sheet_name="README", index=False)
-        table(patient=PEOPLE).to_excel(book, sheet_name="my labels", index=False)
-        pd.DataFrame().to_excel(book, sheet_name="empty", index=False)
-    with pytest.raises(CohortError, match=r"several sheets.*README, my labels.*book.xlsx#README"):
-        read_cohort(tmp_path / "book.xlsx")
-    assert read_cohort(f"{tmp_path / 'book.xlsx'}#my labels").slides == SLIDES
-    with pytest.raises(CohortError, match="no sheet 'other'"):
-        read_cohort(f"{tmp_path / 'book.xlsx'}#other")
-    with pytest.raises(CohortError, match="no such table"):
-        read_table(tmp_path / "none.xlsx#a")
-
-
-def test_damaged_workbooks_are_no_tables(tmp_path):
-    table(patient=PEOPLE).to_excel(tmp_path / "t.xlsx", index=False)
-    whole = (tmp_path / "t.xlsx").read_bytes()
-    for place in range(0, len(whole), 97):
-        (tmp_path / "t.xlsx").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
-        with suppress(CohortError):
-            read_table(tmp_path / "t.xlsx")
 
 
 def test_slides_that_became_floats_are_taken_for_their_numbers_and_it_is_said():
