@@ -24,6 +24,7 @@ from asmil.bags import (
     open_features,
     require_apart,
     require_one_encoder,
+    require_one_size,
 )
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
@@ -88,6 +89,8 @@ def _check_features(
         infos = [store.info(name) for name in sound]
         with outcome.attempt("encoders", stage="features"):
             require_one_encoder(infos)
+            for sentence in require_one_size(prints):
+                outcome.noted("sizes", stage="features", reason=sentence)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}

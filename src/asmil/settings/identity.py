@@ -165,7 +165,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed, require_one_encoder
+    from asmil.bags import listed, require_one_encoder, require_one_size
 
     unchanged: Facts = {}
     for slide in slides:
@@ -185,6 +185,8 @@ def _read_new(
         )
     store.set_aside(wrong)
     require_one_encoder(map(store.info, prints))
+    for sentence in require_one_size(prints):
+        hear.warn(sentence)
     return prints, unchanged
 
 

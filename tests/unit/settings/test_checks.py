@@ -190,3 +190,22 @@ def test_what_no_model_can_learn_from_is_found_before_a_run(tmp_path, capsys):
     assert "virchow: 1 slides (S03)" in row.reason
     with pytest.raises(FeatureError, match="of several encoders"):
         train(features=tmp_path, labels=tmp_path / "labels.csv", folds=2, out=tmp_path.parent / "run")
+
+
+def test_a_slide_whose_numbers_are_a_million_times_larger_is_found_before_a_run(tmp_path):
+    rows = [f"S{i:02d},P{i},{'ab'[i % 2]}" for i in range(16)]
+    (tmp_path / "labels.csv").write_text("\n".join(["slide,patient,label", *rows]))
+    for row in rows:
+        _write(tmp_path / f"{row[:3]}.h5")
+    given = {"slides": None, "features": tmp_path, "annotations": None}
+    random = np.random.default_rng(3).random((4, 6), dtype=np.float32)
+    _write(tmp_path / "S03.h5", features=30 * random)
+    (row,) = (outcome := _check(tmp_path, **given)).rows
+    assert "1 slide of" in row.reason
+    assert outcome.whole
+    _write(tmp_path / "S03.h5", features=1e6 * random)
+    (row,) = (outcome := _check(tmp_path, **given)).rows
+    assert (row.stage, outcome.whole) == ("features", False)
+    assert "15 slides from" in row.reason
+    with pytest.raises(FeatureError, match=r"1 slide of .*e\+05 \(S03\)"):
+        train(features=tmp_path, labels=tmp_path / "labels.csv", folds=2, out=tmp_path.parent / "run")
