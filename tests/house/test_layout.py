@@ -108,6 +108,12 @@ def test_a_file_is_at_most_400_lines(file):
 
 
 @every_module
+def test_suffixes_are_compared_without_case(file):
+    """By `asmil.files.suffix_of`: a file that is found as `a.h5` is found as `A.H5`."""
+    assert not re.findall(r"\.suffix(?:\.lower\(\))? (?:==|!=|in|not in) ", file.read_text(encoding="utf-8"))
+
+
+@every_module
 def test_a_function_is_at_most_60_lines(file):
     long = [f"{f.name}: {f.end_lineno - f.lineno + 1} lines" for f, _ in _functions(file)]
     assert not [text for text in long if int(text.split()[-2]) > MAX_FUNCTION_LINES]

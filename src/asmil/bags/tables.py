@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from asmil.errors import CohortError
-from asmil.files import composed
+from asmil.files import composed, suffix_of
 from asmil.slides import file_name, scene_number
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _rows_of(path: Path) -> tuple[Rows, list[int], Sequence[tuple[int, int]]]:
         raise CohortError("there is no such table", found=path)
     layout = _Layout()
     try:
-        if file.suffix.lower() in (".xlsx", ".xlsm"):
+        if suffix_of(file) in (".xlsx", ".xlsm"):
             numbered, layout = _sheet(file, sheet)
         else:
             content = file.read_bytes()
