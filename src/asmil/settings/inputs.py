@@ -262,15 +262,18 @@ def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) ->
     """Make the folds once of the labelled slides that have a file; slides that are lost later make it only harder.
 
     Raises:
-        CohortError: no slide has both. SplitError: as `splits_of`.
+        CohortError: no slide has both, or a patient, of whose slides a bag is made, has several labels. SplitError: as
+            `splits_of`.
     """
-    from asmil.bags import SlideNames
+    from asmil.bags import SlideNames, require_one_answer
 
     names = SlideNames(files)
     both = [slide for slide in labelled.slides if names.find_or_file(slide) or names.scenes(slide)]
     if not both:
         found = f"the table has {', '.join(labelled.slides[:3])}; the files are {', '.join(files[:3])}"
         raise CohortError("no slide of the table has a file", found=found, fix="check the slide column; `asmil check`")
+    if settings.bag == "patient":
+        require_one_answer(labelled.subset(both))
     splits_of(settings, labelled if settings.splits else labelled.subset(both))
 
 
