@@ -114,6 +114,15 @@ def test_suffixes_are_compared_without_case(file):
 
 
 @every_module
+def test_what_is_told_to_be_typed_can_be_pasted(file):
+    """Names and paths in commands and flags go through `asmil.errors.as_typed`, which quotes them."""
+    commands = "|".join(path.stem.replace("_", "-") for path in (SOURCE / "cli").glob("[!_]*.py"))
+    flags = "features|slides|labels|splits|slide-settings|slide-column|case-column|classes|accept|slide-encoder"
+    told = rf"(?:asmil (?:{commands})|--(?:{flags})) [^\"]*?\{{(?!as_typed\()"
+    assert not re.findall(told, file.read_text(encoding="utf-8"))
+
+
+@every_module
 def test_a_function_is_at_most_60_lines(file):
     long = [f"{f.name}: {f.end_lineno - f.lineno + 1} lines" for f, _ in _functions(file)]
     assert not [text for text in long if int(text.split()[-2]) > MAX_FUNCTION_LINES]

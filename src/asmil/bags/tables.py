@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import CohortError
+from asmil.errors import CohortError, as_typed
 from asmil.files import composed, suffix_of
 from asmil.slides import file_name, scene_number
 
@@ -275,7 +275,9 @@ def _sheet(path: Path, name: str) -> tuple[list[tuple[int, list[str]]], _Layout]
     if not name and (len(filled) > 1 or meant in unseen):
         what = "has several sheets" if len(filled) > 1 else "has cells in a hidden sheet only"
         found = listed((f"{title} (hidden)" if title in unseen else title for title in filled), 12)
-        raise CohortError(f"{path.name} {what}", found=found, fix=f"name the one that is meant: {path}#{meant}")
+        raise CohortError(
+            f"{path.name} {what}", found=found, fix=f"name the one that is meant: {as_typed(f'{path}#{meant}')}"
+        )
     return filled[meant], layouts[meant]
 
 

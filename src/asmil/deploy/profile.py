@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asmil.bags import FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
-from asmil.errors import FeatureError, RunError
+from asmil.errors import FeatureError, RunError, as_typed
 from asmil.extraction import content_hash
 from asmil.files import Facts
 from asmil.runs import Run
@@ -70,12 +70,12 @@ class Preprocessing:
         if refused:
             encoder = next(map(str, self.values.get("encoder", [])), "")
             of_slides = self.values.get("features_of") == ["slides"]
-            embed = f"make them by asmil embed-slides FEATURES --slide-encoder {encoder}"
+            embed = f"make them by asmil embed-slides FEATURES --slide-encoder {as_typed(encoder)}"
             way = embed if of_slides else "use --slides, which are prepared as the run says"
             raise FeatureError(
                 f"{what} was not made as the features of this run",
                 found=listed(refused.values()),
-                fix=f"{way}; or, where it is known not to matter, --accept {next(iter(refused))}",
+                fix=f"{way}; or, where it is known not to matter, --accept {as_typed(next(iter(refused)))}",
             )
         return list(different.values())
 

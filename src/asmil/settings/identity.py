@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from asmil.errors import FeatureError, RunError
+from asmil.errors import FeatureError, RunError, as_typed
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, splits_of
@@ -237,7 +237,9 @@ def require_same(folder: Path, changes: Sequence[Change], *, features: Path | No
     shown = [change.text for change in changes[:8]]
     more = f"; and {len(changes) - 8} more" if len(changes) > 8 else ""
     anew = (
-        "choose another --out" if features is None else f"--features {features} --out NEW trains on the same features"
+        "choose another --out"
+        if features is None
+        else f"{as_typed('--features', features)} --out NEW trains on the same features"
     )
     if "extraction" in kinds:
         what, fix = "was made with other settings", "choose another --out: other tiles need features of their own"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.annotations import MaskLabels
-from asmil.errors import CohortError, ConfigError, EncoderError
+from asmil.errors import CohortError, ConfigError, EncoderError, as_typed
 from asmil.machine import cores
 from asmil.progress import require_trackers
 from asmil.settings.settings import Group, Settings
@@ -162,7 +162,8 @@ def read_tables(settings: Settings) -> "Cohort":
     cohort = read_cohort(settings.labels, task=task_of(settings), **table_options(settings))
     own = [column for role, column in cohort.reading.columns.items() if role in ("fold", "part")]
     if own and settings.splits is None:
-        what = f"the column {' and '.join(own)} is not used, folds are drawn; --splits {settings.labels} would use it"
+        use = as_typed("--splits", settings.labels)
+        what = f"the column {' and '.join(own)} is not used, folds are drawn; {use} would use it"
         cohort.problems.append(Problem("", what))
     return cohort
 
