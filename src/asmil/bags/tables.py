@@ -65,7 +65,7 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, rows that are hidden or cells
-            that are merged over several, or a row of more cells than there are columns.
+            that are merged over several, formulas without values, or a row of more cells than there are columns.
     """
     hidden: Sequence[tuple[int, int]] = ()
     if isinstance(source, pd.DataFrame):
@@ -159,8 +159,8 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
-_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell)(?=[\s/>])([^>]*)")
-_SAID = re.compile(r"(\w+)\s*=\s*[\"']([^\"']*)[\"']")
+_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)")
+_SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
 
 @dataclass
@@ -170,22 +170,28 @@ class _Layout:
     hidden: set[int] = field(default_factory=set)
     hidden_columns: list[tuple[int, int]] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
+    uncalculated: list[str] = field(default_factory=list)
 
 
 def _layout(path: Path, member: str) -> _Layout:
-    """What is hidden and merged in a sheet of a workbook.
+    """What is hidden and merged in a sheet of a workbook, and which formulas have no value.
 
     Raises:
         CohortError: two rows have one number: the reader of cells would leave the second out.
     """
-    layout, last, rest = _Layout(), 0, b""
+    layout, last, cell, formula, rest = _Layout(), 0, "", "", b""
     with zipfile.ZipFile(path) as book, book.open(member) as file:
         while chunk := file.read(1 << 20):
             rest += chunk
             whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
-            for kind, text in _MARK.findall(rest[:whole]):
+            for kind, text, value in _MARK.findall(rest[:whole]):
                 said = dict(_SAID.findall(text.decode()))
                 hidden = said.get("hidden") in ("1", "true")
+                if kind == b"c":  # of a formula that gives an empty text the type is told
+                    layout.uncalculated += [formula] if formula else []
+                    cell, formula = "" if said.get("t") == "str" else said.get("r", "?"), ""
+                elif kind in (b"f", b"v"):
+                    formula = cell if kind == b"f" else "" if value.strip() else formula
                 if kind == b"mergeCell":
                     layout.merged.append(said["ref"])
                 elif kind == b"col" and hidden:
@@ -199,6 +205,7 @@ def _layout(path: Path, member: str) -> _Layout:
                     if hidden:
                         layout.hidden.add(number)
             rest = rest[whole:]
+    layout.uncalculated += [formula] if formula else []
     return layout
 
 
@@ -206,14 +213,20 @@ def _require_seen(path: Path, layout: _Layout, lines: Sequence[int]) -> None:
     """Refuse a sheet of which a person sees other rows than are read, or sees a value in rows that have none.
 
     Raises:
-        CohortError: rows with cells are hidden, or cells are merged over several of them.
+        CohortError: rows with cells are hidden, cells are merged over several of them, or formulas have no values.
     """
     from openpyxl.utils.cell import range_boundaries
 
+    if layout.uncalculated:
+        raise CohortError(
+            f"{path.name} has formulas without their values, as scripts write them",
+            found=listed(layout.uncalculated),
+            fix="open it in a spreadsheet, which calculates them, and save it",
+        )
     if hidden := [line for line in lines if line in layout.hidden]:
         raise CohortError(
             f"{path.name} has rows that its sheet hides, and it is not known whether they are meant",
-            found=f"{len(hidden)} of {len(lines)}: {_in_ranges(hidden)}",
+            found=f"{len(hidden)} of {len(lines)}: rows {listed(hidden, 8)}",
             fix="show them (clear the filter, then select all rows and unhide), or delete them, and save; "
             "saved as csv, hidden rows are there too",
         )
@@ -228,18 +241,6 @@ def _require_seen(path: Path, layout: _Layout, lines: Sequence[int]) -> None:
             found=listed(over_rows),
             fix="unmerge them, and write the value into every row",
         )
-
-
-def _in_ranges(numbers: Sequence[int]) -> str:
-    """Rows in their order, as `rows 2-4, 7`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    said = listed(("-".join(map(str, run)) for run in runs), 8)
-    return f"row{'s' if len(numbers) > 1 else ''} {said}"
 
 
 def _separated(text: str) -> list[tuple[int, list[str]]]:
