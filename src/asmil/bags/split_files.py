@@ -145,6 +145,12 @@ def _read(path: Path) -> list[Parts]:
     numbers = pd.to_numeric(table[fold], errors="coerce") if fold else pd.Series(0.0, table.index)
     if not (np.isfinite(numbers) & (numbers == numbers.round())).all():
         raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(table[fold].unique()))
+    if (numbers < 0).any():
+        found = f"{int(numbers.min())} with {listed(table[slide][numbers == numbers.min()], 3)}"
+        fix = "leave out slides that are to be in no fold, or name their part: part train in each fold"
+        raise SplitError(
+            f"folds in {path.name} are below 0, and it is not known whether they are folds", found=found, fix=fix
+        )
     if part is None:
         return _tested_once(table[slide], numbers)
     return [

@@ -151,6 +151,26 @@ def _distance(features: Tensor, mean: Tensor, std: Tensor, limit: float) -> tupl
     return float(scaled.mean(0).square().mean().sqrt()), float((scaled.abs() > limit).float().mean())
 
 
+OTHER_SIZE = 10.0
+"""How many times larger or smaller numbers are that are told of, as `asmil.bags.require_one_size` does in training."""
+
+
+@torch.no_grad()
+def other_size(features: Tensor, models: Sequence[Standardized]) -> list[str]:
+    """A warning where the numbers of a slide (tiles, dim) are far larger or smaller than those of training, in words.
+
+    Far smaller ones lie at the middle of most training parts, where no drift is seen.
+    """
+    if not models:
+        return []
+    varies = torch.isfinite(models[0].std)  # whose deviation is known
+    usual = float((models[0].mean.square() + models[0].std.square())[varies].mean().sqrt())
+    own = float(features.to(varies.device, torch.float64)[:, varies].square().mean().sqrt())
+    if not varies.any() or usual / OTHER_SIZE <= own <= usual * OTHER_SIZE:
+        return []
+    return [f"numbers of another size: {own:.3g} (root mean square), those of training {usual:.3g}"]
+
+
 def threshold(values: Sequence[float]) -> float:
     """The value that a further one of the same kind exceeds with a probability of `FALSE_ALARMS` at most.
 
