@@ -280,6 +280,22 @@ def _leaning(name: str) -> int:
     return 1 if words & POSITIVE or name.endswith("+") else 0
 
 
+def require_known_patients(cases: pd.Series) -> None:
+    """Refuse words for "unknown" as the patient of several slides; short ones may be initials.
+
+    Raises:
+        CohortError: there are such words: the slides would be of one patient.
+    """
+    counts = cases[cases != ""].value_counts()
+    words = {word for word in UNKNOWN if len(word) > 3} | {""}
+    if found := [f"{n} slides of {name!r}" for name, n in counts.items() if n > 1 and plain(str(name)) in words]:
+        raise CohortError(
+            "a word for what is not known would be one patient",
+            found=listed(found),
+            fix="name the patient of each slide, or leave these rows out; --spellings different where it is a name",
+        )
+
+
 def require_known(labels: Collection[str], label: str) -> None:
     """Refuse words for "unknown" as classes that nobody asked for.
 

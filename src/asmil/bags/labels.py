@@ -20,6 +20,7 @@ from asmil.bags.columns import (
     one_spelling,
     plain,
     require_known,
+    require_known_patients,
     require_no_other_patient,
     require_whole_names,
     sorted_classes,
@@ -216,6 +217,8 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
     unlabelled = ~unnamed & (table["label"] == "")
     why = raw[_PROBLEM] if _PROBLEM in raw else pd.Series("has no label", raw.index)
     problems += [Problem(slide, text) for slide, text in zip(table["slide"][unlabelled], why[unlabelled], strict=True)]
+    if spellings != "different":
+        require_known_patients(table["case"])
     table = table.assign(case=one_spelling(table["case"], spellings, patients=True))
     table, guessed = _with_cases(table[~unnamed & ~unlabelled])
     return table, problems + guessed

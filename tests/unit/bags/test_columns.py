@@ -219,6 +219,16 @@ def test_numbers_of_more_digits_than_a_spreadsheet_keeps_are_no_names(tmp_path):
         read_cohort(tmp_path / "t.xlsx")
 
 
+@pytest.mark.parametrize("word", ["unknown", "-", "Unbekannt", "?"])
+def test_slides_of_unknown_patients_are_not_of_one(word):
+    people = [*PEOPLE[:8], *[word] * 4]
+    with pytest.raises(CohortError, match=r"one patient.*4 slides of .*--spellings different"):
+        read_cohort(table(patient=people))
+    assert len(set(read_cohort(table(patient=people), spellings="different").cases)) == 5
+    assert len(set(read_cohort(table(patient=[*PEOPLE[:11], word])).cases)) == 7
+    assert read_cohort(table(patient=["ND" if name == "P3" else name for name in PEOPLE])).cases[6] == "ND"
+
+
 @pytest.mark.parametrize("value", ["1.5", "inf"])
 def test_a_fold_is_a_whole_number(value):
     with pytest.raises(CohortError, match=f"column fold.*{value}"):
