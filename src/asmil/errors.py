@@ -1,6 +1,7 @@
 """What went wrong, what was found, and what to do about it."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,11 @@ class AsmilError(Exception):
 
     def __reduce__(self):  # keeps keyword arguments when an error crosses a process boundary
         return _rebuild, (type(self), self.what, self.found, self.fix)
+
+
+def as_typed(*words: object) -> str:
+    """Words as a shell takes them: what is told to be typed can be pasted, whatever names and paths hold."""
+    return shlex.join(map(str, words))
 
 
 @contextmanager

@@ -140,6 +140,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode(errors="replace"))
 
 
+def suffix_of(path: str | Path) -> str:
+    """The suffix of a file as suffixes are compared: `.h5` of `A.H5`, which scanners and Windows write."""
+    return Path(path).suffix.lower()
+
+
 def stem_of(path: Path) -> str:
     """What a file is called without its suffix, as names are compared."""
     return composed(path.stem)

@@ -164,6 +164,20 @@ def test_chosen_rows_are_the_rows_of_the_whole(name, rows, tmp_path):
     assert torch.equal(part.level0_xy, whole.level0_xy[rows])
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_suffix_in_capitals_is_the_same_suffix(name, tmp_path):
+    path = WRITERS[name](tmp_path)
+    known = open_features(tmp_path)
+    slide = known.slides[0]
+    features, info = known.load(slide).features, known.info(slide)
+    renamed = path.rename(path.with_suffix(path.suffix.upper()))
+    again = open_features(tmp_path)
+    assert (again.slides, again.formats) == (known.slides, known.formats)
+    assert torch.equal(again.load(slide).features, features)
+    assert again.info(slide).coordinates == info.coordinates
+    assert again.info(slide).path == renamed
+
+
 def test_our_facts_come_through(tmp_path):
     write_asmil(tmp_path)
     info = open_features(tmp_path).info("s1")

@@ -108,6 +108,21 @@ def test_a_file_is_at_most_400_lines(file):
 
 
 @every_module
+def test_suffixes_are_compared_without_case(file):
+    """By `asmil.files.suffix_of`: a file that is found as `a.h5` is found as `A.H5`."""
+    assert not re.findall(r"\.suffix(?:\.lower\(\))? (?:==|!=|in|not in) ", file.read_text(encoding="utf-8"))
+
+
+@every_module
+def test_what_is_told_to_be_typed_can_be_pasted(file):
+    """Names and paths in commands and flags go through `asmil.errors.as_typed`, which quotes them."""
+    commands = "|".join(path.stem.replace("_", "-") for path in (SOURCE / "cli").glob("[!_]*.py"))
+    flags = "features|slides|labels|splits|slide-settings|slide-column|case-column|classes|accept|slide-encoder"
+    told = rf"(?:asmil (?:{commands})|--(?:{flags})) [^\"]*?\{{(?!as_typed\()"
+    assert not re.findall(told, file.read_text(encoding="utf-8"))
+
+
+@every_module
 def test_a_function_is_at_most_60_lines(file):
     long = [f"{f.name}: {f.end_lineno - f.lineno + 1} lines" for f, _ in _functions(file)]
     assert not [text for text in long if int(text.split()[-2]) > MAX_FUNCTION_LINES]

@@ -19,6 +19,7 @@ from PIL import Image
 
 from asmil.annotations.drawing import Drawing
 from asmil.errors import AnnotationError
+from asmil.files import suffix_of
 from asmil.slides import tag_mpp
 from asmil.tiles import mask_polygons
 
@@ -107,7 +108,7 @@ def add_label_image(
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[list[_Level], float | None]]:
     """Levels from fine to coarse, and the um per pixel of the first, where it is stated."""
-    if path.suffix.lower() == ".png":
+    if suffix_of(path) == ".png":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:

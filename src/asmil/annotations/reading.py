@@ -21,7 +21,7 @@ from asmil.annotations import label_image
 from asmil.annotations.drawing import Drawing, add_json, add_xml
 from asmil.annotations.label_image import MaskLabels, add_label_image
 from asmil.errors import AnnotationError
-from asmil.files import composed, original_name
+from asmil.files import composed, original_name, suffix_of
 from asmil.slides import SLIDE_SUFFIXES
 from asmil.tiles import Bounds
 
@@ -105,7 +105,7 @@ def read_annotations(
     """
     path = Path(path)
     drawing = Drawing(path)
-    if path.suffix.lower() in label_image.SUFFIXES:
+    if suffix_of(path) in label_image.SUFFIXES:
         add_label_image(drawing, labels, slide_size=slide_size, slide_mpp=slide_mpp)
     else:
         _add_outlines(drawing, bounds)
@@ -192,7 +192,7 @@ def require_classes(annotations: Iterable[Annotations], classes: Sequence[str]) 
 def _add_outlines(drawing: Drawing, bounds: Bounds | None) -> None:
     """Add what a file of outlines and points holds."""
     path = drawing.path
-    packed = path.suffix.lower() == ".gz"
+    packed = suffix_of(path) == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)  # a packed file may claim to hold anything

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         fingerprint,
         landmark_scales,
         landmarks,
+        require_one_size,
         twins_of,
     )
     from asmil.bags.split_files import read_splits

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from asmil.bags.tables import TWIN, listed
-from asmil.errors import CohortError
+from asmil.errors import CohortError, as_typed
 
 Spellings = Literal["ask", "same", "different"]
 """What patients or classes are that differ only in how they are written: asked about, which is an error, or known."""
@@ -89,7 +89,7 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
         raise CohortError(
             f"the table has several columns {TWIN.sub('', twins[0])!r} of different cells",
             found=listed(twins),
-            fix=f"name one with {flag}, for example {twins[0]!r}, or take the other out",
+            fix=f"name one with {flag}, for example {as_typed(twins[0])}, or take the other out",
         )
     return found[0] if found else None
 
@@ -133,11 +133,12 @@ def require_no_other_patient(
         parted = own[filled].groupby(cells[filled]).nunique()
         if (parted > 1).any():
             name, count = parted.idxmax(), parted.max()
+            one, other = as_typed("--case-column", column), as_typed("--case-column", case or used[0])
             told = f"values of {case!r}" if case is not None else "slides, and no column is known to name the patients"
             raise CohortError(
                 f"column {column!r} may name the patients, and is not used",
                 found=f"{name!r} has {count} {told}",
-                fix=f"--case-column '{column}' if it does, else --case-column '{case or used[0]}'",
+                fix=f"{one} if it does, else {other}",
             )
 
 
@@ -279,6 +280,22 @@ def _leaning(name: str) -> int:
     return 1 if words & POSITIVE or name.endswith("+") else 0
 
 
+def require_known_patients(cases: pd.Series) -> None:
+    """Refuse words for "unknown" as the patient of several slides; short ones may be initials.
+
+    Raises:
+        CohortError: there are such words: the slides would be of one patient.
+    """
+    counts = cases[cases != ""].value_counts()
+    words = {word for word in UNKNOWN if len(word) > 3} | {""}
+    if found := [f"{n} slides of {name!r}" for name, n in counts.items() if n > 1 and plain(str(name)) in words]:
+        raise CohortError(
+            "a word for what is not known would be one patient",
+            found=listed(found),
+            fix="name the patient of each slide, or leave these rows out; --spellings different where it is a name",
+        )
+
+
 def require_known(labels: Collection[str], label: str) -> None:
     """Refuse words for "unknown" as classes that nobody asked for.
 
@@ -292,5 +309,5 @@ def require_known(labels: Collection[str], label: str) -> None:
         raise CohortError(
             f"column {label!r} has words for what is not known among its classes",
             found=listed(map(repr, found)),
-            fix=f"empty these cells, or name the classes that are meant: --classes {','.join(rest[:6])}",
+            fix=f"empty these cells, or name the classes that are meant: {as_typed('--classes', ','.join(rest[:6]))}",
         )

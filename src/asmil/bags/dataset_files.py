@@ -19,7 +19,7 @@ from asmil.bags.bag import Bag
 from asmil.bags.cohort import Cohort
 from asmil.bags.dataset_rows import ClassicSet
 from asmil.bags.datasets import Dataset, DatasetError
-from asmil.files import written_beside
+from asmil.files import suffix_of, written_beside
 
 CLASSES = ("negative", "positive")
 _NO_FEATURES = ("molecule_name", "conformation_name", "class")
@@ -100,7 +100,7 @@ def read_classic(path: Path, *, member: str) -> Table:
     try:
         if path.is_dir():
             return _matlab(path)
-        if path.suffix == ".npz":
+        if suffix_of(path) == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return _table(file["X"], file["bag"], file["bag_label"])
         if tarfile.is_tarfile(path):

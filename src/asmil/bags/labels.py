@@ -1,6 +1,6 @@
 """A table of labels (and one of slides) to a cohort: columns found, patients joined, rows that cannot be used named."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -20,6 +20,7 @@ from asmil.bags.columns import (
     one_spelling,
     plain,
     require_known,
+    require_known_patients,
     require_no_other_patient,
     require_whole_names,
     sorted_classes,
@@ -82,11 +83,12 @@ def read_cohort(
         CohortError: a column is missing, or may mean what another one is used for; patients are named in some rows
             only; a slide has two labels or two patients; fewer than two classes.
     """
-    rows, asked = read_table(labels), label
+    tables = [read_table(table) for table in (labels, slide_table) if table is not None]
+    rows, asked = tables[0], label
     if task is not None:
         (rows, task), label = with_targets(rows, task), "label"
     named = {"slide": slide_column, "case": case_column, "label": label}
-    raw, problems, reading = joined(rows, slide_table, columns=named, spellings=spellings)
+    raw, problems, reading = joined(rows, *tables[1:], columns=named, spellings=spellings)
     table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
         table, outside = _of_classes(table, asked, classes, spellings)
@@ -101,6 +103,7 @@ def read_cohort(
     if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
     reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
+    problems += _of_hidden_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
     cohort = Cohort(table, known, problems, task, reading)
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
@@ -110,6 +113,11 @@ def read_cohort(
         cohort = cohort.match(features.slides, unreadable=features.problems)
     names = _slide_names(slides)
     return cohort if names is None else cohort.match(names)
+
+
+def _of_hidden_columns(tables: Iterable[pd.DataFrame], *, used: Collection[str]) -> list[Problem]:
+    hidden = [column for table in tables for column in table.attrs["hidden"] if column in used]
+    return [Problem("", f"hidden in the sheet, and used: {listed(hidden)}")] if hidden else []
 
 
 def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem]:
@@ -209,6 +217,8 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
     unlabelled = ~unnamed & (table["label"] == "")
     why = raw[_PROBLEM] if _PROBLEM in raw else pd.Series("has no label", raw.index)
     problems += [Problem(slide, text) for slide, text in zip(table["slide"][unlabelled], why[unlabelled], strict=True)]
+    if spellings != "different":
+        require_known_patients(table["case"])
     table = table.assign(case=one_spelling(table["case"], spellings, patients=True))
     table, guessed = _with_cases(table[~unnamed & ~unlabelled])
     return table, problems + guessed
@@ -216,14 +226,14 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
 
 def joined(
     table: pd.DataFrame,
-    slide_table: str | Path | pd.DataFrame | None,
+    slides: pd.DataFrame | None = None,
     *,
     columns: Mapping[str, str | None],
     spellings: Spellings,
 ) -> tuple[pd.DataFrame, list[Problem], Reading]:
     """The label table with slide, case (maybe empty) and label, joined with the slide table by patient."""
     label = find_column(table, "label", columns["label"])
-    if slide_table is None:
+    if slides is None:
         slide, case = (find_column(table, role, columns[role]) for role in ("slide", "case"))
         if slide is None:
             fix = "name it with --slide-column, or give a slide table (PATIENT, FILENAME) for labels per patient"
@@ -235,7 +245,6 @@ def joined(
             require_no_other_patient(table, own, case=case, used=(slide, label))
         read = _reading({"slide": slide, "case": case, "label": label}, table)
         return table.assign(slide=table[slide], case=cases, label=table[label]), [], read
-    slides = read_table(slide_table)
     case, slide, case_of_slide = (
         find_column(table, "case", columns["case"] if columns["case"] in table else None),
         find_column(slides, "slide", columns["slide"]),

@@ -22,7 +22,7 @@ from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table
 from asmil.bags.store import FeatureStore, open_features
 from asmil.bags.tables import Problem, listed
-from asmil.errors import SplitError
+from asmil.errors import SplitError, as_typed
 
 
 def open_made_features(
@@ -36,7 +36,8 @@ def open_made_features(
     """
     if features is not None and Path(features).expanduser().exists():
         return open_features(Path(features).expanduser())
-    fix = f"run 'asmil embed --slides {slides} --out runs/{name}', then give {option}=runs/{name}/features"
+    embed = as_typed("asmil", "embed", "--slides", slides, "--out", f"runs/{name}")
+    fix = f"run `{embed}`, then give {option}=runs/{name}/features"
     found = f"no {option} option" if features is None else f"no folder {features}"
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 

@@ -13,6 +13,7 @@ from asmil.bags.columns import PART_OF, find_column, plain
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
 from asmil.bags.tables import SlideNames, listed, read_table, table_file, without_point_zero
 from asmil.errors import SplitError, blaming
+from asmil.files import suffix_of
 
 Parts = dict[str, list[str]]
 """The names in each part of a fold."""
@@ -135,7 +136,7 @@ def _read(path: Path) -> list[Parts]:
         return [_read_fold(file) for file in files]
     if not table_file(path)[0].is_file():
         raise SplitError("there are no splits at this path", found=path)
-    if path.suffix == ".json":
+    if suffix_of(path) == ".json":
         return [_read_fold(path)]
     table = read_table(path)
     slide, fold, part = (find_column(table, role) for role in ("slide", "fold", "part"))
@@ -144,6 +145,12 @@ def _read(path: Path) -> list[Parts]:
     numbers = pd.to_numeric(table[fold], errors="coerce") if fold else pd.Series(0.0, table.index)
     if not (np.isfinite(numbers) & (numbers == numbers.round())).all():
         raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(table[fold].unique()))
+    if (numbers < 0).any():
+        found = f"{int(numbers.min())} with {listed(table[slide][numbers == numbers.min()], 3)}"
+        fix = "leave out slides that are to be in no fold, or name their part: part train in each fold"
+        raise SplitError(
+            f"folds in {path.name} are below 0, and it is not known whether they are folds", found=found, fix=fix
+        )
     if part is None:
         return _tested_once(table[slide], numbers)
     return [
@@ -154,7 +161,11 @@ def _read(path: Path) -> list[Parts]:
 def _numbered(folder: Path) -> list[Path]:
     """The files of a folder in the order of their numbers; `_bool` twins only where no plain file is."""
     for pattern in (r"splits?_(\d+)\.(csv|json)", r"splits?_(\d+)_bool\.csv"):
-        found = [(int(m.group(1)), file) for file in folder.iterdir() if (m := re.fullmatch(pattern, file.name))]
+        found = [
+            (int(m.group(1)), file)
+            for file in folder.iterdir()
+            if (m := re.fullmatch(pattern, file.name, re.IGNORECASE))
+        ]
         if len(dict(found)) < len(found):
             names = listed(sorted(file.name for _, file in found), 12)
             raise SplitError(f"files of splits in {folder} have the same number", found=names, fix="keep one of each")
@@ -167,7 +178,7 @@ TRUE, FALSE = ("true", "1"), ("false", "0", "")
 
 
 def _read_fold(path: Path) -> Parts:
-    if path.suffix == ".json":
+    if suffix_of(path) == ".json":
         fix = "expected train_names, val_names and test_names, each a list of names"
         with blaming(SplitError, f"{path.name} is not JSON", fix=fix):
             content = json.loads(path.read_text(encoding="utf-8"))

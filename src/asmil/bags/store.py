@@ -21,6 +21,7 @@ from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
 from asmil.errors import AsmilError, FeatureError, blaming
+from asmil.files import suffix_of
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def content_of(place: Place) -> BagContent:
     Raises:
         FeatureError: the file is damaged.
     """
-    if place.path.suffix == ".pt" and (mapped := _mapped_tensor(place.path)) is not None:
+    if suffix_of(place.path) == ".pt" and (mapped := _mapped_tensor(place.path)) is not None:
         return _content(place, Entry(mapped))
     with place.entry() as entry:
         return _content(place, entry)

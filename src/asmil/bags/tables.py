@@ -5,17 +5,17 @@ import io
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import CohortError
-from asmil.files import composed
+from asmil.errors import CohortError, as_typed
+from asmil.files import composed, suffix_of
 from asmil.slides import file_name, scene_number
 
 if TYPE_CHECKING:
@@ -60,12 +60,14 @@ Rows = list[list[str]]
 def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """A table with every cell as stripped text, so that "007" stays "007"; unknown cells are empty.
 
-    `book.xlsx#Sheet` is that sheet of a workbook, which has to be named where several are filled.
+    `book.xlsx#Sheet` is that sheet of a workbook, which has to be named where several are filled, or the only one is
+    hidden. The columns that a sheet hides are in `attrs["hidden"]`.
 
     Raises:
-        CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, or a row of more cells than
-            there are columns.
+        CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, rows that are hidden or cells
+            that are merged over several, formulas without values, or a row of more cells than there are columns.
     """
+    hidden: Sequence[tuple[int, int]] = ()
     if isinstance(source, pd.DataFrame):
         cells = source.astype(object).where(source.notna(), "").map(str)
         head, rows, lines = (
@@ -74,7 +76,7 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
             list(range(1, len(cells) + 1)),
         )
     else:
-        (head, *rows), lines = _rows_of(Path(source))
+        (head, *rows), lines, hidden = _rows_of(Path(source))
     while head and not head[-1].strip():
         head = head[:-1]
     for line, row in zip(lines, rows, strict=True):
@@ -85,9 +87,8 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
                 fix="write a cell that holds the separator in quotes, or take out what is above the header",
             )
     cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
-    return _with_unique_names(
-        pd.DataFrame(cut, columns=[composed(_UNSEEN.sub("", name).strip()) for name in head], dtype=object)
-    )
+    columns = [composed(_UNSEEN.sub("", name).strip()) for name in head]
+    return _with_unique_names(pd.DataFrame(cut, columns=columns, dtype=object), hidden)
 
 
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]+")
@@ -99,7 +100,7 @@ def _known(cell: str) -> str:
     return "" if cell.lower() in MISSING else composed(cell)
 
 
-def _with_unique_names(table: pd.DataFrame) -> pd.DataFrame:
+def _with_unique_names(table: pd.DataFrame, hidden: Sequence[tuple[int, int]]) -> pd.DataFrame:
     """Columns of one name and the same cells are one; others say which column of the table they are."""
     names, keep = list(table.columns), []
     for place, name in enumerate(names):
@@ -109,17 +110,21 @@ def _with_unique_names(table: pd.DataFrame) -> pd.DataFrame:
             keep.append((place, f"{name} (column {place + 1})"))
         elif place == others[0]:
             keep.append((place, name))
-    return table.iloc[:, [place for place, _ in keep]].set_axis([name for _, name in keep], axis=1)
+    unique = table.iloc[:, [place for place, _ in keep]].set_axis([name for _, name in keep], axis=1)
+    unseen = [name for place, name in keep if any(first <= place + 1 <= last for first, last in hidden)]
+    unique.attrs["hidden"] = unseen
+    return unique
 
 
-def _rows_of(path: Path) -> tuple[Rows, list[int]]:
-    """The cells of a file, and the line or row of each but the first; blank ones are left out."""
+def _rows_of(path: Path) -> tuple[Rows, list[int], Sequence[tuple[int, int]]]:
+    """The cells of a file without blank rows, the line or row of each but the first, and ranges of hidden columns."""
     file, sheet = table_file(path)
     if not file.is_file():
         raise CohortError("there is no such table", found=path)
+    layout = _Layout()
     try:
-        if file.suffix.lower() in (".xlsx", ".xlsm"):
-            numbered = _sheet(file, sheet)
+        if suffix_of(file) in (".xlsx", ".xlsm"):
+            numbered, layout = _sheet(file, sheet)
         else:
             content = file.read_bytes()
             wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
@@ -132,7 +137,8 @@ def _rows_of(path: Path) -> tuple[Rows, list[int]]:
     numbered = [(line, row) for line, row in numbered if any(cell.strip() for cell in row)]
     if not numbered:
         raise CohortError(f"{file.name} is not a readable table", found="no cells", fix="give one with a header row")
-    return [row for _, row in numbered], [line for line, _ in numbered[1:]]
+    _require_seen(file, layout, [line for line, _ in numbered])
+    return [row for _, row in numbered], [line for line, _ in numbered[1:]], layout.hidden_columns
 
 
 def table_file(path: Path) -> tuple[Path, str]:
@@ -153,24 +159,88 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
-_ROW = re.compile(rb"<(?:\w+:)?row\s(?:[^>]*?\s)?r=[\"'](\d{1,9})[\"']")
+_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)")
+_SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
 
-def _require_rows_in_order(path: Path) -> None:
-    """Refuse a workbook with two rows of one number: its reader would leave the second out."""
-    with zipfile.ZipFile(path) as book:
-        for name in filter(re.compile(r"xl/worksheets/[^/]+\.xml").fullmatch, book.namelist()):
-            last, rest = 0, b""
-            with book.open(name) as file:
-                while chunk := file.read(1 << 20):
-                    rest += chunk
-                    whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
-                    for number in map(int, _ROW.findall(rest[:whole])):
-                        if number <= last:
-                            found, fix = f"row {number} after row {last} in {name}", "save it anew, or as csv (UTF-8)"
-                            raise CohortError(f"{path.name} has rows that are not in their order", found=found, fix=fix)
-                        last = number
-                    rest = rest[whole:]
+@dataclass
+class _Layout:
+    """What a sheet says beside its cells, which a reader of cells alone does not tell."""
+
+    hidden: set[int] = field(default_factory=set)
+    hidden_columns: list[tuple[int, int]] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
+    uncalculated: list[str] = field(default_factory=list)
+
+
+def _layout(path: Path, member: str) -> _Layout:
+    """What is hidden and merged in a sheet of a workbook, and which formulas have no value.
+
+    Raises:
+        CohortError: two rows have one number: the reader of cells would leave the second out.
+    """
+    layout, last, cell, formula, rest = _Layout(), 0, "", "", b""
+    with zipfile.ZipFile(path) as book, book.open(member) as file:
+        while chunk := file.read(1 << 20):
+            rest += chunk
+            whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
+            for kind, text, value in _MARK.findall(rest[:whole]):
+                said = dict(_SAID.findall(text.decode()))
+                hidden = said.get("hidden") in ("1", "true")
+                if kind == b"c":  # of a formula that gives an empty text the type is told
+                    layout.uncalculated += [formula] if formula else []
+                    cell, formula = "" if said.get("t") == "str" else said.get("r", "?"), ""
+                elif kind in (b"f", b"v"):
+                    formula = cell if kind == b"f" else "" if value.strip() else formula
+                if kind == b"mergeCell":
+                    layout.merged.append(said["ref"])
+                elif kind == b"col" and hidden:
+                    layout.hidden_columns.append((int(said["min"]), int(said["max"])))
+                elif kind == b"row":
+                    number = int(float(said.get("r", last + 1)))
+                    if number <= last:
+                        found, fix = f"row {number} after row {last} in {member}", "save it anew, or as csv (UTF-8)"
+                        raise CohortError(f"{path.name} has rows that are not in their order", found=found, fix=fix)
+                    last = number
+                    if hidden:
+                        layout.hidden.add(number)
+            rest = rest[whole:]
+    layout.uncalculated += [formula] if formula else []
+    return layout
+
+
+def _require_seen(path: Path, layout: _Layout, lines: Sequence[int]) -> None:
+    """Refuse a sheet of which a person sees other rows than are read, or sees a value in rows that have none.
+
+    Raises:
+        CohortError: rows with cells are hidden, cells are merged over several of them, or formulas have no values.
+    """
+    from openpyxl.utils.cell import range_boundaries
+
+    if layout.uncalculated:
+        raise CohortError(
+            f"{path.name} has formulas without their values, as scripts write them",
+            found=listed(layout.uncalculated),
+            fix="open it in a spreadsheet, which calculates them, and save it",
+        )
+    if hidden := [line for line in lines if line in layout.hidden]:
+        raise CohortError(
+            f"{path.name} has rows that its sheet hides, and it is not known whether they are meant",
+            found=f"{len(hidden)} of {len(lines)}: rows {listed(hidden, 8)}",
+            fix="show them (clear the filter, then select all rows and unhide), or delete them, and save; "
+            "saved as csv, hidden rows are there too",
+        )
+    over_rows = []
+    for cells in layout.merged:
+        _, first, _, last = range_boundaries(cells)
+        if sum(first <= line <= last for line in lines) > 1:
+            over_rows.append(cells)
+    if over_rows:
+        raise CohortError(
+            f"{path.name} has cells that are merged over several rows, of which only the first has the value",
+            found=listed(over_rows),
+            fix="unmerge them, and write the value into every row",
+        )
 
 
 def _separated(text: str) -> list[tuple[int, list[str]]]:
@@ -188,21 +258,28 @@ MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
 """Rows of a sheet, which is what a spreadsheet can have, and cells that its rows may be wide together."""
 
 
-def _sheet(path: Path, name: str) -> list[tuple[int, list[str]]]:
-    """The rows of the named sheet, or of the only one that has cells; those without any are left out."""
+def _sheet(path: Path, name: str) -> tuple[list[tuple[int, list[str]]], _Layout]:
+    """The rows of the named sheet, or of the only one that has cells, without those that have none; and its layout."""
     import openpyxl
 
     _require_packed_fairly(path)
-    _require_rows_in_order(path)
     book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
     with closing(book):
+        layouts = {sheet.title: _layout(path, sheet._worksheet_path) for sheet in book.worksheets}
         filled = {sheet.title: rows for sheet in book.worksheets if (rows := _filled_rows(sheet, path))}
+        unseen = [sheet.title for sheet in book.worksheets if sheet.sheet_state != "visible"]
     if name and name not in filled:
         raise CohortError(f"{path.name} has no sheet {name!r} with cells", found=f"sheets {listed(filled, 12)}")
-    if not name and len(filled) > 1:
-        fix = f"name the one that is meant: {path}#{next(iter(filled))}"
-        raise CohortError(f"{path.name} has several sheets", found=listed(filled, 12), fix=fix)
-    return filled[name] if name else next(iter(filled.values()), [])
+    if not filled:
+        return [], _Layout()
+    meant = name or next((title for title in filled if title not in unseen), next(iter(filled)))
+    if not name and (len(filled) > 1 or meant in unseen):
+        what = "has several sheets" if len(filled) > 1 else "has cells in a hidden sheet only"
+        found = listed((f"{title} (hidden)" if title in unseen else title for title in filled), 12)
+        raise CohortError(
+            f"{path.name} {what}", found=found, fix=f"name the one that is meant: {as_typed(f'{path}#{meant}')}"
+        )
+    return filled[meant], layouts[meant]
 
 
 def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> list[tuple[int, list[str]]]:

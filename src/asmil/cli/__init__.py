@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from asmil.errors import AsmilError, ConfigError
+from asmil.errors import AsmilError, ConfigError, as_typed
 
 if TYPE_CHECKING:
     from asmil.files import Facts
@@ -131,7 +130,7 @@ class CommandGroup(TyperGroup):
 def _how_to_go_on(command: str) -> str:
     kept = "what is finished is kept, and the same command goes on from there"
     anew = "nothing half-written is left, and the same command begins anew"
-    return f"{kept if command in GO_ON else anew}:\n  {shlex.join(['asmil', *sys.argv[1:]])}"
+    return f"{kept if command in GO_ON else anew}:\n  {as_typed('asmil', *sys.argv[1:])}"
 
 
 def _explain(error: Exception, command: str) -> ExitCode:
@@ -206,7 +205,7 @@ def _print_fault(error: Exception) -> None:
         where = "the traceback above"
     else:
         with tempfile.NamedTemporaryFile("w", prefix="asmil-fault-", suffix=".txt", delete=False) as file:
-            file.write(f"{shlex.join(['asmil', *sys.argv[1:]])}\n\n")
+            file.write(f"{as_typed('asmil', *sys.argv[1:])}\n\n")
             traceback.print_exception(error, file=file)
         where = f"{file.name} (it names files of yours)"
     typer.secho("fault: ", fg=typer.colors.RED, bold=True, err=True, nl=False)

@@ -6,6 +6,7 @@ import typer
 
 from asmil.cli.parts import PRINT_CONFIG, settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
+from asmil.errors import as_typed
 from asmil.settings import Group
 
 DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
@@ -22,5 +23,5 @@ def crossval(
     from asmil.cli import exit_with
 
     made = runs.train(settings_from(settings, config, show=print_config), listener=screen())
-    wrote("run", made.folder, shown=f"next: asmil evaluate {made.folder}")
+    wrote("run", made.folder, shown=f"next: {as_typed('asmil', 'evaluate', made.folder)}")
     exit_with(made.outcome, metrics=made.validation)

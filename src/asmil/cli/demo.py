@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from asmil.cli.parts.told import remember, screen, wrote
+from asmil.errors import as_typed
 
 if TYPE_CHECKING:
     from asmil.runs import Run
@@ -75,5 +76,5 @@ def closing_lines(run: "Run") -> list[str]:
         f"attention: {found}",
         f"wrong:     {len(wrong)} of {len(run.predictions)} slides{said}",
         f"open:      {run.report_file}",
-        f"then:      asmil view {run.folder}{choose}",
+        f"then:      {as_typed('asmil', 'view', run.folder)}{choose}",
     ]

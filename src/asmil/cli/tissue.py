@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from asmil.cli.parts import settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
+from asmil.errors import as_typed
 from asmil.settings import Group
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def tissue(**settings: object) -> None:
     check_extraction(config, paths)
     table = config.out / "slides.csv"
     if table.exists() and config.slide_settings is None:
-        fix = f"--slide-settings {table} to use it, or move it away"
+        fix = f"{as_typed('--slide-settings', table)} to use it, or move it away"
         raise ConfigError(f"{table} is there already, perhaps edited", fix=fix)
     names = [name_of(path) for path in paths]
     own = read_slide_table(config.slide_settings, slides=names) if config.slide_settings else {}
@@ -57,7 +58,7 @@ def tissue(**settings: object) -> None:
     )
     outcome.write(config.out / "failures.csv")
     hear.closing(outcome)
-    shown = f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: --slide-settings {table}"
+    shown = f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: {as_typed('--slide-settings', table)}"
     wrote("settings", table, shown=shown)
     exit_with(outcome)
 

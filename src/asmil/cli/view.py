@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.errors import as_typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,7 @@ def evidence_of(predicted: "PredictedFolder") -> "Callable[[str, Path | None], M
 
         found = load_ensemble(run, partial=True)
         if found.digest != digest:
-            fix = f"predict again: asmil predict {run}"
+            fix = f"predict again: {as_typed('asmil', 'predict', run)}"
             raise RunError("the run has other models now than those that predicted", found=run, fix=fix)
         return found
 

@@ -13,7 +13,7 @@ from scipy.special import entr
 from torch import nn
 
 from asmil.bags import Bag, FeatureStore, SlideNames, open_features
-from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure
+from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure, other_size
 from asmil.errors import ConfigError, FeatureError, RunError
 from asmil.models import evidence, load_published
 from asmil.progress import model_name
@@ -138,6 +138,7 @@ class Ensemble:
         alarms = self.profile.alarms() if self.profile else None
         if found and alarms:
             warnings += alarms.warnings(found, len(bag))
+        warnings += other_size(bag.features, _standardized(members))
         return EnsemblePrediction(
             slide=bag.slide,
             probabilities=by_member.mean(0),
@@ -270,7 +271,7 @@ class Ensemble:
         return {str(slide): set(rows["fold"]) for slide, rows in used.groupby("slide")}
 
     def _distance(self, bag: Bag, members: Sequence[Member]) -> Distance | None:
-        models = [member.model for member in members if isinstance(member.model, Standardized)]
+        models = _standardized(members)
         return distance(bag.features, models) if models else None
 
     def _about_training(self, bag: Bag, seen_as: str, unseen: int, slide_file: Path | None) -> str:
@@ -386,3 +387,7 @@ class Published:
                 found=f"features of dimension {store.dim}, the weights take {self.dim}",
                 fix="give features of the encoder that the weights were trained on",
             )
+
+
+def _standardized(members: Sequence[Member]) -> list[Standardized]:
+    return [member.model for member in members if isinstance(member.model, Standardized)]

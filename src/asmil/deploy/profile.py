@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asmil.bags import FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
-from asmil.errors import FeatureError, RunError
+from asmil.errors import FeatureError, RunError, as_typed
 from asmil.extraction import content_hash
 from asmil.files import Facts
 from asmil.runs import Run
@@ -70,12 +70,12 @@ class Preprocessing:
         if refused:
             encoder = next(map(str, self.values.get("encoder", [])), "")
             of_slides = self.values.get("features_of") == ["slides"]
-            embed = f"make them by asmil embed-slides FEATURES --slide-encoder {encoder}"
+            embed = f"make them by asmil embed-slides FEATURES --slide-encoder {as_typed(encoder)}"
             way = embed if of_slides else "use --slides, which are prepared as the run says"
             raise FeatureError(
                 f"{what} was not made as the features of this run",
                 found=listed(refused.values()),
-                fix=f"{way}; or, where it is known not to matter, --accept {next(iter(refused))}",
+                fix=f"{way}; or, where it is known not to matter, --accept {as_typed(next(iter(refused)))}",
             )
         return list(different.values())
 
@@ -149,6 +149,26 @@ def _distance(features: Tensor, mean: Tensor, std: Tensor, limit: float) -> tupl
     if not scaled.shape[1]:
         return 0.0, 0.0
     return float(scaled.mean(0).square().mean().sqrt()), float((scaled.abs() > limit).float().mean())
+
+
+OTHER_SIZE = 10.0
+"""How many times larger or smaller numbers are that are told of, as `asmil.bags.require_one_size` does in training."""
+
+
+@torch.no_grad()
+def other_size(features: Tensor, models: Sequence[Standardized]) -> list[str]:
+    """A warning where the numbers of a slide (tiles, dim) are far larger or smaller than those of training, in words.
+
+    Far smaller ones lie at the middle of most training parts, where no drift is seen.
+    """
+    if not models:
+        return []
+    varies = torch.isfinite(models[0].std)  # whose deviation is known
+    usual = float((models[0].mean.square() + models[0].std.square())[varies].mean().sqrt())
+    own = float(features.to(varies.device, torch.float64)[:, varies].square().mean().sqrt())
+    if not varies.any() or usual / OTHER_SIZE <= own <= usual * OTHER_SIZE:
+        return []
+    return [f"numbers of another size: {own:.3g} (root mean square), those of training {usual:.3g}"]
 
 
 def threshold(values: Sequence[float]) -> float:

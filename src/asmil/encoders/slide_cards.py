@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asmil.encoders.cards import EncoderCard, read_cards
-from asmil.errors import EncoderError, UnknownPartError, did_you_mean
+from asmil.errors import EncoderError, UnknownPartError, as_typed, did_you_mean
 from asmil.units import same_mpp
 
 OWN, AUTHORS = "own", "authors"
@@ -87,7 +87,8 @@ def check_tiles(card: SlideEncoderCard, tiles: Tiles, *, assume: bool = False) -
         wrong.append(f"{tiles.mpp:g} um/px, wanted {card.mpp:g}")
     if tiles.overlap and card.places:
         wrong.append(f"tiles that overlap by {tiles.overlap:g} px, wanted a plain grid")
-    command = f"asmil embed --encoder {card.tile_encoder} --tile-px {card.tile_px} --mpp {card.mpp:g}"
+    tiled = ("--tile-px", card.tile_px, "--mpp", f"{card.mpp:g}")
+    command = as_typed("asmil", "embed", "--encoder", card.tile_encoder, *tiled)
     if wrong:
         raise EncoderError(f"{card.name} does not take these tiles", found="; ".join(wrong), fix=command)
     known = (tiles.encoder, tiles.px, tiles.mpp)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from asmil.encoders.cards import PROCESSORS, EncoderCard
 from asmil.errors import EncoderError
+from asmil.files import suffix_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -190,7 +191,7 @@ def find_weights(card: EncoderCard, weights: str | Path | None) -> Path:
     path = Path(weights)
     if path.is_dir():
         return _in_folder(card, path)
-    if path.suffix == ".json":
+    if suffix_of(path) == ".json":
         return _in_map(card, path)
     if not path.is_file():
         raise EncoderError("the weights file does not exist", found=path, fix="give a .safetensors or .pth file")
@@ -218,7 +219,7 @@ def read_weights(path: str | Path) -> dict[str, "Tensor"]:
 
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
+        if suffix_of(path) == ".safetensors":
             from safetensors.torch import load_file
 
             state: object = load_file(path)

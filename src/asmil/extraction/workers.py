@@ -13,7 +13,7 @@ from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
 from asmil.extraction.ledger import Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings, settings_of, store_name
-from asmil.files import Facts, safe_name
+from asmil.files import Facts, file_system_time, safe_name
 from asmil.machine import cores
 from asmil.slides import SlideFile
 
@@ -228,7 +228,7 @@ class _Worker:
                 _sweep(self._extraction.folder, name)
                 claim.release()
         self._claims.sweep()
-        _sweep(self._extraction.folder, None, older_than=time.time() - STALE_SECONDS)
+        _sweep(self._extraction.folder, None)
 
     def _claimed(self, slides: Iterable[SlideFile], take: Callable[[str], Claim | None]) -> Iterator[SlideFile]:
         for slide in slides:
@@ -278,12 +278,17 @@ class _Worker:
         self._next_table = now + max(TABLE_EVERY_SECONDS, 20 * (now - started))
 
 
-def _sweep(folder: Path, name: str | None, *, older_than: float = float("inf")) -> None:
-    """Delete the partial files of a slide, or of all, where nobody works on them any more."""
+def _sweep(folder: Path, name: str | None) -> None:
+    """Delete the partial files of a slide on which nobody works any more; without `name` all that are old.
+
+    Old is what nobody wrote to for `STALE_SECONDS`, by the clock that gives these files their times: that of this
+    machine may be another. A date so far ahead is none of now either: it is of a clock that was set back, or of a copy.
+    """
+    now = file_system_time(folder)
     for place in (".state/*", "features/*", "tissue", "thumbnails", ".claims"):
         for parent in folder.glob(place):
             for file in parent.glob(".*.partial*"):
                 with suppress(FileNotFoundError):
-                    ours = name is None or file.name.startswith(f".{name}.")
-                    if ours and file.stat().st_mtime < older_than:
+                    own = file.name.startswith(f".{name}.")
+                    if own if name else abs(now - file.stat().st_mtime) > STALE_SECONDS:
                         file.unlink()

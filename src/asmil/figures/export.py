@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from asmil.errors import AsmilError
 from asmil.figures.heatmap import percentiles, times_uniform
 from asmil.figures.style import CSS_VARIABLES
-from asmil.files import written_beside
+from asmil.files import suffix_of, written_beside
 from asmil.tiles import ORIGIN, Bounds
 
 
@@ -53,11 +53,11 @@ def figure_svg(figure: Figure, *, title: str = "") -> str:
 def write_figure(figure: Figure, path: str | Path) -> list[Path]:
     """Write a figure on white as PNG (200 dpi) and SVG beside it; a suffix .png or .svg of `path` is replaced."""
     path = Path(path)
-    stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path
+    stem = path.with_suffix("") if suffix_of(path) in (".png", ".svg") else path
     written = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
     for target in written:
         with written_beside(target) as partial, matplotlib.rc_context({"svg.hashsalt": "asmil"}):
-            dated = {"Date": None} if target.suffix == ".svg" else {}
+            dated = {"Date": None} if suffix_of(target) == ".svg" else {}
             figure.savefig(partial, dpi=200, facecolor="white", metadata=dated)
     return written
 
@@ -94,12 +94,12 @@ def made_of(path: str | Path) -> str:
     """What a whole .png, .geojson or .geojson.gz file was told that it is made of; "" of any other, and of none."""
     try:
         content = Path(path).read_bytes()
-        if Path(path).suffix == ".png":
+        if suffix_of(path) == ".png":
             if not content.endswith(b"IEND\xaeB`\x82"):
                 return ""
             with Image.open(io.BytesIO(content)) as image:
                 return str(image.info.get(MADE_OF, ""))
-        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
+        content = gzip.decompress(content) if suffix_of(path) == ".gz" else content
     except (OSError, EOFError, ValueError, SyntaxError, zlib.error):  # SyntaxError is PIL's word for a broken PNG
         return ""
     told = _TOLD.search(content[:4096])
@@ -173,7 +173,7 @@ def tile_scores_geojson(
     collection = {"type": "FeatureCollection"} | ({"asmil": said} if said else {}) | {"features": features}
     content = json.dumps(collection, separators=(",", ":"), allow_nan=False).encode()
     with written_beside(path) as partial:
-        partial.write_bytes(gzip.compress(content, 6, mtime=0) if Path(path).suffix == ".gz" else content)
+        partial.write_bytes(gzip.compress(content, 6, mtime=0) if suffix_of(path) == ".gz" else content)
     return Path(path)
 
 

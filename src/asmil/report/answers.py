@@ -1,9 +1,9 @@
 """The first screen of a run's page: how good it is, whether it can be trusted, and what went wrong."""
 
-import shlex
 from collections import Counter
 
 from asmil.bags import sorted_classes
+from asmil.errors import as_typed
 from asmil.evaluation import RATES
 from asmil.files import Facts
 from asmil.report.pages import TaskPart
@@ -36,7 +36,7 @@ def answers(run: Run, part: TaskPart | None, *, names: dict[str, str], trust: Fa
         "checked": paragraphs("answers", "checked", **trust),
         "care": paragraphs("answers", "care", **trust),
         "wrong": _went_wrong(run, trust),
-        "viewer": f"asmil view {shlex.quote(run.folder.resolve().name)}",
+        "viewer": as_typed("asmil", "view", run.folder.resolve().name),
     }
 
 

@@ -33,7 +33,7 @@ from asmil.figures import (
     times_uniform,
     write_png,
 )
-from asmil.files import Facts
+from asmil.files import Facts, suffix_of
 from asmil.report.slides import decided, has_threshold
 from asmil.report.words import sentence
 from asmil.runs import Run, SlideTiles, picture_of
@@ -163,7 +163,7 @@ def draw_heatmap(
     """
     paths = tuple(Path(f"{stem}{kind}") for kind in kinds)
     for path in paths:
-        if path.suffix == ".png":
+        if suffix_of(path) == ".png":
             continue
         tile_scores_geojson(
             path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from asmil.errors import AsmilError, RunError
+from asmil.errors import AsmilError, RunError, as_typed
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
@@ -316,7 +316,7 @@ class Run(Records, Shown):
         Raises:
             RunError: the run was not evaluated.
         """
-        path, fix = self.folder / layout.PREDICTIONS, f"asmil evaluate {self.folder}"
+        path, fix = self.folder / layout.PREDICTIONS, as_typed("asmil", "evaluate", self.folder)
         if not path.exists():
             raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.PREDICTIONS}", fix=fix)
         table = read_table(path, columns=("slide", "case", "label", *self.values), fix=fix)
@@ -348,7 +348,7 @@ class Run(Records, Shown):
             raise RunError(
                 f"{self.folder} has changed since it was evaluated",
                 found=f"then: {evaluated or 'all models.'} Now: {sentence or 'all models'}".rstrip("."),
-                fix=f"asmil evaluate {self.folder}" + (" --partial" if sentence else ""),
+                fix=as_typed("asmil", "evaluate", self.folder) + (" --partial" if sentence else ""),
             )
         return sentence
 

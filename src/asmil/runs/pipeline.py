@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
-from asmil.files import Facts
+from asmil.files import Facts, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
 from asmil.runs.making import extract_into, train_into
@@ -298,7 +298,7 @@ def export(
 
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
-    if not card and path.suffix != ".onnx":
+    if not card and suffix_of(path) != ".onnx":
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )

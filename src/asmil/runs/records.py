@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.errors import AsmilError, ConfigError, FeatureError, RunError, as_typed
 from asmil.extraction import sole
 from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.machine import environment
@@ -294,7 +294,7 @@ class Records:
         Raises:
             RunError: the run was not evaluated.
         """
-        path, fix = self.folder / layout.METRICS, f"asmil evaluate {self.folder}"
+        path, fix = self.folder / layout.METRICS, as_typed("asmil", "evaluate", self.folder)
         if not path.exists():
             raise RunError(f"{self.folder} was not evaluated yet", found=f"no {layout.METRICS}", fix=fix)
         return check_metrics(read_json(path, fix=fix), path=path, fix=fix)

@@ -24,10 +24,20 @@ from asmil.bags import (
     open_features,
     require_apart,
     require_one_encoder,
+    require_one_size,
 )
-from asmil.progress import Listener, Outcome
-from asmil.settings.inputs import note_tables, read_tables, slide_mpp_of, splits_of, tell_tables
-from asmil.settings.settings import Settings
+from asmil.encoders import card
+from asmil.progress import Listener, Outcome, require_trackers
+from asmil.settings.inputs import (
+    check_recipe,
+    note_tables,
+    read_tables,
+    require_place,
+    slide_mpp_of,
+    splits_of,
+    tell_tables,
+)
+from asmil.settings.settings import ABOUT, Group, Settings
 
 if TYPE_CHECKING:
     from asmil.slides import Slide, SlideFile
@@ -35,34 +45,51 @@ if TYPE_CHECKING:
 
 PROBE_PX, MOST_LOOKED_AT = 256, 1 << 26
 """Side of what is read of a slide in its middle and at its end, and pixels of a level that is read as a whole."""
+OF_MODELS = {Group.TASK, Group.MODEL, Group.STABILISER, Group.TRAINING, Group.MACHINE}
+"""Where none of these is given, the model that is trained fits any features, and torch need not be imported."""
 Known = tuple[tuple[int, int] | None, float | None, "Bounds | None"]
 """Width and height of a slide in level-0 pixels, its um per pixel, and its scanned part, as far as they are known."""
 
 
 def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) -> Outcome:
-    """Every problem of the inputs: labels first, then the files they name, annotations, and the splits.
+    """Every problem of the inputs: labels first, then the files they name, the model, annotations, and the splits; and
+    of a place that was named for the outputs.
 
     What the labels decide is not checked where they cannot be read. `tell` is told how the files were read, line by
     line. Nothing is written but the index of a large store.
     """
     outcome = Outcome()
+    if "out" in config.model_fields_set:
+        with outcome.attempt("out", stage="out"):
+            require_place(config)
+    with outcome.attempt("log-to", stage="out"):
+        require_trackers(config.log_to)
     cohort = None
     with outcome.attempt("labels", stage="labels"):
         cohort = read_tables(config)
-    usable, twins = dict[str, Known](), list[Twin]()
+    usable, twins, width = dict[str, Known](), list[Twin](), None
     if config.features:
-        usable, twins = _check_features(config, cohort, outcome=outcome, hear=hear, tell=tell)
+        usable, twins, width = _check_features(config, cohort, outcome=outcome, hear=hear, tell=tell)
     elif config.slides:
         usable, twins = _check_slides(config, cohort, outcome=outcome, hear=hear, tell=tell)
+        with outcome.attempt("encoder", stage="model"):
+            width = card(config.encoder).dim
     else:
         outcome.failed("slides", stage="open", reason="neither --slides nor --features is given")
     if cohort is None:
         return outcome
+    if width is not None and any(ABOUT[name].group in OF_MODELS for name in config.model_fields_set):
+        with outcome.attempt("model", stage="model"):
+            check_recipe(config, cohort, width=width)
     if config.annotations:
         _check_annotations(config, cohort, known=usable, outcome=outcome)
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
+        if config.bag == "patient":
+            from asmil.bags import require_one_answer  # with torch, which other checks do without
+
+            require_one_answer(matched)
         splits = splits_of(config, matched)
         for sentence in splits.remarks(matched):
             outcome.noted("folds", stage="splits", reason=sentence)
@@ -73,10 +100,13 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
 
 def _check_features(
     config: Settings, cohort: Cohort | None, *, outcome: Outcome, hear: Listener, tell: Callable[[str], None]
-) -> tuple[dict[str, Known], list[Twin]]:
-    """The slides whose feature files are sound, and what these say of them; and those of the same content."""
+) -> tuple[dict[str, Known], list[Twin], int | None]:
+    """The slides whose feature files are sound, and what these say of them; those of the same content; and how many
+    features a tile has."""
+    width = None
     with outcome.attempt("features", stage="features"):
         store = open_features(config.features or Path())
+        width = store.dim
         if cohort is not None:
             tell_tables(cohort, store.slides, tell, store=store)
         with hear.stage("read the features", total=len(store.slides)) as advance:
@@ -88,11 +118,13 @@ def _check_features(
         infos = [store.info(name) for name in sound]
         with outcome.attempt("encoders", stage="features"):
             require_one_encoder(infos)
+            for sentence in require_one_size(prints):
+                outcome.noted("sizes", stage="features", reason=sentence)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}
-        return known, find_twins(prints, store.array)
-    return {}, []
+        return known, find_twins(prints, store.array), width
+    return {}, [], width
 
 
 def _check_slides(

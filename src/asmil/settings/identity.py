@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from asmil.errors import FeatureError, RunError
+from asmil.errors import FeatureError, RunError, as_typed
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome
 from asmil.settings.inputs import note_tables, splits_of
@@ -165,7 +165,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed, require_one_encoder
+    from asmil.bags import listed, require_one_encoder, require_one_size
 
     unchanged: Facts = {}
     for slide in slides:
@@ -185,6 +185,8 @@ def _read_new(
         )
     store.set_aside(wrong)
     require_one_encoder(map(store.info, prints))
+    for sentence in require_one_size(prints):
+        hear.warn(sentence)
     return prints, unchanged
 
 
@@ -235,7 +237,9 @@ def require_same(folder: Path, changes: Sequence[Change], *, features: Path | No
     shown = [change.text for change in changes[:8]]
     more = f"; and {len(changes) - 8} more" if len(changes) > 8 else ""
     anew = (
-        "choose another --out" if features is None else f"--features {features} --out NEW trains on the same features"
+        "choose another --out"
+        if features is None
+        else f"{as_typed('--features', features)} --out NEW trains on the same features"
     )
     if "extraction" in kinds:
         what, fix = "was made with other settings", "choose another --out: other tiles need features of their own"

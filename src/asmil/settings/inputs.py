@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.annotations import MaskLabels
-from asmil.errors import CohortError, ConfigError, EncoderError
+from asmil.errors import CohortError, ConfigError, EncoderError, as_typed
 from asmil.machine import cores
 from asmil.progress import require_trackers
 from asmil.settings.settings import Group, Settings
@@ -162,7 +162,8 @@ def read_tables(settings: Settings) -> "Cohort":
     cohort = read_cohort(settings.labels, task=task_of(settings), **table_options(settings))
     own = [column for role, column in cohort.reading.columns.items() if role in ("fold", "part")]
     if own and settings.splits is None:
-        what = f"the column {' and '.join(own)} is not used, folds are drawn; --splits {settings.labels} would use it"
+        use = as_typed("--splits", settings.labels)
+        what = f"the column {' and '.join(own)} is not used, folds are drawn; {use} would use it"
         cohort.problems.append(Problem("", what))
     return cohort
 
@@ -262,15 +263,18 @@ def check_folds(settings: Settings, labelled: "Cohort", files: Sequence[str]) ->
     """Make the folds once of the labelled slides that have a file; slides that are lost later make it only harder.
 
     Raises:
-        CohortError: no slide has both. SplitError: as `splits_of`.
+        CohortError: no slide has both, or a patient, of whose slides a bag is made, has several labels. SplitError: as
+            `splits_of`.
     """
-    from asmil.bags import SlideNames
+    from asmil.bags import SlideNames, require_one_answer
 
     names = SlideNames(files)
     both = [slide for slide in labelled.slides if names.find_or_file(slide) or names.scenes(slide)]
     if not both:
         found = f"the table has {', '.join(labelled.slides[:3])}; the files are {', '.join(files[:3])}"
         raise CohortError("no slide of the table has a file", found=found, fix="check the slide column; `asmil check`")
+    if settings.bag == "patient":
+        require_one_answer(labelled.subset(both))
     splits_of(settings, labelled if settings.splits else labelled.subset(both))
 
 

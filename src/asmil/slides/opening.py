@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
-from asmil.files import composed, stem_of, walk
+from asmil.files import composed, stem_of, suffix_of, walk
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
 from asmil.slides.readers.dicom import dicom_name, series_in, slides_of_dicom
@@ -105,7 +105,7 @@ def _open_source(path: Path, *, reader: str | None) -> tuple[str, Reader, dict[s
     fix = "give the path of one file; `scan_slides` lists those in a folder"
     if not path.exists():
         raise SlideError("there is no such slide file", found=path, fix=fix)
-    if path.is_dir() and not (path.suffix.lower() == ".zarr" or is_ome_zarr(path) or series_in(path)):
+    if path.is_dir() and not (suffix_of(path) == ".zarr" or is_ome_zarr(path) or series_in(path)):
         what = "a slide is a file, not a folder (but for OME-Zarr, and the files of one DICOM series)"
         raise SlideError(what, found=path, fix=fix)
     if path.name.lower().endswith((".zarr.zip", ".ozx")):
@@ -248,7 +248,7 @@ def name_of(path: Path) -> str:
     """
     if name := dicom_name(path):
         return name
-    if path.suffix and path.suffix.lower() != ".zarr" and path.is_dir():
+    if path.suffix and suffix_of(path) != ".zarr" and path.is_dir():
         return composed(path.name)
     return stem_of(path)
 
@@ -292,12 +292,12 @@ def scan_slides(folder: str | Path) -> list[Path]:
 
 def _by_folder(paths: list[Path]) -> list[Path]:
     """The paths in order; DICOM files of equal names (DCM_0.dcm) that are alone in their folders become these."""
-    if not any(path.suffix.lower() == ".dcm" for path in paths):
+    if not any(suffix_of(path) == ".dcm" for path in paths):
         return sorted(paths)  # without a look at every file
     names, parents = Counter(map(name_of, paths)), Counter(path.parent for path in paths)
 
     def told_apart(path: Path) -> Path:
-        alone = path.suffix.lower() == ".dcm" and parents[path.parent] == 1
+        alone = suffix_of(path) == ".dcm" and parents[path.parent] == 1
         return path.parent if alone and names[name_of(path)] > 1 and not path.is_dir() else path
 
     return sorted(map(told_apart, paths))
@@ -320,7 +320,7 @@ def slide_files(
 
     def count(path: Path) -> int:
         try:
-            return len(list_scenes(path, reader=reader_of(path))) if path.suffix.lower() in SEVERAL else 1
+            return len(list_scenes(path, reader=reader_of(path))) if suffix_of(path) in SEVERAL else 1
         except (AsmilError, OSError):
             return 1
 
@@ -341,9 +341,9 @@ def slide_named(name: str, paths: Mapping[str, Path]) -> SlideFile | None:
 
 
 def _slides_of(root: Path, names: list[str]) -> list[Path]:
-    suffixes = {Path(name).suffix.lower() for name in names}
+    suffixes = {suffix_of(name) for name in names}
     known = SLIDE_SUFFIXES - {".jpg", ".jpeg"} if suffixes & {".vms", ".vmu"} else SLIDE_SUFFIXES
-    paths = sorted(root / name for name in names if Path(name).suffix.lower() in known)
-    dicom = [path for path in paths if path.suffix.lower() == ".dcm"]
+    paths = sorted(root / name for name in names if suffix_of(name) in known)
+    dicom = [path for path in paths if suffix_of(path) == ".dcm"]
     rest = [path for path in paths if path not in dicom]
     return rest + slides_of_dicom(root, dicom, alone=not rest)

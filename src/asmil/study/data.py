@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from asmil.annotations import find_annotation, read_annotations, require_classes
-from asmil.bags import Bag, Dataset, Splits, find_twins, fingerprint, listed, load_dataset, make_splits, require_apart
+from asmil.bags import (
+    Bag,
+    Dataset,
+    Splits,
+    find_twins,
+    fingerprint,
+    listed,
+    load_dataset,
+    make_splits,
+    require_apart,
+    require_one_size,
+)
 from asmil.errors import SplitError
 from asmil.evaluation import MetricError, tile_truth
 from asmil.study.config import Part, StudyConfig
@@ -75,10 +86,13 @@ class StudyData:
         """Refuse leaks: a patient, or slides of the same content, in two parts of a fold of any seed.
 
         Raises:
+            FeatureError: features of very different sizes.
             SplitError: a leak, a slide of the splits without a bag, or splits that cannot be made.
         """
         arrays = {bag.slide: bag.features.float().cpu().numpy() for bag in self.bags}
-        twins = find_twins({slide: fingerprint(values) for slide, values in arrays.items()}, arrays.__getitem__)
+        prints = {slide: fingerprint(values) for slide, values in arrays.items()}
+        require_one_size(prints)
+        twins = find_twins(prints, arrays.__getitem__)
         for seed in self.config.seeds:
             splits = self.splits(seed)
             splits.check(self.dataset.cohort)

@@ -9,7 +9,7 @@ import numpy as np
 from asmil.annotations import Annotations, MaskLabels, find_annotation, read_annotations
 from asmil.attention import normalized_entropy
 from asmil.bags import FeatureStore, listed
-from asmil.errors import RunError
+from asmil.errors import RunError, as_typed
 from asmil.evaluation import tile_truth
 from asmil.files import Facts
 from asmil.report import decided
@@ -44,7 +44,7 @@ class RunView(View):
             raise RunError(
                 "the viewer shows runs of classification",
                 found=f"{self.run.folder} is a run of {task.name}",
-                fix=f"asmil report {self.run.folder} has maps of its slides",
+                fix=f"{as_typed('asmil', 'report', self.run.folder)} has maps of its slides",
             )
         says = self.run.require_results(partial=partial)
         super().__init__(

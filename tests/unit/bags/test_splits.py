@@ -202,6 +202,10 @@ def test_a_table_of_folds_tests_each_once(cohort, tmp_path):
         table.assign(fold=value).to_csv(tmp_path / "folds.csv", index=False)
         with pytest.raises(SplitError, match="not whole numbers"):
             read_splits(tmp_path / "folds.csv", cohort)
+    table["fold"] = [-1, *table["fold"][1:]]  # "in no fold", or "train in all", or a fold
+    table.to_csv(tmp_path / "folds.csv", index=False)
+    with pytest.raises(SplitError, match=r"below 0, and it is not known.*-1 with p00a"):
+        read_splits(tmp_path / "folds.csv", cohort)
 
 
 def test_by_site_needs_sites(cohort):

@@ -213,6 +213,40 @@ def test_numbers_too_large_for_a_model_are_infinite(tmp_path):
     assert "holds NaN or infinite values (1 of 8 tiles, the first in row 3)" in problem.what
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int64", "bool"])
+@pytest.mark.parametrize("suffix", [".h5", ".npy", ".pt", ".zarr"])
+def test_whole_numbers_are_refused_as_what_they_may_be(kind, suffix, tmp_path):
+    values = (100 * np.random.default_rng(0).random((8, 6))).astype(kind)
+    path = tmp_path / f"s{suffix}"
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["features"] = values
+    elif suffix == ".npy":
+        np.save(path, values)
+    elif suffix == ".pt":
+        torch.save(torch.from_numpy(values), path)
+    else:
+        zarr = pytest.importorskip("zarr")
+        zarr.open_group(path, mode="w").create_array("features", data=values)
+    write(tmp_path / "good.h5")
+    store = open_features(tmp_path)
+    assert [problem.slide for problem in store.check(deep=True)] == ["s"]
+    with pytest.raises(FeatureError, match=rf"are whole numbers.*\(8, 6\) of {kind}.*as float16 or float32") as error:
+        store.load("s")
+    assert "its own" not in str(error.value)
+
+
+def test_a_scale_beside_whole_numbers_is_named_and_not_applied(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file["features"] = np.ones((8, 6), np.int8)
+        file["features"].attrs.update(scale_factor=np.float32(0.25), add_offset=3, units="1")
+        file["feature_scale"] = np.ones(6)
+        file.attrs["zero_point"] = -3
+    write(tmp_path / "good.h5")
+    with pytest.raises(FeatureError, match=r"its own: add_offset 3, scale_factor 0.25, zero_point -3, feature_scale"):
+        open_features(tmp_path).load("s")
+
+
 NAMES = {
     "A:1": "A:1",
     "C?2<x>": "C?2<x>",

@@ -17,10 +17,11 @@ from asmil.bags import (
     open_features,
     read_cohort,
     require_apart,
+    require_one_size,
     twins_of,
 )
 from asmil.bags.reading.twins import shared_tiles
-from asmil.errors import SplitError
+from asmil.errors import FeatureError, SplitError
 from asmil.slides import open_slide
 
 
@@ -163,3 +164,41 @@ def test_a_crop_shares_a_scale_with_its_slide_and_glass_has_no_landmarks():
     assert landmark_scales((500, 500), 0.55) == (1, 2)  # no finer than the slide
     glass = np.random.default_rng(0).normal(245, 2, (600, 600, 3)).clip(0, 255).astype(np.uint8)
     assert len(landmarks(glass)) == 0
+
+
+# The size of the numbers, which the fingerprint has too.
+
+
+def sized(*factors: float, tiles: int = 40) -> dict:
+    return {f"s{i:02d}": fingerprint(factor * tissue(i, tiles, 24)) for i, factor in enumerate(factors)}
+
+
+@pytest.mark.parametrize("tiles", [1, 40])
+@pytest.mark.parametrize("factor", [1e6, 150.0, 1 / 200, 0.0, 1e25])
+def test_features_that_are_far_larger_or_smaller_than_those_of_other_slides_are_refused(factor, tiles):
+    ordinary = r"11 slides from 1\.\d+ to 1\.\d+ \(s00, s01, s02 and 8 more\)" if tiles > 1 else "11 slides from"
+    with pytest.raises(FeatureError, match=f"very different sizes.*{ordinary}") as refused:
+        require_one_size(sized(*[1.0] * 5, factor, *[1.0] * 6, tiles=tiles))
+    assert "1 slide of" in str(refused.value)
+    assert "inf" not in str(refused.value)
+    assert "(s05)" in str(refused.value)
+
+
+def test_one_wild_tile_is_as_bad_as_a_wild_slide():
+    bag = tissue(3)
+    bag[17] *= 1e5
+    with pytest.raises(FeatureError, match=r"1 slide of .*\(wild\)"):
+        require_one_size(sized(*[1.0] * 9) | {"wild": fingerprint(bag)})
+
+
+def test_two_encoders_of_one_width_are_told_by_their_sizes():
+    with pytest.raises(FeatureError, match=r"6 slides from .*\(s00, s01, s02 and 3 more\); 4 slides from .*\(s06, s07"):
+        require_one_size(sized(*[1.0] * 6, *[4000.0] * 4))
+
+
+def test_sizes_that_differ_by_much_are_a_remark_and_others_are_none():
+    assert require_one_size(sized(*np.geomspace(0.01, 100, 12))) == []  # far apart, with slides all the way
+    assert require_one_size(sized(1.0)) == require_one_size({}) == []
+    (remark,) = require_one_size(sized(*[1.0] * 9, 30.0))
+    assert "9 slides from" in remark
+    assert "1 slide of 4" in remark

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 from importlib.metadata import version
 
 import pytest
@@ -99,3 +100,30 @@ def test_verbose_says_what_is_written_and_only_then(made, call):
 def test_every_command_on_a_cohort_or_run_takes_the_flags(name):
     flags = {flag for option in _load(name).params for flag in option.opts}
     assert ({"--quiet", "--verbose", "--json"} <= flags) == (name not in WITHOUT)
+
+
+def test_what_is_told_to_be_typed_next_can_be_pasted_whatever_the_paths_hold(call, crossval_of, tmp_path):
+    folder = tmp_path / "Dr. O'Hara's data (2), $new"
+    folder.mkdir()
+    out = folder / "run 1"
+    code, stdout, _ = call(*crossval_of(folder), "--out", out)
+    assert code == 0
+    (line,) = [line for line in stdout.splitlines() if line.startswith("next: ")]
+    assert shlex.split(line.removeprefix("next: ")) == ["asmil", "evaluate", str(out)]
+    code, _, stderr = call("report", out)
+    assert (code, "was not evaluated" in stderr) == (2, True)
+    (fix,) = [line for line in stderr.splitlines() if line.startswith("fix:")]
+    assert shlex.split(fix.removeprefix("fix:")) == ["asmil", "evaluate", str(out)]
+
+
+@pytest.mark.parametrize("column", ["patient's no.", 'the "patient"', "patient `b $c"])
+def test_a_flag_that_is_asked_for_can_be_pasted_whatever_the_column_is_called(column, call, crossval_of, tmp_path):
+    people = {column: [f"P{i // 2}" for i in range(12)], "label": ["no", "no", "yes", "yes"] * 3}
+    command = [*crossval_of(tmp_path, **people), "--folds", 3, "--out", tmp_path / "run"]
+    code, _, stderr = call(*command)
+    assert (code, "may name the patients" in stderr) == (2, True)
+    (fix,) = [line for line in stderr.splitlines() if line.startswith("fix:")]
+    flag = shlex.split(fix.removeprefix("fix:").partition(" if it does")[0])
+    assert flag == ["--case-column", column]
+    code, _, stderr = call(*command, *flag)
+    assert code == 0, stderr

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asmil.bags import Bag
-from asmil.deploy.profile import FALSE_ALARMS, Alarms, Distance, distance, false_alarms, threshold
+from asmil.deploy.profile import FALSE_ALARMS, Alarms, Distance, distance, false_alarms, other_size, threshold
 from asmil.models import create_model
 from asmil.training import Standardized
 
@@ -54,3 +54,16 @@ def test_each_warning_by_itself():
     ]
     for found, tiles in unusual:
         assert len(alarms.warnings(found, tiles)) == 1
+
+
+@pytest.mark.parametrize("factor", [1e-6, 0.05, 20.0, 1e6])
+def test_numbers_of_another_size_are_told_with_those_of_training(factor):
+    """Far smaller ones all lie at the middle of the training part, so that neither drift nor limits see them."""
+    training = torch.randn(400, 16, generator=torch.Generator().manual_seed(0)) + 0.1
+    model = standardized(training)
+    assert other_size(training[:50], [model]) == []
+    assert other_size(3 * training[:50], [model]) == []
+    (said,) = other_size(factor * training[:50], [model])
+    own, usual = (float(values.square().mean().sqrt()) for values in (factor * training[:50], training))
+    assert f"{own:.3g} (root mean square), those of training {usual:.3g}" in said
+    assert other_size(factor * training[:50], []) == []

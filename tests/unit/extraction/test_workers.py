@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_what_a_killed_process_left_is_done_and_swept(extraction, unbroken, tmp_
     assert done(results_of(settle(extraction()))) == EXPECTED
     assert features_in(out) == unbroken
     assert left_over(out) == []
+
+
+@pytest.mark.parametrize("own_clock", [-86_400, 0, 86_400])
+def test_halves_are_as_old_as_their_file_system_says_and_those_of_the_future_are_old(
+    own_clock, extraction, tmp_path, monkeypatch
+):
+    """Half files of nobody here: a worker of another machine may be at those that were written just now."""
+    (store := tmp_path / "out" / "features" / "a_64px").mkdir(parents=True)
+    now = start_time(tmp_path / "out")
+    ages = {"young": -5, "ahead": 60, "old": -1000, "future": 1000, "of_1970": -now}
+    for name, age in ages.items():
+        (store / f".{name}.h5.abc.partial.h5").touch()
+        os.utime(store / f".{name}.h5.abc.partial.h5", (now + age, now + age))
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + own_clock)
+    list(settle(extraction()))
+    assert sorted(path.name.split(".")[1] for path in left_over(tmp_path / "out")) == ["ahead", "young"]
 
 
 def done(results: dict[str, str]) -> dict[str, str]:

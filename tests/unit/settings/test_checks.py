@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from asmil.errors import FeatureError
+from asmil.errors import AsmilError, FeatureError
 from asmil.progress import Outcome, Screen
 from asmil.runs import train
 from asmil.settings import Settings, check_inputs
@@ -190,3 +190,55 @@ def test_what_no_model_can_learn_from_is_found_before_a_run(tmp_path, capsys):
     assert "virchow: 1 slides (S03)" in row.reason
     with pytest.raises(FeatureError, match="of several encoders"):
         train(features=tmp_path, labels=tmp_path / "labels.csv", folds=2, out=tmp_path.parent / "run")
+
+
+def test_a_slide_whose_numbers_are_a_million_times_larger_is_found_before_a_run(tmp_path):
+    rows = [f"S{i:02d},P{i},{'ab'[i % 2]}" for i in range(16)]
+    (tmp_path / "labels.csv").write_text("\n".join(["slide,patient,label", *rows]))
+    for row in rows:
+        _write(tmp_path / f"{row[:3]}.h5")
+    given = {"slides": None, "features": tmp_path, "annotations": None}
+    random = np.random.default_rng(3).random((4, 6), dtype=np.float32)
+    _write(tmp_path / "S03.h5", features=30 * random)
+    (row,) = (outcome := _check(tmp_path, **given)).rows
+    assert "1 slide of" in row.reason
+    assert outcome.whole
+    _write(tmp_path / "S03.h5", features=1e6 * random)
+    (row,) = (outcome := _check(tmp_path, **given)).rows
+    assert (row.stage, outcome.whole) == ("features", False)
+    assert "15 slides from" in row.reason
+    with pytest.raises(FeatureError, match=r"1 slide of .*e\+05 \(S03\)"):
+        train(features=tmp_path, labels=tmp_path / "labels.csv", folds=2, out=tmp_path.parent / "run")
+
+
+WRONG = {
+    "an option that the model has not": ({"model": "abmil", "model_options": {"heads": 3}}, "heads"),
+    "heads that fit no width": ({"model": "transformer", "model_options": {"heads": 7}}, "multiple of its heads"),
+    "an output folder that holds the features": ({"out": "."}, "lies around"),
+    "no such tracker": ({"log_to": ["nowhere"]}, "nowhere"),
+    "no such model": ({"model": "abmill"}, "abmill"),
+    "no such device": ({"device": "cuda:99"}, "there is no device cuda:99"),
+    "a model for classes": ({"model": "dtfd", "task": "regression", "target": ["age"]}, "classification alone"),
+    "patients of two labels": ({"bag": "patient"}, "slides of different ones"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_check_says_of_the_model_what_crossval_would_say(case, tmp_path, monkeypatch):
+    settings, says = WRONG[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "features").mkdir()
+    labels = ["ab"[i // 2 % 2] for i in range(24)]
+    labels[1] = "b" if case.startswith("patients") else labels[1]
+    rows = [f"S{i:02d},P{i // 2},{label},{i}" for i, label in enumerate(labels)]
+    (tmp_path / "labels.csv").write_text("\n".join(["slide,patient,label,age", *rows]))
+    for row in rows:
+        _write(tmp_path / "features" / f"{row[:3]}.h5")
+    given = {"features": tmp_path / "features", "labels": tmp_path / "labels.csv", "folds": 2}
+    assert check_inputs(Settings(**given), Screen(), print).whole
+    outcome = check_inputs(Settings(**given, **settings), Screen(), print)
+    (row,) = outcome.set_aside
+    assert says in row.reason
+    with pytest.raises(AsmilError, match=says):
+        train(**given, **{"out": tmp_path / "run"} | settings)
+    assert not (tmp_path / "run").exists()  # it is said before anything is read or written

@@ -13,6 +13,7 @@ from asmil.bags.reading.entry import Array, Entry, attributes, modal_stride, num
 from asmil.bags.reading.source import FACTS_FILE, facts_in, plain_array, stated_facts
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
+from asmil.files import suffix_of
 
 _COMPANION = re.compile(r"(\.index|\.position|[._]coords|\.coordinates)\.np[yz]$")
 _TIATOOLBOX = re.compile(r"\.features\.[^.]+\.npy$")
@@ -27,7 +28,7 @@ class _Npy:
     def sniff(self, source: Path) -> bool:
         if _COMPANION.search(source.name) or _of_torchmil(source):
             return False
-        return source.suffix == ".npy" or (not slide2vec.FORMAT.sniff(source) and "features" in _members(source))
+        return suffix_of(source) == ".npy" or (not slide2vec.FORMAT.sniff(source) and "features" in _members(source))
 
     def slides(self, source: Path) -> dict[str, Array | None]:
         if _TIATOOLBOX.search(source.name) and (source.parent / "file_map.dat").exists():
@@ -52,7 +53,7 @@ class _Npy:
             return _with_patches(entry, source)
         if _TIATOOLBOX.search(source.name):
             return _with_boxes(entry, source.with_name(_TIATOOLBOX.sub(".position.npy", source.name)))
-        if source.suffix == ".npz" and "coords" in _members(source):
+        if suffix_of(source) == ".npz" and "coords" in _members(source):
             return replace(entry, coords=plain_array(source, member="coords"))
         if (coords := source.with_name(f"{source.stem}_coords.npy")).is_file():
             return replace(entry, coords=plain_array(coords))
@@ -67,7 +68,7 @@ def _members(source: Path) -> list[str]:
 
 
 def _array(source: Path) -> np.ndarray:
-    return plain_array(source, mapped=True, member="features" if source.suffix == ".npz" else "")
+    return plain_array(source, mapped=True, member="features" if suffix_of(source) == ".npz" else "")
 
 
 def _of_torchmil(source: Path) -> bool:

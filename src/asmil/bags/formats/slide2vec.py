@@ -9,6 +9,7 @@ from asmil.bags.reading.source import facts_in, plain_array
 from asmil.bags.reading.torch_files import load_array
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
+from asmil.files import suffix_of
 
 FOLDER, LATENTS = "tile_embeddings", "slide_latents"
 """Where a run keeps the features of tiles, and what a slide encoder made of them, the one without a file of facts."""
@@ -36,7 +37,7 @@ class _Slide2vec:
 
     def entry(self, source: Path, key: str) -> Entry:
         about = _about(source)
-        packed = source.suffix == ".npz"
+        packed = suffix_of(source) == ".npz"
         features = plain_array(source, member="features") if packed else load_array(source)
         coords, tiling, notes = _places(source)
         scale, made = tiling.get("slide", {}), about.get("compatibility", {})

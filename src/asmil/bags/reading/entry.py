@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,11 +175,27 @@ def feature_shape(array: Array, path: Path) -> tuple[int, int]:
         raise FeatureError(f"{path.name} holds no tiles", found=f"shape {array.shape}", fix="extract the slide again")
     if len(shape) == 1:
         raise slide_level(path, f"shape {array.shape}")
+    if len(shape) == 2 and array.dtype.kind in "iub":
+        found = f"shape {array.shape} of {array.dtype}" + (f"; its own: {own}" if (own := _scales(array)) else "")
+        fix = "save what they stand for as float16 or float32: (number - offset) * scale, as whoever made them says"
+        raise FeatureError(f"features in {path.name} are whole numbers, as of quantised features", found=found, fix=fix)
     if len(shape) != 2 or array.dtype.kind != "f":
         found, fix = f"shape {array.shape} of {array.dtype}", "save one row of float16 or float32 for each tile"
         raise FeatureError(f"features in {path.name} are not a (tiles, dim) matrix of floats", found=found, fix=fix)
     require_array(array, path, kinds="f", what="features")
     return shape[0], shape[1]
+
+
+_SCALE = re.compile("scal|offset|zero_?point|quanti", re.IGNORECASE)
+
+
+def _scales(array: Array) -> str:
+    """What is said beside an array under such names; there is no one way in which they are meant."""
+    if not hasattr(array, "attrs"):
+        return ""
+    group = [array.parent] if isinstance(array, h5py.Dataset) else []
+    said = [f"{name} {value}" for name, value in attributes(array, *group).items() if _SCALE.search(name)]
+    return listed([*said, *(name for held in group for name in held if _SCALE.search(name))])
 
 
 class OneVectorError(FeatureError):

@@ -27,7 +27,7 @@ from asmil.bags.reading.entry import (
 )
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, blaming
-from asmil.files import FileIndex, file_stamp, original_name, walk
+from asmil.files import FileIndex, file_stamp, original_name, suffix_of, walk
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
 INDEX, WORTH_AN_INDEX = ".asmil-index.json", 200
@@ -49,7 +49,7 @@ class ZarrSource:
     @property
     def file_name(self) -> str:
         """The name of the folder, also where it is zipped."""
-        return self.path.name.removesuffix(".zip")
+        return self.path.stem if suffix_of(self.path) == ".zip" else self.path.name
 
 
 Source: TypeAlias = h5py.File | ZarrSource | Path
@@ -61,15 +61,15 @@ def feature_files(path: Path) -> Iterator[Path]:
 
     A leading dot marks what is still being written.
     """
-    if path.is_file() or path.suffix == ".zarr":
+    if path.is_file() or suffix_of(path) == ".zarr":
         yield path
         return
     for folder, folders, files in walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        stores = [name for name in folders if name.endswith(".zarr")]
-        folders[:] = [name for name in folders if not name.endswith(".zarr")]
+        stores = [name for name in folders if suffix_of(name) == ".zarr"]
+        folders[:] = [name for name in folders if name not in stores]
         for name in sorted(stores + files):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield folder / name
 
 
@@ -86,10 +86,10 @@ def opened(path: Path) -> Iterator[Source]:
         what = f"{path.name} is empty (0 bytes)" if path.exists() else f"{path.name} is not there"
         raise FeatureError(what, fix="extract the slide again")
     with blaming(FeatureError, f"{path.name} cannot be read", fix=AGAIN):
-        if path.suffix in HDF5:
+        if suffix_of(path) in HDF5:
             with h5py.File(path, "r", locking="best-effort") as file, _layout_of(path):
                 yield file
-        elif path.suffix in (".zarr", ".zip"):
+        elif suffix_of(path) in (".zarr", ".zip"):
             with _opened_zarr(path) as source, _layout_of(path):
                 yield source
         else:
@@ -121,7 +121,7 @@ def _opened_zarr(path: Path) -> Iterator[ZarrSource]:
     except ImportError as error:
         fix = "pip install 'asmil[zarr]'"
         raise FeatureError(f"{path.name} is read with zarr, which is not installed", fix=fix) from error
-    if path.suffix != ".zip":
+    if suffix_of(path) != ".zip":
         yield ZarrSource(path, zarr.open_group(path, mode="r"))
         return
     folder = _folder_in(path)
@@ -300,7 +300,7 @@ def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Pro
     chosen: dict[str, Place] = {}
     for slide, places in found.items():
         # CLAM writes every slide twice, as .h5 with and as .pt without coordinates.
-        places = [place for place in places if place.path.suffix in HDF5] or places
+        places = [place for place in places if suffix_of(place.path) in HDF5] or places
         if len(places) == 1:
             chosen[slide] = places[0]
             continue
@@ -334,7 +334,7 @@ def _indexed(
     formats |= {} if formats else {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.usable()}
     stamp = file_stamp(path)
     found = _places_in(path, formats, noticed)
-    if index is not None and path.suffix in HDF5 and found and not faults and all(own for _, _, own in found):
+    if index is not None and suffix_of(path) in HDF5 and found and not faults and all(own for _, _, own in found):
         index.put(path, stamp, [(slide, p.format, p.key, *(p.shape or ())) for slide, p, _ in found])
     return [(slide, place) for slide, place, _ in found]
 
@@ -347,7 +347,7 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat], set_aside: SetAsid
     """
     with opened(path) as source:
         for name, format in formats.items():
-            if path.suffix not in format.suffixes or not format.sniff(source):
+            if suffix_of(path) not in format.suffixes or not format.sniff(source):
                 continue
             rest = {other: formats.pop(other) for other in list(formats) if other != name}
             formats.update(rest)

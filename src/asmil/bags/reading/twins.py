@@ -15,14 +15,18 @@ around them, which lie where the tissue has them and not where a grid was begun.
 found, down to some two thirds of the slide.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
+
+from asmil.bags.tables import listed
+from asmil.errors import FeatureError
 
 KEPT = 64
 """Keys of each table that are kept of a bag."""
@@ -45,11 +49,15 @@ COLUMNS = 64
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The smallest keys of a bag's tiles: of their numbers, and of the signs of projections (sorted, uint64)."""
+    """The smallest keys of a bag's tiles: of their numbers, and of the signs of projections (sorted, uint64).
+
+    `size` is the root mean square of the bag's numbers, NaN where it was not kept.
+    """
 
     exact: np.ndarray
     near: np.ndarray
     tiles: int
+    size: float = math.nan
 
 
 class Twin(NamedTuple):
@@ -70,9 +78,12 @@ def fingerprint(features: np.ndarray) -> Fingerprint:
     tiles, width = features.shape
     columns = features[:, :: max(1, width // COLUMNS)]
     exact = [_of_numbers(columns[start : start + BLOCK]) for start in range(0, tiles, BLOCK)]
-    near = _of_signs(features) if min(tiles, width) >= FEWEST else np.empty((0, TABLES), np.uint64)
+    mean, squares = _moments(features)
+    large = min(tiles, width) >= FEWEST
+    near = _of_signs(features, mean, squares) if large else np.empty((0, TABLES), np.uint64)
     kept = [_smallest(table) for table in near.T]
-    return Fingerprint(_smallest(np.concatenate(exact)), np.sort(np.concatenate(kept)), tiles)
+    size = float(np.sqrt(squares.mean()))
+    return Fingerprint(_smallest(np.concatenate(exact)), np.sort(np.concatenate(kept)), tiles, size)
 
 
 def _of_numbers(features: np.ndarray) -> np.ndarray:
@@ -84,17 +95,22 @@ def _of_numbers(features: np.ndarray) -> np.ndarray:
     return _mixed((words.view(np.uint64) * _odd(words.shape[1] // 4)).sum(1, dtype=np.uint64))
 
 
-def _of_signs(features: np.ndarray) -> np.ndarray:
+def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means over the tiles of features and of their squares, float64 (dim,)."""
+    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for values in _blocks(features):
+        total += values.sum(0, dtype=np.float64)
+        own = np.einsum("ij,ij->j", values, values)
+        squares += own if np.isfinite(own).all() else np.square(values, dtype=np.float64).sum(0)
+    return total / len(features), squares / len(features)
+
+
+def _of_signs(features: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Keys of each tile, (tiles, tables): which side of random planes through the bag's middle it is on.
 
     Features are taken in standard deviations; planes are scaled instead of tiles, which are many.
     """
-    total, squares = np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for values in _blocks(features):
-        total += values.sum(0, dtype=np.float64)
-        squares += np.einsum("ij,ij->j", values, values)
-    mean = total / len(features)
-    spread = np.sqrt(np.maximum(squares / len(features) - mean**2, 0))
+    spread = np.sqrt(np.maximum(squares - mean**2, 0))
     planes = _planes(features.shape[1]) / (spread[:, None] + 1e-6 + 1e-4 * np.abs(mean[:, None]))
     middle = (mean @ planes).astype(np.float32)
     planes = planes.astype(np.float32)
@@ -225,6 +241,47 @@ def compared_tiles(fewer: np.ndarray, more: np.ndarray) -> float:
 def _distances(some: np.ndarray, bag: np.ndarray) -> np.ndarray:
     squares = np.square(some).sum(1)[:, None] + np.square(bag).sum(1) - 2 * some @ bag.T
     return np.sqrt(squares.clip(0))
+
+
+STEP, GAP = 10.0, 100.0
+"""How many times larger the numbers of the next larger slide are where that is told, and where it is refused. Of real
+encoders it is once, and twice at most where bags are a few rows (TIGER 1.9)."""
+
+
+def require_one_size(prints: Mapping[str, Fingerprint]) -> list[str]:
+    """Refuse slides whose numbers are far larger or smaller than those of others, with no slide in between.
+
+    That is another encoder, pixels of 0 to 255 where 0 to 1 was meant, or a damaged tile. The others would be nothing
+    beside it: features are scaled by their deviation over the tiles of all slides.
+
+    Returns:
+        What there is to know where they are larger, and not as much.
+
+    Raises:
+        FeatureError: there are such slides; each size is told with its slides.
+    """
+    size = {name: own.size for name, own in prints.items() if not math.isnan(own.size)}
+    order = sorted(size, key=lambda name: (size[name], name))
+    steps = [
+        (larger, size[larger] / size[smaller] if size[smaller] else math.inf)
+        for smaller, larger in pairwise(order)
+        if size[larger] > size[smaller]
+    ]
+    if not (far := [larger for larger, step in steps if step >= STEP]):
+        return []
+    found, begins = list[str](), [0, *map(order.index, far), len(order)]
+    for begin, end in pairwise(begins):
+        names, low, high = sorted(order[begin:end]), size[order[begin]], size[order[end - 1]]
+        sizes = f"1 slide of {low:.3g}" if len(names) == 1 else f"{len(names)} slides from {low:.3g} to {high:.3g}"
+        found.append(f"{sizes} ({listed(names, 3)})")
+    what, told = "features are of very different sizes", f"root mean square of a slide's numbers: {'; '.join(found)}"
+    if max(step for _, step in steps) < GAP:
+        return [f"{what}, as of several encoders or pixels scaled in two ways; {told}"]
+    raise FeatureError(
+        f"{what}, which cannot be learned from together",
+        found=told,
+        fix="extract all with the same encoder, from pixels scaled alike; or take the files out that are wrong",
+    )
 
 
 # Landmarks: of a slide what tiles are of a bag.

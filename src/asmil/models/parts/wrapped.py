@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from asmil.attention import find_part, softmax
 from asmil.bags import Bag, BagBatch
-from asmil.errors import AsmilError, ConfigError
+from asmil.errors import AsmilError, ConfigError, as_typed
 from asmil.machine import TRUSTED, trusted
 from asmil.models import MODELS, create_model
 from asmil.models.parts.layers import MILOutput
@@ -247,7 +247,7 @@ def require_trust(name: str) -> None:
         raise ConfigError(
             f"the model is code of yours, in {file.name}, which is run only if you say so",
             found=name,
-            fix=f"{TRUSTED}=/path/to/{file.name} asmil ... (of several files: {os.pathsep} between them)",
+            fix=f"{TRUSTED}={as_typed('/path/to/' + file.name)} asmil ... (several files: {os.pathsep} between them)",
         )
 
 

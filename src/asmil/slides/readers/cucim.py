@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.errors import SlideError
+from asmil.files import suffix_of
 
 
 class CucimReader:
@@ -36,7 +37,7 @@ class CucimReader:
         """Name the format; SlideError without cuCIM, or for what cannot be of its formats."""
         if find_spec("cucim") is None:
             raise SlideError("the package cucim is not installed")
-        if path.suffix.lower() not in (".svs", ".tif", ".tiff"):
+        if suffix_of(path) not in (".svs", ".tif", ".tiff"):
             raise SlideError("not one of .svs, .tif, .tiff")
         return "cucim"
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from asmil.errors import SlideError
-from asmil.files import composed
+from asmil.files import composed, suffix_of
 from asmil.slides.native import NativeReader, PositionalFile
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
 from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000, require_imagecodecs
@@ -124,7 +124,7 @@ def series_of(path: Path) -> Series:
 def dicom_name(path: Path) -> str | None:
     """The name of a slide of several DICOM files: that of their folder, or the ContainerIdentifier where the folder
     has several series, or a number for a name. None where the path is the name, or nothing better is known."""
-    if path.suffix.lower() != ".dcm" and not _UID.fullmatch(path.name):
+    if suffix_of(path) != ".dcm" and not _UID.fullmatch(path.name):
         return None
     try:
         series = series_of(path)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
+from asmil.files import suffix_of
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
 from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, unit_of_imagej
 
@@ -45,7 +46,7 @@ class ImageReader:
     def detect(path: Path) -> str:
         """Name the image format; SlideError where Pillow knows none of ours."""
         check_tables(path)
-        if path.suffix.lower() == ".mrxs":
+        if suffix_of(path) == ".mrxs":
             found, fix = "an overview in JPEG", f"put the folder {path.stem} with its .dat files beside it"
             raise ContentError("the pixels of this MIRAX slide are missing", found=found, fix=fix)
         try:

@@ -1,0 +1,157 @@
+"""What a workbook says beside its cells: sheets, what they hide, merged cells, damage."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import openpyxl
+import pandas as pd
+import pytest
+from openpyxl.worksheet.worksheet import Worksheet
+
+from asmil.bags import read_cohort, read_table
+from asmil.errors import CohortError
+
+SLIDES = [f"S{i:02d}" for i in range(12)]
+LABELS = ["benign", "benign", "Tumour", "Tumour"] * 3
+TABLE = pd.DataFrame({"Slide": SLIDES, "patient": [f"P{i // 2}" for i in range(12)], "label": LABELS})
+
+
+def test_of_several_sheets_one_is_named(tmp_path):
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        pd.DataFrame({"note": ["read me"]}).to_excel(book, sheet_name="README", index=False)
+        TABLE.to_excel(book, sheet_name="my labels", index=False)
+        pd.DataFrame().to_excel(book, sheet_name="empty", index=False)
+    with pytest.raises(CohortError, match=r"several sheets.*README, my labels.*book.xlsx#README"):
+        read_cohort(tmp_path / "book.xlsx")
+    assert read_cohort(f"{tmp_path / 'book.xlsx'}#my labels").slides == SLIDES
+    with pytest.raises(CohortError, match="no sheet 'other'"):
+        read_cohort(f"{tmp_path / 'book.xlsx'}#other")
+    with pytest.raises(CohortError, match="no such table"):
+        read_table(tmp_path / "none.xlsx#a")
+
+
+def workbook(path: Path, change: Callable[[Worksheet], None]) -> Path:
+    """The table as a workbook, rows 2 to 13, as somebody left its sheet."""
+    TABLE.to_excel(path / "t.xlsx", index=False)
+    book = openpyxl.load_workbook(path / "t.xlsx")
+    change(book.active)
+    book.save(path / "t.xlsx")
+    return path / "t.xlsx"
+
+
+def hide_rows(*rows: int) -> Callable[[Worksheet], None]:
+    def change(sheet: Worksheet) -> None:
+        for row in rows:
+            sheet.row_dimensions[row].hidden = True
+
+    return change
+
+
+@pytest.mark.parametrize(("rows", "found"), [
+    ((3,), "1 of 13: rows 3"),
+    ((2, 3, 4, 7, 9, 10), "6 of 13: rows 2, 3, 4, 7, 9, 10"),
+])  # fmt: skip
+def test_hidden_rows_are_asked_about(rows, found, tmp_path):
+    with pytest.raises(CohortError, match=f"t.xlsx has rows that its sheet hides.*{found}.*show them .*or delete them"):
+        read_table(workbook(tmp_path, hide_rows(*rows)))
+    assert len(read_table(workbook(tmp_path, hide_rows(14, 20)))) == 12  # nothing is in these
+
+
+def test_rows_that_a_filter_hides_are_asked_about_as_other_programs_write_them(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        sheet.auto_filter.ref = "A1:C13"
+        sheet.auto_filter.add_filter_column(1, ["p1"])
+        hide_rows(5)(sheet)
+
+    path = workbook(tmp_path, change)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    assert b'<row r="5" hidden="1"' in members[sheet]
+    members[sheet] = members[sheet].replace(b'<row r="5" hidden="1"', b"<row hidden='true' customHeight=\"1\" r='5'")
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+    with pytest.raises(CohortError, match="1 of 13: rows 5"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("merged", ["B2:B3", "A4:B6"])
+def test_cells_merged_over_rows_are_refused(merged, tmp_path):
+    path = workbook(tmp_path, lambda sheet: sheet.merge_cells(merged))
+    with pytest.raises(CohortError, match=f"t.xlsx has cells that are merged over several rows.*{merged}.*every row"):
+        read_table(path)
+
+
+def test_cells_merged_in_a_row_or_below_the_table_are_none_of_it(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        sheet["A15"] = "a note"
+        sheet.merge_cells("A15:C15")
+        sheet.merge_cells("A20:A25")
+
+    assert read_table(workbook(tmp_path, change))["Slide"].tolist() == [*SLIDES, "a note"]
+
+
+def test_a_hidden_column_that_is_used_is_named(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        for column in "AC":
+            sheet.column_dimensions[column].hidden = True
+
+    path = workbook(tmp_path, change)
+    heads = list(TABLE)
+    says = f"hidden in the sheet, and used: {heads[0]}, {heads[2]}"
+    assert [p.what for p in read_cohort(path).problems if "hidden" in p.what] == [says]
+    assert not [p for p in read_cohort(TABLE).problems if "hidden" in p.what]
+
+
+def test_a_hidden_sheet_is_read_where_it_is_named(tmp_path):
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        pd.DataFrame().to_excel(book, sheet_name="empty", index=False)
+        TABLE.to_excel(book, sheet_name="old", index=False)
+        book.book["old"].sheet_state = "hidden"
+    with pytest.raises(CohortError, match=r"cells in a hidden sheet only.*old \(hidden\).*book.xlsx#old"):
+        read_cohort(tmp_path / "book.xlsx")
+    assert read_cohort(f"{tmp_path / 'book.xlsx'}#old").slides == SLIDES
+
+
+def test_damaged_workbooks_are_no_tables(tmp_path):
+    TABLE.to_excel(tmp_path / "t.xlsx", index=False)
+    whole = (tmp_path / "t.xlsx").read_bytes()
+    for place in range(0, len(whole), 97):
+        (tmp_path / "t.xlsx").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with suppress(CohortError):
+            read_table(tmp_path / "t.xlsx")
+
+
+@pytest.mark.parametrize("cells", [["B2"], ["C5", "C6"]])
+def test_formulas_that_nobody_calculated_are_refused(cells, tmp_path):
+    """As scripts write them: the values are there only once a spreadsheet has opened and saved the file."""
+
+    def change(sheet: Worksheet) -> None:
+        for cell in cells:
+            sheet[cell] = f'=LEFT("{sheet[cell].value}", 9)'
+
+    with pytest.raises(CohortError, match=f"t.xlsx has formulas without their values.*{', '.join(cells)}.*open it"):
+        read_table(workbook(tmp_path, change))
+
+
+def test_formulas_with_values_and_those_that_give_nothing_are_read(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        sheet["B2"], sheet["C2"] = "=A1", '=""'
+
+    path = workbook(tmp_path, change)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    for cell, value in (("B2", b"P9"), ("C2", b"")):
+        pattern = rf'<c r="{cell}"[^>]*><f>([^<]*)</f><v */?>(</v>)?</c>'.encode()
+        calculated = rf'<c r="{cell}" t="str"><f>\1</f><v>'.encode() + value + b"</v></c>"
+        members[sheet], count = re.subn(pattern, calculated, members[sheet])
+        assert count == 1
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+    assert read_table(path).iloc[0].tolist() == ["S00", "P9", ""]
