@@ -42,9 +42,9 @@ def slides(cohort, tmp_path):
     (folder := tmp_path / "slides").mkdir()
     for path in sorted((cohort / "slides").glob("P*")):
         shutil.copy(path, folder / path.name)
-    given = {name: value for name, value in QUICK.items() if name != "heatmaps"}
-    return given | {
+    return QUICK | {
         "slides": folder, "labels": cohort / "labels.csv", "out": tmp_path / "run", "model": "abmil", "epochs": 2,
+        "heatmaps": 1,
     }  # fmt: skip
 
 

@@ -22,11 +22,11 @@ def test_tissue_then_embed(inside, cohort, unbroken, tmp_path):
             assert np.array_equal(ours["features"][:], theirs["features"][:])
 
 
-def test_step_by_step_is_the_run(asmil, inside, quick, unbroken, tmp_path):
+def test_step_by_step_is_the_run(inside, quick, unbroken, tmp_path):
     """crossval, evaluate, heatmap and report on extracted features give the numbers of `asmil run`."""
     out = tmp_path / "run"
     training = {name: quick[name] for name in ("labels", "folds", "seeds", "epochs", "patience", "workers")}
-    asmil("crossval", "--features", store_of(unbroken), *flags(training), "--out", out)
+    inside("crossval", "--features", store_of(unbroken), *flags(training), "--out", out)
     truth = {name: quick[name] for name in ("annotations", "positive", "bootstrap")}
     shown = inside("evaluate", out, *flags(truth)).stdout
     assert "auroc" in shown

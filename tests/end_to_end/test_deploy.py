@@ -18,10 +18,10 @@ def run(unbroken, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def predicted(asmil, run, cohort, tmp_path_factory):
+def predicted(inside, run, cohort, tmp_path_factory):
     """Output folder and messages of predicting the slides that the run was made of."""
     out = tmp_path_factory.mktemp("predicted") / "out"
-    done = asmil("predict", run, "--slides", cohort / "slides", "--out", out, "--heatmaps", code=1)
+    done = inside("predict", run, "--slides", cohort / "slides", "--out", out, "--heatmaps", code=1)
     return out, done.stderr
 
 

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -95,7 +95,24 @@ def test_blocks_run(page, world, tmp_path, monkeypatch):
                     if words[1:] != FIRST:
                         asmil(block.place, words[1:])
             elif block.language == "python" and not block.reason:
-                exec(compile(block.text, block.place, "exec"), namespace)
+                with _undrawn():
+                    exec(compile(block.text, block.place, "exec"), namespace)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_process() -> Iterator[None]:
+    """Where a page names no number of workers, as on a machine of one core: each further process imports torch."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("asmil.settings.inputs.cores", lambda: 1)
+        yield
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Pictures are blank: drawing takes half of the time, and has its own tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("matplotlib.figure.Figure.savefig", _blank)
+        yield
 
 
 def _own_method(names: dict, said: str) -> None:
@@ -165,11 +182,9 @@ def asmil(place: str, arguments: list[str]) -> None:
     """Run a command of a page in this process, cheaply."""
     takes = {flag for p in doc.command_of(arguments).params if not getattr(p, "is_flag", False) for flag in p.opts}
     cheap = {f"--{name}": str(value) for name, value in SMALL.items() if f"--{name}" in takes - set(arguments)}
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, nullcontext() if arguments[0] == "figure" else _undrawn():
         if arguments[0] == "view":
             patched.setattr("asmil.viewer.serving.serve", _answer_once)
-        if arguments[0] != "figure":
-            patched.setattr("matplotlib.figure.Figure.savefig", _blank)  # half of the time; drawing has its own tests
         if arguments[0] == "run" and arguments != FIRST:  # `asmil report` stands on pages of its own
             patched.setattr("asmil.runs.pipeline._report_into", lambda run, *_, **__: run.folder / "report.html")
         done = CliRunner().invoke(app, [*arguments, *(text for pair in cheap.items() for text in pair)])

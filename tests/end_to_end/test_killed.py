@@ -27,7 +27,7 @@ def kill_when(process, ready) -> bool:
     return alive
 
 
-def test_embedding_goes_on_where_it_was_killed(asmil, start_asmil, cohort, unbroken, tmp_path):
+def test_embedding_goes_on_where_it_was_killed(inside, start_asmil, cohort, unbroken, tmp_path):
     command = ("embed", "--slides", cohort / "slides", "--out", tmp_path, "--tile-px", 64)
 
     def ready():
@@ -37,7 +37,7 @@ def test_embedding_goes_on_where_it_was_killed(asmil, start_asmil, cohort, unbro
     (store_of(tmp_path) / ".P99_1.h5.abc.partial.h5").write_bytes(b"half a file")
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("features/*/P*.h5")}
     assert 3 <= len(finished) < 10
-    asmil(*command, code=1)
+    inside(*command, code=1)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     wanted = feature_files(unbroken)
     assert [path.name for path in feature_files(tmp_path)] == [path.name for path in wanted]
@@ -49,18 +49,18 @@ def test_embedding_goes_on_where_it_was_killed(asmil, start_asmil, cohort, unbro
 
 
 @pytest.fixture(scope="module")
-def trained(asmil, inside, quick, unbroken, tmp_path_factory):
+def trained(inside, quick, unbroken, tmp_path_factory):
     """A cross-validation made in one go, and the command that made it."""
     out = tmp_path_factory.mktemp("trained") / "run"
     training = {"labels": quick["labels"], "folds": 2, "seeds": 1, "epochs": 20, "patience": 20}
     command = ("crossval", "--features", store_of(unbroken), *flags(training))
-    asmil(*command, "--workers", 2, "--out", out)
+    inside(*command, "--workers", 1, "--out", out)
     inside("evaluate", out, "--bootstrap", 20)
     return out, command
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, trained, tmp_path, workers):
+def test_training_goes_on_where_it_was_killed(inside, start_asmil, trained, tmp_path, workers):
     """One process: killed in the second cell; two: in both cells."""
     whole, command = trained
     out = tmp_path / "run"
@@ -84,7 +84,7 @@ def test_training_goes_on_where_it_was_killed(asmil, inside, start_asmil, traine
     assert len(finished) < 2
     members = torch.load(checkpoints()[-1], weights_only=True)
     assert all(0 < len(member["result"]["history"]) <= 20 for member in members.values())
-    asmil(*command)
+    inside(*command)
     inside("evaluate", out, "--bootstrap", 20)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert differences(out, whole) == []

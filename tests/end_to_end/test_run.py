@@ -83,12 +83,12 @@ def test_the_whole_folder_is_there_and_nothing_half_written(unbroken):
 
 
 @pytest.fixture(scope="module")
-def from_yaml(asmil, quick, unbroken, tmp_path_factory):
+def from_yaml(inside, quick, unbroken, tmp_path_factory):
     """The same settings in a YAML file, into another folder."""
     folder = tmp_path_factory.mktemp("yaml")
     settings = {name: str(value) if "/" in str(value) else value for name, value in quick.items()}
     (folder / "run.yaml").write_text(yaml.safe_dump(settings))
-    asmil("run", folder / "run.yaml", "--out", folder / "run", code=1)
+    inside("run", folder / "run.yaml", "--out", folder / "run", code=1)
     return folder / "run"
 
 

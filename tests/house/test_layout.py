@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import subprocess
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -51,13 +52,34 @@ ATTENTION_MAY_IMPORT = {"attention", "draws", "errors", "registry"}
 MODULES = sorted(SOURCE.rglob("*.py"))
 TESTS = sorted(file for folder in ("tests", "benchmarks", "fuzz") for file in (ROOT / folder).rglob("*.py"))
 
+Rule = Callable[[Path], None]
+
 
 def _name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-every_module = pytest.mark.parametrize("file", MODULES, ids=_name)
-every_file = pytest.mark.parametrize("file", MODULES + TESTS, ids=_name)
+def _each_of(paths: Iterable[Path]) -> Callable[[Rule], Callable[[], None]]:
+    """Hold every path against a rule in one test, which names all that break it: a test per path is thousands."""
+
+    def of(rule: Rule) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as error:
+                    broken.append(f"{_name(path)}: {error}")
+            if broken:
+                pytest.fail("\n".join(broken), pytrace=False)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return of
+
+
+every_module, every_file = _each_of(MODULES), _each_of(MODULES + TESTS)
 
 
 @cache
@@ -65,10 +87,16 @@ def _tree(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def _nodes(file: Path) -> list[ast.AST]:
+    return list(ast.walk(_tree(file)))
+
+
+@cache
 def _functions(file: Path) -> list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
     """Every function of a file, and whether it is a method with a first parameter of its own."""
     found = []
-    for parent in ast.walk(_tree(file)):
+    for parent in _nodes(file):
         for node in ast.iter_child_nodes(parent):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 static = any(getattr(d, "id", "") == "staticmethod" for d in node.decorator_list)
@@ -76,10 +104,11 @@ def _functions(file: Path) -> list[tuple[ast.FunctionDef | ast.AsyncFunctionDef,
     return found
 
 
+@cache
 def _imports(file: Path) -> list[tuple[int, str]]:
     """(line, dotted module) of every import that runs, also those inside functions."""
     found, hidden = [], set()
-    for node in ast.walk(_tree(file)):
+    for node in _nodes(file):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             hidden |= {id(inner) for statement in node.body for inner in ast.walk(statement)}
         if id(node) in hidden:
@@ -100,6 +129,15 @@ def _rooms_imported(file: Path) -> list[tuple[int, str]]:
 
 def _room(file: Path) -> str:
     return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def test_all_that_break_a_rule_are_named():
+    @_each_of([ROOT / name for name in "abc"])
+    def rule(path):
+        assert path.name == "b", "no b"
+
+    with pytest.raises(pytest.fail.Exception, match=r"(?sm)^a: no b\n.*^c: no b\n"):
+        rule()
 
 
 @every_file
@@ -154,13 +192,13 @@ def test_a_module_starts_with_a_one_line_summary(file):
 
 @every_module
 def test_nothing_is_swallowed(file):
-    bare = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.ExceptHandler) and not node.type]
+    bare = [node.lineno for node in _nodes(file) if isinstance(node, ast.ExceptHandler) and not node.type]
     assert not bare, "bare except"
 
 
 @every_module
 def test_input_is_not_checked_by_assert(file):
-    asserts = [node.lineno for node in ast.walk(_tree(file)) if isinstance(node, ast.Assert)]
+    asserts = [node.lineno for node in _nodes(file) if isinstance(node, ast.Assert)]
     assert not asserts, "python -O removes an assert: raise an AsmilError"
 
 
@@ -173,7 +211,7 @@ def test_no_room_is_a_drawer_for_everything(file):
 def test_imports_go_upward_only(file):
     room = _room(file)
     if file == SOURCE / "__init__.py":
-        pytest.skip("the front door names every room, loaded when used")
+        return  # the front door names every room, loaded when used
     assert room in RANK, f"{room} is no room: add it to ROOMS at its place in the data's order"
     unknown = [(line, other) for line, other in _rooms_imported(file) if other not in RANK]
     assert not unknown, "import from the room, not from asmil itself"
@@ -187,14 +225,14 @@ def test_imports_go_upward_only(file):
 @every_module
 def test_attention_stands_alone(file):
     if _room(file) != "attention":
-        pytest.skip("another room")
+        return
     assert not [(line, other) for line, other in _rooms_imported(file) if other not in ATTENTION_MAY_IMPORT]
 
 
 @every_module
 def test_only_figures_draws_with_matplotlib(file):
     if _room(file) == "figures":
-        pytest.skip("this is where pictures are drawn")
+        return  # this is where pictures are drawn
     assert not [line for line, module in _imports(file) if module.split(".")[0] == "matplotlib"]
 
 
@@ -208,21 +246,19 @@ def test_public_functions_and_classes_say_what_they_do(file):
     assert not silent
 
 
+@cache
 def _registries() -> set[Path]:
     """Folders that are read for parts, a file each: those of every `FolderRegistry`, and the commands."""
-    calls = (node for file in MODULES for node in ast.walk(_tree(file)) if isinstance(node, ast.Call))
+    calls = (node for file in MODULES for node in _nodes(file) if isinstance(node, ast.Call))
     packages = [call.args[1] for call in calls if getattr(call.func, "id", "") == "FolderRegistry"]
     named = [package.value.split(".")[1:] for package in packages if isinstance(package, ast.Constant)]
     return {SOURCE / "cli"} | {SOURCE.joinpath(*parts) for parts in named}
 
 
-REGISTRIES = _registries()
-
-
 @every_module
 def test_a_file_has_something_to_say(file):
-    if file.name.startswith("__") or file.parent in REGISTRIES or _name(file) in SHORT_FILES:
-        pytest.skip("a door, a part, or named above")
+    if file.name.startswith("__") or file.parent in _registries() or _name(file) in SHORT_FILES:
+        return  # a door, a part, or named above
     assert len(file.read_text(encoding="utf-8").splitlines()) >= MIN_FILE_LINES, "put it where it is used"
 
 
@@ -232,8 +268,10 @@ def test_short_files_that_are_named_are_there_and_short():
     assert len(SHORT_FILES) <= 3
 
 
-@pytest.mark.parametrize("folder", sorted({file.parent for file in MODULES} - REGISTRIES), ids=_name)
+@_each_of(sorted({file.parent for file in MODULES}))
 def test_a_room_can_be_seen_at_a_glance(folder):
+    if folder in _registries():
+        return  # parts, a file each
     plain = [file.name for file in folder.glob("*.py") if not file.name.startswith("__")]
     assert len(plain) <= MAX_ROOM_FILES, f"{len(plain)} files: {', '.join(sorted(plain))}"
 
@@ -251,20 +289,20 @@ def test_the_formatter_formats_everything(file):
 
 def test_the_house_is_no_larger_than_it_has_to_be():
     assert len(MODULES) <= MAX_FILES
-    nodes = (node for file in MODULES for node in ast.walk(_tree(file)))
+    nodes = (node for file in MODULES for node in _nodes(file))
     unknown = [node for node in nodes if "Any" in (getattr(node, "id", ""), getattr(node, "attr", ""))]
     assert len(unknown) <= MAX_ANY, "say which type it is; `object` where any will do"
 
 
 @cache
 def _door(room: str) -> set[str]:
-    return set(importlib.import_module(f"asmil.{room}").__all__)
+    return set(getattr(importlib.import_module(f"asmil.{room}"), "__all__", ()))
 
 
 def _past_the_door(file: Path) -> list[str]:
     """What a file takes of other rooms that is not offered at their doors, wherever the import stands."""
     found, rooms = [], {folder.name for folder in SOURCE.iterdir() if (folder / "__init__.py").exists()}
-    nodes = list(ast.walk(_tree(file)))
+    nodes = _nodes(file)
     whole = {}  # rooms imported whole, by the name they have here
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -307,7 +345,7 @@ def test_tests_know_few_private_names():
     private = [
         f"{_name(file)}: {alias.name}"
         for file in TESTS
-        for node in ast.walk(_tree(file))
+        for node in _nodes(file)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("asmil")
         for alias in node.names
         if alias.name.startswith("_")
@@ -331,7 +369,7 @@ MACHINE_PATH = re.compile(
 )
 
 
-@pytest.mark.parametrize("file", _tracked(), ids=_name)
+@_each_of(_tracked())
 def test_no_file_names_a_path_of_one_machine(file):
     text = file.read_bytes().decode("utf-8", errors="replace")
     lines = [number for number, line in enumerate(text.splitlines(), 1) if MACHINE_PATH.search(line)]

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import asmil
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch, make_bags
+from asmil.cli import app
 from asmil.errors import AttentionError, ConfigError, RunError
 from asmil.models import create_model, model_info, trust, try_out
 from asmil.runs.weights import read_model, write_model
@@ -196,7 +198,7 @@ def test_weights_are_read_with_the_code_they_were_trained_with_or_not_at_all(fil
         read_model(weights, name=name, options={}, classes=2, standardize=False)
 
 
-def test_the_whole_line_with_a_model_of_a_file(file, tmp_path):
+def test_the_whole_line_with_a_model_of_a_file(file, tmp_path, monkeypatch):
     """Trained by two processes, then predicted with and exported: only when the file is named again."""
     rng = np.random.default_rng(0)
     (tmp_path / "features").mkdir()
@@ -206,20 +208,26 @@ def test_the_whole_line_with_a_model_of_a_file(file, tmp_path):
         rows.append(f"s{index},{'ab'[index % 2]}")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
 
-    def asmil_(*args, **env):
-        clean = {k: v for k, v in os.environ.items() if k != "ASMIL_TRUST"} | {"OMP_NUM_THREADS": "1"} | env
-        command = [sys.executable, "-c", "from asmil.cli import main; main()", *map(str, args)]
-        return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
-
     given = ["--features", "features", "--labels", "labels.csv", "--folds", 2, "--seeds", 1, "--epochs", 2]
-    done = asmil_("crossval", *given, "--workers", 2, "--model", "mine.py:MODEL", "--out", "run")
+    command = ["crossval", *given, "--workers", 2, "--model", "mine.py:MODEL", "--out", "run"]
+    begun = [sys.executable, "-c", "from asmil.cli import main; main()", *map(str, command)]
+    done = subprocess.run(begun, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    refused = asmil_("predict", "run", "--features", "features", "--out", "new")
-    assert refused.returncode == 2
-    assert "only if you say so" in refused.stderr
-    assert not Path(tmp_path, "new", "predictions.csv").exists()
-    named = {"ASMIL_TRUST": str(file)}
-    assert asmil_("predict", "run", "--features", "features", "--out", "new", **named).returncode == 0
-    assert asmil_("evaluate", "run", "--bootstrap", 50, **named).returncode == 0
-    exported = asmil_("export", "run", "--out", "model.onnx", **named)
-    assert exported.returncode == 0, exported.stderr
+
+    def ended(*args):
+        done = CliRunner().invoke(app, [str(text) for text in args])
+        return done.exit_code, done.output
+
+    monkeypatch.chdir(tmp_path)
+    code, said = ended("predict", "run", "--features", "features", "--out", "new")
+    assert code == 2
+    assert "only if you say so" in said
+    assert not Path("new", "predictions.csv").exists()
+    monkeypatch.setenv("ASMIL_TRUST", str(file))
+    for put_to_use in (
+        ("predict", "run", "--features", "features", "--out", "new"),
+        ("evaluate", "run", "--bootstrap", 50),
+        ("export", "run", "--out", "model.onnx"),
+    ):
+        code, said = ended(*put_to_use)
+        assert code == 0, said

@@ -25,8 +25,7 @@ def spoil(slide, value=np.nan):
         file["features"][7, 3] = value
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "value"), [(1, np.nan), (2, np.inf)])
 def test_features_that_are_no_numbers_are_rows_and_the_others_are_learned_from(small, workers, value):
     spoil("s3", value)
     spoil("s8", value)

@@ -38,9 +38,9 @@ def train(study, begin_run):
     """A function that cross-validates the study into a run in a folder; returns the run."""
     cohort, store, splits = study
 
-    def into(folder, *, seeds=(0,), workers=1, model="asmil", settings=SETTINGS, keep=None, **options):
+    def into(folder, *, seeds=(0,), folds=(0, 1, 2), workers=1, model="asmil", settings=SETTINGS, keep=None, **options):
         run = begin_run(folder, cohort, splits, model=model, seeds=list(seeds))
-        cells = [(cell.fold, cell.seed) for cell in run.unfinished().unfinished]
+        cells = [(cell.fold, cell.seed) for cell in run.unfinished().unfinished if cell.fold in folds]
         crossval(
             cohort,
             store,
@@ -84,9 +84,9 @@ def test_every_slide_is_tested_once_by_a_model_that_never_saw_its_patient(study,
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize(("model", "workers"), [("asmil", (1, 2, 4)), ("abmil", (1, 2))])
+@pytest.mark.parametrize(("model", "workers"), [("asmil", (1, 2)), ("abmil", (1, 4))])
 def test_any_number_of_workers_gives_the_same_bytes(train, tmp_path, model, workers):
-    """One, in this process with its two threads; two; and more than there are folds."""
+    """One, in this process with its two threads; two, of which one trains two folds; and more than there are folds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -143,8 +143,8 @@ def test_a_process_that_dies_is_an_error_that_names_its_models(train, tmp_path, 
     (tmp_path / "dying.py").write_text("import os\ndef keep(result): os._exit(9)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     keep = importlib.import_module("dying").keep
-    with pytest.raises(RunError, match=r"fold . seed 0.* ended: the process died 3 times"):
-        train(tmp_path, workers=2, keep=keep)
+    with pytest.raises(RunError, match=r"fold 1 seed 0.* ended: the process died 3 times"):
+        train(tmp_path, folds=[1], workers=2, keep=keep)
 
 
 class Heard:
