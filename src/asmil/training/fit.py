@@ -193,10 +193,10 @@ def _crews(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, o
         shared: list[list[Member]] = []
         for member in left:
             free = (own for own in shared if all((member.place - other.place) % PLACES for other in own))
-            crew = next(free, [])
-            crew.append(member)
-            if len(crew) == 1:
-                shared.append(crew)
+            beside = next(free, [])
+            beside.append(member)
+            if len(beside) == 1:
+                shared.append(beside)
         settings = left[0].settings
         first = next(bag_batches(train, [range(min(len(train), settings.batch_size))], settings=settings, epoch=0))
         tiles = sum(tiles_drawn(len(bag), settings) for bag in train) * settings.batch_size / len(train)
