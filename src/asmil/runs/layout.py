@@ -78,6 +78,13 @@ def outlines_file(folder: Path, slide: str) -> Path:
     return folder / OUTLINES / f"{safe_name(slide)}.geojson"
 
 
+def thumbnail_file(folder: Path, features: Path, slide: str) -> Path:
+    """The thumbnail of a slide, if it has one: in a run or predictions, or where the features were made."""
+    places = [folder / THUMBNAILS, *(near / THUMBNAILS for near in features.resolve().parents[:2])]
+    found = (place / f"{safe_name(slide)}.jpg" for place in places)
+    return next((file for file in found if file.is_file()), places[0] / f"{safe_name(slide)}.jpg")
+
+
 def comparison(other: str) -> str:
     """The page of the paired differences to another run, by the file name of that."""
     return f"comparison_with_{other}.html"

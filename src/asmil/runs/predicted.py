@@ -149,8 +149,5 @@ class PredictedFolder:
             return vector(file[safe_name(slide)]) if safe_name(slide) in file else None
 
     def thumbnail_file(self, slide: str) -> Path:
-        """The thumbnail of a slide, if it has one: where the slides were embedded."""
-        name = f"{safe_name(slide)}.jpg"
-        places = [self.folder, *self.features.parents[:2]]
-        found = (place / layout.THUMBNAILS / name for place in places)
-        return next((file for file in found if file.is_file()), self.folder / layout.THUMBNAILS / name)
+        """The thumbnail of a slide, if it has one."""
+        return layout.thumbnail_file(self.folder, self.features, slide)

@@ -235,3 +235,18 @@ def test_inputs_by_relative_paths_are_found_from_another_folder(tmp_path, monkey
     assert (settings.annotations.as_posix(), settings.labels.as_posix()) == ("gone", "/no/labels.csv")
     (tmp_path / "elsewhere" / "slides").mkdir()
     assert Run.open(folder).settings.slides.as_posix() == "slides", "what is there from here comes first"
+
+
+def test_a_thumbnail_is_found_where_the_features_were_made(begun, tmp_path):
+    """Of `asmil embed`, then `asmil crossval`; the run's own comes first."""
+    store = tmp_path / "embedded" / "features" / "store"
+    elsewhere, own = tmp_path / "embedded" / "thumbnails" / "s1.jpg", begun.folder / "thumbnails" / "s1.jpg"
+    for folder in (store, elsewhere.parent, own.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    elsewhere.write_bytes(b"")
+    begun.write_settings(begun.settings.model_copy(update={"features": store}))
+    run = Run.open(begun.folder)
+    assert run.thumbnail_file("s1") == elsewhere
+    assert run.thumbnail_file("s2") == own.with_name("s2.jpg")
+    own.write_bytes(b"")
+    assert run.thumbnail_file("s1") == own
