@@ -72,12 +72,13 @@ def write_heatmaps(
         The files, as many per slide as there are kinds.
 
     Raises:
-        RunError: the run is not finished or not evaluated; a slide asked for by name has no attention, or no
-            coordinates, in it.
+        RunError: the run is not finished or not evaluated; features changed after training; a slide asked for by name
+            has no attention, or no coordinates, in it.
     """
     run = Run.open(run)
     run.require_results(partial=partial)
     names = list(run.predictions["slide"] if slides is None else slides)
+    run.require_features(names)
     # most of the time goes into resizing and compressing, which leave the interpreter to other threads
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
         pairs = list(pool.map(lambda slide: _write_heatmap(run, slide, kinds), names))

@@ -148,10 +148,26 @@ class RunSlide:
         return next(stated, None)
 
     @cached_property
-    def tiles(self) -> SlideTiles | None:
-        """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates."""
+    def store(self) -> FeatureStore | None:
+        """The features of the run where they have this slide; None where they are not at hand.
+
+        Raises:
+            RunError: those of the slide changed after training.
+        """
         store = self.run.store
-        return tiles_of(store, self.name, slide_mpp=self.mpp) if store is not None and self.name in store else None
+        if store is None or self.name not in store:
+            return None
+        self.run.require_features([self.name])
+        return store
+
+    @cached_property
+    def tiles(self) -> SlideTiles | None:
+        """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates.
+
+        Raises:
+            RunError: they changed after training.
+        """
+        return None if self.store is None else tiles_of(self.store, self.name, slide_mpp=self.mpp)
 
     @cached_property
     def attentions(self) -> list[np.ndarray]:
@@ -172,11 +188,11 @@ class RunSlide:
         of the run.
 
         Raises:
-            RunError: a run of another task or of patients, a slide without features or tests, or weights that cannot be
-                used. AttentionError: of such a model there is none.
+            RunError: a run of another task or of patients, a slide without features or tests or with others than were
+                trained on, or weights that cannot be used. AttentionError: of such a model there is none.
         """
         run = self.run
-        return mean_evidence(run, self.name, cells=run.tested_on(self.name), store=run.store, model=model_of(run))
+        return mean_evidence(run, self.name, cells=run.tested_on(self.name), store=self.store, model=model_of(run))
 
     @property
     def thumbnail(self) -> Path:
@@ -189,7 +205,7 @@ class RunSlide:
         It is of the content of all of them: attention, places, weights, thumbnail, further `files`, and of the features
         as much as `FeatureStore.content` looks at. So the same run has the same wherever it lies.
         """
-        attention, tiles, store = self.attention, self.tiles, self.run.store
+        attention, tiles, store = self.attention, self.tiles, self.store
         if attention is None or tiles is None or store is None:
             return None
         weights = [cell.weights for cell in self.run.tested_on(self.name)]

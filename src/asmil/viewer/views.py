@@ -67,6 +67,11 @@ class RunView(View):
         """The run's features, or None where they are not at hand."""
         return self.run.store
 
+    def store_of(self, slide: str) -> FeatureStore:
+        """The features, to read those of a slide; a `RunError` where they changed after training."""
+        self.run.require_features([slide])
+        return super().store_of(slide)
+
     @property
     def features(self) -> Path:
         """Where the features should be."""
