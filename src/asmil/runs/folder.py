@@ -246,7 +246,14 @@ class Run(Records, Shown):
         Raises:
             RunError: they changed after training; the slides are named.
         """
-        require_features(self, slides, store=store)
+        compared = self._compared if store is None else set[str]()
+        if new := [slide for slide in slides if slide not in compared]:
+            require_features(self, new, store=store)
+            compared |= set(new)
+
+    @cached_property
+    def _compared(self) -> set[str]:
+        return set()
 
     @cached_property
     def cell_predictions(self) -> pd.DataFrame:

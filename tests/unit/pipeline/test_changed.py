@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from asmil.bags import FeatureStore, open_features
 from asmil.errors import RunError, SplitError
 from asmil.report import write_paper_figure
 from asmil.runs import Run, evaluate, export, heatmap, plot, predict, train, write_report
@@ -109,6 +110,19 @@ def test_the_viewer_says_it_of_the_slide(again):
     assert len(view.values("s4", "mean")) == 20
 
 
+def test_a_command_compares_every_slide_once(again, monkeypatch):
+    asked, content = [], FeatureStore.content
+    monkeypatch.setattr(
+        FeatureStore, "content", lambda store, slide, **said: asked.append(slide) or content(store, slide, **said)
+    )
+    made = Run.open("run")
+    made.require_features(["s3", "s4"])
+    assert made.slide("s3").tiles is not None
+    assert made.slide("s3").evidence.shape == (20, 2)
+    assert made.slide("s5").tiles is not None
+    assert asked == ["s3", "s4", "s5"]
+
+
 def test_a_profile_that_was_measured_is_used_without_the_features(again):
     predict("run", features=_new_slide())
     _change(*range(PATIENTS))
@@ -140,3 +154,21 @@ def test_that_features_changed_is_said_before_that_they_are_alike(again):
         train(**again, listener=Deaf())
     with pytest.raises(SplitError, match="same content"):
         train(**again | {"out": "other"}, listener=Deaf())
+
+
+def test_a_run_of_before_goes_on_by_the_rule_of_its_digests(again):
+    path = Path("run/identity.json")
+    said, store = json.loads(path.read_text()), open_features("features")
+    for slide, kept in said["data"]["features"].items():
+        kept[3] = store.content(slide, like="0" * 32).digest
+    path.write_text(json.dumps(said))
+    before = {path: path.stat().st_mtime_ns for path in Path("run").glob("folds/*/*/*")}
+    heatmap("run", ["s3"])
+    train(**again, listener=Deaf())
+    assert {path: path.stat().st_mtime_ns for path in Path("run").glob("folds/*/*/*")} == before
+    assert json.loads(path.read_text())["data"] == said["data"]
+    _change(3)
+    with pytest.raises(RunError, match="changed after training: s3"):
+        heatmap("run", ["s3"])
+    with pytest.raises(RunError, match="changed after training: s3"):
+        train(**again, listener=Deaf())
