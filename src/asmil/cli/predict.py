@@ -105,6 +105,7 @@ def _by_published(
 def _print(found: "Predictions") -> None:
     """How many slides were called of each class, or the range of a value, and every warning with its slides."""
     from asmil.bags import listed
+    from asmil.runs import PREDICTIONS
 
     table = found.table
     for name in found.classes if len(table) else ():
@@ -119,4 +120,4 @@ def _print(found: "Predictions") -> None:
         typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")
     for text, slides in found.warnings.items():
         typer.echo(f"warning: {text} [{len(slides)}: {listed(slides, 3)}]", err=True)
-    wrote("predictions", found.folder / "predictions.csv")
+    wrote("predictions", found.folder / PREDICTIONS)

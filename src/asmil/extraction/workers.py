@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
-from asmil.extraction.ledger import Ledger, Record, table_age, write_table
+from asmil.extraction.ledger import FEATURES, FOLDER, THUMBNAILS, TISSUE, Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings, settings_of, store_name
 from asmil.files import Facts, safe_name
 from asmil.machine import cores
@@ -280,7 +280,7 @@ class _Worker:
 
 def _sweep(folder: Path, name: str | None, *, older_than: float = float("inf")) -> None:
     """Delete the partial files of a slide, or of all, where nobody works on them any more."""
-    for place in (".state/*", "features/*", "tissue", "thumbnails", ".claims"):
+    for place in (f"{FOLDER}/*", f"{FEATURES}/*", TISSUE, THUMBNAILS, ".claims"):
         for parent in folder.glob(place):
             for file in parent.glob(".*.partial*"):
                 with suppress(FileNotFoundError):

@@ -7,7 +7,18 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell
     from asmil.runs.folder import Run
-    from asmil.runs.layout import figure_file, outlines_file, qupath_script, verdicts_file
+    from asmil.runs.layout import (
+        ENVIRONMENT,
+        MAKING,
+        PREDICTIONS,
+        QUPATH,
+        REPORT,
+        TRACKED,
+        figure_file,
+        outlines_file,
+        qupath_script,
+        verdicts_file,
+    )
     from asmil.runs.pipeline import (
         Extracted,
         evaluate,

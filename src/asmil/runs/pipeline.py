@@ -13,6 +13,7 @@ from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
+from asmil.runs.layout import ONNX
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
     UNKNOWN_FEATURES,
@@ -298,7 +299,7 @@ def export(
     from asmil.deploy import export_run, load_ensemble, prepare
 
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
-    path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
+    path = Path(out) if out else (made.card_file if card else made.folder / ONNX)
     if not card and path.suffix != ".onnx":
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"

@@ -12,6 +12,7 @@ from asmil.bags import FeatureStore, listed
 from asmil.errors import RunError
 from asmil.evaluation import tile_truth
 from asmil.files import Facts
+from asmil.progress import FAILURES
 from asmil.report import decided
 from asmil.runs import PredictedFolder, Run
 from asmil.viewer.layers import Heads, Layers, PredictedLayers
@@ -180,7 +181,7 @@ class PredictionsView(View):
             stamp=self.predicted.written_at,
         )
         if lost := self.predicted.lost:
-            self.says = f"Not predicted: {listed(lost, 3)} (failures.csv says why)."
+            self.says = f"Not predicted: {listed(lost, 3)} ({FAILURES} says why)."
         self.layers: PredictedLayers = PredictedLayers(
             self.predicted, None if evidence is None else lambda slide: evidence(slide, self.paths.get(slide))
         )
