@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         write_report,
     )
     from asmil.runs.predicted import PredictedFolder
-    from asmil.runs.slide import RunSlide, SlideTiles, mean_evidence, model_of, picture_of, spacing, tiles_of
+    from asmil.runs.slide import RunSlide, TilePlaces, mean_evidence, model_of, picture_of, spacing, tiles_of
     from asmil.runs.whole import Standing, even
 else:
     __all__, __getattr__ = door(__name__)

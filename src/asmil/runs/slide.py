@@ -28,7 +28,7 @@ EMPTY_PX, EMPTY_GREY = 600, 236
 
 
 @dataclass(frozen=True)
-class SlideTiles:
+class TilePlaces:
     """Where the tiles of a slide are: corners (tiles, 2) and side in level-0 pixels.
 
     `stated_size`, width and height of the slide in level-0 pixels, and `slide_mpp`, um per level-0 pixel, are None
@@ -55,7 +55,7 @@ class SlideTiles:
         return self.slide_size[0] * self.slide_mpp if self.slide_mpp else None
 
 
-def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None) -> SlideTiles | None:
+def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None) -> TilePlaces | None:
     """The tiles of a slide, by its feature file; None where that has no coordinates in level-0 pixels.
 
     `slide_mpp` is for files that have them in micrometres. The side of tiles that no file says is their least distance.
@@ -66,7 +66,7 @@ def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None)
     level0_xy = bag.level0_xy.numpy().astype(np.float64)
     side = float(bag.tile_level0_px or spacing(level0_xy))
     info = store.info(slide)
-    return SlideTiles(level0_xy, side, info.slide_size, slide_mpp, info.bounds)
+    return TilePlaces(level0_xy, side, info.slide_size, slide_mpp, info.bounds)
 
 
 def spacing(xy: np.ndarray) -> float:
@@ -161,7 +161,7 @@ class RunSlide:
         return store
 
     @cached_property
-    def tiles(self) -> SlideTiles | None:
+    def tiles(self) -> TilePlaces | None:
         """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates.
 
         Raises:
