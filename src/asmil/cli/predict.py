@@ -8,6 +8,7 @@ import typer
 from asmil.cli.parts import PARTIAL, settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
+from asmil.shown import number
 
 if TYPE_CHECKING:
     from asmil.deploy import Predictions
@@ -113,7 +114,7 @@ def _print(found: "Predictions") -> None:
             typer.echo(f"{name}: {(table['called'] == name).sum()} of {len(table)} slides")
         else:
             low, high, middle = table[name].min(), table[name].max(), table[name].median()
-            typer.echo(f"{name}: {low:.4g} to {high:.4g}, median {middle:.4g}, of {len(table)} slides")
+            typer.echo(f"{name}: {number(low)} to {number(high)}, median {number(middle)}, of {len(table)} slides")
     if "threshold" in table and table["threshold"].notna().any():
         low, high = table["threshold"].min(), table["threshold"].max()
         on = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
