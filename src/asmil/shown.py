@@ -3,6 +3,16 @@
 from collections.abc import Mapping
 from html import escape
 
+
+def number(value: float | None) -> str:
+    """A number in plain text: four digits that count; "undefined" where there is none, or NaN.
+
+    Pages have their own, with signs and dashes (`report.words`; of fixed decimals `study.tables`), and so have the
+    ticks of axes (`figures.style`).
+    """
+    return "undefined" if value is None or value != value else f"{value:.4g}"
+
+
 _STYLE = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 
 

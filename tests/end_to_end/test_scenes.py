@@ -13,7 +13,7 @@ import tifffile
 
 from asmil.extraction.claims import Owner
 from asmil.report.maps import cut_tiles
-from asmil.runs import SlideTiles
+from asmil.runs import TilePlaces
 
 from .conftest import feature_files, store_of
 
@@ -109,7 +109,7 @@ def test_the_report_cuts_tiles_from_the_right_scene(files):
     run = SimpleNamespace(slide_files={path.stem: path for path in (files / "slides").iterdir()})
     brightness = []
     for scene, width in zip(SCENES, (256, 320), strict=True):
-        tiles = SlideTiles(np.array([[width - 64.0, 64.0]]), 64.0, (width, 192), 0.5)
+        tiles = TilePlaces(np.array([[width - 64.0, 64.0]]), 64.0, (width, 192), 0.5)
         (picture,) = cut_tiles(run, f"s0.ome.scene-{scene}", tiles=tiles, indices=np.array([0]))
         brightness.append(picture.mean())
     assert brightness[0] - brightness[1] == pytest.approx(50, abs=5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from numpy.polynomial import chebyshev
 
+from asmil.attention import kl_divergence
 from asmil.bags.bag import Bag, BagBatch
 from asmil.models import create_model, hdmil
 
@@ -148,3 +149,11 @@ def test_the_masks_gradient_moves_the_share_of_kept_tiles():
         losses.append(loss.item())
     assert losses[0] > 0.1
     assert np.mean(losses[-10:]) < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 30])
+def test_its_divergence_is_the_one_of_attention(scale):
+    target, logits = torch.from_numpy(np.random.default_rng(0).normal(0, scale, (2, 7, 4)))
+    found = hdmil._divergence(target, logits)
+    expected = kl_divergence(target.log_softmax(1), logits.log_softmax(1), each=True)
+    torch.testing.assert_close(found, expected)

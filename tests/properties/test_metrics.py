@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from asmil.evaluation import LOWER_IS_BETTER, METRICS
+from asmil.evaluation.metrics import RESAMPLED
+from asmil.evaluation.task_scores import label_scores
+from asmil.tasks import auroc
 
 RANGES = {"mcc": (-1, 1), "log_loss": (0, 40), "brier": (0, 2)}
 
@@ -56,3 +59,25 @@ def test_no_prediction_beats_the_truth(name, case):
     best, value = METRICS[name](y, np.eye(prob.shape[1])[y]), METRICS[name](y, prob)
     if np.isfinite(value) and np.isfinite(best):
         assert (best <= value + 1e-9) if name in LOWER_IS_BETTER else (best >= value - 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_three_forms_of_auroc_are_equal_to_the_bit(data):
+    """By ranks, by patients' counts and by rows' weights: of rows as they are, and drawn again with their patients."""
+    n, patients = data.draw(st.integers(2, 30)), data.draw(st.integers(1, 8))
+    y = data.draw(arrays(np.int64, n, elements=st.integers(0, 1)))
+    y[:2] = 0, 1
+    scores = data.draw(arrays(np.float64, n, elements=st.sampled_from([0.0, 0.1, 0.3, 1 / 3, 0.7, 1.0])))
+    groups = data.draw(arrays(np.int64, n, elements=st.integers(0, patients - 1)))
+    counts = data.draw(arrays(np.float64, (5, patients), elements=st.integers(0, 3).map(float)))
+    counts[0] = 1
+    prob = np.stack([1 - scores, scores], 1)
+    with np.errstate(invalid="ignore"):
+        by_patient = RESAMPLED["auroc"](y, prob, counts, groups)
+    by_row = label_scores(y.astype(float), scores, weight=counts[:, groups])["auroc"]
+    rows = [np.repeat(np.arange(n), own[groups].astype(int)) for own in counts]
+    plain = [auroc(y[drawn] == 1, scores[drawn]) if len(drawn) else np.nan for drawn in rows]
+    np.testing.assert_array_equal(by_patient, plain)
+    np.testing.assert_array_equal(by_row, plain)
+    assert METRICS["auroc"](y, prob) == plain[0]

@@ -1,10 +1,12 @@
 """What objects say of themselves: one line, and a table in a notebook, in which names from elsewhere are text."""
 
+import math
+
 import pandas as pd
 import pytest
 
 from asmil.bags import make_splits, open_features, read_cohort
-from asmil.shown import Shown
+from asmil.shown import Shown, number
 from asmil.tasks import create_task
 
 
@@ -48,3 +50,11 @@ def test_features(write_feature_files, tmp_path):
     (tmp_path / "broken.h5").write_text("no features")
     shown = repr(open_features(tmp_path))
     assert shown == f"FeatureStore(path {tmp_path}, slides 3, dim 8, format asmil, set aside 1)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.123456, "0.1235"), (12345.6, "1.235e+04"), (1, "1"), (None, "undefined"), (math.nan, "undefined")],
+)
+def test_a_number_in_plain_text(value, text):
+    assert number(value) == text

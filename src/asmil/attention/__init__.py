@@ -1,6 +1,6 @@
 """Attention over the tiles of a bag: normalizers, anchor, stabilizer, token dropping, diagnostics."""
 
-from asmil.attention.anchor import Anchor
+from asmil.attention.anchor import Anchor, follow
 from asmil.attention.diagnostics import (
     agreement,
     effective_tiles,
@@ -32,6 +32,7 @@ __all__ = [
     "entmax",
     "entropy",
     "find_part",
+    "follow",
     "is_even",
     "jsd",
     "jsd_between_epochs",

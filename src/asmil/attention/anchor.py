@@ -68,7 +68,7 @@ class Anchor:
                 found=f"{len(followed)} parameters, {len(anchored)} in the anchor",
                 fix="build the whole model before its anchor",
             )
-        torch._foreach_lerp_(anchored, followed, 1 - self.momentum)
+        follow(anchored, followed, momentum=self.momentum)
         for kept, others in self._kept:
             for name, value in others.items():
                 own = kept.get(name)
@@ -101,6 +101,12 @@ class Anchor:
             )
         for draw in filter(None, draws):
             draw()
+
+
+@torch.no_grad()
+def follow(slow: list[Tensor], online: list[Tensor], *, momentum: float) -> None:
+    """Move weights towards others by exponential moving average, in place: slow <- m slow + (1 - m) online."""
+    torch._foreach_lerp_(slow, online, 1 - momentum)
 
 
 def _cached_tensors(module: nn.Module) -> Iterator[Tensor]:

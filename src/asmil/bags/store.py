@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 ROWS, MOST_BYTES = 32, 1 << 20
 """Rows that are looked at, and bytes that are read at most; of a zarr array two rows, however large its chunks."""
 BLOCKS, BLOCK_BYTES = 16, 1 << 16
+WHOLE = "all:"
+"""Begins the digest of a bag of which every row is looked at; until there were such, rows were chosen of any bag."""
 
 ASKED = 3
 """Files that are read for the dimension where none says it unread: of one alone, a wrong one would condemn the rest."""
@@ -41,7 +43,8 @@ ASKED = 3
 
 @dataclass(frozen=True)
 class BagContent:
-    """A slide's file, its tiles (as they are stored), width, and a digest of some rows, the first and last among them.
+    """A slide's file, its tiles (as they are stored), width, and a digest: of all rows where these fit a megabyte, else
+    of some, the first and last among them.
 
     The digest sees another encoder, other weights, another stain, other tiles, another order of tiles and another type
     of number. It does not see a change that leaves all of the rows that it looks at as they are, nor coordinates. Of
@@ -55,39 +58,42 @@ class BagContent:
     digest: str
 
 
-def content_of(place: Place) -> BagContent:
-    """The content of the features at a place.
+def content_of(place: Place, *, like: str = "") -> BagContent:
+    """The content of the features at a place; the digest by the rule of the one that it is to be `like`.
 
     Raises:
         FeatureError: the file is damaged.
     """
     if suffix_of(place.path) == ".pt" and (mapped := _mapped_tensor(place.path)) is not None:
-        return _content(place, Entry(mapped))
+        return _content(place, Entry(mapped), like)
     with place.entry() as entry:
-        return _content(place, entry)
+        return _content(place, entry, like)
 
 
-def _content(place: Place, entry: Entry) -> BagContent:
+def _content(place: Place, entry: Entry, like: str) -> BagContent:
     tiles, width = entry.features.shape[-2:]
     digest = blake2b(f"{tiles} {width} {entry.features.dtype}".encode(), digest_size=16)
     if entry.keep is not None:
         digest.update(np.asarray(entry.keep).tobytes())
-    count = min(tiles, ROWS, MOST_BYTES // _row_bytes(entry.features))
+    row_bytes, rows_at_once = _reading(entry.features)
+    whole = like.startswith(WHOLE) or not like
+    whole &= ceil(tiles / rows_at_once) * row_bytes <= MOST_BYTES
+    count = tiles if whole else min(tiles, ROWS, MOST_BYTES // row_bytes)
     if count < 2 <= tiles and isinstance(entry.features, h5py.Dataset):
         for block in _stored_blocks(entry.features):
             digest.update(block)
     else:
         rows = np.unique(np.linspace(0, tiles - 1, max(count, 2)).round().astype(np.int64))
         digest.update(_rows(entry.features, rows).tobytes())
-    return BagContent(place.path.name, int(tiles), int(width), digest.hexdigest())
+    return BagContent(place.path.name, int(tiles), int(width), WHOLE * whole + digest.hexdigest())
 
 
-def _row_bytes(array: Array) -> int:
-    """What is read of a file for one row: it, or the chunks that it lies in."""
+def _reading(array: Array) -> tuple[int, int]:
+    """Bytes that are read of a file for one row, and of how many rows these are: it, or the chunks that it lies in."""
     width, chunks = array.shape[-1], getattr(array, "chunks", None)
     if not chunks:
-        return max(1, width * array.dtype.itemsize)
-    return ceil(width / chunks[-1]) * chunks[-1] * chunks[-2] * array.dtype.itemsize
+        return max(1, width * array.dtype.itemsize), 1
+    return ceil(width / chunks[-1]) * chunks[-1] * chunks[-2] * array.dtype.itemsize, chunks[-2]
 
 
 def _rows(array: Array, rows: np.ndarray) -> np.ndarray:
@@ -242,13 +248,15 @@ class FeatureStore(Shown):
         """
         self._files[self._find(slide)].repack(folder)
 
-    def content(self, slide: str) -> BagContent:
+    def content(self, slide: str, *, like: str = "") -> BagContent:
         """What a slide's features are: file, tiles, width, and a digest that reads a megabyte of them at most.
+
+        `like` is a digest that this one is compared with: it may be of a version that looked at other rows.
 
         Raises:
             FeatureError: no such slide, or its file is damaged.
         """
-        return content_of(self._places[self._find(slide)])
+        return content_of(self._places[self._find(slide)], like=like)
 
     def shape(self, slide: str) -> tuple[int, int] | None:
         """Tiles and width as the file says them unread; None where only reading tells."""

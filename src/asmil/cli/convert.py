@@ -25,7 +25,7 @@ def convert(
     """
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
-    from asmil.progress import Outcome
+    from asmil.progress import FAILURES, Outcome
     from asmil.settings import note_tables, read_tables, require_place, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], screen(), Outcome()
@@ -47,7 +47,7 @@ def convert(
                 write(read_slide(store, slide, slide_mpp=mpp, tile_px=tile_px), config.out)
                 outcome.ok(slide)
             advance(1)
-    outcome.write(config.out / "failures.csv")
+    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
     wrote("features", config.out)
     exit_with(outcome)

@@ -27,7 +27,7 @@ def embed_slides(
     from asmil.cli import exit_with
     from asmil.encoders import create_slide_encoder, slide_card
     from asmil.errors import AsmilError
-    from asmil.progress import Outcome
+    from asmil.progress import FAILURES, Outcome
     from asmil.settings import device_of, require_place
 
     config, hear, outcome = settings_from(settings), screen(), Outcome()
@@ -55,7 +55,7 @@ def embed_slides(
                 write_slide_vector(store, slide, config.out, encoder=made, slide_mpp=mpp)
                 outcome.ok(slide)
             advance(1)
-    outcome.write(config.out / "failures.csv")
+    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
     wrote("features", config.out)
     exit_with(outcome)

@@ -7,6 +7,7 @@ import typer
 from asmil.cli.parts import PARTIAL, typed, with_settings
 from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
+from asmil.shown import number
 
 
 @with_settings(Group.TRUTH, Group.RESULTS, "slide_mpp", without=["heatmaps"])
@@ -26,20 +27,16 @@ def evaluate(
     for name, score in made.headline.items():
         low, high = score["ci95"]
         some = f", mean of {folds}" if (folds := evaluation.of_folds(score)) else ""
-        interval = "no interval" if low is None else f"{_number(low)} to {_number(high)}"
-        typer.echo(f"{name:<20} {_number(score['value'])}  ({interval}{some})")
+        interval = "no interval" if low is None else f"{number(low)} to {number(high)}"
+        typer.echo(f"{name:<20} {number(score['value'])}  ({interval}{some})")
     for name, value in metrics["attention"].items():
         if isinstance(value, float):
-            typer.echo(f"{name:<20} {_number(value)}")
+            typer.echo(f"{name:<20} {number(value)}")
     froc = metrics["attention"].get("froc")
     if froc:
         low, high = froc["score_ci95"]
-        typer.echo(f"{'froc':<20} {_number(froc['score'])}  ({_number(low)} to {_number(high)})")
-        typer.echo("at false per slide   " + ", ".join(f"{k}: {_number(v)}" for k, v in froc["sensitivity"].items()))
+        typer.echo(f"{'froc':<20} {number(froc['score'])}  ({number(low)} to {number(high)})")
+        typer.echo("at false per slide   " + ", ".join(f"{k}: {number(v)}" for k, v in froc["sensitivity"].items()))
     for called, path in zip(("predictions", "metrics"), made.result_files, strict=False):
         wrote(called, path)
     exit_with(made.outcome, metrics=made.headline)
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None or value != value else f"{value:.4g}"

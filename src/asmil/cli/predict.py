@@ -8,6 +8,7 @@ import typer
 from asmil.cli.parts import PARTIAL, settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
+from asmil.shown import number
 
 if TYPE_CHECKING:
     from asmil.deploy import Predictions
@@ -105,6 +106,7 @@ def _by_published(
 def _print(found: "Predictions") -> None:
     """How many slides were called of each class, or the range of a value, and every warning with its slides."""
     from asmil.bags import listed
+    from asmil.runs import PREDICTIONS
 
     table = found.table
     for name in found.classes if len(table) else ():
@@ -112,11 +114,11 @@ def _print(found: "Predictions") -> None:
             typer.echo(f"{name}: {(table['called'] == name).sum()} of {len(table)} slides")
         else:
             low, high, middle = table[name].min(), table[name].max(), table[name].median()
-            typer.echo(f"{name}: {low:.4g} to {high:.4g}, median {middle:.4g}, of {len(table)} slides")
+            typer.echo(f"{name}: {number(low)} to {number(high)}, median {number(middle)}, of {len(table)} slides")
     if "threshold" in table and table["threshold"].notna().any():
         low, high = table["threshold"].min(), table["threshold"].max()
         on = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
         typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")
     for text, slides in found.warnings.items():
         typer.echo(f"warning: {text} [{len(slides)}: {listed(slides, 3)}]", err=True)
-    wrote("predictions", found.folder / "predictions.csv")
+    wrote("predictions", found.folder / PREDICTIONS)

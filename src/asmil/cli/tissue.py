@@ -25,8 +25,8 @@ def tissue(**settings: object) -> None:
     """
     from asmil.cli import exit_with
     from asmil.errors import ConfigError
-    from asmil.extraction import read_slide_table, row_of, settings_of, write_slide_table
-    from asmil.progress import Outcome
+    from asmil.extraction import TISSUE, read_slide_table, row_of, settings_of, write_slide_table
+    from asmil.progress import FAILURES, Outcome
     from asmil.settings import check_extraction, extract_settings, require_place, slide_files_of, slides_in
     from asmil.slides import name_of
 
@@ -56,9 +56,9 @@ def tissue(**settings: object) -> None:
     write_slide_table(
         table, [row_of(name, one, **found, **problems.get(name, {"result": "ok"})) for name, one, found in rows]
     )
-    outcome.write(config.out / "failures.csv")
+    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
-    shown = f"look at {config.out / 'tissue'}/*.jpg; settings slide by slide: {as_typed('--slide-settings', table)}"
+    shown = f"look at {config.out / TISSUE}/*.jpg; settings slide by slide: {as_typed('--slide-settings', table)}"
     wrote("settings", table, shown=shown)
     exit_with(outcome)
 
@@ -72,7 +72,7 @@ def _look(
         AsmilError: the slide cannot be read, or there is no tissue.
     """
     from asmil.errors import TissueError
-    from asmil.extraction import tissue_of
+    from asmil.extraction import TISSUE, tissue_of
     from asmil.files import safe_name
     from asmil.tiles import tile, write_tissue_picture
 
@@ -81,7 +81,7 @@ def _look(
         found["found_mpp"] = round(slide.mpp, 6)
         found["found_tissue_mm2"] = round(tissue.area_um2 / 1e6, 4)
         found["found_polygons"] = len(tissue.polygons.geoms)
-        picture = out / "tissue" / f"{safe_name(slide.name)}.jpg"
+        picture = out / TISSUE / f"{safe_name(slide.name)}.jpg"
         write_tissue_picture(picture, slide, tissue)
         if tissue.polygons.is_empty:
             raise TissueError("there is no tissue", fix=f"look at {picture}; try another --tissue-method")

@@ -12,6 +12,7 @@ from asmil.evaluation import of_folds
 from asmil.files import Facts, write_json, write_text
 from asmil.models import model_info
 from asmil.settings import ABOUT, Group
+from asmil.shown import number
 from asmil.training import EPOCHS, weight_decay_of
 
 UNKNOWN = "not known"
@@ -226,7 +227,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(value)
     if isinstance(value, Mapping):
         if value.keys() - {"folds"} == {"value", "ci95"}:
             (low, high), folds = value["ci95"], of_folds(dict(value))

@@ -199,6 +199,7 @@ class Ensemble:
         with suppress(FeatureError):
             self._own = self._own or self.training_features()
             if self._own is not None:
+                self.run.require_features([slide], store=self._own)
                 return self._own.array(slide)
         return np.empty((0, 0), np.float32)
 
@@ -215,6 +216,7 @@ class Ensemble:
 
         Raises:
             FeatureError: these are features of other slides or of another encoder.
+            RunError: they changed after training.
         """
         self._own = self.training_features(features) if features else None
         if self.profile is None and (store := self.training_features(features)) is not None:
@@ -225,6 +227,7 @@ class Ensemble:
                     found=f"{len(slides)} of its {len(self.slides)} slides, dimension {store.dim}",
                     fix="give those that it was trained on (--run-features)",
                 )
+            self.run.require_features(slides, store=store)
             models = {m.name: m.model for m in self.members if isinstance(m.model, Standardized)}
 
             def unseen(slide: str) -> list[Standardized]:

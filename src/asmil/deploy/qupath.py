@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asmil.errors import RunError
 from asmil.files import write_text
-from asmil.runs import PredictedFolder, Run, figure_file, qupath_script
+from asmil.runs import QUPATH, PredictedFolder, Run, figure_file, qupath_script
 
 PLACE, SCORES = "FOLDER_OF_THE_RUN", ".geojson"
 
@@ -38,7 +38,7 @@ def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, in
 
 
 def _write_script(folder: Path) -> Path:
-    script = (importlib.resources.files("asmil.deploy") / "qupath.groovy").read_text(encoding="utf-8")
+    script = (importlib.resources.files("asmil.deploy") / QUPATH).read_text(encoding="utf-8")
     path = qupath_script(folder)
     write_text(path, script.replace(PLACE, groovy_text(str(folder.resolve()))))
     return path

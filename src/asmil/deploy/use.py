@@ -14,8 +14,9 @@ from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.extraction import FEATURES, THUMBNAILS
 from asmil.files import Facts, safe_name, written_beside
-from asmil.progress import Listener, Outcome, default_listener
+from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
 from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import name_of, scan_slides
@@ -245,8 +246,7 @@ def settings_for_new(own: Settings, given: Facts) -> Settings:
     typed = {name: value for name, value in given.items() if value is not None}
     if ("slides" in typed) == ("features" in typed):
         raise ConfigError("predict needs slides or features", fix="give --slides FOLDER, or --features FOLDER")
-    groups = (Group.SOURCE, Group.SCALE, Group.EXTRACTION)
-    left_out = {name for name, about in ABOUT.items() if about.group in groups}
+    left_out = {name for name, about in ABOUT.items() if about.group in (Group.SOURCE, Group.SCALE, Group.EXTRACTION)}
     recipe = own.model_dump(exclude=left_out | {"slide_settings", "also_encoder", "device"})
     settings = load_settings(None, recipe | typed, flags=False)
     if settings.out.resolve() == own.out.resolve():
@@ -283,7 +283,7 @@ def embed_new(
     ensemble.preprocessing.check("an encoder as this machine loads it", facts, accept=accept)
     files = scan_slides(settings.slides or Path())
     stores = extract_folder(files, settings.out, settings=settings, outcome=outcome, hear=hear)
-    return stores[0] if stores else settings.out / "features"
+    return stores[0] if stores else settings.out / FEATURES
 
 
 def predict_new(
@@ -302,13 +302,13 @@ def predict_new(
     if settings.features is not None or features.exists():  # else no slide could be embedded
         store = open_features(features)
         table = _predict_stored(ensemble, store, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
-    outcome.write(settings.out / "failures.csv")
+    outcome.write(settings.out / FAILURES)
     if table.empty:
         hear.closing(outcome)
         first = next(
             (f"{row.name}: {row.reason}" for row in outcome.set_aside), f"none in {settings.slides or features}"
         )
-        raise RunError("no slide could be predicted", found=first, fix="see failures.csv")
+        raise RunError("no slide could be predicted", found=first, fix=f"see {FAILURES}")
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
 
@@ -337,7 +337,7 @@ def predict_published(
     store, outcome, hear = open_features(features), Outcome(), hear or default_listener()
     model.require_fit(store)
     table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
-    outcome.write(settings.out / "failures.csv")
+    outcome.write(settings.out / FAILURES)
     hear.closing(outcome)
     return Predictions(settings.out, model.classes, table, outcome)
 
@@ -362,7 +362,7 @@ def _predict_stored(
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
-    places = [settings.out / "thumbnails", *(folder / "thumbnails" for folder in store.path.resolve().parents[:2])]
+    places = [folder / THUMBNAILS for folder in (settings.out, *store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
     PredictedFolder(settings.out).note(run, models=ensemble.digest, features=store.path, slides=settings.slides)

@@ -82,7 +82,10 @@ def _distinct(scores: np.ndarray, width: int) -> Iterator[np.ndarray]:
 
 
 def _auroc_one(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Mann-Whitney: the share of pairs in which the positive scores higher, ties a half."""
+    """Mann-Whitney: the share of pairs in which the positive scores higher, ties a half.
+
+    `asmil.tasks.auroc` of thousands of resamples of patients at once, whose rows are never repeated; equal to the bit.
+    """
     n_patients, wins = counts.shape[1], np.zeros(len(counts))
     positives = _sorted_scores(scores[positive], groups[positive], n_patients)
     negatives = _sorted_scores(scores[~positive], groups[~positive], n_patients)

@@ -29,7 +29,7 @@ from asmil.evaluation.localization import (
     tile_truth,
 )
 from asmil.evaluation.summary import bags_are_patients, own_maps, test_maps
-from asmil.runs import Cell, Run, SlideTiles, mean_evidence, model_of, tiles_of
+from asmil.runs import Cell, Run, TilePlaces, mean_evidence, model_of, tiles_of
 
 # The annotations of many slides, each fitted to its slide: what does not fit one is a problem of that slide only.
 
@@ -55,13 +55,13 @@ class Truth:
     """By slide: annotations, places, and which tiles are positive, bool (tiles,); `problems` name those set aside."""
 
     drawn: Mapping[str, Annotations]
-    places: Mapping[str, SlideTiles]
+    places: Mapping[str, TilePlaces]
     tiles: dict[str, np.ndarray]
     problems: tuple[Problem, ...]
 
 
 def read_truth(
-    folder: str | Path, slides: Iterable[str], *, wanted: Wanted, places_of: Callable[[str], SlideTiles]
+    folder: str | Path, slides: Iterable[str], *, wanted: Wanted, places_of: Callable[[str], TilePlaces]
 ) -> Truth:
     """The annotations in a folder of these slides; a slide without a file is in none of the results.
 
@@ -69,7 +69,7 @@ def read_truth(
         MetricError: no slide has an annotation, or none that can be used.
         AnnotationError: no file has one of the classes looked for.
     """
-    drawn, places, problems = dict[str, Annotations](), dict[str, SlideTiles](), list[Problem]()
+    drawn, places, problems = dict[str, Annotations](), dict[str, TilePlaces](), list[Problem]()
     for slide in slides:
         path = None
         try:
@@ -114,7 +114,7 @@ def read_truth(
     return Truth(drawn, places, tiles, tuple(problems))
 
 
-def other_scale(annotations: Annotations, places: SlideTiles) -> tuple[str, str] | None:
+def other_scale(annotations: Annotations, places: TilePlaces) -> tuple[str, str] | None:
     """What is wrong, and what to do, where nothing drawn lies on a tile but most would in micrometres or on a level.
 
     Tumour without any tile is possible (and then missed by every model); that it would fit in another scale is not
@@ -149,7 +149,7 @@ _RULES = (
 )
 
 
-def _tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = None) -> Callable[[str], SlideTiles]:
+def _tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = None) -> Callable[[str], TilePlaces]:
     """A function from a slide's name to its tiles, in the features that a run learned from.
 
     `slide_mpp` is for slides whose features and cohort do not say it.
@@ -157,7 +157,7 @@ def _tiles_by_name(run: Run, store: FeatureStore, *, slide_mpp: float | None = N
     cohort = run.cohort
     stated = dict(zip(cohort["slide"], cohort["mpp"], strict=True)) if "mpp" in cohort else {}
 
-    def tiles(slide: str) -> SlideTiles:
+    def tiles(slide: str) -> TilePlaces:
         known = (store.info(slide).slide_mpp, stated.get(slide), slide_mpp)
         mpp = next((float(value) for value in known if value and np.isfinite(value)), None)
         found = tiles_of(store, slide, slide_mpp=mpp)
@@ -182,7 +182,7 @@ class _Judged:
     itc: int
 
     @classmethod
-    def of(cls, places: SlideTiles, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
+    def of(cls, places: TilePlaces, scores: np.ndarray, lesions: Lesions, *, slide: str, case: str) -> "_Judged":
         corners, side = places.level0_xy, places.tile_level0_px
         findings = score_findings(corners, side, scores, lesions=lesions)
         best = local_maxima(corners, side, scores)
@@ -297,7 +297,7 @@ def _dice(run: Run, cells: Sequence[Cell], truth: Mapping[str, np.ndarray]) -> f
 
 
 def _froc(
-    attention: Maps, truth: Truth, *, slides: pd.DataFrame, wanted: Wanted, places_of: Callable[[str], SlideTiles]
+    attention: Maps, truth: Truth, *, slides: pd.DataFrame, wanted: Wanted, places_of: Callable[[str], TilePlaces]
 ) -> tuple[list[_Judged], list[Problem]]:
     """Every slide whose lesions are known, judged; and a problem for every other one."""
     judged, problems, aside = list[_Judged](), list[Problem](), {problem.slide for problem in truth.problems}
@@ -331,7 +331,7 @@ def _has_lesions(annotations: Annotations, wanted: Wanted) -> bool:
     return not area.is_empty or len(annotations.points_of(wanted.positive)) > 0
 
 
-def _lesions(annotations: Annotations, places: SlideTiles, wanted: Wanted) -> Lesions:
+def _lesions(annotations: Annotations, places: TilePlaces, wanted: Wanted) -> Lesions:
     if places.slide_mpp is None:
         raise MetricError(
             "the extent of lesions is in micrometres, and the um per pixel of the slide is unknown",

@@ -61,7 +61,7 @@ def evaluate(
         partial: of an unfinished run, take its finished models that have the same seeds in each fold, and say so.
 
     Raises:
-        RunError: models are missing or broken, and `partial` was not asked for.
+        RunError: models are missing or broken without `partial`, or features that are read changed after training.
         AnnotationError, MetricError: no annotation that can be used, or none of the positive classes.
     """
     sentence = run.require_whole(partial=partial, deep=True)
@@ -71,14 +71,15 @@ def evaluate(
     slides = _slide_rows(run, cells, table[table.part == "test"], task, point=summary.get("operating_point"))
     place, at = Facts(), features or run.settings.features or run.features
     if annotations is not None and positive:
-        wanted = Wanted(positive, exclude, min_coverage, labels or MaskLabels())
+        wanted, store = Wanted(positive, exclude, min_coverage, labels or MaskLabels()), open_features(at)
+        run.require_features(slides.slide, store=store)
         place = localise(
             run,
             annotations,
             cells=cells,
             slides=slides,
             wanted=wanted,
-            store=open_features(at),
+            store=store,
             slide_mpp=slide_mpp,
             bootstrap=bootstrap,
             froc=froc,
@@ -170,11 +171,16 @@ def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: P
         return {}
     from asmil.models import deletion, evidence
 
-    read, falls = model_of(run), dict[str, list[np.ndarray]]()
     try:
         opened = open_features(store)
-        names = [str(slide) for slide in slides.slide if slide in opened]
-        for number in np.unique(np.linspace(0, len(names) - 1, TAKEN_FROM).round().astype(int)) if names else ():
+    except AsmilError as error:
+        return {"deletion_missing": str(error)}
+    names = [str(slide) for slide in slides.slide if slide in opened]
+    chosen = np.unique(np.linspace(0, len(names) - 1, TAKEN_FROM).round().astype(int)) if names else np.empty(0, int)
+    run.require_features([names[number] for number in chosen], store=opened)
+    read, falls = model_of(run), dict[str, list[np.ndarray]]()
+    try:
+        for number in chosen:
             slide = names[number]
             cell = next(cell for cell in run.tested_on(slide) if cell in cells)
             bag = opened.load(slide, slide_mpp=run.slide(slide).mpp)

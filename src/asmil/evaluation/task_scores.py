@@ -265,7 +265,10 @@ def multilabel_scores(targets: Labels, values: Labels, *, weight: Weights) -> di
 
 
 def label_scores(target: np.ndarray, value: np.ndarray, *, weight: Weights) -> dict[str, np.ndarray]:
-    """AUROC, average precision and F1 of one label (rows,), whose unknown rows are nan."""
+    """AUROC, average precision and F1 of one label (rows,), whose unknown rows are nan.
+
+    AUROC is `asmil.tasks.auroc` of rows by weight, off the same sums as the precision; equal to the bit.
+    """
     known = np.isfinite(target)
     positive, value, weight = target[known] == 1, value[known], weight[:, known]
     yes, no = (per_value(-value, weight * rows) for rows in (positive, ~positive))  # the highest value first

@@ -9,7 +9,17 @@ if TYPE_CHECKING:
     from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
     from asmil.extraction.feature_file import is_finished, write_features
     from asmil.extraction.job import UNSTAINED, SlideResult
-    from asmil.extraction.ledger import Record, content_hash, find_duplicates, note_duplicates, start_time
+    from asmil.extraction.ledger import (
+        FEATURES,
+        STORE,
+        THUMBNAILS,
+        TISSUE,
+        Record,
+        content_hash,
+        find_duplicates,
+        note_duplicates,
+        start_time,
+    )
     from asmil.extraction.pipeline import embed, extract_slides
     from asmil.extraction.settings import (
         ExtractSettings,

@@ -11,6 +11,7 @@ import numpy as np
 
 from asmil.errors import AsmilError, TissueError
 from asmil.extraction.feature_file import Rows, finished_tiles, write_features
+from asmil.extraction.ledger import FEATURES, STORE, TISSUE
 from asmil.extraction.settings import ExtractSettings, encoder_identity, store_identity, store_name, tissue_of
 from asmil.files import safe_name, write_json
 from asmil.slides import SlideFile
@@ -187,7 +188,7 @@ class FeatureJob(SlideJob):
         try:
             for index, rows in self.features.items():
                 encoder, file = self.encoders[index], self._file(self.encoders[index])
-                identity = file.parent / "store.json"
+                identity = file.parent / STORE
                 if not identity.exists():
                     write_json(identity, store_identity(self.store, encoder))
                 write_features(
@@ -228,11 +229,11 @@ class FeatureJob(SlideJob):
         return counts | ({UNSTAINED: self.unstained} if self.unstained else {})
 
     def _file(self, encoder: "Encoder") -> Path:
-        return self.folder / "features" / store_name(self.store, encoder) / f"{self.name}.h5"
+        return self.folder / FEATURES / store_name(self.store, encoder) / f"{self.name}.h5"
 
     def _identities(self) -> list[dict[str, object]]:
         """What each encoder's file must have been made with to count as finished; an edited tissue changes it."""
-        tissue_file = self.folder / "tissue" / f"{self.name}.geojson"
+        tissue_file = self.folder / TISSUE / f"{self.name}.geojson"
         tissue = hashlib.sha256(tissue_file.read_bytes() if tissue_file.exists() else b"").hexdigest()[:16]
         own = asdict(self.settings) | {"tissue": tissue}
         return [own | encoder_identity(encoder) for encoder in self.encoders]

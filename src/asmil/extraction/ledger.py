@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from asmil.slides import SlideFile
 
 
+# What lies in a folder of extraction; in `features` a folder per store, with what made it in `STORE`.
+FEATURES, TISSUE, THUMBNAILS = "features", "tissue", "thumbnails"
+STORE = "store.json"
 FOLDER, TABLE, DUPLICATES = ".state", "state.csv", "duplicates.json"
 
 
@@ -131,7 +134,7 @@ class Ledger:
 
     def _key(self, slide: "SlideFile", settings: "ExtractSettings") -> str:
         """Changes with the settings of the slide, its file, and an edit of its tissue."""
-        tissue = self.folder / "tissue" / f"{safe_name(slide.name)}.geojson"
+        tissue = self.folder / TISSUE / f"{safe_name(slide.name)}.geojson"
         try:
             state = slide.path.stat()
             facts: tuple[int, int] | None = (state.st_size, state.st_mtime_ns)

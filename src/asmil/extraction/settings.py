@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from asmil.errors import ConfigError, UnknownPartError, did_you_mean
+from asmil.extraction.ledger import THUMBNAILS, TISSUE
 from asmil.files import Facts, composed, safe_name, write_json, write_text, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, Slide, file_name
@@ -102,12 +103,12 @@ def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissu
         TissueError: a tissue file that is not readable.
     """
     name = safe_name(slide.name)
-    path = folder / "tissue" / f"{name}.geojson"
+    path = folder / TISSUE / f"{name}.geojson"
     if path.exists():
         tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp, bounds=slide.bounds)
         if tissue.settings in (settings.tissue, EDITED):
             return tissue
-    thumbnail = folder / "thumbnails" / f"{name}.jpg"
+    thumbnail = folder / THUMBNAILS / f"{name}.jpg"
     with written_beside(thumbnail) as partial:
         Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
     write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})

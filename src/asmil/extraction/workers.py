@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asmil.extraction.claims import STALE_SECONDS, Claim, Claims
 from asmil.extraction.engines import Engine, WorkerDied, run_tasks
 from asmil.extraction.job import SlideResult
-from asmil.extraction.ledger import Ledger, Record, table_age, write_table
+from asmil.extraction.ledger import FEATURES, FOLDER, THUMBNAILS, TISSUE, Ledger, Record, table_age, write_table
 from asmil.extraction.settings import ExtractSettings, settings_of, store_name
 from asmil.files import Facts, file_system_time, safe_name
 from asmil.machine import cores
@@ -285,7 +285,7 @@ def _sweep(folder: Path, name: str | None) -> None:
     machine may be another. A date so far ahead is none of now either: it is of a clock that was set back, or of a copy.
     """
     now = file_system_time(folder)
-    for place in (".state/*", "features/*", "tissue", "thumbnails", ".claims"):
+    for place in (f"{FOLDER}/*", f"{FEATURES}/*", TISSUE, THUMBNAILS, ".claims"):
         for parent in folder.glob(place):
             for file in parent.glob(".*.partial*"):
                 with suppress(FileNotFoundError):

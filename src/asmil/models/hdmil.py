@@ -147,7 +147,10 @@ class HDMIL(nn.Module):
 
 
 def _divergence(target: Float[Tensor, "bags classes"], logits: Float[Tensor, "bags classes"]) -> Float[Tensor, " bags"]:
-    """KL(softmax(target) || softmax(logits)) of each bag in nats; both sides get a gradient."""
+    """KL(softmax(target) || softmax(logits)) of each bag in nats; both sides get a gradient.
+
+    Not `asmil.attention.kl_divergence`, which is of attention, guarded for weights of 0, and rounds otherwise.
+    """
     log_target, log_probabilities = target.log_softmax(1), logits.log_softmax(1)
     return F.kl_div(log_probabilities, log_target, log_target=True, reduction="none").sum(1)
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from asmil.attention import follow
 from asmil.bags import Bag, BagBatch
 from asmil.draws import uniform
 from asmil.models.abmil import ABMIL
@@ -106,7 +107,8 @@ class MHIM(nn.Module):
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student; `progress` in [0, 1] of the training sets `mask_high`."""
         self.progress.fill_(progress)
-        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), 1 - self.momentum)
+        # no `Anchor`: the teacher has its own dropout, and belongs to the state_dict
+        follow(list(self.teacher.parameters()), list(self.student.parameters()), momentum=self.momentum)
 
     def _keep(self, attention: Float[Tensor, " tiles"]) -> Bool[Tensor, " tiles"]:
         """False for the tiles of one bag that the student does not see."""

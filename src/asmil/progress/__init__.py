@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         rate_text,
         steps_of_cells,
     )
-    from asmil.progress.outcome import NOTED, Outcome, SetAside
+    from asmil.progress.outcome import FAILURES, NOTED, Outcome, SetAside
     from asmil.progress.trackers import TRACKERS, require_trackers, tracked
 else:
     __all__, __getattr__ = door(__name__)

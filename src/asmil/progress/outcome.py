@@ -16,6 +16,8 @@ OK, NOTED, SKIPPED, FAILED = "ok", "noted", "skipped", "failed"
 should have gone through and did not. The last two were set aside."""
 RANK = {OK: 0, NOTED: 1, SKIPPED: 2, FAILED: 3}
 COLUMNS = ("name", "result", "stage", "reason")
+FAILURES = "failures.csv"
+"""The table of what was not ok, wherever a command writes it."""
 
 
 class SetAside(UserWarning):

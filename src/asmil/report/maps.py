@@ -36,7 +36,7 @@ from asmil.figures import (
 from asmil.files import Facts, suffix_of
 from asmil.report.slides import decided, has_threshold
 from asmil.report.words import sentence
-from asmil.runs import Run, SlideTiles, picture_of
+from asmil.runs import Run, TilePlaces, picture_of
 from asmil.slides import slide_named
 
 if TYPE_CHECKING:
@@ -72,12 +72,13 @@ def write_heatmaps(
         The files, as many per slide as there are kinds.
 
     Raises:
-        RunError: the run is not finished or not evaluated; a slide asked for by name has no attention, or no
-            coordinates, in it.
+        RunError: the run is not finished or not evaluated; features changed after training; a slide asked for by name
+            has no attention, or no coordinates, in it.
     """
     run = Run.open(run)
     run.require_results(partial=partial)
     names = list(run.predictions["slide"] if slides is None else slides)
+    run.require_features(names)
     # most of the time goes into resizing and compressing, which leave the interpreter to other threads
     with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)) as pool:
         pairs = list(pool.map(lambda slide: _write_heatmap(run, slide, kinds), names))
@@ -144,7 +145,7 @@ def class_shown(run: Run, slide: str) -> str | None:
 
 def draw_heatmap(
     stem: Path,
-    tiles: SlideTiles,
+    tiles: TilePlaces,
     attention: np.ndarray,
     *,
     title: str,
@@ -212,7 +213,7 @@ def slide_figure(run: Run, slide: str) -> "Figure":
     return panels_figure(maps, found[0], even=is_even(found[0]), evidence=said, title=slide)
 
 
-def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] | None:
+def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, TilePlaces] | None:
     """Attention (tiles,) and geometry of a slide, or None where either is absent.
 
     Raises:
@@ -233,7 +234,7 @@ def attention_and_tiles(run: Run, slide: str) -> tuple[np.ndarray, SlideTiles] |
 
 
 def drawn(
-    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], *, evidence: np.ndarray | None = None
+    run: Run, slide: str, found: tuple[np.ndarray, TilePlaces], *, evidence: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The slide, where it has a thumbnail, and its maps with the annotation, as `slide_maps` gives them."""
     attention, tiles = found
@@ -303,7 +304,7 @@ def size_of(view: Facts) -> int:
     return sum(map(len, view["pictures"].values())) + sum(len(strip["picture"]) for strip in view["strips"])
 
 
-def _view(run: Run, row: pd.Series, found: tuple[np.ndarray, SlideTiles]) -> Facts:
+def _view(run: Run, row: pd.Series, found: tuple[np.ndarray, TilePlaces]) -> Facts:
     slide, (attention, tiles) = row["slide"], found
     by_class, why = evidence_by_class(run, slide)
     own, shown = by_class.get(class_shown(run, slide) or ""), class_shown(run, slide)
@@ -338,7 +339,7 @@ def _view(run: Run, row: pd.Series, found: tuple[np.ndarray, SlideTiles]) -> Fac
 
 
 def _strips(
-    run: Run, slide: str, found: tuple[np.ndarray, SlideTiles], evidence: np.ndarray | None, *, even: bool
+    run: Run, slide: str, found: tuple[np.ndarray, TilePlaces], evidence: np.ndarray | None, *, even: bool
 ) -> list[Facts]:
     """Rows of tiles: of most and least attention where it prefers any, and of most evidence either way."""
     attention, tiles = found
@@ -369,7 +370,7 @@ def _strips(
     return strips
 
 
-def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -> list[np.ndarray]:
+def cut_tiles(run: Run, slide: str, *, tiles: TilePlaces, indices: np.ndarray) -> list[np.ndarray]:
     """Pictures uint8 (h, w, 3) of some tiles: from the slide where it is at hand and readable, else the thumbnail; none
     where there is neither."""
     boxes = tiles.level0_xy[indices]
@@ -384,7 +385,7 @@ def cut_tiles(run: Run, slide: str, *, tiles: SlideTiles, indices: np.ndarray) -
     return _from_thumbnail(picture_of(thumbnail, tiles.slide_size), boxes, tiles=tiles) if thumbnail.is_file() else []
 
 
-def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: SlideTiles) -> list[np.ndarray]:
+def _from_thumbnail(thumbnail: np.ndarray, boxes: np.ndarray, *, tiles: TilePlaces) -> list[np.ndarray]:
     height, width = thumbnail.shape[:2]
     per_px = np.array([width / tiles.slide_size[0], height / tiles.slide_size[1]])
     low = np.clip(np.floor(boxes * per_px), 0, [width - 1, height - 1]).astype(int)

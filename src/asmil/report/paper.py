@@ -101,7 +101,10 @@ def _maps(runs: Runs, slides: Sequence[str] = ()) -> "Figure":
                 found_there = "no attention on it, or no places of its tiles"
                 raise RunError(f"{run.folder} has no map of {slide}", found=found_there, fix="name a tested slide")
             maps = drawn(run, slide, found)
-            pictures.setdefault(slide, {"slide": maps["slide"]})[name] = maps["percentile"]
+            own = {"slide": maps["slide"]} if "slide" in maps else {}
+            pictures.setdefault(slide, own)[name] = maps["percentile"]
+    if not all("slide" in several for several in pictures.values()):  # without a thumbnail there are the maps alone
+        pictures = {s: {c: p for c, p in several.items() if c != "slide"} for s, several in pictures.items()}
     return maps_figure(pictures)
 
 

@@ -54,8 +54,8 @@ def write_report(
         The path of the page.
 
     Raises:
-        RunError: the run is not finished or not evaluated, attention and features disagree, or a column cannot be
-            found.
+        RunError: the run is not finished or not evaluated, features that are read changed after training, or a column
+            cannot be found.
     """
     run = Run.open(run)
     said = run.require_results(partial=partial)
@@ -115,9 +115,11 @@ def _views(run: Run, heatmaps: int) -> list[Facts]:
     """The slides with their pictures: all wrong ones, then the right ones beside them, as far as there is room."""
     if not heatmaps:
         return []
-    wrong = slide_views(run, wrong_slides(run)["slide"], room=MOST_BYTES)
+    first, then = list(wrong_slides(run)["slide"]), list(right_slides(run))
+    run.require_features([*first, *then[:heatmaps]])  # those that are read, so that all that changed are named
+    wrong = slide_views(run, first, room=MOST_BYTES)
     room = MOST_BYTES - sum(map(size_of, wrong))
-    return [*wrong, *slide_views(run, right_slides(run), room=room, most=heatmaps)]
+    return [*wrong, *slide_views(run, then, room=room, most=heatmaps)]
 
 
 def _content(

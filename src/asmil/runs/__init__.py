@@ -7,7 +7,18 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.runs.cell import Cell
     from asmil.runs.folder import Run
-    from asmil.runs.layout import figure_file, outlines_file, qupath_script, verdicts_file
+    from asmil.runs.layout import (
+        ENVIRONMENT,
+        MAKING,
+        PREDICTIONS,
+        QUPATH,
+        REPORT,
+        TRACKED,
+        figure_file,
+        outlines_file,
+        qupath_script,
+        verdicts_file,
+    )
     from asmil.runs.pipeline import (
         Extracted,
         evaluate,
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
         write_report,
     )
     from asmil.runs.predicted import PredictedFolder
-    from asmil.runs.slide import RunSlide, SlideTiles, mean_evidence, model_of, picture_of, spacing, tiles_of
+    from asmil.runs.slide import RunSlide, TilePlaces, mean_evidence, model_of, picture_of, spacing, tiles_of
     from asmil.runs.whole import Standing, even
 else:
     __all__, __getattr__ = door(__name__)

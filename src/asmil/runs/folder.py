@@ -1,7 +1,7 @@
 """A run on disk: a folder of plain files that another tool, or a person, can read; this class reads and writes them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from asmil.runs.cell import Cell
 from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
-from asmil.runs.whole import Standing, require_unedited
+from asmil.runs.whole import Standing, require_features, require_unedited
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from asmil.bags import FeatureStore
     from asmil.deploy import Exported, Predictions
     from asmil.progress import Outcome
     from asmil.training import CellResult
@@ -235,6 +236,24 @@ class Run(Records, Shown):
                 fix=f"run the command that made it again, and it goes on{looks}",
             )
         return standing.partial
+
+    def require_features(self, slides: Iterable[str], *, store: "FeatureStore | None" = None) -> None:
+        """Make sure that features of its own slides that are about to be read are those that it was trained on.
+
+        Args:
+            store: where they are read; None: where the run found them.
+
+        Raises:
+            RunError: they changed after training; the slides are named.
+        """
+        compared = self._compared if store is None else set[str]()
+        if new := [slide for slide in slides if slide not in compared]:
+            require_features(self, new, store=store)
+            compared |= set(new)
+
+    @cached_property
+    def _compared(self) -> set[str]:
+        return set()
 
     @cached_property
     def cell_predictions(self) -> pd.DataFrame:

@@ -1,7 +1,8 @@
-"""Where everything lies in a run folder: every file name of a run stands here, and nowhere else."""
+"""Where everything lies in a run folder: every file name of a run stands here, or in the room above that writes it."""
 
 from pathlib import Path
 
+from asmil import extraction, progress
 from asmil.files import safe_name
 
 # Of the whole run, in the order in which they are written.
@@ -12,20 +13,20 @@ COHORT = "cohort.csv"  # slide, case, label, and where known site, mpp, fold, ta
 SPLITS = "splits.csv"  # slide, case, label, fold, part
 TASK = "task.json"  # what is predicted, where it is no classification
 SECONDS = "seconds.json"  # wall time by stage
-FAILURES = "failures.csv"  # slides that were skipped or failed: name, result, stage, reason
+FAILURES = progress.FAILURES  # slides that were skipped or failed: name, result, stage, reason
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"  # out of fold, one row per slide; of a cell: val and test rows
 PATIENT_PREDICTIONS = "predictions_patients.csv"  # of another task than classification
 FINDINGS = "findings.csv"  # every detection of FROC
 PROFILE = "profile.json"  # what its slides are like, measured when it is first put to use
 REPORT, BUNDLE = "report.html", "report.zip"  # the page; the page with pictures and tables
-CARD = "card.md"
+CARD, ONNX = "card.md", "model.onnx"  # what `export` writes, where no other place is named
 MADE_OF = "made_of.json"  # of a folder of predictions: where run, features and slides were
 VERDICTS = "verdicts.csv"  # what a person said of the slides, in the viewer: a table of labels
 
 # Folders beside them; `extraction` fills features and thumbnails.
-FEATURES, FEATURES_NOTE = "features", "run.json"  # the note says which kind of features the run learns from
-THUMBNAILS = "thumbnails"
+FEATURES, FEATURES_NOTE = extraction.FEATURES, "run.json"  # the note says which kind of features the run learns from
+THUMBNAILS = extraction.THUMBNAILS
 FIGURES = "figures"
 QUPATH = "qupath.groovy"  # loads figures, tissue and outlines into QuPath
 OUTLINES = "outlines"  # drawn in the viewer: <slide>.geojson

@@ -13,19 +13,21 @@ from asmil.errors import ConfigError, RunError
 from asmil.files import Facts, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
+from asmil.runs.layout import ONNX
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
+    UNKNOWN_FEATURES,
     Settings,
     changed,
     check_extraction,
     check_truth,
     device_of,
     extract_folder,
+    lacks_data,
     load_settings,
     note_unused,
     open_inputs,
     require_place,
-    require_shapes,
     require_some,
     require_writable,
     slide_files_of,
@@ -138,8 +140,7 @@ def evaluate(
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
     settings = changed(settings or made.settings, given)
     check_truth(settings)
-    _look_at(made, partial, outcome, into=made.folder)
-    require_shapes(made, settings)
+    _look_at(made, partial, outcome, hear, into=made.folder)
     with made.timed("evaluate"), hear.stage("evaluate", total=None):
         metrics = _evaluate_into(made, settings, outcome, partial=partial)
     _closed(made, outcome, hear, always=False)
@@ -169,7 +170,7 @@ def write_report(
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
     if bundle and against is not None:
         raise ConfigError("a comparison has no bundle", found="bundle and against", fix="its page is one file already")
-    _look_at(made, partial, outcome, into=made.folder)
+    _look_at(made, partial, outcome, hear, into=made.folder)
     if against is not None:
         from asmil.report import write_comparison
 
@@ -179,7 +180,6 @@ def write_report(
             page = write_comparison(made, other, partial=partial)
     else:
         settings = changed(settings or made.settings, given)
-        require_shapes(made, settings)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
     _closed(made, outcome, hear, always=False)
@@ -192,13 +192,13 @@ def heatmap(
     """Write figures/<slide>.png and .geojson (`packed`: .geojson.gz) from the stored attention; of all by default.
 
     Raises:
-        RunError: the run is not finished or was not evaluated, or there is nothing to draw of a slide, or of any.
+        RunError: the run is not finished or was not evaluated, features that are read changed after training, or there
+            is nothing to draw of a slide, or of any.
     """
     from asmil.report import write_heatmaps
 
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
-    _look_at(made, partial, outcome, into=made.folder)
-    require_shapes(made, made.settings)
+    _look_at(made, partial, outcome, hear, into=made.folder)
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
@@ -214,7 +214,8 @@ def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
     Without a thumbnail there are the maps alone.
 
     Raises:
-        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it.
+        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it, or
+            other features than were trained on.
     """
     from asmil.report import slide_figure
 
@@ -251,7 +252,7 @@ def predict(
         partial, listener, **given: as in `evaluate`.
 
     Raises:
-        RunError: the run is not finished, or no slide can be used.
+        RunError: the run is not finished, its features changed before they were measured, or no slide can be used.
         FeatureError: this machine cannot prepare slides as the run's were.
     """
     from asmil.deploy import load_ensemble, predict_new, prepare, settings_for_new
@@ -261,7 +262,7 @@ def predict(
     typed = {"slides": slides} | own | given | {"out": out or made.predicted}
     settings = settings_for_new(made.settings, typed)
     require_place(settings)
-    _look_at(made, partial, outcome)
+    _look_at(made, partial, outcome, hear)
     with hear.stage("open", total=None):
         ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -291,18 +292,19 @@ def export(
         run_features, partial, listener: as in `predict`.
 
     Raises:
-        RunError: the run is not finished. ConfigError: it is no classifier, or has no such model.
+        RunError: the run is not finished, or its features changed before they were measured. ConfigError: it is no
+            classifier, or has no such model.
         AsmilError: no such model can be a fixed graph, or the file does not agree with torch; none is left then.
     """
     from asmil.deploy import export_run, load_ensemble, prepare
 
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
-    path = Path(out) if out else (made.card_file if card else made.folder / "model.onnx")
+    path = Path(out) if out else (made.card_file if card else made.folder / ONNX)
     if not card and suffix_of(path) != ".onnx":
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
         )
-    _look_at(made, partial, outcome, into=path.parent)
+    _look_at(made, partial, outcome, hear, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
     with hear.stage("export", total=None):
@@ -322,12 +324,17 @@ def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True)
     return made
 
 
-def _look_at(made: Run, partial: bool, outcome: Outcome, *, into: Path | None = None) -> None:
-    """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only."""
+def _look_at(made: Run, partial: bool, outcome: Outcome, hear: Hear = None, *, into: Path | None = None) -> None:
+    """Raise where a run is not finished (with `partial` it is noted), or the folder to write `into` is read-only.
+
+    Of an older run it is told that its features cannot be compared with those that it was trained on.
+    """
     if into is not None:
         require_writable(into, called="", fix="copy the run to where you may write, or give --out where it is taken")
     if sentence := made.require_whole(partial=partial):
         outcome.skipped(made.folder.name, stage="train", reason=sentence)
+    if hear is not None and lacks_data(made.identity):
+        hear.note(UNKNOWN_FEATURES)
 
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:

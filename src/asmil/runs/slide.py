@@ -28,7 +28,7 @@ EMPTY_PX, EMPTY_GREY = 600, 236
 
 
 @dataclass(frozen=True)
-class SlideTiles:
+class TilePlaces:
     """Where the tiles of a slide are: corners (tiles, 2) and side in level-0 pixels.
 
     `stated_size`, width and height of the slide in level-0 pixels, and `slide_mpp`, um per level-0 pixel, are None
@@ -55,7 +55,7 @@ class SlideTiles:
         return self.slide_size[0] * self.slide_mpp if self.slide_mpp else None
 
 
-def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None) -> SlideTiles | None:
+def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None) -> TilePlaces | None:
     """The tiles of a slide, by its feature file; None where that has no coordinates in level-0 pixels.
 
     `slide_mpp` is for files that have them in micrometres. The side of tiles that no file says is their least distance.
@@ -66,7 +66,7 @@ def tiles_of(store: FeatureStore, slide: str, *, slide_mpp: float | None = None)
     level0_xy = bag.level0_xy.numpy().astype(np.float64)
     side = float(bag.tile_level0_px or spacing(level0_xy))
     info = store.info(slide)
-    return SlideTiles(level0_xy, side, info.slide_size, slide_mpp, info.bounds)
+    return TilePlaces(level0_xy, side, info.slide_size, slide_mpp, info.bounds)
 
 
 def spacing(xy: np.ndarray) -> float:
@@ -148,10 +148,26 @@ class RunSlide:
         return next(stated, None)
 
     @cached_property
-    def tiles(self) -> SlideTiles | None:
-        """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates."""
+    def store(self) -> FeatureStore | None:
+        """The features of the run where they have this slide; None where they are not at hand.
+
+        Raises:
+            RunError: those of the slide changed after training.
+        """
         store = self.run.store
-        return tiles_of(store, self.name, slide_mpp=self.mpp) if store is not None and self.name in store else None
+        if store is None or self.name not in store:
+            return None
+        self.run.require_features([self.name])
+        return store
+
+    @cached_property
+    def tiles(self) -> TilePlaces | None:
+        """Where its tiles are; None where its features are not at hand, or have no level-0 coordinates.
+
+        Raises:
+            RunError: they changed after training.
+        """
+        return None if self.store is None else tiles_of(self.store, self.name, slide_mpp=self.mpp)
 
     @cached_property
     def attentions(self) -> list[np.ndarray]:
@@ -172,11 +188,11 @@ class RunSlide:
         of the run.
 
         Raises:
-            RunError: a run of another task or of patients, a slide without features or tests, or weights that cannot be
-                used. AttentionError: of such a model there is none.
+            RunError: a run of another task or of patients, a slide without features or tests or with others than were
+                trained on, or weights that cannot be used. AttentionError: of such a model there is none.
         """
         run = self.run
-        return mean_evidence(run, self.name, cells=run.tested_on(self.name), store=run.store, model=model_of(run))
+        return mean_evidence(run, self.name, cells=run.tested_on(self.name), store=self.store, model=model_of(run))
 
     @property
     def thumbnail(self) -> Path:
@@ -189,7 +205,7 @@ class RunSlide:
         It is of the content of all of them: attention, places, weights, thumbnail, further `files`, and of the features
         as much as `FeatureStore.content` looks at. So the same run has the same wherever it lies.
         """
-        attention, tiles, store = self.attention, self.tiles, self.run.store
+        attention, tiles, store = self.attention, self.tiles, self.store
         if attention is None or tiles is None or store is None:
             return None
         weights = [cell.weights for cell in self.run.tested_on(self.name)]

@@ -1,7 +1,7 @@
 """Whether a run is whole: the seals of its models, what has become of their files, and what is still to be trained."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from asmil.errors import RunError
 from asmil.files import Facts, write_json
 from asmil.runs.layout import COHORT, CONFIG, NEEDED, PREDICTIONS, SEAL, SPLITS, TASK
 from asmil.runs.reading import read_json
-from asmil.settings import compare, settings_identity, tables_identity
+from asmil.settings import changed_features, compare, settings_identity, tables_identity
 
 if TYPE_CHECKING:
+    from asmil.bags import FeatureStore
     from asmil.progress import Listener
     from asmil.runs.cell import Cell
     from asmil.runs.records import Records
@@ -232,6 +233,25 @@ def require_unedited(run: "Records") -> None:
         _refuse_edited(run.folder / SPLITS, [f"another patient or label: {listed(sorted(other))}"] if other else [])
     if "task" in data and run.task_said != data["task"]:
         _refuse_edited(run.folder / TASK, [f"it was {data['task']}, and is {run.task_said}"])
+
+
+def require_features(run: "Records", slides: Iterable[str], *, store: "FeatureStore | None" = None) -> None:
+    """Refuse to read features of a run's own slides that are not those that it was trained on.
+
+    An older run does not say them: then nothing can be compared, and `UNKNOWN_FEATURES` is what there is to say.
+
+    Args:
+        slides: whose features are about to be read: of each at most a megabyte is, for its digest.
+        store: where they are; None: where the run found them.
+
+    Raises:
+        RunError: the slides are named.
+    """
+    if (store := run.store if store is None else store) is None:
+        return
+    if found := changed_features(run.identity, store, slides):
+        fix = "put the old features back, or train anew into another --out"
+        raise RunError(f"the run in {run.folder} was trained on other features", found=found, fix=fix)
 
 
 def _refuse_edited(path: Path, found: Sequence[str]) -> None:

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from asmil.settings.extraction import extract_folder, require_some, slides_in
     from asmil.settings.identity import (
         CLASSIFICATION,
+        UNKNOWN_FEATURES,
+        changed_features,
         compare,
         go_on,
         lacks_data,
         learned_from,
-        require_shapes,
         settings_identity,
         tables_identity,
         task_facts,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts
-from asmil.progress import Listener, Outcome
+from asmil.progress import FAILURES, Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
 from asmil.settings.settings import Settings
 
@@ -64,7 +64,7 @@ def extract_folder(
             advance(1)
     for note in _notes(done):
         hear.note(note)
-    return [folder / "features" / store for store in stores]
+    return [folder / room.FEATURES / store for store in stores]
 
 
 def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> None:
@@ -76,7 +76,7 @@ def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> No
     if outcome.counts["ok"] == 0 or not stores:
         hear.closing(outcome)
         first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
-        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix="see failures.csv, or `asmil check`")
+        raise RunError("no slide could be used", found=f"{outcome}; {first}", fix=f"see {FAILURES}, or `asmil check`")
 
 
 def _notes(records: "list[Record]") -> Iterator[str]:

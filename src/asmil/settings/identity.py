@@ -101,29 +101,24 @@ def lacks_data(identity: Facts) -> bool:
     return "features" not in identity.get("data", {})
 
 
-def require_shapes(run: "Run", settings: Settings) -> None:
-    """Refuse features, where they are at hand, of other numbers of tiles or another width than those trained on.
+UNKNOWN_FEATURES = "this run is of an older asmil: that its features are those it was trained on is not known"
 
-    No row is read, so that looking at a run stays quick: `go_on` sees more.
 
-    Raises:
-        RunError: the slides are named.
+def changed_features(identity: Facts, store: "FeatureStore", slides: Iterable[str]) -> str:
+    """Which slides of a run have other features in a store than it was trained on, in words; empty where none has.
+
+    Of `slides`, which are about to be read, a digest is taken (`FeatureStore.content`); of all others what files say
+    unread is compared. Left out are features that are not at hand, and damaged ones: reading those tells more.
     """
-    from asmil.bags import open_features
-
-    bags = run.identity.get("data", {}).get("features", {})
-    if not bags:
-        return
-    try:
-        store = open_features(settings.features or run.features)
-    except FeatureError:  # they are not at hand, or no more
-        return
-    found = {slide: store.shape(slide) for slide in bags if slide in store}
-    other = [slide for slide, shape in found.items() if shape is not None and list(shape) != list(bags[slide][1:3])]
-    if other:
-        text = _of_slides("the features of", other, "changed after training")
-        fix = "put the old features back, or train anew into another --out"
-        raise RunError(f"the run in {run.folder} was trained on other features", found=text, fix=fix)
+    known, wanted, other = identity.get("data", {}).get("features", {}), set(slides), []
+    for slide in (slide for slide in known if slide in store):
+        found: list[object] = [None, *(store.shape(slide) or known[slide][1:3])]
+        if slide in wanted:
+            with suppress(FeatureError):
+                found = _content(store, slide, known[slide])
+        if found[1:] != known[slide][1 : len(found)]:
+            other.append(slide)
+    return _of_slides("the features of", other, "changed after training") if other else ""
 
 
 def learned_from(
@@ -136,6 +131,7 @@ def learned_from(
 
     Raises:
         FeatureError: no slide can be learned from, or one no more that it has learned from.
+        RunError: it has learned from something else; what changed is named.
         SplitError: slides of the same content are in different parts of a fold, unless `allow_duplicates`.
         CohortError: no slide has both a label and features.
     """
@@ -150,11 +146,14 @@ def learned_from(
     for sentence in splits.remarks(cohort):
         hear.warn(sentence)
     twins = before.get("twins")  # None of an older run, which was not looked through
+    data = data_identity(cohort, splits, store, contents=unchanged)
     if prints:
+        # what changed tells more than that some of it is alike
+        _require_unchanged(run, settings_identity(settings) | {"data": data})
         twins = require_apart(splits, find_twins(prints, store.array), allow=settings.allow_duplicates)
         for sentence in twins:
             hear.warn(sentence, fix="keep one of each two")
-    return cohort, splits, data_identity(cohort, splits, store, contents=unchanged) | {"twins": twins}
+    return cohort, splits, data | {"twins": twins}
 
 
 def _read_new(
@@ -170,7 +169,7 @@ def _read_new(
     unchanged: Facts = {}
     for slide in slides:
         with suppress(FeatureError):  # reading it whole tells why
-            if slide in known and known[slide] == _content(store, slide):
+            if slide in known and known[slide] == _content(store, slide, known[slide]):
                 unchanged[slide] = known[slide]
     new = [slide for slide in slides if slide not in unchanged]
     if not new:
@@ -190,8 +189,9 @@ def _read_new(
     return prints, unchanged
 
 
-def _content(store: "FeatureStore", slide: str) -> list[object]:
-    found = store.content(slide)
+def _content(store: "FeatureStore", slide: str, known: Sequence[object] = ()) -> list[object]:
+    """File, tiles, width and digest; the digest by the rule of the one that is known."""
+    found = store.content(slide, like=str(known[3]) if known else "")
     return [found.file, found.tiles, found.width, found.digest]
 
 
@@ -201,6 +201,18 @@ def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     Raises:
         RunError: it was; what changed is named, and what to do.
     """
+    _require_unchanged(run, now)
+    before = run.identity
+    if run.begun and lacks_data(before) and "data" in now:
+        hear.note(UNKNOWN_FEATURES)
+        now = {name: value for name, value in now.items() if name != "data"}  # `set_data` compares the tables' files
+    kept = {name: before[name] for name in ("code", "data") if name in before}
+    older = run.begun and "code" not in before  # whose cells have no seals: `Run.standing` tells it by this
+    written = ({} if older else {"code": run.code}) | kept | now
+    run.write_identity({name: written[name] for name in (*ABOUT, "data", "code") if name in written})
+
+
+def _require_unchanged(run: "Run", now: Facts) -> None:
     before = run.identity
     if run.begun and not before:
         raise RunError(
@@ -213,13 +225,6 @@ def go_on(run: "Run", now: Facts, hear: Listener) -> None:
     holds |= {"training", "cohort", "features"} if run.begun else set()
     changes = [change for change in compare(before, now) if change.kind in holds] if before else []
     require_same(run.folder, changes, features=run.features if run.extracted else None)
-    if run.begun and lacks_data(before) and "data" in now:
-        hear.note("this run is of an older asmil: that its features are those it was trained on is not known")
-        now = {name: value for name, value in now.items() if name != "data"}  # `set_data` compares the tables' files
-    kept = {name: before[name] for name in ("code", "data") if name in before}
-    older = run.begun and "code" not in before  # whose cells have no seals: `Run.standing` tells it by this
-    written = ({} if older else {"code": run.code}) | kept | now
-    run.write_identity({name: written[name] for name in (*ABOUT, "data", "code") if name in written})
 
 
 def require_same(folder: Path, changes: Sequence[Change], *, features: Path | None) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from asmil.bags import Bag
 from asmil.errors import ConfigError
 from asmil.models import create_model
+from asmil.tasks import auroc
 from asmil.training import TrainSettings, fit, predict
 
 SETTINGS = TrainSettings(
@@ -154,10 +155,8 @@ def algorithmic_tests(
 
 
 def _auroc(model: nn.Module, bags: list[Bag]) -> float:
-    from sklearn.metrics import roc_auc_score  # here, because its import takes a second
-
-    probabilities = [p.probabilities[1] for p in predict(model, bags, batch_size=64)]
-    return float(roc_auc_score([bag.label for bag in bags], probabilities))
+    probabilities = np.array([p.probabilities[1] for p in predict(model, bags, batch_size=64)], np.float64)
+    return float(auroc(np.array([bag.label == 1 for bag in bags]), probabilities))
 
 
 def _concept(draw: Draw, which: int | np.integer, *, count: int | np.integer, dim: int) -> Tiles:

@@ -17,6 +17,7 @@ from asmil.evaluation import (
     rank_methods,
     signed_rank_p,
 )
+from asmil.study.arms import ARMS, RESULTS, table_file
 
 # The results of a study, read back: its cells, which of them were tested on the same slides, and their histories.
 
@@ -29,9 +30,9 @@ def read_results(folder: str | Path) -> pd.DataFrame:
     Raises:
         RunError: there is no results.csv.
     """
-    path = Path(folder) / "results.csv"
+    path = Path(folder) / RESULTS
     if not path.is_file():
-        raise RunError(f"{folder} has no results of a study", found="no results.csv", fix="run `asmil study` first")
+        raise RunError(f"{folder} has no results of a study", found=f"no {RESULTS}", fix="run `asmil study` first")
     cells = pd.read_csv(path, dtype=dict.fromkeys(ARM, str), keep_default_na=False, na_values=["", "nan", "NaN"])
     return with_splits(cells, Path(folder))
 
@@ -45,7 +46,7 @@ def with_splits(cells: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame
     missing = [column for column in (*ARM, "fold", "seed") if column not in cells]
     if missing or cells.empty:
         found = f"no column {', '.join(missing)}" if missing else "no rows"
-        raise RunError("the table of results cannot be analysed", found=found, fix="use the results.csv of a study")
+        raise RunError("the table of results cannot be analysed", found=found, fix=f"use the {RESULTS} of a study")
     if twice := int(cells.duplicated([*ARM, "fold", "seed"]).sum()):
         raise RunError("cells occur more than once in the table of results", found=f"{twice} repeated rows")
     if "split" in cells:
@@ -54,19 +55,19 @@ def with_splits(cells: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame
     if folder is not None:
         for arm, own in cells.groupby(ARM, sort=False):
             if not {(arm[0], f, s) for f, s in zip(own["fold"], own["seed"], strict=True)} <= known.keys():
-                known |= _tested(_arm_folder(folder, arm) / "predictions.csv", arm[0])
+                known |= _tested(table_file(_arm_folder(folder, arm), "predictions"), arm[0])
     places = zip(cells["dataset"], cells["fold"], cells["seed"], strict=True)
     return cells.assign(split=[known.get(place, f"fold {place[1]} of seed {place[2]}") for place in places])
 
 
 def read_history(folder: Path, arm: tuple[str, str, str]) -> pd.DataFrame:
     """The history.csv of an arm (fold, seed, epoch, val_loss ...); empty where there is none."""
-    path = _arm_folder(folder, arm) / "history.csv"
+    path = table_file(_arm_folder(folder, arm), "history")
     return pd.read_csv(path) if path.is_file() else pd.DataFrame()
 
 
 def _arm_folder(folder: Path, arm: Iterable[object]) -> Path:
-    return folder / "arms" / "--".join(map(str, arm))
+    return folder / ARMS / "--".join(map(str, arm))
 
 
 def _tested(path: Path, dataset: object) -> dict[tuple, str]:

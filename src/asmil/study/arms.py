@@ -16,6 +16,16 @@ from asmil.training import Recipe
 Cell = tuple[int, int]
 """Fold and seed."""
 
+# What lies in a study's folder, and, in a folder of `ARMS`, of an arm; the rest is as in a run (`asmil.runs`).
+STUDY, RESULTS, ARMS = "study.json", "results.csv", "arms"
+TABLES = ("history", "predictions", "cells")
+"""The tables of an arm; a cell counts as finished with its row in the last one, which is written last."""
+
+
+def table_file(folder: Path, name: str) -> Path:
+    """One of the `TABLES` in the folder of an arm."""
+    return folder / f"{name}.csv"
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -91,7 +101,7 @@ def claim(config: StudyConfig, facts: dict[str, dict[str, object]]) -> None:
     Raises:
         RunError: something has changed; the message says what.
     """
-    path = Path(config.out) / "study.json"
+    path = Path(config.out) / STUDY
     identity = json.loads(json.dumps(_identity(config, facts), default=str))
     before: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     changed = [

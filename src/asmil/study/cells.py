@@ -17,7 +17,7 @@ from asmil.draws import stream
 from asmil.errors import CohortError
 from asmil.evaluation import METRICS, tile_scores
 from asmil.files import write_text
-from asmil.study.arms import Arm, Cell
+from asmil.study.arms import ARMS, RESULTS, TABLES, Arm, Cell, table_file
 from asmil.study.config import StudyConfig, stabilizer_defaults
 from asmil.study.data import StudyData
 from asmil.tasks import auroc
@@ -167,8 +167,6 @@ class _Accounts:
 
 TEST_METRICS = ("auroc", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "brier")
 AT_BEST = ("entropy", "effective_tiles", "top1_mass", "kl", "gradient_ratio")
-TABLES = ("history", "predictions", "cells")
-"""The tables of an arm; a cell counts as finished with its row in the last one, which is written last."""
 
 Rows = dict[str, list[dict[str, object]]]
 """The rows of some cells, by table."""
@@ -234,18 +232,18 @@ def settings_of(arm: Arm, config: StudyConfig) -> dict[str, object]:
 
 def finished_cells(folder: Path) -> set[Cell]:
     """Fold and seed of the cells whose rows are written in an arm's folder."""
-    return {(int(fold), int(seed)) for fold, seed in zip(*_cells(_read(folder / "cells.csv")), strict=True)}
+    return {(int(fold), int(seed)) for fold, seed in zip(*_cells(_read(table_file(folder, "cells"))), strict=True)}
 
 
 def read_rows(folder: Path) -> Rows:
     """The rows of the finished cells of an arm, numbers as numbers."""
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in ("history", "cells")}
+    tables = {name: pd.read_csv(table_file(folder, name)) for name in ("history", "cells")}
     return {name: [{str(k): v for k, v in row.items()} for row in t.to_dict("records")] for name, t in tables.items()}
 
 
 def add_rows(folder: Path, rows: Rows) -> None:
     """Add cells to an arm's tables; each table is written atomically, and a cell is there once all of them are."""
-    before = {name: _read(folder / f"{name}.csv") for name in TABLES}
+    before = {name: _read(table_file(folder, name)) for name in TABLES}
     whole = set(zip(*_cells(before["cells"]), strict=True))
     for name in TABLES:
         kept = before[name]
@@ -254,19 +252,20 @@ def add_rows(folder: Path, rows: Rows) -> None:
         table = pd.concat([kept, _text(pd.DataFrame(rows[name]))]).fillna("")
         order = table[["seed", "fold"]].astype(int).assign(row=range(len(table)))
         table = table.iloc[order.sort_values(["seed", "fold", "row"])["row"].to_numpy()]
-        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(table_file(folder, name), table.to_csv(index=False))
 
 
 def write_results(out: Path, arms: Iterable[str]) -> int:
     """Write results.csv: the cells of all arms under `out`, those of `arms` first; return how many there are."""
-    found = {path.parent.name: path for path in sorted((out / "arms").glob("*/cells.csv"))}
+    paths = (table_file(arm, "cells") for arm in sorted((out / ARMS).glob("*")))
+    found = {path.parent.name: path for path in paths if path.is_file()}
     ordered = [name for name in dict.fromkeys(arms) if name in found]
     ordered += [name for name in found if name not in ordered]
     tables = [_read(found[name]) for name in ordered]
     if not tables:
         return 0
     table = pd.concat(tables)[_merged([list(table.columns) for table in tables])].fillna("")
-    write_text(out / "results.csv", table.to_csv(index=False))
+    write_text(out / RESULTS, table.to_csv(index=False))
     return len(table)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from asmil.figures import Difference, critical_difference_figure, forest_figure, learning_figure, stability_figure
 from asmil.report import Figure, Section, figure, plural, write_page
+from asmil.runs import REPORT
 from asmil.study.analysis import ARM, METRIC_NAMES, Analysis, read_history
 from asmil.study.tables import TextTable, text_tables, write_tables
 from asmil.study.words import sentences
@@ -49,7 +50,7 @@ def write_study_report(folder: str | Path, *, bootstrap: int = 1000) -> Path:
     sections = [_summary(analysis), *_sections(analysis, tables, figures)]
     contents = [(section.id, section.title) for section in sections if section.id != "ranks" or section.figures]
     return write_page(
-        folder / "report.html",
+        folder / REPORT,
         "study/template.html.jinja",
         name=folder.resolve().name,
         kind="study",

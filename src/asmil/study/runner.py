@@ -14,8 +14,9 @@ import pandas as pd
 from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
-from asmil.progress import Advance, Listener, default_listener, model_name, require_trackers, tracked
-from asmil.study.arms import Arm, Group, claim, groups_of, list_arms
+from asmil.progress import FAILURES, Advance, Listener, default_listener, model_name, require_trackers, tracked
+from asmil.runs import ENVIRONMENT, MAKING, TRACKED
+from asmil.study.arms import ARMS, RESULTS, Arm, Group, claim, groups_of, list_arms
 from asmil.study.cells import Rows, add_rows, finished_cells, read_rows, rows_of, write_results
 from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData, load_data
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from asmil.study.cells import CellRecord
 
 
-MAKING, TRACKED, POLL_SECONDS = ".making", "tracked", 0.05
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
         facts, groups, total = _prepare(config, arms, finished)
     with _alone(config.out):
         claim(config, facts)
-    write_json(config.out / "environment.json", environment())
+    write_json(config.out / ENVIRONMENT, environment())
     left = sum(len(group.cells) for group in groups)
     if left < total:
         hear.note(f"{total - left} of {total} cells are trained already")
@@ -90,7 +91,7 @@ def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
     with _alone(config.out):
         _write_failures(config.out, failures, names)
         cells = write_results(config.out, names)
-    return StudyResult(config.out, config.out / "results.csv", cells, names, tuple(failures))
+    return StudyResult(config.out, config.out / RESULTS, cells, names, tuple(failures))
 
 
 @contextmanager
@@ -124,7 +125,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _folder(config: StudyConfig, arm: Arm) -> Path:
-    return config.out / "arms" / arm.name
+    return config.out / ARMS / arm.name
 
 
 def _prepare(
@@ -246,7 +247,7 @@ def _add_failure(failures: list[Failure], group: Group, error: BaseException) ->
 
 def _write_failures(out: Path, failures: list[Failure], arms: Sequence[str]) -> None:
     """failures.csv: what failed now, and what is noted of arms that were not tried now."""
-    path, columns = out / "failures.csv", ["arm", "seeds", "error", "reason", "trace"]
+    path, columns = out / FAILURES, ["arm", "seeds", "error", "reason", "trace"]
     table = pd.DataFrame(failures, columns=columns)
     if path.exists():
         before = pd.read_csv(path, dtype=str, keep_default_na=False)

@@ -70,7 +70,10 @@ def text_tables(analysis: Analysis) -> list[TextTable]:
 
 
 def number(value: Any, *, signed: bool = False) -> str:
-    """Three decimals with a true minus sign, or a dash where nothing is known."""
+    """Three decimals with a true minus sign, or a dash where nothing is known.
+
+    Always three, unlike a page of a run has it: differences stand below each other, and one of 0.0002 is none.
+    """
     if not np.isfinite(value):
         return "–"
     text = f"{value:{'+' if signed else ''}.3f}"

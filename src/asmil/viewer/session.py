@@ -135,7 +135,15 @@ class View:
         """The features of a slide.
 
         Raises:
-            FeatureError: they are not at hand.
+            FeatureError, RunError: as `store_of`.
+        """
+        return self.store_of(slide).load(slide, slide_mpp=self.mpp(slide))
+
+    def store_of(self, slide: str) -> FeatureStore:
+        """The features, to read those of a slide.
+
+        Raises:
+            FeatureError: they are not at hand. RunError: they are not those that were trained on.
         """
         if self.store is None:
             raise FeatureError(
@@ -143,7 +151,7 @@ class View:
                 found=self.features,
                 fix="start in the folder where they were found when this was made, or bring them back",
             )
-        return self.store.load(slide, slide_mpp=self.mpp(slide))
+        return self.store
 
     def picture(self, slide: str) -> Picture:
         """Where the pixels of a slide should be; whether they can be read is not yet known."""
@@ -193,19 +201,17 @@ class View:
         """Corners int32 (tiles, 2), side and unit; no tiles, with the reason in `says`, where there are none."""
         nothing = np.empty((0, 2), np.int32), 1.0, "px"
         try:
-            if self.store is None:
-                self.bag(slide)
-                return nothing
-            bag = self.store.load(slide, slide_mpp=mpp)
+            store = self.store_of(slide)
+            bag = store.load(slide, slide_mpp=mpp)
             side, xy = bag.tile_level0_px, bag.level0_xy
             if xy is not None:
                 corners = xy.numpy()
                 return corners.astype(np.int32), float(side or spacing(corners)), "px"
-            um = self.store.um_xy(slide)
+            um = store.um_xy(slide)
             if um is not None:
-                return np.rint(um).astype(np.int32), float(self.store.info(slide).tile_um or spacing(um)), "um"
+                return np.rint(um).astype(np.int32), float(store.info(slide).tile_um or spacing(um)), "um"
             says.append("The features have no coordinates: there is nothing to lay over the slide.")
-        except FeatureError as error:
+        except (FeatureError, RunError) as error:
             says.append(str(error))
         return nothing
 

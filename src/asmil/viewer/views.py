@@ -12,6 +12,7 @@ from asmil.bags import FeatureStore, listed
 from asmil.errors import RunError, as_typed
 from asmil.evaluation import tile_truth
 from asmil.files import Facts
+from asmil.progress import FAILURES
 from asmil.report import decided
 from asmil.runs import PredictedFolder, Run
 from asmil.viewer.layers import Heads, Layers, PredictedLayers
@@ -66,6 +67,11 @@ class RunView(View):
     def store(self) -> FeatureStore | None:
         """The run's features, or None where they are not at hand."""
         return self.run.store
+
+    def store_of(self, slide: str) -> FeatureStore:
+        """The features, to read those of a slide; a `RunError` where they changed after training."""
+        self.run.require_features([slide])
+        return super().store_of(slide)
 
     @property
     def features(self) -> Path:
@@ -175,7 +181,7 @@ class PredictionsView(View):
             stamp=self.predicted.written_at,
         )
         if lost := self.predicted.lost:
-            self.says = f"Not predicted: {listed(lost, 3)} (failures.csv says why)."
+            self.says = f"Not predicted: {listed(lost, 3)} ({FAILURES} says why)."
         self.layers: PredictedLayers = PredictedLayers(
             self.predicted, None if evidence is None else lambda slide: evidence(slide, self.paths.get(slide))
         )

@@ -9,7 +9,7 @@ from shapely.geometry import MultiPolygon, box
 from asmil.annotations import AnnotationError, Annotations, read_annotations, require_classes
 from asmil.evaluation import MetricError
 from asmil.evaluation.place import Wanted, other_scale, read_truth
-from asmil.runs import SlideTiles
+from asmil.runs import TilePlaces
 
 
 def feature(coordinates, kind="Polygon", **properties):
@@ -115,7 +115,7 @@ def grid(columns, rows, side, x=0, y=0):
     ("factor", "says"), [(0.25, "as micrometres they would"), (1 / 16, "pixels of a level 16 times smaller")]
 )
 def test_outlines_in_another_unit_are_told_by_the_tiles(factor, says):
-    places = SlideTiles(grid(10, 10, 100, x=20_000, y=30_000), 100, slide_mpp=0.25)
+    places = TilePlaces(grid(10, 10, 100, x=20_000, y=30_000), 100, slide_mpp=0.25)
     shapes = [box(*(np.array([20_100, 30_100, 20_300, 30_300]) + d) * factor) for d in (0, 300)]
     what, fix = other_scale(annotations(*shapes), places)
     assert says in what
@@ -123,7 +123,7 @@ def test_outlines_in_another_unit_are_told_by_the_tiles(factor, says):
 
 
 def test_tumour_without_a_tile_is_no_reason_to_leave_a_slide_out():
-    places = SlideTiles(grid(10, 10, 100, x=20_000, y=30_000), 100, slide_mpp=0.25)
+    places = TilePlaces(grid(10, 10, 100, x=20_000, y=30_000), 100, slide_mpp=0.25)
     assert other_scale(annotations(box(50_000, 30_000, 50_100, 30_100)), places) is None
     assert other_scale(annotations(box(20_950, 30_100, 21_500, 30_200)), places) is None, "touches a tile"
     assert other_scale(annotations(points=[(20_001, 30_001)]), places) is None
@@ -138,10 +138,10 @@ def test_what_does_not_fit_one_slide_is_a_problem_of_that_slide(tmp_path):
     written(tmp_path, feature([square(3010, 3010, 50)], classification="Tumor"), "micrometres.geojson")
     written(tmp_path, "{", "broken.geojson")
     places = {
-        "good": SlideTiles(grid(5, 5, 100), 100, (20_000, 20_000), 0.25),
-        "outside": SlideTiles(grid(5, 5, 100), 100, (20_000, 20_000), 0.25),
-        "micrometres": SlideTiles(grid(5, 5, 100, x=12_000, y=12_000), 100, (20_000, 20_000), 0.25),
-        "broken": SlideTiles(grid(5, 5, 100), 100),
+        "good": TilePlaces(grid(5, 5, 100), 100, (20_000, 20_000), 0.25),
+        "outside": TilePlaces(grid(5, 5, 100), 100, (20_000, 20_000), 0.25),
+        "micrometres": TilePlaces(grid(5, 5, 100, x=12_000, y=12_000), 100, (20_000, 20_000), 0.25),
+        "broken": TilePlaces(grid(5, 5, 100), 100),
     }
     truth = read_truth(tmp_path, [*places, "none"], wanted=Wanted(["tumor"]), places_of=places.__getitem__)
     assert list(truth.tiles) == ["good"]

@@ -1,5 +1,7 @@
 """What a bag was, cheaply: what the digest sees, and how little is read for it."""
 
+from hashlib import blake2b
+
 import h5py
 import numpy as np
 import pytest
@@ -101,3 +103,29 @@ def test_a_list_of_tiles_and_half_floats_of_torch(tmp_path, values):
     store = open_features(tmp_path)
     assert store.content("list").tiles == 5
     assert store.content("half").tiles == TILES
+
+
+@pytest.mark.parametrize("suffix", ["h5", "gz.h5", "npy", "pt"])
+def test_every_row_of_a_bag_that_fits_the_megabyte_is_seen(tmp_path, values, suffix):
+    small, name = values[:60, :16].astype(np.float16), f"a.{suffix}"
+    storage = {"chunks": (16, 16), "compression": "gzip"} if suffix == "gz.h5" else {}
+    seen = set()
+    for row in (None, *range(60)):
+        changed = small.copy()
+        if row is not None:
+            changed[row] += 1
+        _write(tmp_path, name, changed, **storage)
+        seen |= set(_digests(tmp_path).values())
+    assert len(seen) == 61
+
+
+def test_a_digest_of_before_is_compared_by_its_own_rule(tmp_path, values):
+    small = values[:60, :16]
+    _write(tmp_path, "a.npy", small)
+    rows = np.unique(np.linspace(0, 59, 32).round().astype(np.int64))
+    before = blake2b(b"60 16 float32", digest_size=16)  # as it was taken until all rows were read
+    before.update(small[rows].tobytes())
+    store = open_features(tmp_path)
+    assert store.content("a", like=before.hexdigest()).digest == before.hexdigest()
+    assert store.content("a", like=store.content("a").digest) == store.content("a")
+    assert store.content("a").digest != before.hexdigest()

@@ -55,7 +55,7 @@ def write_slide_vector(
         FeatureError: the features cannot be read, or have no places where the encoder needs them.
         EncoderError: the vector cannot be computed.
     """
-    path, content = folder / f"{safe_name(slide)}.h5", store.content(slide)
+    path = folder / f"{safe_name(slide)}.h5"
     card = encoder.card
     settings: Facts = {
         "slide_encoder": card.name,
@@ -67,9 +67,9 @@ def write_slide_vector(
     }
     if tile_weights := store.info(slide).provenance.get("weight_hash"):
         settings["tile_weight_hash"] = tile_weights
-    made_of = {"tiles": content.tiles, "digest": content.digest}
-    if _is_made(path, settings, made_of):
+    if _is_made(path, settings, store=store, slide=slide):
         return False
+    made_of = _made_of(store, slide)
     tiles = read_slide(store, slide, slide_mpp=slide_mpp)
     import torch
 
@@ -112,12 +112,18 @@ def _facts(tiles: SlideTiles, encoder: "SlideEncoder") -> Facts:
     }
 
 
-def _is_made(path: Path, settings: Facts, made_of: Facts) -> bool:
+def _made_of(store: FeatureStore, slide: str, *, like: str = "") -> Facts:
+    content = store.content(slide, like=like)
+    return {"tiles": content.tiles, "digest": content.digest}
+
+
+def _is_made(path: Path, settings: Facts, *, store: FeatureStore, slide: str) -> bool:
     """Whether a whole file of these settings, made of these features, is there."""
     try:
         with h5py.File(path, "r") as file:
-            stated = [json.loads(file.attrs[name]) for name in ("settings", "made_of")]
-            return stated == [settings, made_of] and len(file["features"]) == 1
+            stated, made_of = (json.loads(file.attrs[name]) for name in ("settings", "made_of"))
+            as_it_is = _made_of(store, slide, like=str(made_of["digest"]))
+            return stated == settings and made_of == as_it_is and len(file["features"]) == 1
     except (OSError, KeyError, ValueError, TypeError):  # none, or another one, which is written over
         return False
 

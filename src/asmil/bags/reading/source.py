@@ -27,6 +27,7 @@ from asmil.bags.reading.entry import (
 )
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, blaming
+from asmil.extraction import STORE
 from asmil.files import FileIndex, file_stamp, original_name, suffix_of, walk
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
@@ -383,7 +384,7 @@ def _is_of(encoder: str, path: Path) -> bool:
 
 def _require_one_store(folders: set[Path], root: Path) -> None:
     """Settings differ between the stores of `asmil embed`: slides of two are never one set of features."""
-    stores = sorted(folder for folder in folders if (folder / "store.json").is_file())
+    stores = sorted(folder for folder in folders if (folder / STORE).is_file())
     if len(stores) > 1:
         names = ", ".join(str(store.relative_to(root)) for store in stores)
         raise FeatureError(f"{root} holds features of several settings", found=names, fix="open one of these folders")
