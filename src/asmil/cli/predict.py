@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from asmil.deploy import Predictions
 
 MACHINE = ("weights", "tile_batch", "device", "slide_workers")
+FOR_PUBLISHED = ("--features", "--features-encoder", "--device")
 
 
 @with_settings(Group.SOURCE, Group.SCALE, *MACHINE)
@@ -69,7 +70,7 @@ def _require_only(own: dict[str, object], settings: dict[str, object]) -> None:
     from asmil.errors import ConfigError
 
     flags = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
-    given = own | {flag: value for flag, value in flags.items() if flag not in ("--features", "--device")}
+    given = own | {flag: value for flag, value in flags.items() if flag not in FOR_PUBLISHED}
     if wrong := [flag for flag, value in given.items() if value]:
         raise ConfigError(
             f"--published takes features, and has no use for {', '.join(wrong)}",
@@ -94,6 +95,7 @@ def _by_published(
         published,
         given.features,
         out,
+        features_encoder=given.features_encoder,
         classes=[name.strip() for name in classes.split(",") if name.strip()],
         heads=heads or 8,
         device=given.device,

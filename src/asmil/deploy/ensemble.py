@@ -252,7 +252,7 @@ class Ensemble:
     def training_features(self, features: Path | None = None) -> FeatureStore | None:
         """The features that the run was trained on, if they are still where it found them."""
         path = features or self.run.settings.features or self.run.features
-        return open_features(path) if Path(path).exists() else None
+        return open_features(path, encoder=self.run.settings.features_encoder) if Path(path).exists() else None
 
     @cached_property
     def slides(self) -> list[str]:

@@ -115,7 +115,7 @@ def require_shapes(run: "Run", settings: Settings) -> None:
     if not bags:
         return
     try:
-        store = open_features(settings.features or run.features)
+        store = open_features(settings.features or run.features, encoder=settings.features_encoder)
     except FeatureError:  # they are not at hand, or no more
         return
     found = {slide: store.shape(slide) for slide in bags if slide in store}
