@@ -137,7 +137,7 @@ class Settings(BaseModel):
         None, "Folder (or file) of feature files by asmil, TRIDENT, CLAM, STAMP or ACMIL, instead of slides."
     )
     features_encoder: Annotated[str, Field(min_length=1)] | None = in_source(
-        None, "Which features, where --features holds those of several encoders: the name of a folder or table there."
+        None, "Which features, where there are those of several encoders: the name of their folder or table."
     )
     labels: Path | None = in_tables(
         None, "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient."
