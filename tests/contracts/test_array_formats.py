@@ -224,7 +224,7 @@ def test_lazyslide_written_by_wsidata(version, zipped, tmp_path):
 
 def test_lazyslide_with_two_encoders_asks_which(tmp_path):
     shutil.copy(LAZYSLIDE / "wsidata_v2.zarr.zip", tmp_path)
-    with pytest.raises(FeatureError, match=r"conch_tiles, .*uni_tiles.*one encoder"):
+    with pytest.raises(FeatureError, match=r"conch_tiles, uni_tiles of wsidata_v2.*--features-encoder conch_tiles"):
         open_features(tmp_path)
     assert open_features(tmp_path, encoder="conch").dim == 16
     with pytest.raises(FeatureError, match=r"is of encoder 'virchow'.*conch_tiles, uni_tiles"):

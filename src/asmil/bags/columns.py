@@ -235,6 +235,7 @@ WHOLE = 2.0**53
 UNKNOWN = {
     *("unknown", "missing", "blank", "pending", "tbd", "nd", "nk", "ka", "undetermined", "indeterminate", "unclear"),
     *("notassessed", "notavailable", "notdetermined", "notdone", "notevaluable", "notevaluated", "notknown"),
+    *("notperformed", "performedbutnotavailable"),
     *("notreported", "notspecified", "nottested", "unbekannt", "nichtbekannt", "keineangabe", "keineangaben", "unklar"),
 }
 """Words for what is not known, in letters and digits; so is what has none, as `?`."""
@@ -287,7 +288,7 @@ def require_known_patients(cases: pd.Series) -> None:
         CohortError: there are such words: the slides would be of one patient.
     """
     counts = cases[cases != ""].value_counts()
-    words = {word for word in UNKNOWN if len(word) > 3} | {""}
+    words = {word for word in UNKNOWN if len(word) > 3} | {"none", ""}
     if found := [f"{n} slides of {name!r}" for name, n in counts.items() if n > 1 and plain(str(name)) in words]:
         raise CohortError(
             "a word for what is not known would be one patient",

@@ -102,7 +102,9 @@ class SlideSet:
     source: str
     licence: str = "none stated; research use"
 
-    def __call__(self, root: Path | None = None, *, features: str | Path | None = None) -> "Dataset":
+    def __call__(
+        self, root: Path | None = None, *, features: str | Path | None = None, features_encoder: str | None = None
+    ) -> "Dataset":
         """Load `features` (a folder that asmil made of the slides) with the tables in `root`, else in `ASMIL_DATA`.
 
         Raises:
@@ -110,7 +112,7 @@ class SlideSet:
         """
         from asmil.bags.slide_sets import load_slides
 
-        return load_slides(self, root, features)
+        return load_slides(self, root, features, features_encoder=features_encoder)
 
 
 _SLIDES = (

@@ -26,23 +26,25 @@ from asmil.errors import SplitError, as_typed
 
 
 def open_made_features(
-    features: str | Path | None, *, name: str, slides: str, option: str = "features"
+    features: str | Path | None, encoder: str | None, *, name: str, slides: str, option: str = "features"
 ) -> FeatureStore:
-    """The features of a dataset, which the user makes and names by `option`.
+    """The features of a dataset, which the user makes and names by `option`; `encoder` as in `open_features`.
 
     Raises:
         DatasetError: none given, or none there; the message has the command that makes them of `slides`.
         FeatureError: the path holds no tile features.
     """
     if features is not None and Path(features).expanduser().exists():
-        return open_features(Path(features).expanduser())
+        return open_features(Path(features).expanduser(), encoder=encoder)
     embed = as_typed("asmil", "embed", "--slides", slides, "--out", f"runs/{name}")
     fix = f"run `{embed}`, then give {option}=runs/{name}/features"
     found = f"no {option} option" if features is None else f"no folder {features}"
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
-def load_slides(own: SlideSet, root: Path | None, features: str | Path | None) -> Dataset:
+def load_slides(
+    own: SlideSet, root: Path | None, features: str | Path | None, *, features_encoder: str | None
+) -> Dataset:
     """A folder with `labels.csv` (slide_id, case_id, label), `slides/` and `annotations/`, or the folder above it.
 
     Slides without features are set aside and named in the cohort's problems.
@@ -57,7 +59,7 @@ def load_slides(own: SlideSet, root: Path | None, features: str | Path | None) -
     if folder is None:
         fix = f"give root=FOLDER with labels.csv, slides/ and annotations/, or set ASMIL_DATA to a folder with {name}/"
         raise DatasetError(f"the data of {name} are not found", found=top or "no root option, no ASMIL_DATA", fix=fix)
-    store = open_made_features(features, name=name, slides=str(folder / "slides"))
+    store = open_made_features(features, features_encoder, name=name, slides=str(folder / "slides"))
     cohort = read_cohort(folder / "labels.csv", features=store)
     annotations = folder / "annotations"
     return Dataset(
@@ -80,6 +82,7 @@ class Choices:
     """
 
     features: str | Path | None
+    features_encoder: str | None = None
     splits: str | Path | None = None
     val_fraction: float = 0.1
     seed: int = 0
@@ -123,7 +126,7 @@ def load_official(official: Official, choices: Choices) -> Dataset:
         SplitError: a slide in two parts, a patient in two parts of a fold, or (in `splits` of others) an official test
             slide in another part, or another slide in the test part.
     """
-    store = open_made_features(choices.features, name=official.name, slides="SLIDES")
+    store = open_made_features(choices.features, choices.features_encoder, name=official.name, slides="SLIDES")
     spelled = {slide.casefold(): slide for slide in store.slides}
     table = official.table.assign(slide=official.table["slide"].map(lambda s: spelled.get(s.casefold(), s)))
     _check_one_part(table)
@@ -236,7 +239,13 @@ class Needles:
 
 
 def load_needles(
-    root: Path | None, annotations: str | Path | None, needles: Needles, *, truth: Truth, source: str
+    root: Path | None,
+    annotations: str | Path | None,
+    needles: Needles,
+    *,
+    features_encoder: str | None,
+    truth: Truth,
+    source: str,
 ) -> Dataset:
     """Bags of features in the folder `root`; what is positive says the folder `annotations`.
 
@@ -251,7 +260,8 @@ def load_needles(
         FeatureError, AnnotationError: files that cannot be read, or annotations without the positive class.
     """
     needles.check()
-    store = open_made_features(root, name=needles.of, slides=f"{needles.of}/slides", option="root")
+    place = f"{needles.of}/slides"
+    store = open_made_features(root, features_encoder, name=needles.of, slides=place, option="root")
     truths, problems = _truths(store, _drawn(store, annotations, needles), truth)
     rng = np.random.default_rng(needles.seed)
     bags: list[Bag] = []

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
-from asmil.bags.reading.source import Place, problem_of, scan
+from asmil.bags.reading.places import Place, problem_of, scan
+from asmil.bags.reading.source import plain_tensor
 from asmil.bags.reading.stored_slide import StoredSlide, require_unlike
-from asmil.bags.reading.torch_files import plain_tensor
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
@@ -147,12 +147,13 @@ def open_features(path: str | Path, *, encoder: str | None = None) -> "FeatureSt
     """Open a folder of feature files (searched recursively) or one file.
 
     The format of each file is recognised by its content. Only shapes are read, so that a cohort opens in
-    seconds. Where a slide has features of several encoders, in several folders or tables of one file, `encoder`
-    names the folder or table to read, or the beginning of its name.
+    seconds. Where slides have features of several encoders or kinds of tiles, in folders or tables of their files,
+    `encoder` (the setting `features_encoder`) names those to read: a folder or table, the beginning of its name, or
+    both with a slash between; else the encoder that the files themselves say.
 
     Raises:
-        FeatureError: nothing there holds tile features, or the features of several runs of `asmil embed` do; the
-        message says what was found instead.
+        FeatureError: nothing there holds tile features, or those of several encoders or kinds of tiles do; the message
+        says what was found.
     """
     return FeatureStore(path, encoder=encoder)
 
@@ -161,7 +162,7 @@ class FeatureStore(Shown):
     """The slides under a path. Files that cannot be used are named in `problems`, never silently left out."""
 
     def __init__(self, path: str | Path, *, encoder: str | None = None):
-        self.path = Path(path)
+        self.path, self.encoder = Path(path), encoder
         if not self.path.exists():
             raise FeatureError("there are no features at this path", found=self.path)
         self.problems: list[Problem]

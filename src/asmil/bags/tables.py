@@ -137,7 +137,8 @@ def _rows_of(path: Path) -> tuple[Rows, list[int], Sequence[tuple[int, int]]]:
     numbered = [(line, row) for line, row in numbered if any(cell.strip() for cell in row)]
     if not numbered:
         raise CohortError(f"{file.name} is not a readable table", found="no cells", fix="give one with a header row")
-    _require_seen(file, layout, [line for line, _ in numbered])
+    width = max(place for place, cell in enumerate(numbered[0][1], 1) if cell.strip())
+    _require_seen(file, layout, [line for line, _ in numbered], width)
     return [row for _, row in numbered], [line for line, _ in numbered[1:]], layout.hidden_columns
 
 
@@ -159,7 +160,7 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
-_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)")
+_MARK = re.compile(rb"<(/?)(?:\w+:)?(row|col|mergeCell|sheetData|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)")
 _SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
 
@@ -170,33 +171,34 @@ class _Layout:
     hidden: set[int] = field(default_factory=set)
     hidden_columns: list[tuple[int, int]] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
-    uncalculated: list[str] = field(default_factory=list)
+    formulas: dict[str, bytes] = field(default_factory=dict)  # and their values, but of those that give an empty text
 
 
 def _layout(path: Path, member: str) -> _Layout:
-    """What is hidden and merged in a sheet of a workbook, and which formulas have no value.
+    """What is hidden and merged in a sheet of a workbook, and the formulas of its cells.
 
     Raises:
         CohortError: two rows have one number: the reader of cells would leave the second out.
     """
-    layout, last, cell, formula, rest = _Layout(), 0, "", "", b""
+    layout, last, cell, rest = _Layout(), 0, "", b""
     with zipfile.ZipFile(path) as book, book.open(member) as file:
         while chunk := file.read(1 << 20):
             rest += chunk
             whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
-            for kind, text, value in _MARK.findall(rest[:whole]):
-                said = dict(_SAID.findall(text.decode()))
+            for closing, kind, text, value in _MARK.findall(rest[:whole]):
+                said = {} if closing else dict(_SAID.findall(text.decode()))
                 hidden = said.get("hidden") in ("1", "true")
-                if kind == b"c":  # of a formula that gives an empty text the type is told
-                    layout.uncalculated += [formula] if formula else []
-                    cell, formula = "" if said.get("t") == "str" else said.get("r", "?"), ""
-                elif kind in (b"f", b"v"):
-                    formula = cell if kind == b"f" else "" if value.strip() else formula
-                if kind == b"mergeCell":
+                if kind in (b"c", b"sheetData"):  # after the cells come formulas of other things
+                    cell = "" if kind != b"c" or said.get("t") == "str" else said.get("r", cell)
+                elif kind == b"f" and cell and not closing:
+                    layout.formulas[cell] = b""
+                elif kind == b"v" and cell in layout.formulas and not closing:
+                    layout.formulas[cell] = value.strip()
+                if kind == b"mergeCell" and not closing:
                     layout.merged.append(said["ref"])
                 elif kind == b"col" and hidden:
                     layout.hidden_columns.append((int(said["min"]), int(said["max"])))
-                elif kind == b"row":
+                elif kind == b"row" and not closing:
                     number = int(float(said.get("r", last + 1)))
                     if number <= last:
                         found, fix = f"row {number} after row {last} in {member}", "save it anew, or as csv (UTF-8)"
@@ -205,11 +207,19 @@ def _layout(path: Path, member: str) -> _Layout:
                     if hidden:
                         layout.hidden.add(number)
             rest = rest[whole:]
-    layout.uncalculated += [formula] if formula else []
     return layout
 
 
-def _require_seen(path: Path, layout: _Layout, lines: Sequence[int]) -> None:
+def _uncalculated(path: Path, layout: _Layout) -> list[str]:
+    """The cells of formulas without a value, and of all of them where each has 0 and is yet to be calculated."""
+    without = [cell for cell, value in layout.formulas.items() if not value]
+    if layout.formulas and set(layout.formulas.values()) == {b"0"}:  # XlsxWriter writes it, and that it is none
+        with zipfile.ZipFile(path) as book:
+            without = list(layout.formulas) if b'fullCalcOnLoad="1"' in book.read("xl/workbook.xml") else []
+    return without
+
+
+def _require_seen(path: Path, layout: _Layout, lines: Sequence[int], width: int) -> None:
     """Refuse a sheet of which a person sees other rows than are read, or sees a value in rows that have none.
 
     Raises:
@@ -217,30 +227,22 @@ def _require_seen(path: Path, layout: _Layout, lines: Sequence[int]) -> None:
     """
     from openpyxl.utils.cell import range_boundaries
 
-    if layout.uncalculated:
-        raise CohortError(
-            f"{path.name} has formulas without their values, as scripts write them",
-            found=listed(layout.uncalculated),
-            fix="open it in a spreadsheet, which calculates them, and save it",
-        )
+    if uncalculated := _uncalculated(path, layout):
+        what, fix = f"{path.name} has formulas without their values", "open it in a spreadsheet, and save it"
+        raise CohortError(f"{what}, as scripts write them", found=listed(uncalculated), fix=fix)
     if hidden := [line for line in lines if line in layout.hidden]:
         raise CohortError(
             f"{path.name} has rows that its sheet hides, and it is not known whether they are meant",
             found=f"{len(hidden)} of {len(lines)}: rows {listed(hidden, 8)}",
-            fix="show them (clear the filter, then select all rows and unhide), or delete them, and save; "
-            "saved as csv, hidden rows are there too",
+            fix="show them (clear the filter, unhide all rows), or delete them, and save; a csv would hold them, too",
         )
-    over_rows = []
-    for cells in layout.merged:
-        _, first, _, last = range_boundaries(cells)
-        if sum(first <= line <= last for line in lines) > 1:
-            over_rows.append(cells)
-    if over_rows:
-        raise CohortError(
-            f"{path.name} has cells that are merged over several rows, of which only the first has the value",
-            found=listed(over_rows),
-            fix="unmerge them, and write the value into every row",
-        )
+    areas = {cells: range_boundaries(cells) for cells in layout.merged}
+    over = [
+        c for c, (at, first, _, last) in areas.items() if at <= width and sum(first <= n <= last for n in lines) > 1
+    ]
+    if over:
+        what = f"{path.name} has cells that are merged over several rows, of which only the first has the value"
+        raise CohortError(what, found=listed(over), fix="unmerge them, and write the value into every row")
 
 
 def _separated(text: str) -> list[tuple[int, list[str]]]:
@@ -276,9 +278,8 @@ def _sheet(path: Path, name: str) -> tuple[list[tuple[int, list[str]]], _Layout]
     if not name and (len(filled) > 1 or meant in unseen):
         what = "has several sheets" if len(filled) > 1 else "has cells in a hidden sheet only"
         found = listed((f"{title} (hidden)" if title in unseen else title for title in filled), 12)
-        raise CohortError(
-            f"{path.name} {what}", found=found, fix=f"name the one that is meant: {as_typed(f'{path}#{meant}')}"
-        )
+        fix = f"name the one that is meant: {as_typed(f'{path}#{meant}')}"
+        raise CohortError(f"{path.name} {what}", found=found, fix=fix)
     return filled[meant], layouts[meant]
 
 

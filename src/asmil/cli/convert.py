@@ -9,13 +9,12 @@ from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
-@with_settings(Group.OUT, Group.TABLES, "slide_mpp")
+@with_settings(Group.OUT, "features_encoder", Group.TABLES, "slide_mpp")
 def convert(
     source: Path = typer.Argument(..., help="Folder (or file) of feature files in any known format."),
     to: str = typer.Option(
         ..., "--to", help="Layout to write: asmil (quickest to read), clam, trident, stamp, torchmil or anndata."
     ),
-    encoder: str | None = typer.Option(None, help="Which folder or table to read, where slides have several."),
     tile_px: int | None = typer.Option(None, help="Side of a tile as the encoder saw it, where files do not say it."),
     **settings: object,
 ) -> None:
@@ -29,9 +28,9 @@ def convert(
     from asmil.settings import note_tables, read_tables, require_place, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], screen(), Outcome()
-    config = settings_from(settings)
-    require_place(config.model_copy(update={"features": source}))
-    store = open_features(source, encoder=encoder)
+    config = settings_from(settings | {"features": source})
+    require_place(config)
+    store = open_features(source, encoder=config.features_encoder)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
     slides, mpps = store.slides, {}

@@ -9,7 +9,7 @@ from asmil.cli.parts.told import screen, wrote
 from asmil.errors import as_typed
 from asmil.settings import Group
 
-DATA = ("features", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
+DATA = ("features", "features_encoder", Group.TABLES, Group.TASK, Group.SPLITS, Group.OUT)
 
 
 @with_settings(*DATA, Group.MODEL, Group.STABILISER, Group.TRAINING, Group.MACHINE)

@@ -9,11 +9,10 @@ from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
 
-@with_settings(Group.OUT, "slide_mpp", "device", "weights", "encoder_precision")
+@with_settings(Group.OUT, "features_encoder", "slide_mpp", "device", "weights", "encoder_precision")
 def embed_slides(
     source: Path = typer.Argument(..., help="Folder (or file) of tile features in any known format."),
     slide_encoder: str = typer.Option(..., "--slide-encoder", help="A name of `asmil list slide-encoders`."),
-    encoder: str | None = typer.Option(None, help="Which folder or table to read, where slides have several."),
     assume_tiles: bool = typer.Option(
         False, "--assume-tiles", help="Take what files do not say of their tiles to be as the slide encoder wants it."
     ),
@@ -30,10 +29,10 @@ def embed_slides(
     from asmil.progress import FAILURES, Outcome
     from asmil.settings import device_of, require_place
 
-    config, hear, outcome = settings_from(settings), screen(), Outcome()
+    config, hear, outcome = settings_from(settings | {"features": source}), screen(), Outcome()
     card = slide_card(slide_encoder)
-    require_place(config.model_copy(update={"features": source}))
-    store, mpp = open_features(source, encoder=encoder), config.slide_mpp
+    require_place(config)
+    store, mpp = open_features(source, encoder=config.features_encoder), config.slide_mpp
     taken, refused = [], list[AsmilError]()
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from asmil.deploy import Predictions
 
 MACHINE = ("weights", "tile_batch", "device", "slide_workers")
+FOR_PUBLISHED = ("--features", "--features-encoder", "--device")
 
 
 @with_settings(Group.SOURCE, Group.SCALE, *MACHINE)
@@ -70,7 +71,7 @@ def _require_only(own: dict[str, object], settings: dict[str, object]) -> None:
     from asmil.errors import ConfigError
 
     flags = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
-    given = own | {flag: value for flag, value in flags.items() if flag not in ("--features", "--device")}
+    given = own | {flag: value for flag, value in flags.items() if flag not in FOR_PUBLISHED}
     if wrong := [flag for flag, value in given.items() if value]:
         raise ConfigError(
             f"--published takes features, and has no use for {', '.join(wrong)}",
@@ -95,6 +96,7 @@ def _by_published(
         published,
         given.features,
         out,
+        features_encoder=given.features_encoder,
         classes=[name.strip() for name in classes.split(",") if name.strip()],
         heads=heads or 8,
         device=given.device,
@@ -115,7 +117,9 @@ def _print(found: "Predictions") -> None:
         else:
             low, high, middle = table[name].min(), table[name].max(), table[name].median()
             typer.echo(f"{name}: {number(low)} to {number(high)}, median {number(middle)}, of {len(table)} slides")
-    if "threshold" in table and table["threshold"].notna().any():
+    if "threshold" in table and len(found.classes) == 2 and not table["threshold"].notna().any():
+        typer.echo("called is the most probable class: there is no operating point of an evaluated run")
+    elif "threshold" in table and table["threshold"].notna().any():
         low, high = table["threshold"].min(), table["threshold"].max()
         on = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
         typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")

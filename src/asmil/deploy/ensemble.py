@@ -161,8 +161,8 @@ class Ensemble:
     @cached_property
     def thresholds(self) -> dict[int, float]:
         """By fold, where the second of two classes begins, as `evaluate` chose it on validation slides; empty where the
-        run was not evaluated, or there is nothing to choose."""
-        if not self.run.evaluated:
+        run was not evaluated as it is, or there is nothing to choose."""
+        if not self.run.evaluated or (self.run.metrics.get("partial") or "") != self.partial:
             return {}
         point = self.run.metrics.get("operating_point") or {}
         return {one["fold"]: one["threshold"] for one in point.get("thresholds", ())}
@@ -255,7 +255,7 @@ class Ensemble:
     def training_features(self, features: Path | None = None) -> FeatureStore | None:
         """The features that the run was trained on, if they are still where it found them."""
         path = features or self.run.settings.features or self.run.features
-        return open_features(path) if Path(path).exists() else None
+        return open_features(path, encoder=self.run.settings.features_encoder) if Path(path).exists() else None
 
     @cached_property
     def slides(self) -> list[str]:

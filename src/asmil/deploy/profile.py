@@ -66,16 +66,18 @@ class Preprocessing:
             FeatureError: a difference that is not among `accept`.
         """
         different = self.differences(facts)
-        refused = {name: text for name, text in different.items() if name not in (*accept, *ONLY_TOLD)}
+        taken = {*accept, *ONLY_TOLD} - {"dim"}  # no model takes features of another dimension
+        refused = {name: text for name, text in different.items() if name not in taken}
         if refused:
             encoder = next(map(str, self.values.get("encoder", [])), "")
             of_slides = self.values.get("features_of") == ["slides"]
             embed = f"make them by asmil embed-slides FEATURES --slide-encoder {as_typed(encoder)}"
             way = embed if of_slides else "use --slides, which are prepared as the run says"
+            one = as_typed("--accept", next(iter(refused)))
             raise FeatureError(
                 f"{what} was not made as the features of this run",
                 found=listed(refused.values()),
-                fix=f"{way}; or, where it is known not to matter, --accept {as_typed(next(iter(refused)))}",
+                fix=way if "dim" in refused else f"{way}; or, where it is known not to matter, {one}",
             )
         return list(different.values())
 

@@ -300,14 +300,13 @@ def predict_new(
     if features is None:
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)
     if settings.features is not None or features.exists():  # else no slide could be embedded
-        store = open_features(features)
+        store = open_features(features, encoder=settings.features_encoder)
         table = _predict_stored(ensemble, store, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
     outcome.write(settings.out / FAILURES)
     if table.empty:
         hear.closing(outcome)
-        first = next(
-            (f"{row.name}: {row.reason}" for row in outcome.set_aside), f"none in {settings.slides or features}"
-        )
+        none = f"none in {settings.slides or features}"
+        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), none)
         raise RunError("no slide could be predicted", found=first, fix=f"see {FAILURES}")
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
@@ -317,6 +316,7 @@ def predict_published(
     features: str | Path,
     out: str | Path,
     *,
+    features_encoder: str | None = None,
     classes: Sequence[str] = (),
     heads: int = 8,
     device: str = "auto",
@@ -325,8 +325,8 @@ def predict_published(
 ) -> Predictions:
     """Features by weights that the authors' script trained, into the same folder as by a run; the same call goes on.
 
-    For `weights`, `classes` and `heads` see `Published`. Nothing is known of how the features of the training were made
-    but their dimension, and every row says what this prediction has not.
+    For `weights`, `classes` and `heads` see `Published`; `features_encoder` is the setting. Nothing is known of how the
+    features of the training were made but their dimension, and every row says what this prediction has not.
 
     Raises:
         WeightsError, ConfigError: as `Published`. FeatureError: no features there, or of another dimension.
@@ -334,7 +334,7 @@ def predict_published(
     settings = load_settings(None, {"features": features, "out": out, "device": device}, flags=False)
     require_place(settings)
     model = Published(weights, classes=classes, heads=heads, device=device_of(settings.device))
-    store, outcome, hear = open_features(features), Outcome(), hear or default_listener()
+    store, outcome, hear = open_features(features, encoder=features_encoder), Outcome(), hear or default_listener()
     model.require_fit(store)
     table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
     outcome.write(settings.out / FAILURES)
@@ -365,7 +365,7 @@ def _predict_stored(
     places = [folder / THUMBNAILS for folder in (settings.out, *store.path.resolve().parents[:2])]
     thumbnails = next((place for place in places if place.is_dir()), places[0])
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
-    PredictedFolder(settings.out).note(run, models=ensemble.digest, features=store.path, slides=settings.slides)
+    PredictedFolder(settings.out).note(run, models=ensemble.digest, store=store, slides=settings.slides)
     with hear.stage("predict", total=len(slides)) as advance:
 
         def settled(slide: Predicted) -> None:

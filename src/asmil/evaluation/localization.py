@@ -238,7 +238,8 @@ def _positive_slides(attention: Maps, truth: Maps) -> list[str]:
             )
     slides = sorted(slide for slide in truth if np.any(truth[slide]))
     if not slides:
-        raise MetricError("no slide has a positive tile", found=f"{len(truth)} slides without one")
+        fix = "smaller tiles, or a lower --min-coverage: the share of a tile that has to be annotated"
+        raise MetricError("no slide has a positive tile", found=f"{len(truth)} slides without one", fix=fix)
     return slides
 
 

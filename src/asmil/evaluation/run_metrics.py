@@ -1,5 +1,6 @@
 """A finished run to numbers: test metrics with intervals, attention statistics, localisation against annotations."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
-from asmil.bags import open_features
+from asmil.bags import FeatureStore, open_features
 from asmil.errors import AsmilError
 from asmil.evaluation.calibration import against_the_rest, operating_point, slide_thresholds
 from asmil.evaluation.place import Wanted, localise
@@ -32,6 +33,7 @@ def evaluate(
     run: Run,
     *,
     features: Path | None = None,
+    features_encoder: str | None = None,
     annotations: Path | None = None,
     positive: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -46,16 +48,13 @@ def evaluate(
 ) -> Facts:
     """Write metrics and predictions (one out-of-fold row per slide) into the run and return the metrics.
 
-    Of another task than classification, a second table has the means over the slides of each patient.
-
     Test slides are only read here; nothing is chosen on them. Probabilities and attention of a slide are means over
-    seeds of the models that never saw it. Intervals resample patients. Annotations that cannot be read, or do not fit
-    their slide, are named under `attention: annotations_set_aside`; with `froc`, all detections are written as a table.
+    seeds of the models that never saw it. Intervals resample patients. Annotations that cannot be used are named under
+    `attention: annotations_set_aside`; `froc` writes a table of all detections, other tasks one of patients' means.
 
     Args:
-        features: where the features are, if not where the run found them.
-        exclude: classes cut out of the positive ones.
-        labels: what label images among the annotations mean.
+        features, features_encoder: where the features are and which of those there, if not as the run found them.
+        exclude, labels: classes cut out of the positive ones; what label images among the annotations mean.
         min_sensitivity: what the operating point has to find of the positive validation slides (`choose_threshold`).
         slide_mpp: um per level-0 pixel of slides whose features and cohort do not say it.
         partial: of an unfinished run, take its finished models that have the same seeds in each fold, and say so.
@@ -70,8 +69,9 @@ def evaluate(
     summary = _summary(run, table, task, min_sensitivity=min_sensitivity, bootstrap=bootstrap, seed=seed)
     slides = _slide_rows(run, cells, table[table.part == "test"], task, point=summary.get("operating_point"))
     place, at = Facts(), features or run.settings.features or run.features
+    opened = functools.partial(open_features, at, encoder=features_encoder or run.settings.features_encoder)
     if annotations is not None and positive:
-        wanted, store = Wanted(positive, exclude, min_coverage, labels or MaskLabels()), open_features(at)
+        wanted, store = Wanted(positive, exclude, min_coverage, labels or MaskLabels()), opened()
         run.require_features(slides.slide, store=store)
         place = localise(
             run,
@@ -84,7 +84,8 @@ def evaluate(
             bootstrap=bootstrap,
             froc=froc,
         )
-    attention = _dynamics(run, cells) | _map_statistics(slides) | place | _deletion(run, cells, slides, store=at)
+    falls = _deletion(run, cells, slides, features=opened if at.exists() else None)
+    attention = _dynamics(run, cells) | _map_statistics(slides) | place | falls
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
@@ -162,17 +163,19 @@ TAKEN_FROM = 20
 """Slides at most: each costs three orders times five passes, and one for its evidence."""
 
 
-def _deletion(run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, store: Path) -> Facts:
+def _deletion(
+    run: Run, cells: Sequence[Cell], slides: pd.DataFrame, *, features: Callable[[], FeatureStore] | None
+) -> Facts:
     """How the predicted class's logit falls when the first tiles by evidence, by attention and by lot are taken away.
 
     Of some slides, evenly through the table, each by one model that was tested on it; less the mean over the classes.
     """
-    if not run.classifies_slides or not store.exists():
+    if not run.classifies_slides or features is None:
         return {}
     from asmil.models import deletion, evidence
 
     try:
-        opened = open_features(store)
+        opened = features()
     except AsmilError as error:
         return {"deletion_missing": str(error)}
     names = [str(slide) for slide in slides.slide if slide in opened]

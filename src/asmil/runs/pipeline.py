@@ -343,6 +343,7 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
     metrics = evaluation.evaluate(
         made,
         features=settings.features or made.features,
+        features_encoder=settings.features_encoder,
         annotations=settings.annotations,
         positive=settings.positive,
         exclude=settings.exclude_class,

@@ -45,11 +45,11 @@ class PredictedFolder:
             for slide, values in attention:
                 file.create_dataset(safe_name(slide), data=values)
 
-    def note(self, run: Path | None, *, models: str, features: Path, slides: Path | None) -> None:
+    def note(self, run: Path | None, *, models: str, store: "FeatureStore", slides: Path | None) -> None:
         """Note where run, features and slides are, and a digest of the models; what is of no run or slides is None."""
-        places = {"run": run, "features": features, "slides": slides}
+        places = {"run": run, "features": store.path, "slides": slides}
         said = {name: self._said(path) for name, path in places.items()}
-        write_json(self.folder / layout.MADE_OF, said | {"models": models})
+        write_json(self.folder / layout.MADE_OF, said | {"features_encoder": store.encoder, "models": models})
 
     def _said(self, path: Path | None) -> str | None:
         """A place as it is written down: what lies within, or around, the folder is found again when all is moved."""
@@ -96,7 +96,7 @@ class PredictedFolder:
         from asmil.bags import open_features
 
         try:
-            return open_features(self.features)
+            return open_features(self.features, encoder=self._made_of.get("features_encoder"))
         except FeatureError:
             return None
 

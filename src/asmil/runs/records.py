@@ -226,7 +226,7 @@ class Records:
         from asmil.bags import open_features
 
         try:
-            return open_features(self.settings.features or self.features)
+            return open_features(self.settings.features or self.features, encoder=self.settings.features_encoder)
         except FeatureError:
             return None
 

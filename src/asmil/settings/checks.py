@@ -105,7 +105,7 @@ def _check_features(
     features a tile has."""
     width = None
     with outcome.attempt("features", stage="features"):
-        store = open_features(config.features or Path())
+        store = open_features(config.features or Path(), encoder=config.features_encoder)
         width = store.dim
         if cohort is not None:
             tell_tables(cohort, store.slides, tell, store=store)

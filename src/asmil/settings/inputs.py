@@ -54,7 +54,7 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
         return Inputs(labelled, files=tuple(files))
     from asmil.bags import open_features
 
-    store = open_features(settings.features)
+    store = open_features(settings.features, encoder=settings.features_encoder)
     store.try_unread(labelled.slides)
     tell_tables(labelled, store.slides, hear.note, store=store)
     check_recipe(settings, labelled, width=store.dim)

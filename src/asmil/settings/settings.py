@@ -136,6 +136,9 @@ class Settings(BaseModel):
     features: Path | None = in_source(
         None, "Folder (or file) of feature files by asmil, TRIDENT, CLAM, STAMP or ACMIL, instead of slides."
     )
+    features_encoder: Annotated[str, Field(min_length=1)] | None = in_source(
+        None, "Which features, where there are those of several encoders: the name of their folder or table."
+    )
     labels: Path | None = in_tables(
         None, "Table (csv, tsv, xlsx) with a row per slide (slide_id, case_id, label) or per patient."
     )
@@ -180,9 +183,7 @@ class Settings(BaseModel):
     objective: PositiveFloat | None = in_scale(
         None, "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.", unit="x"
     )
-    reader: str | None = in_scale(
-        None, "Reader of the slides instead of the first that knows them; `asmil list readers`."
-    )
+    reader: str | None = in_scale(None, "Reader of slides instead of the first that knows them; `asmil list readers`.")
     scenes: Literal["first", "all"] = in_scale(
         "all",
         "Of files that hold several slides: all, each a slide <file>.scene-<n>, or the first only.",
@@ -309,9 +310,7 @@ class Settings(BaseModel):
     slide_workers: Annotated[int, Field(ge=0)] = in_extraction(
         0, "Processes that extract slides side by side; 0 is one per GPU.", unit="processes"
     )
-    shard: Shard | None = in_extraction(
-        None, "Only this part of the slides: i/n, or slurm for the task of a job array."
-    )
+    shard: Shard | None = in_extraction(None, "Only this part of the slides: i/n, or slurm for that of a job array.")
 
     heatmaps: Annotated[int, Field(ge=0)] = in_results(8, "Slides with maps beside the wrong ones.", unit="slides")
     bootstrap: Annotated[int, Field(ge=0)] = in_results(
@@ -342,6 +341,8 @@ class Settings(BaseModel):
     def _fits_together(self) -> "Settings":
         if self.overlap_px >= self.tile_px:
             raise ValueError(f"overlap_px ({self.overlap_px}) must be less than tile_px ({self.tile_px})")
+        if self.features_encoder and not self.features:
+            raise ValueError("features_encoder chooses among features, which are not given; slides are by encoder")
         if self.slide_mpp and self.objective:
             raise ValueError("give slide_mpp or objective, not both: each says the scale of the slides")
         return self

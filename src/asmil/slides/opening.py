@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,17 @@ from typing import Literal
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
 from asmil.files import composed, stem_of, suffix_of, walk
 from asmil.registry import FolderRegistry
-from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
-from asmil.slides.readers.dicom import dicom_name, series_in, slides_of_dicom
+from asmil.slides.reader import (
+    ContentError,
+    DamagedSlideError,
+    Reader,
+    Scene,
+    file_name,
+    has_no_suffix,
+    scene_name,
+    scene_number,
+)
+from asmil.slides.readers.dicom import dicom_name, is_dicom, series_in
 from asmil.slides.readers.ome_zarr import is_ome_zarr
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
@@ -257,8 +267,9 @@ def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
     Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
-    JPEG parts beside a VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files of one
-    series count as one slide: their folder, where nothing else is in it, else the file of the finest level.
+    JPEG parts beside a VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files, also
+    those without suffix, of one series count as one slide: their folder, where nothing else is in it, else the file of
+    the finest level.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -292,12 +303,12 @@ def scan_slides(folder: str | Path) -> list[Path]:
 
 def _by_folder(paths: list[Path]) -> list[Path]:
     """The paths in order; DICOM files of equal names (DCM_0.dcm) that are alone in their folders become these."""
-    if not any(suffix_of(path) == ".dcm" for path in paths):
+    if not any(suffix_of(path) == ".dcm" or has_no_suffix(path) for path in paths):
         return sorted(paths)  # without a look at every file
     names, parents = Counter(map(name_of, paths)), Counter(path.parent for path in paths)
 
     def told_apart(path: Path) -> Path:
-        alone = suffix_of(path) == ".dcm" and parents[path.parent] == 1
+        alone = (suffix_of(path) == ".dcm" or has_no_suffix(path)) and parents[path.parent] == 1
         return path.parent if alone and names[name_of(path)] > 1 and not path.is_dir() else path
 
     return sorted(map(told_apart, paths))
@@ -346,4 +357,27 @@ def _slides_of(root: Path, names: list[str]) -> list[Path]:
     paths = sorted(root / name for name in names if suffix_of(name) in known)
     dicom = [path for path in paths if suffix_of(path) == ".dcm"]
     rest = [path for path in paths if path not in dicom]
-    return rest + slides_of_dicom(root, dicom, alone=not rest)
+    if len(dicom) < 2 and not any(_is_unsaid_dicom(root / name) for name in names):
+        return rest + dicom
+    return rest + _slides_of_dicom(root, dicom, alone=not rest)
+
+
+def _is_unsaid_dicom(path: Path) -> bool:
+    with suppress(OSError):  # what may not be read is no slide that is known of
+        return has_no_suffix(path) and is_dicom(path)
+    return False
+
+
+def _slides_of_dicom(root: Path, named: list[Path], *, alone: bool) -> list[Path]:
+    """One path for each series among the DICOM files of a folder: its finest level, or the folder where no other slide
+    is in it and the series has several files. Files of no series stay where their suffix says that they are slides.
+
+    Raises:
+        SlideError: pydicom is missing, so that nobody knows which files are of one slide.
+    """
+    several = series_in(root)
+    members = {file for series in several for file in series.files}
+    others = [path for path in named if path.absolute() not in members]
+    if alone and len(several) == 1 and len(several[0].files) > 1 and not others:
+        return [root]
+    return sorted(others + [root / (series.levels or series.files)[0].name for series in several])

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from asmil.errors import SlideError
+from asmil.files import suffix_of
 
 
 class ContentError(SlideError):
@@ -74,6 +75,11 @@ _SCENE = re.compile(r"(.+)\.scene-(\d+)")
 def scene_name(file: str, scene: int) -> str:
     """The slide's name for one scene of a file of several: `<file>.scene-<n>`, the file's name without its suffix."""
     return f"{file}.scene-{scene}"
+
+
+def has_no_suffix(path: Path) -> bool:
+    """Whether a file is called `IM_0001`, or `1.2.840.17`, whose end is a part of a number, as DICOM files are."""
+    return suffix_of(path)[1:].isdigit() or not suffix_of(path)
 
 
 def file_name(slide: str) -> str:

@@ -94,7 +94,7 @@ class Job:
     """What a process needs to train folds; small enough to send: it reads the features itself, as one of `processes`.
 
     `copies` is where features may be copied to that cannot be streamed from their files. `by_patient`: a bag is all
-    slides of a patient.
+    slides of a patient. `encoder` chooses among features of several.
     """
 
     features: Path
@@ -104,6 +104,7 @@ class Job:
     processes: int = 1
     copies: Path | None = None
     by_patient: bool = False
+    encoder: str | None = None
 
     def epochs(self, fold: int) -> int:
         """At most, of a model of this fold, with its refit."""
@@ -114,7 +115,8 @@ class Job:
     def bags(self, tell: Callable[[str], None] = lambda line: None) -> dict[str, Bag]:
         """The cohort's bags by slide (the first of a patient's); `tell` hears where their features are."""
         load = partial(load_bags, device=self.recipe.device, processes=self.processes, copies=self.copies)
-        several = load(open_features(self.features), self.cohort, by_patient=self.by_patient, tell=tell)
+        store = open_features(self.features, encoder=self.encoder)
+        several = load(store, self.cohort, by_patient=self.by_patient, tell=tell)
         return {bag.slide: bag for bag in several}
 
     def parts(self, fold: int, bags: dict[str, Bag]) -> tuple[list[Bag], list[Bag], list[Bag]]:

@@ -60,7 +60,7 @@ def crossval(
     if by_patient:
         require_one_answer(cohort)
     copies = checkpoints / "copies"  # of features that cannot be streamed from their files
-    job = Job(store.path, cohort, splits, recipe, processes=workers, copies=copies, by_patient=by_patient)
+    job = Job(store.path, cohort, splits, recipe, workers, copies, by_patient=by_patient, encoder=store.encoder)
     folds, failures = folds_of(cells, checkpoints), list[Failure]()
     with closing(_events(job, folds, keep=keep, workers=workers, tell=tell)) as events:  # ends processes, come what may
         for index, event in events:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asmil.bags import open_features
-from asmil.bags.reading import source
+from asmil.bags.reading import places
 
 
 def _write(path, tiles=4, width=3):
@@ -24,7 +24,7 @@ def _write(path, tiles=4, width=3):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Three files old enough for an index, which is worth it from two files on."""
-    monkeypatch.setattr(source, "WORTH_AN_INDEX", 2)
+    monkeypatch.setattr(places, "WORTH_AN_INDEX", 2)
     monkeypatch.setattr("asmil.files.RACE_S", 0.0)
     folder = tmp_path / "features"
     folder.mkdir()
@@ -37,13 +37,13 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def opened(monkeypatch):
     """The names of the files that are opened from here on."""
-    names, original = [], source.opened
+    names, original = [], places.opened
 
     def note(path):
         names.append(path.name)
         return original(path)
 
-    monkeypatch.setattr(source, "opened", note)
+    monkeypatch.setattr(places, "opened", note)
     return names
 
 
@@ -111,7 +111,7 @@ def test_a_file_with_a_fault_or_a_link_elsewhere_is_opened_each_time(folder, ope
 @pytest.mark.parametrize("said", ["", "[]", '{"version": 1}', '{"version": "x", "files": {"a.h5": [1]}}'])
 def test_an_index_that_is_none_is_no_error(folder, opened, said):
     _shapes(folder)
-    (folder / source.INDEX).write_text(said)
+    (folder / places.INDEX).write_text(said)
     assert _shapes(folder) == dict.fromkeys("abc", (4, 3))
     assert len(opened) == 6
 
@@ -122,9 +122,9 @@ def test_an_index_goes_where_its_folder_goes_and_is_made_anew_there(folder, open
     time.sleep(0.05)
     assert _shapes(copy) == dict.fromkeys("abc", (4, 3))
     assert len(opened) == 6
-    index = json.loads((copy / source.INDEX).read_text())
+    index = json.loads((copy / places.INDEX).read_text())
     index["files"]["a.h5"][1] = "nonsense"
-    (copy / source.INDEX).write_text(json.dumps(index))
+    (copy / places.INDEX).write_text(json.dumps(index))
     assert _shapes(copy) == dict.fromkeys("abc", (4, 3))
 
 

@@ -42,6 +42,22 @@ def workbook(path: Path, change: Callable[[Worksheet], None]) -> Path:
     return path / "t.xlsx"
 
 
+def rewritten(path: Path, *changes: tuple[str, str, str]) -> Path:
+    """With other XML in members (a name, a pattern, what stands for it), as other programs write it."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    for name, pattern, text in changes:
+        members[name], count = re.subn(pattern.encode(), text.encode(), members[name])
+        assert count == 1
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in members.items():
+            new.writestr(name, data)
+    return path
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
 def hide_rows(*rows: int) -> Callable[[Worksheet], None]:
     def change(sheet: Worksheet) -> None:
         for row in rows:
@@ -66,15 +82,8 @@ def test_rows_that_a_filter_hides_are_asked_about_as_other_programs_write_them(t
         sheet.auto_filter.add_filter_column(1, ["p1"])
         hide_rows(5)(sheet)
 
-    path = workbook(tmp_path, change)
-    with zipfile.ZipFile(path) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    sheet = "xl/worksheets/sheet1.xml"
-    assert b'<row r="5" hidden="1"' in members[sheet]
-    members[sheet] = members[sheet].replace(b'<row r="5" hidden="1"', b"<row hidden='true' customHeight=\"1\" r='5'")
-    with zipfile.ZipFile(path, "w") as new:
-        for name, data in members.items():
-            new.writestr(name, data)
+    row = ('<row r="5" hidden="1"', "<row hidden='true' customHeight=\"1\" r='5'")
+    path = rewritten(workbook(tmp_path, change), (SHEET, *row))
     with pytest.raises(CohortError, match="1 of 13: rows 5"):
         read_table(path)
 
@@ -142,16 +151,37 @@ def test_formulas_with_values_and_those_that_give_nothing_are_read(tmp_path):
     def change(sheet: Worksheet) -> None:
         sheet["B2"], sheet["C2"] = "=A1", '=""'
 
-    path = workbook(tmp_path, change)
-    with zipfile.ZipFile(path) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    sheet = "xl/worksheets/sheet1.xml"
-    for cell, value in (("B2", b"P9"), ("C2", b"")):
-        pattern = rf'<c r="{cell}"[^>]*><f>([^<]*)</f><v */?>(</v>)?</c>'.encode()
-        calculated = rf'<c r="{cell}" t="str"><f>\1</f><v>'.encode() + value + b"</v></c>"
-        members[sheet], count = re.subn(pattern, calculated, members[sheet])
-        assert count == 1
-    with zipfile.ZipFile(path, "w") as new:
-        for name, data in members.items():
-            new.writestr(name, data)
+    calculated = [
+        (
+            SHEET,
+            rf'<c r="{cell}"[^>]*><f>([^<]*)</f><v */?>(</v>)?</c>',
+            rf'<c r="{cell}" t="str"><f>\1</f><v>{value}</v></c>',
+        )
+        for cell, value in (("B2", "P9"), ("C2", ""))
+    ]
+    path = rewritten(workbook(tmp_path, change), *calculated)
     assert read_table(path).iloc[0].tolist() == ["S00", "P9", ""]
+
+
+def test_formulas_after_the_cells_are_of_other_things(tmp_path):
+    """Icon sets, sparklines and lists of another sheet have formulas with a prefix of their own, and no values."""
+    listed = '<extLst><ext xmlns:xm="m" uri="u"><xm:f>Data!$A$1:$A$2</xm:f></ext></extLst></worksheet>'
+    path = rewritten(workbook(tmp_path, lambda sheet: None), (SHEET, "</worksheet>", listed))
+    assert len(read_table(path)) == 12
+
+
+@pytest.mark.parametrize(("calculated", "refused"), [("1", True), ("0", False)])
+def test_formulas_that_are_all_0_and_are_yet_to_be_calculated_are_refused(tmp_path, calculated, refused):
+    """As XlsxWriter 3.3.1 writes them: a value of 0 for each, and that the workbook is to be calculated when opened."""
+
+    def change(sheet: Worksheet) -> None:
+        sheet["B2"] = "=A1"
+
+    formula = ('<c r="B2"[^>]*><f>([^<]*)</f><v */?>(</v>)?</c>', r'<c r="B2"><f>\1</f><v>0</v></c>')
+    told = ("xl/workbook.xml", 'fullCalcOnLoad="1"', f'fullCalcOnLoad="{calculated}"')
+    path = rewritten(workbook(tmp_path, change), (SHEET, *formula), told)
+    if refused:
+        with pytest.raises(CohortError, match=r"formulas without their values.*B2"):
+            read_table(path)
+    else:
+        assert read_table(path).iloc[0, 1] == "0"

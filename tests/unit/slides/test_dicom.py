@@ -183,3 +183,55 @@ def test_a_flat_folder_is_read_once(tmp_path, monkeypatch):
     assert len(set(read)) == 48
     assert len(read) <= 48 + 2 * 12  # each once, and again those whose name is asked for
     assert time.monotonic() - start < 60
+
+
+def test_files_without_a_suffix_are_slides(tmp_path):
+    """As archives of a hospital send them: `IM_0001`, or the number of the instance."""
+    folder = tmp_path / "case.7-A"
+    for path in sorted(pyramid(folder).iterdir()):
+        path.rename(path.with_suffix(""))
+    write(tmp_path / "flat" / "1.2.840.1.17", series="1.3.1")
+    write(tmp_path / "flat" / "1.2.840.1.18", series="1.3.2")
+    write(tmp_path / "flat" / "kidney.dcm", series="1.3.3")
+    (tmp_path / "flat" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "flat" / "README").write_text("of no slide")
+    found = scan_slides(tmp_path)
+    assert found == [folder, *(tmp_path / "flat" / name for name in ("1.2.840.1.17", "1.2.840.1.18", "kidney.dcm"))]
+    assert [name_of(path) for path in found] == ["case.7-A", "1.2.840.1.17", "1.2.840.1.18", "kidney"]
+    for path in [folder / "DCM_3", *found]:
+        with open_slide(path) as slide:
+            assert (slide.reader, slide.levels[0].size) == ("dicom", (240, 200))
+
+
+def test_slides_without_a_suffix_in_one_folder_are_named_by_the_glass(tmp_path):
+    for number, glass in enumerate(["S-17", "S-18"]):
+        pyramid(tmp_path, series=f"1.2.{number}", first=4 * number, ContainerIdentifier=glass)
+    for path in sorted(tmp_path.iterdir()):
+        path.rename(path.with_suffix(""))
+    assert [name_of(path) for path in scan_slides(tmp_path)] == ["S-17", "S-18"]
+
+
+@pytest.mark.parametrize("flavour", ["LABEL", "OVERVIEW", "THUMBNAIL"])
+def test_a_label_with_a_series_of_its_own_is_no_slide(tmp_path, flavour):
+    folder = pyramid(tmp_path / "one")
+    write(folder / "other.dcm", PIXELS[:60, :60], series="1.2.9", flavour=flavour)
+    assert scan_slides(tmp_path) == [folder]
+    with open_slide(folder / "other.dcm") as slide:  # any of the files stands for the slide
+        assert (slide.name, len(slide.levels)) == ("one", 3)
+
+
+def test_a_label_is_of_the_slide_of_its_glass(tmp_path):
+    for number, glass in enumerate(["S-17", "S-18"]):
+        pyramid(tmp_path, series=f"1.2.{number}", first=4 * number, ContainerIdentifier=glass)
+        write(tmp_path / f"label_{number}.dcm", series=f"1.4.{number}", flavour="LABEL", ContainerIdentifier=glass)
+    assert [name_of(path) for path in scan_slides(tmp_path)] == ["S-17", "S-18"]
+    lost = write(tmp_path / "z.dcm", series="1.5", flavour="LABEL", ContainerIdentifier="S-19")
+    assert lost in scan_slides(tmp_path)  # whose slide is not here: it is told when it is opened
+    with pytest.raises(ContentError, match="no level here"):
+        open_slide(lost)
+
+
+def test_a_label_alone_is_not_of_another_glass(tmp_path):
+    pyramid(tmp_path, ContainerIdentifier="S-17")
+    lost = write(tmp_path / "z.dcm", series="1.5", flavour="LABEL", ContainerIdentifier="S-19")
+    assert [path.name for path in scan_slides(tmp_path)] == ["DCM_1.dcm", lost.name]

@@ -26,6 +26,7 @@ def load_bracs(
     root: Path | None = None,
     *,
     features: str | Path | None = None,
+    features_encoder: str | None = None,
     classes: int = 7,
     seed: int = 0,
     partial: bool = False,
@@ -55,7 +56,7 @@ def load_bracs(
         source="Brancati et al. 2022, doi:10.1093/database/baac093",
         licence="see bracs.icar.cnr.it",
     )
-    dataset = load_official(official, Choices(features, seed=seed, partial=partial))
+    dataset = load_official(official, Choices(features, features_encoder, seed=seed, partial=partial))
     if table["case"].nunique() < len(table):
         return dataset
     what = f"{path.name} names no patient twice: a patient in two parts cannot be seen"

@@ -20,6 +20,7 @@ def load_camelyon16(
     root: Path | None = None,
     *,
     features: str | Path | None = None,
+    features_encoder: str | None = None,
     annotations: str | Path | None = None,
     test_114: bool = True,
     splits: str | Path | None = None,
@@ -59,7 +60,7 @@ def load_camelyon16(
         annotations=folder,
         positive=() if folder is None else _positive(folder),
     )
-    return load_official(official, Choices(features, splits, val_fraction, seed, partial))
+    return load_official(official, Choices(features, features_encoder, splits, val_fraction, seed, partial))
 
 
 def _positive(folder: Path) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ def load_camelyon17(
     root: Path | None = None,
     *,
     features: str | Path | None = None,
+    features_encoder: str | None = None,
     splits: str | Path | None = None,
     val_fraction: float = 0.1,
     seed: int = 0,
@@ -53,7 +54,7 @@ def load_camelyon17(
         source="Bandi et al. 2019, doi:10.1109/TMI.2018.2867350; data Litjens et al. 2018",
         licence="CC0",
     )
-    return load_official(official, Choices(features, splits, val_fraction, seed, partial))
+    return load_official(official, Choices(features, features_encoder, splits, val_fraction, seed, partial))
 
 
 def _check_patients(nodes: pd.DataFrame, stage: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ NUCLEI = 2
 def load_needle_colon(
     root: Path | None = None,
     *,
+    features_encoder: str | None = None,
     annotations: str | Path | None = None,
     tiles_per_bag: int = 50,
     witness_rate: float = 0.06,
@@ -32,7 +33,9 @@ def load_needle_colon(
     """
     needles = Needles("needle_colon", "colon", "epithelial", tiles_per_bag, witness_rate, seed)
     source = "Sirinukunwattana et al. 2016, CRCHistoPhenotypes, doi:10.1109/TMI.2016.2525803; tiles put in by asmil"
-    return load_needles(root, annotations, needles, truth=truth_of_tiles, source=source)
+    return load_needles(
+        root, annotations, needles, features_encoder=features_encoder, truth=truth_of_tiles, source=source
+    )
 
 
 def truth_of_tiles(xy: np.ndarray, side: float, drawn: BaseGeometry) -> np.ndarray:

@@ -16,6 +16,7 @@ COVERAGE = 0.5
 def load_needle_idc(
     root: Path | None = None,
     *,
+    features_encoder: str | None = None,
     annotations: str | Path | None = None,
     tiles_per_bag: int = 20,
     witness_rate: float = 0.05,
@@ -32,7 +33,9 @@ def load_needle_idc(
     """
     needles = Needles("needle_idc", "idc", "IDC", tiles_per_bag, witness_rate, seed)
     source = "Cruz-Roa et al. 2014, doi:10.1117/12.2043872 (IDC_regular_ps50); tiles put in by asmil"
-    return load_needles(root, annotations, needles, truth=truth_of_tiles, source=source)
+    return load_needles(
+        root, annotations, needles, features_encoder=features_encoder, truth=truth_of_tiles, source=source
+    )
 
 
 def truth_of_tiles(xy: np.ndarray, side: float, drawn: BaseGeometry) -> np.ndarray:

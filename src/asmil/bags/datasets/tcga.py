@@ -18,6 +18,7 @@ def load_tcga(
     root: Path | None = None,
     *,
     features: str | Path | None = None,
+    features_encoder: str | None = None,
     label: str = "label",
     slide_table: str | Path | None = None,
     classes: Sequence[str] | None = None,
@@ -43,7 +44,7 @@ def load_tcga(
     if root is None or not root.is_file():
         found = root or "no root option"
         raise DatasetError("the table of labels is not found", found=found, fix="give root=PATH of a csv or xlsx")
-    store = open_made_features(features, name="tcga", slides="SLIDES")
+    store = open_made_features(features, features_encoder, name="tcga", slides="SLIDES")
     cohort = read_cohort(root, slide_table=slide_table, label=label, classes=classes, features=store)
     if foreign := [slide for slide in cohort.slides if tcga_case(slide) is None]:
         raise CohortError("slides are not named by TCGA barcodes", found=listed(foreign))

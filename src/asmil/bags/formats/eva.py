@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from asmil.bags.reading.entry import Array, Entry
-from asmil.bags.reading.torch_files import load_array
+from asmil.bags.reading.source import load_array
 from asmil.bags.tables import slide_name
 
 

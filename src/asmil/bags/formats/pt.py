@@ -6,7 +6,7 @@ import h5py
 
 from asmil.bags.formats import eva, slide2vec, slideflow
 from asmil.bags.reading.entry import Array, Entry, patches_beside, require_array
-from asmil.bags.reading.torch_files import load_arrays
+from asmil.bags.reading.source import load_arrays
 from asmil.bags.tables import slide_name
 
 

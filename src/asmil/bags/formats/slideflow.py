@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from asmil.bags.reading.entry import Array, Entry, Facts, modal_stride, number
-from asmil.bags.reading.source import facts_in, plain_array
-from asmil.bags.reading.torch_files import load_array
+from asmil.bags.reading.source import facts_in, load_array, plain_array
 from asmil.bags.tables import slide_name
 from asmil.errors import FeatureError
 

@@ -124,7 +124,7 @@ def require_one_encoder(infos: Iterable[FeatureInfo]) -> None:
         raise FeatureError(
             "the features are of several encoders, which cannot be learned from together",
             found="; ".join(f"{name}: {len(slides[name])} slides ({listed(slides[name], 3)})" for name in said),
-            fix="give the folder of one encoder",
+            fix="give the folder of one encoder, or name it: --features-encoder",
         )
 
 

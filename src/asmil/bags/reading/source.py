@@ -1,38 +1,27 @@
-"""Where the features of each slide lie under a folder, and how each kind of file there is opened."""
+"""The feature files under a folder, how each kind of them is opened, and arrays of them; nothing in them is run."""
 
 import json
-import re
+import pickle
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h5py
 import numpy as np
 
-from asmil.bags.formats import FEATURE_FORMATS
-from asmil.bags.reading.entry import (
-    AGAIN,
-    Array,
-    Entry,
-    Facts,
-    FeatureFormat,
-    OneVectorError,
-    feature_shape,
-    require_believable,
-)
-from asmil.bags.tables import Problem, listed, slide_name
+from asmil.bags.reading.entry import AGAIN, Array, Facts, require_believable
+from asmil.bags.tables import listed
 from asmil.errors import FeatureError, blaming
-from asmil.extraction import STORE
-from asmil.files import FileIndex, file_stamp, original_name, suffix_of, walk
+from asmil.files import suffix_of, walk
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
-INDEX, WORTH_AN_INDEX = ".asmil-index.json", 200
-"""What the files of a large folder were found to be, kept in it; smaller ones open in no time."""
 SUFFIXES = (*HDF5, ".pt", ".npy", ".npz", ".csv", ".zarr", ".zarr.zip")
 
 
@@ -54,7 +43,6 @@ class ZarrSource:
 
 
 Source: TypeAlias = h5py.File | ZarrSource | Path
-SetAside: TypeAlias = Callable[[str, FeatureError, Path], None]
 
 
 def feature_files(path: Path) -> Iterator[Path]:
@@ -236,155 +224,110 @@ def stated_facts(path: Path) -> Facts:
     return next((facts for folder in path.parents[:3] if (facts := facts_in(folder / FACTS_FILE))), {})
 
 
-# Where the features of each slide lie under a folder: one place per slide, and what cannot be used by name.
+# Torch files (.pt) as arrays: tensors, lists of them, or features with coordinates.
+
+FEATURE_KEYS = ("features", "feats", "feat", "embeddings", "embedding", "x")
+COORDS_KEYS = ("coords", "coordinates", "coord", "xy", "positions", "position", "locations")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a slide's features are: file, format, key inside it, and (tiles, dim) where known unread."""
-
-    path: Path
-    format: str
-    key: str
-    shape: tuple[int, int] | None
-
-    def under(self, root: Path) -> Path:
-        """The path below a root, with the table's name where the file holds several."""
-        path = self.path.relative_to(root) if self.path != root else Path(self.path.name)
-        table = self.key.rpartition("/")[0]
-        return path / table if table else path
-
-    @contextmanager
-    def entry(self) -> Iterator[Entry]:
-        """The opened file's description of the slide."""
-        with opened(self.path) as source:
-            yield FEATURE_FORMATS[self.format].entry(source, self.key)
+def load_array(path: Path) -> np.ndarray:
+    """The (tiles, dim) array in a torch file, as `load_arrays`."""
+    return load_arrays(path)[0]
 
 
-def scan(root: Path, *, encoder: str | None) -> tuple[dict[str, Place], list[Problem]]:
-    """The place of every slide under `root`, and what was found beside that cannot be used.
+def load_arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The (tiles, dim) array in a torch file, and coordinates (tiles, 2) where it holds them too.
+
+    It holds a tensor or NumPy array, a list with a tensor per tile, or features and coordinates (a dictionary, a pair).
 
     Raises:
-        FeatureError: there are the features of several settings of `asmil embed`, or none of `encoder`.
+        FeatureError: the file is damaged, asks to run code, or holds something else.
     """
-    found: dict[str, list[Place]] = {}
-    others: set[str] = set()
-    problems: list[Problem] = []
-    vectors: list[Problem] = []
+    import torch
 
-    def set_aside(slide: str, error: FeatureError, path: Path) -> None:
-        own = vectors if isinstance(error, OneVectorError) else problems
-        own.append(problem_of(original_name(slide_name(slide)), error, path))
-
-    formats: dict[str, FeatureFormat] = {}
-    index = FileIndex(root / INDEX, version=version("asmil")) if root.is_dir() else None
-    files = list(feature_files(root))
-    for path in files:
-        try:
-            for slide, place in _indexed(path, index, formats, set_aside):
-                under = place.under(root)
-                if encoder is None or _is_of(encoder, under):
-                    found.setdefault(slide, []).append(place)
-                else:
-                    others.add(str(under.parent) if "/" not in place.key else under.name)
-        except FeatureError as error:
-            set_aside(path.name, error, path)
-    if index is not None and len(files) >= WORTH_AN_INDEX:
-        index.write()
-    # One vector of a slide beside its tiles is no fault: the tiles are what is read.
-    problems += [problem for problem in vectors if problem.slide not in found]
-    if others and not found:
-        raise FeatureError(
-            f"nothing in {root} is of encoder {encoder!r}", found=f"features in {listed(sorted(others))}"
-        )
-    _require_one_store({place.path.parent for places in found.values() for place in places}, root)
-    chosen: dict[str, Place] = {}
-    for slide, places in found.items():
-        # CLAM writes every slide twice, as .h5 with and as .pt without coordinates.
-        places = [place for place in places if suffix_of(place.path) in HDF5] or places
-        if len(places) == 1:
-            chosen[slide] = places[0]
-            continue
-        what = f"several feature files have this name: {listed(place.under(root) for place in places)}"
-        fix = "open the folder of one encoder or class only, or name the encoder: asmil convert --encoder NAME"
-        problems.append(Problem(slide, what, fix, places[1].path))
-    return chosen, problems
+    if zipfile.is_zipfile(path):  # torch packs nothing, and would unpack what somebody else has packed
+        with zipfile.ZipFile(path) as file:
+            require_believable(sum(member.file_size for member in file.infolist()), path)
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            value = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        # Torch's own message recommends loading the file unsafely; only its reason is passed on.
+        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), "a damaged pickle")
+        fix = "save the features as one tensor; files that run code when opened are never loaded"
+        found = reason.split(" was not")[0].strip()
+        raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix=fix) from error
+    pair = isinstance(value, list) and len(value) == 2 and list(map(_ndim, value)) == [2, 2]
+    if isinstance(value, dict | tuple) or (pair and value[0].shape[1] != value[1].shape[1]):
+        return _features_and_coords(path, value)
+    return _array(path, value), None
 
 
-def problem_of(slide: str, error: FeatureError, path: Path) -> Problem:
-    """What is wrong with a slide's file, as one problem of a store."""
-    what = error.what if error.found is None else f"{error.what} ({error.found})"
-    return Problem(slide, what, error.fix or "", path)
+def _ndim(value: object) -> int:
+    return int(getattr(value, "ndim", 0))
 
 
-def _indexed(
-    path: Path, index: FileIndex | None, formats: dict[str, FeatureFormat], set_aside: SetAside
-) -> list[tuple[str, Place]]:
-    """`_places_in`, by the index where the file is as it was. Files of other kinds may say less than what lies beside
-    them, and files with a fault are looked at anew."""
-    known = None if index is None else index.get(path)
-    if isinstance(known, list):
-        with suppress(TypeError, ValueError):  # of an index that somebody else wrote
-            return [(str(s), Place(path, str(f), str(k), (int(n), int(d)))) for s, f, k, n, d in known]
-    faults: list[str] = []
+def _features_and_coords(
+    path: Path, held: dict[str, object] | Sequence[object]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What is meant by its name, or else by its shape, where that leaves no doubt."""
+    members = {
+        str(name).lower(): value for name, value in (held.items() if isinstance(held, dict) else enumerate(held))
+    }
+    arrays = {name: _array(path, value) for name, value in members.items() if _ndim(value) in (2, 3)}
+    arrays = {name: array[0] if array.ndim == 3 and len(array) == 1 else array for name, array in arrays.items()}
+    coords = next((arrays[name] for name in COORDS_KEYS if name in arrays and arrays[name].shape[1:] == (2,)), None)
+    named = [arrays[name] for name in FEATURE_KEYS if name in arrays]
+    rest = [array for array in arrays.values() if array is not coords]
+    if not named and coords is None and len(rest) == 2 and sorted(array.shape[-1] for array in rest)[0] == 2:
+        coords = min(rest, key=lambda array: array.shape[-1])
+        rest = [array for array in rest if array is not coords]
+    found = named or rest
+    if len(found) != 1 or (coords is not None and len(coords) != len(found[0])):
+        shapes = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in list(members.items())[:8])
+        fix = f"save features (tiles, dim) as {FEATURE_KEYS[0]!r} and coordinates (tiles, 2) as {COORDS_KEYS[0]!r}"
+        raise FeatureError(f"it is not known which part of {path.name} is the features", found=shapes, fix=fix)
+    return found[0], coords
 
-    def noticed(slide: str, error: FeatureError, of: Path) -> None:
-        faults.append(slide)
-        set_aside(slide, error, of)
 
-    formats |= {} if formats else {name: FEATURE_FORMATS[name] for name in FEATURE_FORMATS.usable()}
-    stamp = file_stamp(path)
-    found = _places_in(path, formats, noticed)
-    if index is not None and suffix_of(path) in HDF5 and found and not faults and all(own for _, _, own in found):
-        index.put(path, stamp, [(slide, p.format, p.key, *(p.shape or ())) for slide, p, _ in found])
-    return [(slide, place) for slide, place, _ in found]
+def _array(path: Path, value: object) -> np.ndarray:
+    import torch
+
+    if isinstance(value, list) and value and all(isinstance(row, torch.Tensor) for row in value):
+        rows = [plain_tensor(row, path) for row in value]
+        shapes = {tuple(row.shape) for row in rows}
+        if len(shapes) > 1:
+            raise FeatureError(f"the tiles of {path.name} have different dimensions", found=sorted(shapes))
+        require_believable(sum(row.nbytes for row in rows), path)
+        value = torch.stack(rows)
+    if isinstance(value, torch.Tensor):
+        return plain_tensor(value, path).numpy()
+    if isinstance(value, np.ndarray):
+        return value
+    raise FeatureError(f"{path.name} does not hold one array of features", found=type(value).__name__)
 
 
-def _places_in(path: Path, formats: dict[str, FeatureFormat], set_aside: SetAside) -> list[tuple[str, Place, bool]]:
-    """The slides in a file, and whether its own bytes say their shape; the format that fits goes to the front of
-    `formats`, as the next file's likeliest.
+def plain_tensor(value: "Tensor", path: Path) -> "Tensor":
+    """A tensor as NumPy can hold it: without gradient, and in float32 where NumPy lacks its type.
 
-    Of a file of several slides, those that cannot be used are set aside.
+    Raises:
+        FeatureError: sparse, quantised, nested, complex or without values; or it claims more than the file can hold.
     """
-    with opened(path) as source:
-        for name, format in formats.items():
-            if suffix_of(path) not in format.suffixes or not format.sniff(source):
-                continue
-            rest = {other: formats.pop(other) for other in list(formats) if other != name}
-            formats.update(rest)
-            found = []
-            for key, array in format.slides(source).items():
-                try:
-                    shape = None if array is None else feature_shape(array, path)
-                    own = isinstance(array, h5py.Dataset) and array.file == source  # and not linked from another file
-                    found.append((original_name(slide_name(key)), Place(path, name, key, shape), own))
-                except FeatureError as error:
-                    set_aside(key, error, path)
-            return found
-        _refuse_unknown(path, source)
-        return []
+    import torch
+
+    kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+    kind = "quantised" if value.is_quantized else "complex" if value.is_complex() else kind
+    if kind != "strided" or value.device.type != "cpu":
+        found = f"a {kind} tensor" if kind != "strided" else f"a tensor on the device {value.device.type}"
+        raise FeatureError(f"{path.name} is not a plain array of features", found=found, fix="save one dense tensor")
+    require_believable(value.numel() * max(value.element_size(), 4), path)
+    known = (torch.float16, torch.float32, torch.float64)
+    return value.detach().float() if value.is_floating_point() and value.dtype not in known else value.detach()
 
 
-def _refuse_unknown(path: Path, source: Source) -> None:
-    """Coordinates of CLAM, TRIDENT, AtlasPatch, labels of torchmil, tables and arrays beside features are no fault."""
-    if isinstance(source, h5py.File):
-        places = {"coords"} <= set(source) <= {"coords", "imgs", "passports"}  # old files of CLAM hold pictures, too
-        if not places and set(source) not in ({"labels"}, {"inst_labels"}):
-            raise FeatureError(f"{path.name} is in no known feature format", found=f"keys {listed(source)}")
-    elif not isinstance(source, Path):
-        found = f"members {listed(sorted(source.group))}"
-        raise FeatureError(f"{path.name} is in no known feature format", found=found)
-
-
-def _is_of(encoder: str, path: Path) -> bool:
-    """Whether a folder or table of the path has this name, or one that begins with it."""
-    name = re.compile(rf"(features_)?{re.escape(encoder)}(_|-|$)")
-    return any(name.match(part) for part in path.parts)
-
-
-def _require_one_store(folders: set[Path], root: Path) -> None:
-    """Settings differ between the stores of `asmil embed`: slides of two are never one set of features."""
-    stores = sorted(folder for folder in folders if (folder / STORE).is_file())
-    if len(stores) > 1:
-        names = ", ".join(str(store.relative_to(root)) for store in stores)
-        raise FeatureError(f"{root} holds features of several settings", found=names, fix="open one of these folders")
+def _numpy_globals() -> list:
+    """What a pickled NumPy array names, under old and new module paths: only constructors of data."""
+    rebuild = np.zeros(1).__reduce__()[0]
+    dtypes = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64")]
+    old_and_new = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    return [np.ndarray, np.dtype, *dtypes, *old_and_new]

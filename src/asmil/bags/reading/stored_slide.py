@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from asmil.bags.reading.entry import AGAIN, Array, Entry, geometry_of, read_rows
-from asmil.bags.reading.source import Place
+from asmil.bags.reading.places import Place
 from asmil.errors import FeatureError
 from asmil.files import written_beside
 

@@ -7,7 +7,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ import numpy as np
 from asmil.errors import SlideError
 from asmil.files import composed, suffix_of
 from asmil.slides.native import NativeReader, PositionalFile
-from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
+from asmil.slides.reader import EIGHT_BIT_RGB, ContentError, has_no_suffix
 from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000, require_imagecodecs
 
 Header: TypeAlias = Any
@@ -78,7 +78,7 @@ def _series_in(folder: Path, changed: int) -> list[Series]:
     """`changed`: when a file came or went; each of them is opened once for all slides of the folder."""
     found: dict[str, list[tuple[int, Path, Header]]] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or not _is_dicom(path):
+        if path.name.startswith(".") or not is_dicom(path):
             continue
         try:
             header = _header(path, until=_DETAILS)
@@ -95,7 +95,20 @@ def _series_in(folder: Path, changed: int) -> list[Series]:
         container = composed(str(files[0][2].get("ContainerIdentifier") or "").strip())
         kept = "" if container.lower() in ("unknown", "none") else container
         series.append(Series(uid, tuple(path for _, path, _ in files), levels, kept))
-    return sorted(series, key=lambda one: one.files[0])
+    return sorted(_with_labels(series), key=lambda one: one.files[0])
+
+
+def _with_labels(several: list[Series]) -> list[Series]:
+    """A label or overview with a series of its own is of the slide of the same glass; without one, of the only slide
+    that there is."""
+    slides = [one for one in several if one.levels]
+    for label in (one for one in several if not one.levels):
+        own = [n for n, one in enumerate(slides) if label.container == one.container or not label.container]
+        if len(own) == 1:
+            slides[own[0]] = replace(slides[own[0]], files=slides[own[0]].files + label.files)
+        else:
+            slides.append(label)
+    return slides
 
 
 def series_of(path: Path) -> Series:
@@ -124,7 +137,8 @@ def series_of(path: Path) -> Series:
 def dicom_name(path: Path) -> str | None:
     """The name of a slide of several DICOM files: that of their folder, or the ContainerIdentifier where the folder
     has several series, or a number for a name. None where the path is the name, or nothing better is known."""
-    if suffix_of(path) != ".dcm" and not _UID.fullmatch(path.name):
+    unsaid = has_no_suffix(path) and path.is_file()
+    if not unsaid and suffix_of(path) != ".dcm" and not _UID.fullmatch(path.name):
         return None
     try:
         series = series_of(path)
@@ -133,24 +147,8 @@ def dicom_name(path: Path) -> str | None:
     folder = path if path.is_dir() else path.parent.absolute()
     if len(series.files) > 1 and len(series_in(folder)) == 1 and not _UID.fullmatch(folder.name):
         return composed(folder.name)
-    return series.container or None if path.is_dir() or len(series.files) > 1 else None
-
-
-def slides_of_dicom(folder: Path, paths: list[Path], *, alone: bool) -> list[Path]:
-    """One path for each series among the DICOM files of a folder: its finest level, or the folder where no other slide
-    is in it and the series has several files. Files of no series stay.
-
-    Raises:
-        SlideError: pydicom is missing, so that nobody knows which files are of one slide.
-    """
-    if len(paths) < 2:
-        return paths
-    several = series_in(folder)
-    members = {file for series in several for file in series.files}
-    others = [path for path in paths if path.absolute() not in members]
-    if alone and len(several) == 1 and not others:
-        return [folder]
-    return sorted(others + [folder / (series.levels or series.files)[0].name for series in several])
+    container = series.container if path.is_dir() or len(series.files) > 1 else ""
+    return container or (composed(path.name) if unsaid else None)
 
 
 @dataclass(frozen=True)
@@ -231,17 +229,19 @@ def _flavour(header: Header) -> str:
     return str(next(iter(list(header.get("ImageType") or [])[2:]), ""))
 
 
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(128)
-        return file.read(4) == b"DICM"
+def is_dicom(path: Path) -> bool:
+    """Whether it is a file that begins as one of DICOM."""
+    if path.is_file():  # of a pipe there would be no end
+        with path.open("rb") as file:
+            return file.seek(128) == 128 and file.read(4) == b"DICM"
+    return False
 
 
 @contextmanager
 def _dataset(path: Path, *, until: int | None = None) -> Iterator[tuple[Header, io.BufferedReader]]:
     """The header of a file before its pixels, or before a tag, and the file at the place where reading ended."""
     try:
-        if not _is_dicom(path):
+        if not is_dicom(path):
             raise SlideError("it is no DICOM file")
     except OSError as error:
         raise SlideError("it is no DICOM file", found=str(error)) from error
