@@ -174,6 +174,9 @@ def test_a_slide_is_called_at_the_operating_point_of_the_members_that_predict_it
         assert found.threshold == pytest.approx((0.1, 0.7)[fold])
         row = row_of(ensemble, found)
         assert row["called"] == ensemble.classes[int(row["prob_tumour"] >= row["threshold"])]
+    metrics["partial"] = "A partial look: 1 of 4 models."  # evaluated before the others were trained
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert load_ensemble(run).predict(new_bag()).threshold is None
     (run / "metrics.json").unlink()
     assert load_ensemble(run).predict(new_bag()).threshold is None
     row = row_of(ensemble, replace(found, threshold=None))
