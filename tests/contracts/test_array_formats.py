@@ -18,6 +18,8 @@ from asmil.bags import FEATURE_FORMATS, open_features
 from asmil.bags.reading.source import opened
 from asmil.errors import FeatureError
 
+from .renamed import require_same_in_capitals
+
 TILES, DIM = 60, 24
 LAZYSLIDE = Path(__file__).parent / "formats"
 
@@ -115,16 +117,7 @@ def test_read_from_the_folder_that_the_tool_left(name, tmp_path):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_suffix_in_capitals_is_the_same_suffix(name, tmp_path):
-    path = WRITERS[name](tmp_path)
-    known = open_features(tmp_path)
-    slide = known.slides[0]
-    features, info = known.load(slide).features, known.info(slide)
-    renamed = path.rename(path.with_suffix(path.suffix.upper()))
-    again = open_features(tmp_path)
-    assert (again.slides, again.formats) == (known.slides, known.formats)
-    assert torch.equal(again.load(slide).features, features)
-    assert again.info(slide).coordinates == info.coordinates
-    assert again.info(slide).path == renamed
+    require_same_in_capitals(WRITERS[name](tmp_path), tmp_path)
 
 
 def test_what_the_tools_say_of_scale_and_encoder(tmp_path):

@@ -160,7 +160,7 @@ def _require_packed_fairly(path: Path) -> None:
         raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
 
 
-_MARK = re.compile(rb"<(/?)(?:\w+:)?(row|col|mergeCell|sheetData|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)")
+_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
 _SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
 
@@ -185,20 +185,20 @@ def _layout(path: Path, member: str) -> _Layout:
         while chunk := file.read(1 << 20):
             rest += chunk
             whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
-            for closing, kind, text, value in _MARK.findall(rest[:whole]):
-                said = {} if closing else dict(_SAID.findall(text.decode()))
+            for kind, text, value, end in _MARK.findall(rest[:whole]):
+                said = dict(_SAID.findall(text.decode()))
                 hidden = said.get("hidden") in ("1", "true")
-                if kind in (b"c", b"sheetData"):  # after the cells come formulas of other things
-                    cell = "" if kind != b"c" or said.get("t") == "str" else said.get("r", cell)
-                elif kind == b"f" and cell and not closing:
+                if kind == b"c" or end:  # after the cells come formulas of other things
+                    cell = "" if end or said.get("t") == "str" else said.get("r", cell)
+                elif kind == b"f" and cell:
                     layout.formulas[cell] = b""
-                elif kind == b"v" and cell in layout.formulas and not closing:
+                elif kind == b"v" and cell in layout.formulas:
                     layout.formulas[cell] = value.strip()
-                if kind == b"mergeCell" and not closing:
+                elif kind == b"mergeCell":
                     layout.merged.append(said["ref"])
                 elif kind == b"col" and hidden:
                     layout.hidden_columns.append((int(said["min"]), int(said["max"])))
-                elif kind == b"row" and not closing:
+                elif kind == b"row":
                     number = int(float(said.get("r", last + 1)))
                     if number <= last:
                         found, fix = f"row {number} after row {last} in {member}", "save it anew, or as csv (UTF-8)"

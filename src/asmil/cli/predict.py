@@ -117,12 +117,13 @@ def _print(found: "Predictions") -> None:
         else:
             low, high, middle = table[name].min(), table[name].max(), table[name].median()
             typer.echo(f"{name}: {number(low)} to {number(high)}, median {number(middle)}, of {len(table)} slides")
-    if "threshold" in table and len(found.classes) == 2 and not table["threshold"].notna().any():
-        typer.echo("called is the most probable class: there is no operating point of an evaluated run")
-    elif "threshold" in table and table["threshold"].notna().any():
-        low, high = table["threshold"].min(), table["threshold"].max()
-        on = f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
-        typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")
+    if "threshold" in table:
+        at = table["threshold"].dropna()
+        if len(at):
+            on = f"{at.min():.3f}" if at.min() == at.max() else f"{at.min():.3f} to {at.max():.3f}"
+            typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")
+        elif len(found.classes) == 2:
+            typer.echo("called is the most probable class: there is no operating point of an evaluated run")
     for text, slides in found.warnings.items():
         typer.echo(f"warning: {text} [{len(slides)}: {listed(slides, 3)}]", err=True)
     wrote("predictions", found.folder / PREDICTIONS)

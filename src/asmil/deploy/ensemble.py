@@ -162,7 +162,7 @@ class Ensemble:
     def thresholds(self) -> dict[int, float]:
         """By fold, where the second of two classes begins, as `evaluate` chose it on validation slides; empty where the
         run was not evaluated as it is, or there is nothing to choose."""
-        if not self.run.evaluated or (self.run.metrics.get("partial") or "") != self.partial:
+        if not self.run.evaluated or self.run.evaluated_part != self.partial:
             return {}
         point = self.run.metrics.get("operating_point") or {}
         return {one["fold"]: one["threshold"] for one in point.get("thresholds", ())}

@@ -167,7 +167,8 @@ def other_size(features: Tensor, models: Sequence[Standardized]) -> list[str]:
         return []
     varies = torch.isfinite(models[0].std)  # whose deviation is known
     usual = float((models[0].mean.square() + models[0].std.square())[varies].mean().sqrt())
-    own = float(features.to(varies.device, torch.float64)[:, varies].square().mean().sqrt())
+    known = features.to(varies.device)[:, varies]
+    own = float(torch.linalg.vector_norm(known, dtype=torch.float64)) / max(known.numel(), 1) ** 0.5
     if not varies.any() or usual / OTHER_SIZE <= own <= usual * OTHER_SIZE:
         return []
     return [f"numbers of another size: {own:.3g} (root mean square), those of training {usual:.3g}"]

@@ -14,7 +14,7 @@ from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
-from asmil.extraction import FEATURES, THUMBNAILS
+from asmil.extraction import FEATURES
 from asmil.files import Facts, safe_name, written_beside
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
@@ -177,7 +177,7 @@ def write_heatmap(
     slide: str,
     *,
     attention: np.ndarray,
-    thumbnails: Path,
+    thumbnail: Path,
     evidence: Mapping[str, np.ndarray] | None = None,
     shown: str | None = None,
 ) -> tuple[Path, ...]:
@@ -186,7 +186,7 @@ def write_heatmap(
     Args:
         attention: (tiles,), in the order of the feature file.
         evidence, shown: evidence (tiles,) by class, and the class it is drawn for; None: no map of it.
-        thumbnails: folder of `<slide>.jpg`, where `asmil embed` puts them; without, there are the maps alone.
+        thumbnail: picture of the slide, as `asmil embed` makes it; where it is not there, there are the maps alone.
 
     Raises:
         FeatureError: the features have no coordinates in level-0 pixels.
@@ -200,7 +200,6 @@ def write_heatmap(
             found="features without coordinates in level-0 pixels",
             fix="leave --heatmaps out",
         )
-    thumbnail = thumbnails / f"{safe_name(slide)}.jpg"
     return draw_heatmap(
         figure_file(Path(folder), slide),
         tiles,
@@ -362,10 +361,9 @@ def _predict_stored(
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
-    places = [folder / THUMBNAILS for folder in (settings.out, *store.path.resolve().parents[:2])]
-    thumbnails = next((place for place in places if place.is_dir()), places[0])
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
-    PredictedFolder(settings.out).note(run, models=ensemble.digest, store=store, slides=settings.slides)
+    made = PredictedFolder(settings.out)
+    made.note(run, models=ensemble.digest, store=store, slides=settings.slides)
     with hear.stage("predict", total=len(slides)) as advance:
 
         def settled(slide: Predicted) -> None:
@@ -376,7 +374,7 @@ def _predict_stored(
             outcome.ok(slide.slide)
             if heatmaps:
                 with outcome.attempt(slide.slide, stage="heatmap"):
-                    _draw(ensemble, slide, store, settings.out, thumbnails=thumbnails, file=files.get(slide.slide))
+                    _draw(ensemble, slide, store, made, file=files.get(slide.slide))
 
         predicted = predict_slides(
             ensemble, store, settings.out, slides=slides, slide_files=files, accept=accept, progress=settled
@@ -388,13 +386,13 @@ def _draw(
     ensemble: Ensemble | Published,
     slide: Predicted,
     store: FeatureStore,
-    folder: Path,
+    made: PredictedFolder,
     *,
-    thumbnails: Path,
     file: Path | None,
 ) -> None:
     by_class = ensemble.evidence(store.load(slide.slide), slide_file=file)
     shown = slide.row.get("prediction") if len(by_class) > 2 else list(by_class)[-1] if by_class else None
+    name, thumbnail = slide.slide, made.thumbnail_file(slide.slide)
     write_heatmap(
-        folder, store, slide.slide, attention=slide.attention(), thumbnails=thumbnails, evidence=by_class, shown=shown
+        made.folder, store, name, attention=slide.attention(), thumbnail=thumbnail, evidence=by_class, shown=shown
     )

@@ -351,6 +351,15 @@ class Run(Records, Shown):
         return (self.folder / layout.METRICS).is_file()
 
     @property
+    def evaluated_part(self) -> str:
+        """The sentence of the partial look that the metrics are of, as `require_whole` says it; empty: of all models.
+
+        Raises:
+            RunError: the run was not evaluated.
+        """
+        return self.metrics.get("partial") or ""
+
+    @property
     def evaluated_at(self) -> int:
         """When, in nanoseconds, the out-of-fold predictions were written."""
         return (self.folder / layout.PREDICTIONS).stat().st_mtime_ns
@@ -362,7 +371,7 @@ class Run(Records, Shown):
             RunError: it was not, or when fewer or more of its models were finished.
         """
         sentence = self.require_whole(partial=partial)
-        evaluated = self.metrics.get("partial") or ""
+        evaluated = self.evaluated_part
         if evaluated != sentence:
             raise RunError(
                 f"{self.folder} has changed since it was evaluated",

@@ -79,9 +79,10 @@ def outlines_file(folder: Path, slide: str) -> Path:
     return folder / OUTLINES / f"{safe_name(slide)}.geojson"
 
 
-def thumbnail_file(folder: Path, features: Path, slide: str) -> Path:
-    """The thumbnail of a slide, if it has one: in a run or predictions, or where the features were made."""
-    places = [folder / THUMBNAILS, *(near / THUMBNAILS for near in features.resolve().parents[:2])]
+def thumbnail_file(folder: Path, features: Path | None, slide: str) -> Path:
+    """The thumbnail of a slide, if it has one: in a run or predictions, or where features from elsewhere were made."""
+    near = () if features is None else features.resolve().parents[:2]
+    places = [place / THUMBNAILS for place in (folder, *near)]
     found = (place / f"{safe_name(slide)}.jpg" for place in places)
     return next((file for file in found if file.is_file()), places[0] / f"{safe_name(slide)}.jpg")
 

@@ -390,7 +390,7 @@ class Records:
 
     def thumbnail_file(self, slide: str) -> Path:
         """The thumbnail of a slide, if it has one."""
-        return layout.thumbnail_file(self.folder, self.settings.features or self.features, slide)
+        return layout.thumbnail_file(self.folder, self.settings.features, slide)
 
     def figure_file(self, name: str, suffix: str = "") -> Path:
         """A picture of a slide, or a figure of the paper."""

@@ -303,12 +303,13 @@ def scan_slides(folder: str | Path) -> list[Path]:
 
 def _by_folder(paths: list[Path]) -> list[Path]:
     """The paths in order; DICOM files of equal names (DCM_0.dcm) that are alone in their folders become these."""
-    if not any(suffix_of(path) == ".dcm" or has_no_suffix(path) for path in paths):
+    dicom = {path for path in paths if suffix_of(path) == ".dcm" or has_no_suffix(path)}
+    if not dicom:
         return sorted(paths)  # without a look at every file
     names, parents = Counter(map(name_of, paths)), Counter(path.parent for path in paths)
 
     def told_apart(path: Path) -> Path:
-        alone = (suffix_of(path) == ".dcm" or has_no_suffix(path)) and parents[path.parent] == 1
+        alone = path in dicom and parents[path.parent] == 1
         return path.parent if alone and names[name_of(path)] > 1 and not path.is_dir() else path
 
     return sorted(map(told_apart, paths))

@@ -1,7 +1,6 @@
 """Features of a run's own slides that changed after training: whatever reads them refuses, by the names."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,10 @@ def made(tmp_path_factory) -> tuple[Path, dict]:
     return folder, settings
 
 
-@pytest.fixture
-def again(made, tmp_path, monkeypatch) -> dict:
-    """The settings of that run, with a copy of it and of what it was made of in the current folder."""
-    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _blank():
     with blank_figures():
-        yield made[1]
+        yield
 
 
 def _change(*numbers: int) -> None:

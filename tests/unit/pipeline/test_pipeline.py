@@ -1,7 +1,6 @@
 """The whole line from Python: equal to the command's, nothing written by a start that fails, nothing lost."""
 
 import json
-import shutil
 from pathlib import Path
 
 import h5py
@@ -42,14 +41,6 @@ def made(tmp_path_factory) -> tuple[Path, dict]:
         settings = draw(folder)
         run(**settings, listener=Deaf())
     return folder, settings
-
-
-@pytest.fixture
-def again(made, tmp_path, monkeypatch) -> dict:
-    """The settings of that run, with a copy of it and of what it was made of in the current folder."""
-    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return made[1]
 
 
 TIMES = {"seconds.json", "environment.json"}
