@@ -97,7 +97,7 @@ def test_a_run_is_shown_with_all_that_its_page_loads(installed, unbroken):
             assert answer.read() == file.read_bytes()
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(60)
+        assert server.wait(60) == 0, "ctrl-C is how the viewer ends, as it says itself"
 
 
 @pytest.mark.parametrize(("tag", "version"), [("v3.4.5", "3.4.5"), ("", "0.1.0.dev1+g")])

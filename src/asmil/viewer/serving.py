@@ -4,6 +4,7 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from asmil.errors import RunError
@@ -128,4 +129,5 @@ def serve(app: "ASGIApp", bound: socket.socket, *, started: Callable[[], None] =
             started()
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", server_header=False)
-    Server(config).run(sockets=[bound])
+    with suppress(KeyboardInterrupt):  # uvicorn gives the signal on once it has ended
+        Server(config).run(sockets=[bound])
