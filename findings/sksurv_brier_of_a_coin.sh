@@ -8,7 +8,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'scikit-survival==0.28.0' 'torchsurv==0.2.0' 'pycox==0.3.0' 'SurvivalEVAL==0.9.0' 'torch==2.13.0' 'numpy==2.4.6' 'setuptools<81'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'scikit-survival==0.28.0' 'torchsurv==0.2.0' 'pycox==0.3.0' 'SurvivalEVAL==0.9.0' 'torch==2.13.0' 'numpy==2.4.6' 'setuptools'
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import importlib.metadata
