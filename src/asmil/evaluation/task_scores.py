@@ -50,12 +50,12 @@ def c_indexes(targets: np.ndarray, risk: np.ndarray, *, weight: Weights) -> dict
     """Harrell's C-index, and that of Uno et al. (2011, Stat Med 30), which censoring does not bias.
 
     Uno's weighs each event by the inverse square of the chance not to be censored before; that is estimated on the
-    same rows, and events at times nobody could have stayed until are left out.
+    same rows.
     """
     shares, known = concordant_shares(targets, risk)
     won, pairs = weight @ shares.T, weight @ known.T  # of each row as the earlier of a pair
     event = targets[:, 1] == 1
-    free = _kept(targets, weight, at=targets[:, 0], censoring=True)
+    free = _kept(targets, weight, at=targets[:, 0], censoring=True, before=True)
     inverse = np.divide(1, free**2, out=np.zeros_like(free), where=event & (free > 0))
     with np.errstate(invalid="ignore"):  # no pair in a resample
         return {
@@ -73,7 +73,8 @@ def brier_scores(
     `brier_skill` is the share by which it is below that of one curve for all, the Kaplan-Meier curve of these rows.
     """
     event = targets[:, 1] == 1
-    at_own, at_times = (_kept(targets, weight, at=when, censoring=True) for when in (targets[:, 0], times))
+    at_own = _kept(targets, weight, at=targets[:, 0], censoring=True, before=True)
+    at_times = _kept(targets, weight, at=times, censoring=True)
     own = weight * np.divide(1, at_own, out=np.zeros_like(at_own), where=at_own > 0)
     then = np.divide(1, at_times, out=np.zeros_like(at_times), where=at_times > 0)
     over, alive = (targets[:, :1] <= times) & event[:, None], targets[:, :1] > times
@@ -85,10 +86,13 @@ def brier_scores(
     return {"integrated_brier": mean / weight.sum(1) / (times[-1] - times[0]), "brier_skill": skill}
 
 
-def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bool = False) -> np.ndarray:
-    """Kaplan-Meier of no event, or of no censoring, up to and including `at`: (samples, at).
+def _kept(
+    targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bool = False, before: bool = False
+) -> np.ndarray:
+    """Kaplan-Meier of no event, or of no censoring, up to and including `at`, or only `before`: (samples, at).
 
-    At equal times events come first: whoever is censored then was at risk of the event, but not the reverse.
+    At equal times events come first: whoever is censored then was at risk of the event, but not the reverse. An event
+    is therefore seen by whoever is not censored *before* its time; in whole months that is another number.
     """
     time, event = targets[:, 0], targets[:, 1] == 1
     events, censored = (per_value(time, weight * rows) for rows in (event, ~event))
@@ -96,7 +100,7 @@ def _kept(targets: np.ndarray, weight: Weights, *, at: np.ndarray, censoring: bo
     lost = censored if censoring else events
     stays = 1 - np.divide(lost, at_risk, out=np.zeros_like(lost), where=at_risk > 0)
     curve = np.concatenate([np.ones((len(weight), 1)), stays.cumprod(1)], axis=1)
-    return curve[:, np.searchsorted(np.unique(time), at, side="right")]
+    return curve[:, np.searchsorted(np.unique(time), at, side="left" if before else "right")]
 
 
 class SurvivalCurve(TypedDict):

@@ -100,3 +100,12 @@ def test_survival_without_pairs_is_undefined_and_without_curves_has_no_brier_sco
         np.array([[1.0, 1], [2, 1], [3, 1]]), values, weight=np.ones((1, 3)), times=np.array([1.5, 2.5])
     )
     assert brier["integrated_brier"] == pytest.approx(0.25)
+
+
+def test_saying_one_half_has_a_brier_score_of_a_quarter_also_where_patients_are_lost_in_the_months_others_die_in():
+    times = np.repeat([6.0, 12, 18, 24, 30], 8)
+    targets = np.column_stack([times, np.arange(len(times)) % 2])
+    values = np.column_stack([times, np.full((len(times), 3), 0.5)])
+    weight = np.stack([np.ones(len(times)), np.random.default_rng(0).integers(0, 3, len(times))])
+    scores = survival_scores(targets, values, weight=weight, times=np.array([9.0, 12, 20]))
+    assert scores["integrated_brier"] == pytest.approx(0.25)
