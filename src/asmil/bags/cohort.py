@@ -190,3 +190,28 @@ def _told(cells: pd.Series, name: str) -> str:
 def targets_of(table: pd.DataFrame) -> list[str]:
     """The columns of a task's numbers."""
     return [str(column) for column in table if str(column).startswith(TARGET)]
+
+
+def different(table: pd.DataFrame, *, of: str) -> pd.Series:
+    """By slide or case: how many different labels, or different numbers of a task, it has."""
+    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
+
+
+def check_contradictions(table: pd.DataFrame) -> None:
+    """A slide has one label and one patient.
+
+    Raises:
+        CohortError: a slide with two of either; all are named.
+    """
+    for column, what in (
+        ("label", "slides have two different labels"),
+        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
+        ("case", "slides belong to two patients"),
+    ):
+        count = table.groupby("slide")[column].nunique()
+        if (count > 1).any():
+            wrong = [
+                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
+                for s in count.index[count > 1]
+            ]
+            raise CohortError(what, found=listed(wrong), fix="correct the table")

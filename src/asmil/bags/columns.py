@@ -3,7 +3,8 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -94,6 +95,22 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
     return found[0] if found else None
 
 
+def used_columns(table: pd.DataFrame, named: Mapping[str, str | None]) -> set[str]:
+    """The columns that a cohort is read from, as far as they are known: those `named` by role, else of usual names.
+
+    Where none names the patients, those that may do so are among them.
+    """
+    found: dict[str, str | None] = {}
+    for role, override in {"mpp": None, "verdict": None, **named}.items():
+        with suppress(CohortError):  # whoever reads the column says what is wrong
+            if role in ROLES or override is not None:
+                found[role] = find_column(table, role, override)
+    used = {column for column in found.values() if column is not None}
+    if found.get("case") is None:
+        used |= {column for column in table.columns if _has_names(column, table[column][table[column] != ""])}
+    return used
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a table was understood: by role the column, and which others its names fit too; remarks on classes."""
@@ -148,12 +165,16 @@ def _may_name_patients(column: str, cells: pd.Series, case: str | None) -> bool:
     distinct = filled.nunique()
     if len(filled) < max(3, len(cells) / 2) or not max(2, len(filled) / 8) <= distinct < len(filled):
         return False
-    name = plain(column)
-    if _NO_NAME.search(name):
+    if _WHO.search(plain(column)) or case is not None:
+        return not _NO_NAME.search(plain(column)) and bool(_WHO.search(plain(column)))
+    return distinct >= len(filled) / 5 and _has_names(column, filled)
+
+
+def _has_names(column: str, filled: pd.Series) -> bool:
+    """Whether a column is called as one of persons is, or its cells look like their numbers."""
+    if _NO_NAME.search(plain(column)):
         return False
-    if _WHO.search(name):
-        return True
-    return case is None and distinct >= len(filled) / 5 and bool(filled.str.fullmatch(_NUMBERED).mean() >= 0.8)
+    return bool(_WHO.search(plain(column)) or (len(filled) and filled.str.fullmatch(_NUMBERED).mean() >= 0.8))
 
 
 _ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from asmil.bags.cohort import TARGET, Cohort, targets_of
+from asmil.bags.cohort import TARGET, Cohort, check_contradictions, different, targets_of
 from asmil.bags.columns import (
     PART_OF,
     Reading,
@@ -24,8 +24,18 @@ from asmil.bags.columns import (
     require_no_other_patient,
     require_whole_names,
     sorted_classes,
+    used_columns,
 )
-from asmil.bags.tables import Problem, listed, read_table, slide_name, tcga_case, tcga_site, without_point_zero
+from asmil.bags.tables import (
+    Problem,
+    listed,
+    read_table,
+    require_seen,
+    slide_name,
+    tcga_case,
+    tcga_site,
+    without_point_zero,
+)
 from asmil.errors import CohortError
 from asmil.slides import file_name
 from asmil.units import plausible_mpp, with_decimal_points
@@ -83,15 +93,14 @@ def read_cohort(
         CohortError: a column is missing, or may mean what another one is used for; patients are named in some rows
             only; a slide has two labels or two patients; fewer than two classes.
     """
-    tables = [read_table(table) for table in (labels, slide_table) if table is not None]
-    rows, asked = tables[0], label
-    if task is not None:
-        (rows, task), label = with_targets(rows, task), "label"
-    named = {"slide": slide_column, "case": case_column, "label": label}
-    raw, problems, reading = joined(rows, *tables[1:], columns=named, spellings=spellings)
+    sources = [table for table in (labels, slide_table) if table is not None]
+    named = {"slide": slide_column, "case": case_column, "label": label if task is None else "label"}
+    tables, task = _seen_tables(sources, task, named | {"site": site_column})
+    raw, problems, reading = joined(*tables, columns=named, spellings=spellings)
+    problems += [Problem("", remark) for table in tables for remark in table.attrs["remarks"]]
     table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
-        table, outside = _of_classes(table, asked, classes, spellings)
+        table, outside = _of_classes(table, label, classes, spellings)
         unusable += outside
     check_contradictions(table)
     repeated = table["slide"].duplicated()
@@ -101,7 +110,7 @@ def read_cohort(
     found, positive = sorted_classes(table["label"].tolist())
     known = found if classes is None or task is not None else tuple(str(c) for c in classes)
     if len(known) < (2 if task is None else 1):
-        raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
+        raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
     reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
     problems += _of_hidden_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
     cohort = Cohort(table, known, problems, task, reading)
@@ -187,6 +196,26 @@ def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] 
 
         slides = map(name_of, scan_slides(slides))
     return None if slides is None else [slide_name(str(slide)) for slide in slides]
+
+
+def _seen_tables(
+    sources: Sequence[str | Path | pd.DataFrame], task: "Task | None", named: Mapping[str, str | None]
+) -> tuple[list[pd.DataFrame], "Task | None"]:
+    """The tables, the first with what the task reads off it; refused where what is used of a sheet is not as it seems.
+
+    A task knows its columns once it has read them, so that where it fails all columns may be why.
+    """
+    tables, targets = [read_table(source, judged=False) for source in sources], list[str]()
+    if task is not None:
+        try:
+            tables[0], task = with_targets(tables[0], task)
+        except CohortError:
+            require_seen(tables[0], sources[0], tables[0].columns)
+            raise
+        targets += task.columns
+    for table, source in zip(tables, sources, strict=True):
+        require_seen(table, source, {*used_columns(table, named), *targets})
+    return tables, task
 
 
 def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task"]:
@@ -308,11 +337,6 @@ def _merged(table: pd.DataFrame, slides: pd.DataFrame) -> tuple[pd.DataFrame, li
     return merged, problems
 
 
-def different(table: pd.DataFrame, *, of: str) -> pd.Series:
-    """By slide or case: how many different labels, or different numbers of a task, it has."""
-    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
-
-
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
     numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce")
     wrong = numbers.isna() & (cells != "")
@@ -354,23 +378,3 @@ def with_sites(table: pd.DataFrame) -> pd.DataFrame:
         if len(table) and sites.notna().all():
             table = table.assign(site=sites)
     return table[[*(column for column in COLUMNS if column in table), *targets_of(table)]]
-
-
-def check_contradictions(table: pd.DataFrame) -> None:
-    """A slide has one label and one patient.
-
-    Raises:
-        CohortError: a slide with two of either; all are named.
-    """
-    for column, what in (
-        ("label", "slides have two different labels"),
-        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
-        ("case", "slides belong to two patients"),
-    ):
-        count = table.groupby("slide")[column].nunique()
-        if (count > 1).any():
-            wrong = [
-                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
-                for s in count.index[count > 1]
-            ]
-            raise CohortError(what, found=listed(wrong), fix="correct the table")

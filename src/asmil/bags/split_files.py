@@ -11,7 +11,7 @@ import pandas as pd
 from asmil.bags.cohort import Cohort
 from asmil.bags.columns import PART_OF, find_column, plain
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import SlideNames, listed, read_table, table_file, without_point_zero
+from asmil.bags.tables import SlideNames, listed, read_table, require_seen, table_file, without_point_zero
 from asmil.errors import SplitError, blaming
 from asmil.files import suffix_of
 
@@ -138,13 +138,16 @@ def _read(path: Path) -> list[Parts]:
         raise SplitError("there are no splits at this path", found=path)
     if suffix_of(path) == ".json":
         return [_read_fold(path)]
-    table = read_table(path)
+    table = read_table(path, judged=False)
     slide, fold, part = (find_column(table, role) for role in ("slide", "fold", "part"))
     if slide is None or not (part or fold) or any(map(_part, table.columns)):
         return [_read_fold(path)]
+    used = [column for column in (slide, fold, part) if column]
+    require_seen(table, path, used)
+    table = table[(table[used] != "").any(axis=1)]  # a row of notes alone is no slide's
     numbers = pd.to_numeric(table[fold], errors="coerce") if fold else pd.Series(0.0, table.index)
     if not (np.isfinite(numbers) & (numbers == numbers.round())).all():
-        raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(table[fold].unique()))
+        raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(map(repr, table[fold].unique())))
     if (numbers < 0).any():
         found = f"{int(numbers.min())} with {listed(table[slide][numbers == numbers.min()], 3)}"
         fix = "leave out slides that are to be in no fold, or name their part: part train in each fold"
