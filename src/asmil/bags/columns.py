@@ -44,6 +44,8 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 """What the parts of a fold are called, in letters and digits."""
+LABEL = "label"
+"""The column of labels where none is named."""
 FLAGS = {"slide": "--slide-column", "case": "--case-column", "site": "--site-column", "label": "--label"}
 
 _WHO = re.compile(r"patient|subject|case|mrn|donor|participant|individual|person|pseudonym|accession|specimen|sample")
@@ -68,12 +70,13 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
     """The column that plays a role, None where there is none.
 
     Raises:
-        CohortError: the named `override` is not in the table, or the name that is looked for is there twice.
+        CohortError: the named `override` is not in the table, or there are columns of other cells under the name that
+            is looked for; of such, one that is named to the letter is meant, but for `LABEL`, which nobody has to name.
     """
     if override is None:
         found = candidates(table, role) if role in ROLES else []
     elif override in table.columns:
-        return override
+        found = [override]
     else:
         found = [column for column in table.columns if plain(column) == plain(override)]
         if not found:
@@ -84,13 +87,13 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
                 found=f"columns {listed(table.columns, 12)}",
                 fix=f"did you mean {meant!r}?" if meant else f"name the {role} column",
             )
-    twins = [column for column in found if plain(column) == plain(found[0])]
-    if len(twins) > 1:
+    twins = [*found[:1], *(unlike(table, found[0]) if found else ())]
+    if len(twins) > 1 and (override not in table.columns or override == LABEL):
         flag = FLAGS.get(role, f"the column of the {role}")
         raise CohortError(
             f"the table has several columns {TWIN.sub('', twins[0])!r} of different cells",
             found=listed(twins),
-            fix=f"name one with {flag}, for example {as_typed(twins[0])}, or take the other out",
+            fix=f"name one with {flag}, for example {as_typed(twins[-1])}, or take the other out",
         )
     return found[0] if found else None
 
@@ -109,6 +112,13 @@ def used_columns(table: pd.DataFrame, named: Mapping[str, str | None]) -> set[st
     if found.get("case") is None:
         used |= {column for column in table.columns if _has_names(column, table[column][table[column] != ""])}
     return used
+
+
+def unlike(table: pd.DataFrame, column: str) -> list[str]:
+    """The other columns that are called as this one is, by their letters and digits, and have other cells."""
+    own = table[column]
+    others = [name for name in table.columns if name != column and plain(name) == plain(column)]
+    return [name for name in others if not table[name].equals(own)]
 
 
 @dataclass(frozen=True)

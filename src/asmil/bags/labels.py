@@ -10,6 +10,7 @@ import pandas as pd
 
 from asmil.bags.cohort import TARGET, Cohort, check_contradictions, different, targets_of
 from asmil.bags.columns import (
+    LABEL,
     PART_OF,
     Reading,
     Spellings,
@@ -24,6 +25,7 @@ from asmil.bags.columns import (
     require_no_other_patient,
     require_whole_names,
     sorted_classes,
+    unlike,
     used_columns,
 )
 from asmil.bags.tables import (
@@ -67,7 +69,7 @@ def read_cohort(
     labels: str | Path | pd.DataFrame,
     *,
     slide_table: str | Path | pd.DataFrame | None = None,
-    label: str = "label",
+    label: str = LABEL,
     slide_column: str | None = None,
     case_column: str | None = None,
     site_column: str | None = None,
@@ -94,10 +96,9 @@ def read_cohort(
             only; a slide has two labels or two patients; fewer than two classes.
     """
     sources = [table for table in (labels, slide_table) if table is not None]
-    named = {"slide": slide_column, "case": case_column, "label": label if task is None else "label"}
+    named = {"slide": slide_column, "case": case_column, "label": label if task is None else LABEL}
     tables, task = _seen_tables(sources, task, named | {"site": site_column})
     raw, problems, reading = joined(*tables, columns=named, spellings=spellings)
-    problems += [Problem("", remark) for table in tables for remark in table.attrs["remarks"]]
     table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
         table, outside = _of_classes(table, label, classes, spellings)
@@ -112,7 +113,7 @@ def read_cohort(
     if len(known) < (2 if task is None else 1):
         raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
     reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
-    problems += _of_hidden_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
+    problems += _of_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
     cohort = Cohort(table, known, problems, task, reading)
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
@@ -124,9 +125,17 @@ def read_cohort(
     return cohort if names is None else cohort.match(names)
 
 
-def _of_hidden_columns(tables: Iterable[pd.DataFrame], *, used: Collection[str]) -> list[Problem]:
+def _of_columns(tables: Iterable[pd.DataFrame], *, used: Collection[str]) -> list[Problem]:
+    """Remarks on the sheets, on columns that are hidden in them, and on others that are called as the used ones are."""
+    problems = [Problem("", remark) for table in tables for remark in table.attrs["remarks"]]
     hidden = [column for table in tables for column in table.attrs["hidden"] if column in used]
-    return [Problem("", f"hidden in the sheet, and used: {listed(hidden)}")] if hidden else []
+    problems += [Problem("", f"hidden in the sheet, and used: {listed(hidden)}")] if hidden else []
+    for table in tables:
+        for column in [column for column in table.columns if column in used]:
+            if others := unlike(table, column):
+                what = f"column {column!r} is used as it was named; {listed(map(repr, others))} has other cells"
+                problems.append(Problem("", what))
+    return problems
 
 
 def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem]:
@@ -225,7 +234,7 @@ def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task
     """
     read = task.read(table)
     columns = dict(zip([TARGET + name for name in read.task.target_names], np.transpose(read.values), strict=True))
-    own = table.drop(columns=targets_of(table))
+    own = table.drop(columns=[*targets_of(table), *(name for name in table.columns if plain(name) == LABEL)])
     own = own.assign(**columns, **{"label": read.strata, _PROBLEM: [text or "" for text in read.problems]})
     return own, read.task
 
