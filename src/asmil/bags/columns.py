@@ -270,16 +270,23 @@ UNKNOWN = {
     *("notreported", "notspecified", "nottested", "unbekannt", "nichtbekannt", "keineangabe", "keineangaben", "unklar"),
 }
 """Words for what is not known, in letters and digits; so is what has none, as `?`."""
+NOT = {"no", "non", "not", "without", "never", "lacks", "lacking", "absence", "kein", "keine", "nicht", "ohne"}
+"""Words that turn what is said with them."""
 NEGATIVE = {
-    *("no", "not", "neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l"),
-    *("absent", "false", "none", "mss", "free", "alive", "without"),
+    *("neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l", "zero"),
+    *("absent", "false", "none", "mss", "pmmr", "proficient", "intact", "stable", "free", "alive", "living"),
+    *("inactive", "nein", "gesund", "gutartig", "negativ"),
 }
 POSITIVE = {
     *("pos", "positive", "tumor", "tumour", "cancer", "malignant", "malignancy", "carcinoma", "adenocarcinoma"),
     *("metastasis", "metastases", "metastatic", "mut", "mutated", "mutant", "mutation", "high", "h", "present", "true"),
-    *("yes", "msi", "msih", "responder", "dead", "case", "disease", "diseased", "invasive"),
+    *("yes", "msi", "msih", "dmmr", "deficient", "responder", "response", "dead", "deceased", "case", "disease"),
+    *("diseased", "invasive", "affected", "involved", "detected", "methylated", "active", "ja", "positiv", "krank"),
+    *("recurrence", "relapse", "progression"),
 }
 """Words of two classes by which one is known as the positive one."""
+_GLUED = re.compile(r"(non|no|un|ab)(?=(.+)$)")
+_SHORT = re.compile(r"[A-Z]{2,}(?=[a-z]+$)")
 
 
 def canonical_labels(cells: pd.Series) -> pd.Series:
@@ -299,17 +306,31 @@ def sorted_classes(labels: Sequence[str]) -> tuple[tuple[str, ...], str]:
     if numbers.notna().all():
         return tuple(sorted(distinct, key=float)), "the larger number"
     if len(distinct) == 2:
-        first, second = map(_leaning, distinct)
-        if first != second:
-            return tuple(distinct if first < second else distinct[::-1]), "guessed from the names"
+        leaning = {name: _leaning(name, other) for name, other in zip(distinct, distinct[::-1], strict=True)}
+        if len({*leaning.values()}) == 2:
+            return tuple(sorted(distinct, key=leaning.__getitem__)), "guessed from the names"
     return tuple(distinct), "the last by its letters"
 
 
-def _leaning(name: str) -> int:
-    words = set(re.findall(r"[^\W\d_]+", name.casefold()))
-    if words & NEGATIVE or name.casefold().startswith("non") or name.endswith("-"):
-        return -1
-    return 1 if words & POSITIVE or name.endswith("+") else 0
+def _leaning(name: str, other: str) -> int:
+    """1 where the name of a class says that it is the positive one beside the other, -1 where the other is, else 0."""
+    words = re.findall(r"[^\W\d_]+", _SHORT.sub(r"\g<0> ", name).casefold().replace("w/o", "without"))
+    signs, turned = [sign for word in words if (sign := _sign(word))], not NOT.isdisjoint(words)
+    if turned:
+        return 1 if signs and max(signs) < 0 else -1  # not stable; but not mutated, no driver
+    if signs:
+        return min(signs)  # of "negative for tumour", and of "normal beside tumour"
+    if (last := name.rstrip(" )]}")[-1:]) and last in "-\u2010\u2011\u2012\u2013\u2212+":
+        return 1 if last == "+" else -1
+    bare = re.sub(r"^(non|not|no|un)", "", plain(name))
+    return -1 if bare != plain(name) and bare == plain(other) else 0  # NODRIVER beside DRIVER
+
+
+def _sign(word: str) -> int:
+    """Of a word for what is there or high 1, of one for the opposite -1, else 0; "unstable" is the opposite of one."""
+    sign = (word in POSITIVE) - (word in NEGATIVE)
+    glued = _GLUED.match(word)
+    return sign if sign or glued is None else (glued[2] in NEGATIVE) - (glued[2] in POSITIVE)
 
 
 def require_known_patients(cases: pd.Series) -> None:
