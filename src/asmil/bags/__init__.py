@@ -31,8 +31,10 @@ if TYPE_CHECKING:
         Twin,
         find_twins,
         fingerprint,
+        flat_tiles,
         landmark_scales,
         landmarks,
+        odd_tiles,
         require_one_size,
         twins_of,
     )

@@ -21,6 +21,7 @@ from asmil.bags import (
     landmark_scales,
     landmarks,
     listed,
+    odd_tiles,
     open_features,
     require_apart,
     require_one_encoder,
@@ -31,6 +32,7 @@ from asmil.progress import Listener, Outcome, require_trackers
 from asmil.settings.inputs import (
     check_recipe,
     note_tables,
+    places_for,
     read_tables,
     require_place,
     slide_mpp_of,
@@ -120,6 +122,9 @@ def _check_features(
             require_one_encoder(infos)
             for sentence in require_one_size(prints):
                 outcome.noted("sizes", stage="features", reason=sentence)
+        with outcome.attempt("tiles", stage="features"):
+            for sentence in odd_tiles(prints, places_for=places_for(config)):
+                outcome.noted("tiles", stage="features", reason=sentence)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}

@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.annotations import MaskLabels
-from asmil.errors import CohortError, ConfigError, EncoderError, as_typed
+from asmil.errors import AsmilError, CohortError, ConfigError, EncoderError, as_typed
 from asmil.machine import cores
 from asmil.progress import require_trackers
 from asmil.settings.settings import Group, Settings
@@ -207,6 +208,17 @@ def recipe_of(settings: Settings) -> "Recipe":
         refit=settings.refit,
         device=device_of(settings.device),
     )
+
+
+def places_for(settings: Settings) -> str:
+    """What the model needs the places of tiles for, in words; empty where it needs none."""
+    if "model" not in settings.model_fields_set:  # the default needs none, and torch is not imported to ask
+        return ""
+    from asmil.models import MODELS
+
+    with suppress(AsmilError):  # that there is no such model is told by who makes it
+        return getattr(MODELS.module(settings.model), "NEEDS_PLACES", "")
+    return ""
 
 
 def extract_settings(settings: Settings) -> "ExtractSettings":

@@ -195,6 +195,8 @@ class StoredSlide:
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
+            if coords is not None and (coords == coords[:1]).all() and not doubled_of(entry)[1]:
+                coords = None
         if not finite:
             check_finite(features, self.place.path)
             if rows is None and self._mapped is not None:
@@ -208,6 +210,11 @@ class StoredSlide:
         if coords is not None and entry.centred:
             coords = None if side is None else coords - (int(side // 2) if coords.dtype.kind in "iu" else side / 2)
         return features, None if coords is None else _whole(coords), side, entry.mpp
+
+    def doubled(self) -> tuple[int, bool]:
+        """See `doubled_of`."""
+        with self._entry() as (entry, _):
+            return doubled_of(entry)
 
     @contextmanager
     def _entry(self, *, view: bool = False) -> Iterator[tuple[Entry, bool]]:
@@ -228,6 +235,16 @@ class StoredSlide:
         if dim != self.dim:
             raise FeatureError(f"{self.place.path.name} has dimension {dim}, the other slides {self.dim}")
         return tiles, side
+
+
+def doubled_of(entry: Entry) -> tuple[int, bool]:
+    """How many tiles are at a place that a tile before has, and whether places are known: several tiles at one place
+    alone, at (0, 0) say, have none."""
+    if entry.coords is None:
+        return 0, False
+    xy = read_rows(entry.coords, entry.keep).astype(np.float64)
+    places = len(np.unique(xy[:, 0] + 1j * xy[:, 1]))
+    return len(xy) - places, places > 1 or len(xy) == 1
 
 
 def check_finite(features: np.ndarray, path: Path) -> None:
