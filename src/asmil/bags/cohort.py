@@ -153,7 +153,7 @@ class Cohort(Shown):
             what = f"{len(numbers)} slides are numbers with .0 in the table, and are taken for those without"
             problems.append(Problem("", f"{what}: {listed(numbers, 3)}", "save that column as text"))
         if not keep:
-            sample = f"the table has {listed(self.slides, 3)}; the files are {listed(names, 3)}"
+            sample = f"the table has {listed(self.slides, 3)}; the files are {listed(names, 3) or 'none'}"
             raise CohortError("no slide of the table has a file", found=sample, fix="check the slide column")
         table = self.table.iloc[[row for row, _ in keep]].reset_index(drop=True)
         return replace(self, table=table.assign(slide=[name for _, name in keep]), problems=problems)

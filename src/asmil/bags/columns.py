@@ -60,6 +60,12 @@ def plain(name: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", TWIN.sub("", str(name))).casefold()))
 
 
+def known_names(cells: Iterable[str]) -> list[str]:
+    """Those of the cells that are usual names of columns of slides, patients, sites and labels."""
+    known = {LABEL, *(name for role in ("slide", "case", "site") for name in ROLES[role])}
+    return [cell for cell in cells if plain(cell) in known]
+
+
 def candidates(table: pd.DataFrame, role: str) -> list[str]:
     """The columns that a role's names fit, the likeliest first."""
     by_name = {name: [column for column in table.columns if plain(column) == name] for name in ROLES[role]}

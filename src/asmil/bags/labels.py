@@ -214,15 +214,16 @@ def _seen_tables(
 
     A task knows its columns once it has read them, so that where it fails all columns may be why.
     """
-    tables, targets = [read_table(source, judged=False) for source in sources], list[str]()
+    seen, targets = [read_table(source, judged=False) for source in sources], list[str]()
+    tables = [*seen]
     if task is not None:
         try:
-            tables[0], task = with_targets(tables[0], task)
+            tables[0], task = with_targets(seen[0], task)
         except CohortError:
-            require_seen(tables[0], sources[0], tables[0].columns)
+            require_seen(seen[0], sources[0], seen[0].columns)
             raise
         targets += task.columns
-    for table, source in zip(tables, sources, strict=True):
+    for table, source in zip(seen, sources, strict=True):
         require_seen(table, source, {*used_columns(table, named), *targets})
     return tables, task
 

@@ -47,14 +47,15 @@ def read_splits(path: str | Path | None, cohort: Cohort, *, val_fraction: float 
         rows += [(slide, fold, part) for part in PARTS for slide in find(parts.get(part, []))]
     table = pd.DataFrame(rows, columns=["slide", "fold", "part"]).drop_duplicates()
     table = table.assign(case=table["slide"].map(slides["case"]), label=table["slide"].map(slides["label"]))
-    patients = patient_table(cohort)
+    patients, drawn = patient_table(cohort), list[int]()
     for fold in range(len(named)):
         here = table["fold"] == fold
         if not (here & (table["part"] == "val")).any():
+            drawn.append(fold)
             train = table["case"][here & (table["part"] == "train")].unique()
             val = draw_validation(patients.loc[sorted(train)], val_fraction, seed=(seed, fold))
             table.loc[here & (table["part"] == "train") & table["case"].isin(val), "part"] = "val"
-    splits = Splits(table[["slide", "case", "label", "fold", "part"]])
+    splits = Splits(table[["slide", "case", "label", "fold", "part"]], tuple(drawn))
     splits.check(cohort)
     return splits
 

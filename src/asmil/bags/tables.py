@@ -79,12 +79,13 @@ def read_table(source: str | Path | pd.DataFrame, *, judged: bool = True) -> pd.
         lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     while head and not head[-1].strip():
         head = head[:-1]
+    _require_head_first(head, lines, rows)
     for line, row in zip(lines, rows, strict=True):
         if any(cell.strip() for cell in row[len(head) :]):
             raise CohortError(
                 "a row has more cells than the table has columns, so that it is not known which belongs where",
                 found=f"line {line}: {listed(row, 12)}; columns {listed(head, 12)}",
-                fix="write a cell that holds the separator in quotes, or take out what is above the header",
+                fix="write a cell that holds the separator in quotes, or take out what is not in the table's columns",
             )
     cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
     columns = [composed(_UNSEEN.sub("", name).strip()) for name in head]
@@ -108,6 +109,22 @@ def require_seen(table: pd.DataFrame, source: object, used: Collection[str]) -> 
         name = table_file(Path(str(source)))[0].name
         require_no_marks(name, marks, places, rows=len(table) + 1)
 
+
+def _require_head_first(head: list[str], lines: list[int], rows: list[list[str]]) -> None:
+    """Refuse a table in which a title, or anything else, stands above the names of its columns."""
+    from asmil.bags.columns import known_names
+
+    for line, row in list(zip(lines, rows, strict=True))[:MOST_ABOVE] if not known_names(head) else ():
+        if len(names := known_names(part for cell in row for part in re.split(r"[\t,;|]", cell))) > 1:
+            raise CohortError(
+                "the first row of the table has no names of its columns",
+                found=f"{listed(filter(None, head), 3)}; in line {line} are {listed(names)}",
+                fix=f"take out what is above line {line}",
+            )
+
+
+MOST_ABOVE = 20
+"""Rows in which the names of columns are looked for where the first has none."""
 
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]+")
 """What is copied from documents with a name and cannot be seen: no two names differ by it."""

@@ -85,6 +85,8 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
             check_recipe(config, cohort, width=width)
     if config.annotations:
         _check_annotations(config, cohort, known=usable, outcome=outcome)
+    if not usable:  # why was said of features or slides, and nothing is to be split
+        return outcome
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)

@@ -380,3 +380,18 @@ def test_columns_of_splits_that_are_called_alike_are_asked_about(columns, tmp_pa
     pd.DataFrame(rows).rename(columns={"slide": "slide_id"} if one == "slide" else {}).to_csv(tmp_path / "s.csv")
     with pytest.raises(AsmilError, match=rf"two parts that are train|several columns.*{other}"):
         read_splits(tmp_path / "s.csv", read_cohort(table(patient=[f"P{i}" for i in range(12)])))
+
+
+@pytest.mark.parametrize(
+    "above", ["Study of colon", "Study of colon,,", '"Study, of colon",v2,2024', ",\nStudy\n\n2024,,"]
+)
+def test_a_title_above_the_header_is_told_with_the_line_of_the_header(above, tmp_path):
+    lines = above.split("\n")
+    (tmp_path / "t.csv").write_text("\n".join([*lines, table(patient=PEOPLE).to_csv(index=False)]))
+    with pytest.raises(CohortError, match=rf"no names of its columns.*line {len(lines) + 1} are Slide, patient, label"):
+        read_cohort(tmp_path / "t.csv")
+
+
+def test_words_of_cells_are_no_header():
+    rows = pd.DataFrame({"name": SLIDES, "group": ["case", "control"] * 6, "cohort": ["train"] * 12})
+    assert read_cohort(rows, slide_column="name", label="group").classes == ("control", "case")
