@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from asmil.bags.tables import TWIN, listed
 from asmil.errors import CohortError, as_typed
@@ -158,7 +159,7 @@ def require_no_other_patient(
         CohortError: there is one; it takes a person to say.
     """
     used, known = [column for column in used if column is not None], set(candidates(table, "case"))
-    for column in table.columns:
+    for column in filter(lambda name: is_string_dtype(table[name]), table.columns):  # numbers of a task name nobody
         cells = table[column]
         if column in (case, *used) or not (column in known or _may_name_patients(column, cells, case)):
             continue
@@ -193,23 +194,23 @@ def _has_names(column: str, filled: pd.Series) -> bool:
     return bool(_WHO.search(plain(column)) or (len(filled) and filled.str.fullmatch(_NUMBERED).mean() >= 0.8))
 
 
-_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
-
-
-def require_whole_names(table: pd.DataFrame, columns: Iterable[str | None]) -> None:
-    """Refuse names that a spreadsheet made rounded numbers of: 1.23457E+11 is what many of 12 digits become.
+def require_few_classes(labels: pd.Series, column: str) -> None:
+    """Refuse a column in which most slides have a label of their own.
 
     Raises:
-        CohortError: there are such names.
+        CohortError: it is one: names, or numbers of another task.
     """
-    for column in filter(None, columns):
-        if (rounded := table[column].str.fullmatch(_ROUNDED)).any():
-            raise CohortError(
-                f"column {column!r} has rounded numbers for names, so that several names may have become one",
-                found=f"{rounded.sum()} of {len(table)} rows: {listed(table[column][rounded].unique(), 3)}",
-                fix="make that column text (in Excel: format of the cells) before the table is saved as csv",
-            )
+    classes = labels.unique()
+    if len(classes) > max(MOST_CLASSES, len(labels) / 2):
+        raise CohortError(
+            f"column {column!r} has a class of its own for most slides",
+            found=f"{len(classes)} classes of {len(labels)} slides: {listed(classes, 3)}",
+            fix=f"name another column with --label, or learn numbers: {as_typed('--task', 'regression')} --target ...",
+        )
 
+
+MOST_CLASSES = 20
+"""As many classes no table is asked about."""
 
 # Spellings: patients and classes that are the same but for how they are written.
 
@@ -245,6 +246,11 @@ def spelled_alike(names: Iterable[str], *, patients: bool) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def told_alike(groups: Iterable[Iterable[str]]) -> str:
+    """Groups of names in one line."""
+    return listed(" and ".join(map(repr, group)) for group in groups)
+
+
 def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> pd.Series:
     """The cells with one spelling of each name, as was said, or as they are.
 
@@ -257,7 +263,7 @@ def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> p
         fix = f"correct the table, or give --spellings same, or --spellings different where they are different {what}"
         raise CohortError(
             f"{what} differ only in how they are written",
-            found=listed(" and ".join(map(repr, group)) for group in alike),
+            found=told_alike(alike),
             fix=fix,
         )
     counts = cells.value_counts()

@@ -20,11 +20,13 @@ from asmil.bags.columns import (
     find_column,
     one_spelling,
     plain,
+    require_few_classes,
     require_known,
     require_known_patients,
     require_no_other_patient,
-    require_whole_names,
     sorted_classes,
+    spelled_alike,
+    told_alike,
     unlike,
     used_columns,
 )
@@ -32,7 +34,9 @@ from asmil.bags.tables import (
     Problem,
     listed,
     read_table,
+    require_no_dates,
     require_seen,
+    require_whole_names,
     slide_name,
     tcga_case,
     tcga_site,
@@ -181,6 +185,8 @@ def _of_classes(
     if classes is None:
         table = table.assign(label=one_spelling(table["label"], spellings, patients=False))
         require_known(table["label"], label)
+        require_no_dates(table["label"], label, classes=True)
+        require_few_classes(table["label"], label)
         return table, []
     wanted = [str(name) for name in classes]
     by_key: dict[str, list[str]] = {}
@@ -245,7 +251,10 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
     problems: list[Problem] = []
     table = pd.DataFrame({"slide": raw["slide"].map(slide_name), "case": raw["case"], "label": raw["label"]})
     if (site := find_column(raw, "site", site_column)) is not None:
-        table["site"] = raw[site]
+        alike = spelled_alike(raw[site][raw[site] != ""], patients=False)
+        table["site"] = one_spelling(raw[site], "same", patients=False) if spellings == "same" else raw[site]
+        if alike and spellings == "ask":
+            problems.append(Problem("", f"sites that differ only in how they are written: {told_alike(alike)}"))
     if _PROBLEM in raw:
         table[targets_of(raw)] = raw[targets_of(raw)]
     for role in ("mpp", "fold"):

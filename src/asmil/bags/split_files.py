@@ -185,7 +185,7 @@ def _read_fold(path: Path) -> Parts:
     if suffix_of(path) == ".json":
         fix = "expected train_names, val_names and test_names, each a list of names"
         with blaming(SplitError, f"{path.name} is not JSON", fix=fix):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
         lists = {key.removesuffix("_names"): value for key, value in content.items()} if type(content) is dict else {}
         named = {part: names for part, names in lists.items() if f"{part}_names" in content}
         if "train" not in map(_part, named):
@@ -204,6 +204,12 @@ def _read_fold(path: Path) -> Parts:
     if flags[parts].all() and table.columns[0] not in parts:  # CLAM's _bool form: the first column names the slides
         return {name: table.iloc[:, 0][lower[name].isin(TRUE)].tolist() for name in table.columns[1:] if flags[name]}
     return {str(part): [name for name in table[part] if name] for part in table.columns if part}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"a name is there twice: {listed(name for name, _ in pairs)}")
+    return found
 
 
 def _part(called: str) -> str | None:

@@ -112,8 +112,8 @@ class Splits(Shown):
         unused = [f"{len(rest)} slides of the cohort are in no part of any fold: {listed(rest)}"] if rest else []
         if self.drawn:
             val = self.table[(self.table["part"] == "val") & self.table["fold"].isin(self.drawn)]
-            what = f"{len(self.drawn)} of {len(self.folds)} folds are given without a validation part"
-            unused.append(f"{what}, so one is drawn from train: {_range(val.groupby('fold').size())} slides")
+            what = f"{len(self.drawn)} of {len(self.folds)} folds are given without validation slides that can be used"
+            unused.append(f"{what}, so some are drawn from train: {_range(val.groupby('fold').size())}")
         tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
         found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
         what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import CohortError
+from asmil.errors import CohortError, as_typed
 from asmil.files import composed, suffix_of
 from asmil.slides import file_name, scene_number
 
@@ -130,8 +130,12 @@ _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]+")
 """What is copied from documents with a name and cannot be seen: no two names differ by it."""
 
 
+_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u3000]")
+"""What looks as a blank does, as word processors and web pages have it; line ends and tabs are left."""
+
+
 def _known(cell: str) -> str:
-    cell = _UNSEEN.sub("", cell).strip()
+    cell = _SPACES.sub(" ", _UNSEEN.sub("", cell)).strip()
     return "" if cell.lower() in MISSING else composed(cell)
 
 
@@ -157,7 +161,10 @@ def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
     """The lines of a file that are not blank, and the sheet of a workbook that they are of."""
     file, name = table_file(path)
     if not file.is_file():
-        raise CohortError("there is no such table", found=path)
+        raise CohortError("a folder is no table" if file.is_dir() else "there is no such table", found=path)
+    if suffix_of(file) in OTHER_BOOKS:
+        fix = "save it as xlsx, or as csv (UTF-8), with one header row"
+        raise CohortError(f"{file.name} is a workbook of a kind that is not read", found=suffix_of(file), fix=fix)
     sheet = None
     try:
         if suffix_of(file) in (".xlsx", ".xlsm"):
@@ -180,6 +187,10 @@ def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
     return numbered, sheet
 
 
+OTHER_BOOKS = (".xls", ".xlsb", ".ods", ".numbers")
+"""Suffixes of workbooks that openpyxl does not read."""
+
+
 def table_file(path: Path) -> tuple[Path, str]:
     """The file of a table, and the sheet that is named after it: `book.xlsx#Sheet`."""
     file, mark, sheet = path.name.partition("#")
@@ -195,6 +206,51 @@ def _separated(text: str) -> Lines:
     separator = max("\t,;|", key=lambda mark: len(next(csv.reader([first], delimiter=mark), [])))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     return [(reader.line_num, row) for row in reader]
+
+
+# What spreadsheets make of names.
+
+_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
+
+
+def require_whole_names(table: pd.DataFrame, columns: Iterable[str | None]) -> None:
+    """Refuse names that a spreadsheet made rounded numbers of: 1.23457E+11 is what many of 12 digits become.
+
+    Raises:
+        CohortError: there are such names.
+    """
+    for column in filter(None, columns):
+        require_no_dates(table[column], column)
+        if (rounded := table[column].str.fullmatch(_ROUNDED)).any():
+            raise CohortError(
+                f"column {column!r} has rounded numbers for names, so that several names may have become one",
+                found=f"{rounded.sum()} of {len(table)} rows: {listed(table[column][rounded].unique(), 3)}",
+                fix="make that column text (in Excel: format of the cells) before the table is saved as csv",
+            )
+
+
+_MONTHS = "Jan|Feb|Mar|Mär|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
+_STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_DATE = re.compile(
+    rf"{_STAMPED.pattern}|\d{{4}}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{{4}}|\d\d?[-. ]+({_MONTHS})|({_MONTHS})[- ]\d\d?"
+)
+
+
+def require_no_dates(cells: pd.Series, column: str, *, classes: bool = False) -> None:
+    """Refuse names that a spreadsheet made dates of, as of 1-2 or MAR1: such cells of a workbook, and dates as classes.
+
+    Raises:
+        CohortError: there are such cells.
+    """
+    if (dates := cells.str.fullmatch(_DATE if classes else _STAMPED)).any():
+        meant = cells[dates].unique()
+        fix = "make that column text (in Excel: format of the cells), and write what was meant"
+        also = f"; where dates are meant, name them: {as_typed('--classes', ','.join(meant[:6]))}" if classes else ""
+        raise CohortError(
+            f"column {column!r} has dates for {'classes' if classes else 'names'}, as spreadsheets make of 1-2 or MAR1",
+            found=f"{dates.sum()} of {len(cells)} rows: {listed(meant, 3)}",
+            fix=fix + also,
+        )
 
 
 # From file names to slide names, and which of two spellings mean the same slide.
@@ -242,7 +298,7 @@ class SlideNames:
         self._names = set(names)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._names):
-            self._by_stem[_UUID.sub("", name)].append(name)
+            self._by_stem[_SPACES.sub(" ", _UUID.sub("", name))].append(name)
 
     def find(self, name: str) -> list[str]:
         """The names that can mean `name`: none, one, or several where it is ambiguous."""
@@ -251,7 +307,7 @@ class SlideNames:
                 return [spelling]
         name = without_point_zero(slide_name(name), self._names)
         stem = _UUID.sub("", name)
-        candidates = self._by_stem.get(stem, [])
+        candidates = self._by_stem.get(_SPACES.sub(" ", stem), [])
         if stem == name:
             return candidates
         # Two different UUIDs are two different files of a slide; the same one may be written in either case.

@@ -26,6 +26,7 @@ from asmil.bags import (
     require_apart,
     require_one_encoder,
     require_one_size,
+    several_scales,
 )
 from asmil.encoders import card
 from asmil.progress import Listener, Outcome, require_trackers
@@ -122,6 +123,8 @@ def _check_features(
         infos = [store.info(name) for name in sound]
         with outcome.attempt("encoders", stage="features"):
             require_one_encoder(infos)
+            for sentence in several_scales(infos):
+                outcome.noted("scales", stage="features", reason=sentence)
             for sentence in require_one_size(prints):
                 outcome.noted("sizes", stage="features", reason=sentence)
         with outcome.attempt("tiles", stage="features"):

@@ -166,7 +166,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed, require_one_encoder, require_one_size
+    from asmil.bags import listed, require_one_encoder, require_one_size, several_scales
 
     unchanged: Facts = {}
     for slide in slides:
@@ -185,8 +185,9 @@ def _read_new(
             fix="extract these slides again, and give the same command",
         )
     store.set_aside(wrong)
-    require_one_encoder(map(store.info, prints))
-    for sentence in require_one_size(prints):
+    infos = [store.info(slide) for slide in prints]
+    require_one_encoder(infos)
+    for sentence in [*several_scales(infos), *require_one_size(prints)]:
         hear.warn(sentence)
     return prints, unchanged
 

@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import openpyxl
@@ -282,3 +283,30 @@ def test_nothing_is_printed_of_what_openpyxl_does_not_keep(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(read_table(path)) == 12
+
+
+def test_numbers_have_the_zeros_that_their_format_shows(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        for row in range(2, 14):
+            sheet.cell(row, 1, row).number_format = "0000"
+            sheet.cell(row, 2).value = 7.0 if row < 4 else row
+
+    cells = read_table(workbook(tmp_path, change))
+    assert cells["Slide"].tolist() == [f"{row:04d}" for row in range(2, 14)]
+    assert cells["patient"].tolist()[:3] == ["7", "7", "4"]
+
+
+@pytest.mark.parametrize("column", ["A", "B", "C"])
+def test_dates_that_a_spreadsheet_made_of_names_or_classes_are_refused(column, tmp_path):
+    def change(sheet: Worksheet) -> None:
+        sheet[f"{column}2"] = sheet[f"{column}3"] = datetime(2024, 2, 1)
+
+    with pytest.raises(CohortError, match=r"has dates for .*2024-02-01 00:00:00.*make that column text"):
+        read_cohort(workbook(tmp_path, change))
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".ods", ".xlsb"])
+def test_other_workbooks_are_refused_by_their_kind(suffix, tmp_path):
+    (tmp_path / f"t{suffix}").write_bytes(b"PK\3\4" + bytes(99))
+    with pytest.raises(CohortError, match=rf"t{suffix} is a workbook of a kind that is not read.*save it as xlsx"):
+        read_table(tmp_path / f"t{suffix}")

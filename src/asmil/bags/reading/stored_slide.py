@@ -195,8 +195,7 @@ class StoredSlide:
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
-            if coords is not None and (coords == coords[:1]).all() and not doubled_of(entry)[1]:
-                coords = None
+            heaped = coords is not None and (coords == coords[:1]).all() and not doubled_of(entry)[1]
         if not finite:
             check_finite(features, self.place.path)
             if rows is None and self._mapped is not None:
@@ -204,6 +203,8 @@ class StoredSlide:
         if coords is not None and not np.abs(coords.astype(np.float64)).max(initial=0) < FARTHEST:
             found = f"{coords[~(np.abs(coords.astype(np.float64)) < FARTHEST).all(1)][0].tolist()}"
             raise FeatureError(f"{self.place.path.name} has coordinates that are on no slide", found=found, fix=AGAIN)
+        if heaped:
+            coords = None
         if coords is not None and entry.um_per_unit is not None:
             coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
         side = _side_px(entry, side, slide_mpp)

@@ -23,6 +23,8 @@ MOST_UNPACKED, MOST_PACKED = 1 << 25, 100
 MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
 """Rows of a sheet, which is what a spreadsheet can have, and cells that its rows may be wide together."""
 
+_ZEROS = re.compile("00+")
+
 _MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
 _SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
@@ -232,11 +234,15 @@ def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> Lines:
 def _text_of(cell: "ReadOnlyCell") -> str:
     """The text of a cell: whole numbers without a point, and nothing of a formula that failed.
 
-    A number of more digits than a spreadsheet keeps is shown as it does: its last digits are not known.
+    A number whose format fills it with zeros in front has them, as they are seen: 0007. One of more digits than a
+    spreadsheet keeps is shown as it does: its last digits are not known.
     """
     value, kind = cell.value, cell.data_type
     if value is None or kind == "e":
         return ""
     if isinstance(value, float) and abs(value) >= 1e15:
         return f"{value:.14E}"
-    return str(int(value)) if kind == "n" and value == int(value) else str(value)
+    if kind != "n" or value != int(value):
+        return str(value)
+    zeros = _ZEROS.fullmatch(cell.number_format or "")
+    return str(int(value)).zfill(len(zeros[0]) if zeros else 0)
