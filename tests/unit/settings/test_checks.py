@@ -273,3 +273,14 @@ def test_tiles_that_say_nothing_are_told_by_check_and_when_a_training_starts(tmp
     assert "1 of 16 slides: S03" in row.reason
     with pytest.raises(FeatureError, match="1 of 16 slides: S03"):
         train(**given, **training | {"model": "camil"}, out=tmp_path / "other")
+
+
+def test_where_no_feature_file_is_sound_only_that_is_an_error(tmp_path):
+    (tmp_path / "features").mkdir()
+    (tmp_path / "labels.csv").write_text("slide,label\nS0,a\nS1,b\n")
+    for name in ("S0", "S1"):
+        (tmp_path / "features" / f"{name}.h5").touch()
+    given = {"features": tmp_path / "features", "labels": tmp_path / "labels.csv", "folds": 2}
+    (row,) = check_inputs(Settings(**given), Screen(), print).set_aside
+    assert row.name == "features"
+    assert "0 bytes" in row.reason
