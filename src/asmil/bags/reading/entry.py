@@ -15,6 +15,7 @@ from asmil.bags.columns import plain
 from asmil.bags.tables import listed, slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import Facts
+from asmil.units import same_mpp
 
 Array: TypeAlias = h5py.Dataset | np.ndarray | Any
 """Any stands for a `zarr.Array`: zarr is optional."""
@@ -127,6 +128,26 @@ def require_one_encoder(infos: Iterable[FeatureInfo]) -> None:
             fix="give the folder of one encoder, or name it: --features-encoder",
         )
 
+
+def several_scales(infos: Iterable[FeatureInfo]) -> list[str]:
+    """A sentence where files say that tiles are of different scales, or of different width: it is learned from all."""
+    infos = list(infos)
+    for name, unit in (("mpp", "um/px"), ("tile_um", "um wide")):
+        slides: dict[float, list[str]] = {}
+        for info in infos:
+            if (value := getattr(info, name)) is not None:
+                near = next((known for known in slides if same_mpp(known, value, APART)), value)
+                slides.setdefault(near, []).append(info.slide)
+        if len(slides) > 1:
+            told = [
+                f"{value:.3g} {unit}: {len(own)} slides ({listed(own, 3)})" for value, own in sorted(slides.items())
+            ]
+            return [f"tiles are of several scales, and all are learned from: {', '.join(told)}"]
+    return []
+
+
+APART = 0.1
+"""Of a scale: how far two are apart that are told; scanners of one objective differ by less."""
 
 AGAIN = "the file is damaged or was never finished: extract the slide again"
 
