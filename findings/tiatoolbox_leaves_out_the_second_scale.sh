@@ -38,7 +38,7 @@ def write(name, unit, of_levels, of_all):
     if of_all != 1:
         image["coordinateTransformations"] = [{"type": "scale", "scale": [1.0, of_all, of_all]}]
     channels = [{"label": name, "color": colour, "active": True, "window": {"start": 0, "end": 255, "min": 0, "max": 255}} for name, colour in (("R", "FF0000"), ("G", "00FF00"), ("B", "0000FF"))]
-    group.attrs.update({"multiscales": [image], "omero": {"name": "slide", "channels": channels}})
+    group.attrs.update({"multiscales": [image], "omero": {"name": "slide", "channels": channels, "rdefs": {"model": "color"}}})
 
 
 print("expected: .25 um per pixel for the first four, unknown for the last; a tile of 64 px at .5 um is 128 px of level 0 wide")
