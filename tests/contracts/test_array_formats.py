@@ -149,6 +149,24 @@ def test_chunks_that_were_never_written_are_no_zeros(tmp_path):
         open_features(tmp_path).load("s1")
 
 
+@pytest.mark.parametrize("damage", ["left out", "emptied"])
+def test_chunks_that_a_shard_does_not_hold_are_no_zeros(tmp_path, damage):
+    """zarr reads both as zeros, and counts them as stored."""
+    import zarr
+
+    rows = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    group = zarr.open_group(tmp_path / "s1.zarr", mode="w", zarr_format=3)
+    array = group.create_array("features", shape=rows.shape, dtype="f4", chunks=(50, 16), shards=(100, 16))
+    array[:150] = rows[:150]
+    array[200:] = rows[200:]
+    if damage == "emptied":
+        array[150:200] = rows[150:200]
+        np.testing.assert_array_equal(open_features(tmp_path).load("s1").features, rows)
+        (tmp_path / "s1.zarr" / "features" / "c" / "1" / "0").write_bytes(b"")
+    with pytest.raises(FeatureError, match=r"s1\.zarr.*never finished"):
+        open_features(tmp_path).load("s1")
+
+
 def test_the_cache_of_a_crashed_tiatoolbox_run_is_named(tmp_path):
     import zarr
 
