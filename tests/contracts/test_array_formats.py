@@ -310,3 +310,35 @@ def test_a_torch_file_in_doubt_is_named(held, tmp_path):
     torch.save(torch.from_numpy(features()), tmp_path / "s1.pt")
     (problem,) = open_features(tmp_path).check(deep=True)
     assert "not known which part of bad.pt is the features" in problem.what
+
+
+@pytest.mark.parametrize("of", ["features", "coords"])
+def test_chunks_of_hdf5_that_were_never_written_are_no_zeros(of, tmp_path):
+    features, corners = np.random.default_rng(0).normal(size=(40, 4)), np.arange(80).reshape(40, 2) * 256
+    with h5py.File(tmp_path / "s1.h5", "w") as file:
+        for name, values in (("features", features), ("coords", corners)):
+            array = file.create_dataset(name, values.shape, values.dtype, chunks=(10, values.shape[1]))
+            array[: 30 if name == of else 40] = values[: 30 if name == of else 40]
+    with pytest.raises(FeatureError, match=r"s1\.h5 was never finished.*3 of 4 chunks"):
+        open_features(tmp_path).load("s1")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_of_parts_needs_all_of_them(there, tmp_path):
+    features = np.random.default_rng(0).normal(size=(40, 4))
+    layout = h5py.VirtualLayout(features.shape, features.dtype)
+    (tmp_path / "parts").mkdir()
+    for part in range(2):
+        with h5py.File(tmp_path / "parts" / f"part{part}", "w") as file:
+            file["features"] = features[part::2]
+        layout[part::2] = h5py.VirtualSource(f"../parts/part{part}", "features", shape=(20, 4))
+    (tmp_path / "slides").mkdir()
+    with h5py.File(tmp_path / "slides" / "s1.h5", "w") as file:
+        file.create_virtual_dataset("features", layout)
+        file["coords"] = np.arange(80).reshape(40, 2) * 256
+    if there:
+        assert np.array_equal(open_features(tmp_path / "slides").load("s1").features.numpy(), features)
+        return
+    (tmp_path / "parts" / "part1").unlink()
+    with pytest.raises(FeatureError, match=r"not all there.*part1"):
+        open_features(tmp_path / "slides").load("s1")

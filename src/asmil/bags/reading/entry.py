@@ -175,11 +175,19 @@ def require_array(array: object, path: Path, *, kinds: str, what: str) -> None:
         raise FeatureError(f"{what} in {path.name} are not an array of numbers", found=found, fix=AGAIN)
     parts = getattr(array, "chunks", None) or (0,)
     require_believable(max(math.prod(shape), math.prod(parts)) * dtype.itemsize, path)
-    if isinstance(array, h5py.Dataset) and not (array.chunks or array.external or array.is_virtual):
-        stored = array.id.get_storage_size()
-        if stored and stored != math.prod(shape) * dtype.itemsize:
-            found = f"shape {shape} of {dtype}, {stored} bytes"
-            raise FeatureError(f"{what} in {path.name} are not of the size that is stored", found=found, fix=AGAIN)
+    if isinstance(array, h5py.Dataset) and (found := _not_stored(array)):
+        raise FeatureError(f"{what} in {path.name} are not all there", found=found, fix="extract the slide again")
+
+
+def _not_stored(array: h5py.Dataset) -> str:
+    """What of a data set HDF5 would make up without a word: files that it is made of, bytes that nobody wrote."""
+    if array.is_virtual:
+        files = {Path(array.file.filename).parent / part.file_name for part in array.virtual_sources()}
+        gone = sorted(str(file) for file in files if not file.exists())
+        return f"no file {listed(gone, 3)}" if gone else ""
+    stored, whole = array.id.get_storage_size() if not array.chunks else 0, array.size * array.dtype.itemsize
+    known = array.chunks or array.external or stored == whole
+    return "" if known else f"{stored} bytes of shape {array.shape} of {array.dtype}"
 
 
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from math import prod
+from math import ceil, prod
 from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -193,6 +193,8 @@ class StoredSlide:
         with self._entry(view=view) as (entry, finite):
             tiles, side = self._geometry(entry)
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
+            if not finite:
+                require_written(entry, self.place.path)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
             heaped = coords is not None and (coords == coords[:1]).all() and not doubled_of(entry)[1]
@@ -246,6 +248,16 @@ def doubled_of(entry: Entry) -> tuple[int, bool]:
     xy = read_rows(entry.coords, entry.keep).astype(np.float64)
     places = len(np.unique(xy[:, 0] + 1j * xy[:, 1]))
     return len(xy) - places, places > 1 or len(xy) == 1
+
+
+def require_written(entry: Entry, path: Path) -> None:
+    """Raise a FeatureError where chunks of an HDF5 file were never written: they would be read as zeros."""
+    for what, array in (("features", entry.features), ("coordinates", entry.coords)):
+        if isinstance(array, h5py.Dataset) and array.chunks and not array.is_virtual:
+            stored, whole = array.id.get_num_chunks(), prod(map(ceil, np.divide(array.shape, array.chunks)))
+            if stored < whole:
+                found = f"{stored} of {whole} chunks of the {what}"
+                raise FeatureError(f"{path.name} was never finished", found=found, fix="extract the slide again")
 
 
 def check_finite(features: np.ndarray, path: Path) -> None:
