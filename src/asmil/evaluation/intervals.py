@@ -11,7 +11,7 @@ from asmil.evaluation.metrics import METRICS, RESAMPLED, check_scores
 from asmil.files import Facts
 
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
-BLOCK = 1 << 21
+BLOCK = 1 << 19
 """Numbers, resamples x slides, that a metric looks at together."""
 
 
@@ -143,7 +143,7 @@ def resample_counts(
     return _drawn(keys.astype(np.int64).tobytes(), n, seed)
 
 
-@lru_cache(maxsize=1)  # a page asks for the same draw a dozen times, and of 10,000 patients each takes a second
+@lru_cache(maxsize=2)  # of all and within folds, in turns for each metric; of 10,000 patients a draw takes a second
 def _drawn(keys_: bytes, n: int, seed: int) -> np.ndarray:
     keys, rng = np.frombuffer(keys_, np.int64), np.random.default_rng(seed)
     counts = np.zeros((n, len(keys)), dtype=np.int32)

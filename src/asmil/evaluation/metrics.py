@@ -9,7 +9,7 @@ Published MIL tables often print *micro* F1, which is accuracy under another nam
 average.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,12 +20,10 @@ from asmil.registry import FunctionRegistry
 #
 # Each function `f(y, prob, counts, groups)` takes `counts` float64 (resamples, patients) and `groups` int
 # (rows,), the patient of each row, and returns for every resample the number that the metric of the same name
-# below gives for the set in which the rows of patient g occur counts[g] times; nan where that is undefined. All
-# is put as matrix products over patients, so that a million tiles of a hundred patients cost seconds and nothing of
-# size resamples x rows exists.
+# below gives for the set in which the rows of patient g occur counts[g] times; nan where that is undefined. Time
+# grows with resamples x rows, and no more; `intervals` gives the resamples in blocks, so that memory does not.
 
 ECE_BINS = 15
-_CELLS_AT_ONCE = 1_000_000
 
 
 def one_class(y: np.ndarray) -> bool:
@@ -58,27 +56,17 @@ def _per_group(values: np.ndarray, groups: np.ndarray, n_groups: int) -> np.ndar
     return np.stack([np.bincount(groups, weights=column, minlength=n_groups) for column in values.T], axis=1)
 
 
-def _sorted_scores(scores: np.ndarray, groups: np.ndarray, n_groups: int) -> list[np.ndarray]:
-    """The scores of each patient, ascending."""
-    order = np.lexsort((scores, groups))
-    return np.split(scores[order], np.cumsum(np.bincount(groups, minlength=n_groups))[:-1])
-
-
-def _at_least(values: np.ndarray, by_patient: list[np.ndarray]) -> np.ndarray:
-    """How many scores of each patient are at or above each value: float64 (patients, values)."""
-    return np.stack([len(own) - np.searchsorted(own, values) for own in by_patient]).astype(np.float64)
-
-
-def _above(values: np.ndarray, by_patient: list[np.ndarray]) -> np.ndarray:
-    """How many scores of each patient are above each value: float64 (patients, values)."""
-    return np.stack([len(own) - np.searchsorted(own, values, "right") for own in by_patient]).astype(np.float64)
-
-
-def _distinct(scores: np.ndarray, width: int) -> Iterator[np.ndarray]:
-    """The distinct scores, ascending, in runs short enough for tables of `width` rows."""
-    distinct = np.unique(scores)
-    step = max(1, _CELLS_AT_ONCE // width)
-    return (distinct[start : start + step] for start in range(0, len(distinct), step))
+def _by_score(
+    positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many positives, and how many rows at all, each resample has of each score, ascending: (resamples, scores)."""
+    order = np.argsort(scores)
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    everything = counts[:, groups[order]]
+    own = everything * positive[order]
+    if len(starts) < len(order):
+        own, everything = (np.add.reduceat(drawn, starts, axis=1) for drawn in (own, everything))
+    return own, everything
 
 
 def _auroc_one(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -86,31 +74,20 @@ def _auroc_one(positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, gro
 
     `asmil.tasks.auroc` of thousands of resamples of patients at once, whose rows are never repeated; equal to the bit.
     """
-    n_patients, wins = counts.shape[1], np.zeros(len(counts))
-    positives = _sorted_scores(scores[positive], groups[positive], n_patients)
-    negatives = _sorted_scores(scores[~positive], groups[~positive], n_patients)
-    n_positive, n_negative = (counts @ np.array([len(own) for own in rows]) for rows in (positives, negatives))
-    for values in _distinct(scores[positive], max(counts.shape)):
-        drawn = counts @ (_at_least(values, positives) - _above(values, positives))
-        beaten = n_negative[:, None] - counts @ ((_at_least(values, negatives) + _above(values, negatives)) / 2)
-        wins += np.einsum("bv,bv->b", drawn, beaten)
-    return wins / (n_positive * n_negative)
+    own, everything = _by_score(positive, scores, counts, groups)
+    negative = everything - own
+    wins = np.einsum("bs,bs->b", own, negative.cumsum(1) - negative / 2)
+    return wins / (own.sum(1) * negative.sum(1))
 
 
 def _average_precision_one(
     positive: np.ndarray, scores: np.ndarray, counts: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     """Mean over the positives of the precision among all rows that score as high."""
-    n_patients, total = counts.shape[1], np.zeros(len(counts))
-    positives = _sorted_scores(scores[positive], groups[positive], n_patients)
-    everything = _sorted_scores(scores, groups, n_patients)
-    n_positive, n_all = (counts @ np.array([len(own) for own in rows]) for rows in (positives, everything))
-    for values in _distinct(scores[positive], max(counts.shape)):
-        true = _at_least(values, positives)
-        drawn = counts @ (true - _above(values, positives))
-        found = counts @ _at_least(values, everything)  # 0 only where nothing is drawn either
-        total += np.einsum("bv,bv->b", drawn, counts @ true / np.maximum(found, 1))
-    return np.where(n_all > n_positive, total / n_positive, np.nan)
+    own, everything = _by_score(positive, scores, counts, groups)
+    true, found = (rows[:, ::-1].cumsum(1)[:, ::-1] for rows in (own, everything))
+    total = np.einsum("bs,bs->b", own, true / np.maximum(found, 1))  # 0 only where nothing is drawn either
+    return np.where(found[:, 0] > true[:, 0], total / true[:, 0], np.nan)
 
 
 def _each_class(score: Callable) -> Callable:
