@@ -1,7 +1,5 @@
 """One trained model of a run: what its folder holds, read and written here alone."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.files import Facts, file_stamp, safe_name, write_text, written_beside
+from asmil.files import Facts, file_stamp, safe_name, write_csv, write_text, written_beside
 from asmil.progress import model_name
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
@@ -220,11 +218,7 @@ def _log(path: Path, *stamp: int) -> pd.DataFrame:
 
 def _write_log(path: Path, history: Sequence[Mapping[str, object]]) -> None:
     """The rows of the epochs; columns in the order in which they first appear."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in history for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
+    write_csv(path, list(dict.fromkeys(key for row in history for key in row)), history)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
