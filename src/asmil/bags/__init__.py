@@ -23,11 +23,11 @@ if TYPE_CHECKING:
         require_one_answer,
     )
     from asmil.bags.reading.entry import FeatureInfo, require_one_encoder
-    from asmil.bags.reading.slide_tiles import read_slide
-    from asmil.bags.reading.slide_vectors import check_slide_tiles, write_slide_vector
+    from asmil.bags.reading.slide_tiles import check_slide_tiles, read_slide, write_slide_vector
     from asmil.bags.reading.stored_slide import require_unlike
     from asmil.bags.reading.twins import (
         FEWEST,
+        OTHER_SIZE,
         Fingerprint,
         Twin,
         find_twins,
