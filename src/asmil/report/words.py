@@ -46,6 +46,11 @@ def span(low: object, high: object, digits: int = 3) -> str:
     return "–" if ends == ("–", "–") else " – ".join(ends) if "−" not in "".join(ends) else " to ".join(ends)
 
 
+def interval_of(score: dict[str, Any]) -> str:
+    """That of a metric, as metrics.json has it: `ci95`."""
+    return span(*(score.get("ci95") or (None, None)))
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference with its sign."""
     text = number(value, digits)

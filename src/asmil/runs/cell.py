@@ -194,7 +194,8 @@ class Cell:
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)
         started: Facts = {"start": result.start} if result.start else {}
-        _write_log(self.folder / layout.LOG, [{**row, **started} for row in result.history])
+        log: list[dict[str, object]] = [{**row, **started} for row in result.history]
+        write_csv(self.folder / layout.LOG, list(dict.fromkeys(name for row in log for name in row)), log)
         result.recorder.save(self.folder / layout.DYNAMICS, bags=result.val)
         if result.score_samples:
             _write_arrays(self.folder / layout.SCORES, result.score_samples)
@@ -214,11 +215,6 @@ class Cell:
 def _log(path: Path, *stamp: int) -> pd.DataFrame:
     """The log of a cell from a file that has this stamp."""
     return with_numbers(read_table(path, columns=("epoch",), fix=AGAIN), path=path, gaps=("",), fix=AGAIN)
-
-
-def _write_log(path: Path, history: Sequence[Mapping[str, object]]) -> None:
-    """The rows of the epochs; columns in the order in which they first appear."""
-    write_csv(path, list(dict.fromkeys(key for row in history for key in row)), history)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
