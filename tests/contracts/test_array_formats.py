@@ -149,6 +149,24 @@ def test_chunks_that_were_never_written_are_no_zeros(tmp_path):
         open_features(tmp_path).load("s1")
 
 
+@pytest.mark.parametrize("damage", ["left out", "emptied"])
+def test_chunks_that_a_shard_does_not_hold_are_no_zeros(tmp_path, damage):
+    """zarr reads both as zeros, and counts them as stored."""
+    import zarr
+
+    rows = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    group = zarr.open_group(tmp_path / "s1.zarr", mode="w", zarr_format=3)
+    array = group.create_array("features", shape=rows.shape, dtype="f4", chunks=(50, 16), shards=(100, 16))
+    array[:150] = rows[:150]
+    array[200:] = rows[200:]
+    if damage == "emptied":
+        array[150:200] = rows[150:200]
+        np.testing.assert_array_equal(open_features(tmp_path).load("s1").features, rows)
+        (tmp_path / "s1.zarr" / "features" / "c" / "1" / "0").write_bytes(b"")
+    with pytest.raises(FeatureError, match=r"s1\.zarr.*never finished"):
+        open_features(tmp_path).load("s1")
+
+
 def test_the_cache_of_a_crashed_tiatoolbox_run_is_named(tmp_path):
     import zarr
 
@@ -292,3 +310,35 @@ def test_a_torch_file_in_doubt_is_named(held, tmp_path):
     torch.save(torch.from_numpy(features()), tmp_path / "s1.pt")
     (problem,) = open_features(tmp_path).check(deep=True)
     assert "not known which part of bad.pt is the features" in problem.what
+
+
+@pytest.mark.parametrize("of", ["features", "coords"])
+def test_chunks_of_hdf5_that_were_never_written_are_no_zeros(of, tmp_path):
+    features, corners = np.random.default_rng(0).normal(size=(40, 4)), np.arange(80).reshape(40, 2) * 256
+    with h5py.File(tmp_path / "s1.h5", "w") as file:
+        for name, values in (("features", features), ("coords", corners)):
+            array = file.create_dataset(name, values.shape, values.dtype, chunks=(10, values.shape[1]))
+            array[: 30 if name == of else 40] = values[: 30 if name == of else 40]
+    with pytest.raises(FeatureError, match=r"s1\.h5 was never finished.*3 of 4 chunks"):
+        open_features(tmp_path).load("s1")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_of_parts_needs_all_of_them(there, tmp_path):
+    features = np.random.default_rng(0).normal(size=(40, 4))
+    layout = h5py.VirtualLayout(features.shape, features.dtype)
+    (tmp_path / "parts").mkdir()
+    for part in range(2):
+        with h5py.File(tmp_path / "parts" / f"part{part}", "w") as file:
+            file["features"] = features[part::2]
+        layout[part::2] = h5py.VirtualSource(f"../parts/part{part}", "features", shape=(20, 4))
+    (tmp_path / "slides").mkdir()
+    with h5py.File(tmp_path / "slides" / "s1.h5", "w") as file:
+        file.create_virtual_dataset("features", layout)
+        file["coords"] = np.arange(80).reshape(40, 2) * 256
+    if there:
+        assert np.array_equal(open_features(tmp_path / "slides").load("s1").features.numpy(), features)
+        return
+    (tmp_path / "parts" / "part1").unlink()
+    with pytest.raises(FeatureError, match=r"not all there.*part1"):
+        open_features(tmp_path / "slides").load("s1")

@@ -32,7 +32,7 @@ def test_slides_of_the_run_are_predicted_as_at_its_evaluation(predicted, run):
     for column in [name for name in theirs.columns if name.startswith("prob_")]:
         assert (ours[column] - theirs[column]).abs().max() <= 1e-6
     assert (ours.members == 1).all(), "two folds and a seed: one model never saw a slide"
-    assert "only the 1 members that never saw it are used" in predicted[1]
+    assert "predicted by the one member that never saw it" in predicted[1]
 
 
 def test_heatmaps_are_those_of_the_evaluation(predicted, run, inside):

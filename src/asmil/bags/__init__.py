@@ -10,7 +10,7 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, BagBatch, StreamedBag, make_bags
     from asmil.bags.cohort import Cohort, targets_of
-    from asmil.bags.columns import sorted_classes
+    from asmil.bags.columns import sorted_classes, spelled_alike, told_alike
     from asmil.bags.datasets import DATASETS, Dataset, DatasetError, list_datasets, load_dataset
     from asmil.bags.export import LAYOUTS
     from asmil.bags.formats import FEATURE_FORMATS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         patient_bags,
         require_one_answer,
     )
-    from asmil.bags.reading.entry import FeatureInfo, require_one_encoder
+    from asmil.bags.reading.entry import FeatureInfo, require_one_encoder, several_scales
     from asmil.bags.reading.slide_tiles import check_slide_tiles, read_slide, write_slide_vector
     from asmil.bags.reading.stored_slide import require_unlike
     from asmil.bags.reading.twins import (
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         Twin,
         find_twins,
         fingerprint,
+        flat_tiles,
         landmark_scales,
         landmarks,
+        odd_tiles,
         require_one_size,
         twins_of,
     )

@@ -148,13 +148,18 @@ class Cohort(Shown):
             else:
                 used |= dict.fromkeys(found + scenes, slide)
                 keep += [(row, name) for name in scenes or [without_point_zero(slide, found)]]
-        problems += [Problem(name, "has a file but no label") for name in sorted(set(names) - used.keys())]
+        told = SlideNames([problem.slide for problem in problems if problem.slide])  # why it is left out
+        rest = [name for name in sorted(set(names) - used.keys()) if not told.find_or_file(name)]
+        problems += [Problem(name, "has a file but no label") for name in rest]
         if numbers := [self.slides[row] for row, name in keep if f"{name}.0" == self.slides[row]]:
             what = f"{len(numbers)} slides are numbers with .0 in the table, and are taken for those without"
             problems.append(Problem("", f"{what}: {listed(numbers, 3)}", "save that column as text"))
         if not keep:
-            sample = f"the table has {listed(self.slides, 3)}; the files are {listed(names, 3)}"
-            raise CohortError("no slide of the table has a file", found=sample, fix="check the slide column")
+            sample = f"the table has {listed(self.slides, 3)}; the files are {listed(names, 3) or 'none'}"
+            bare = {name.lstrip("0") for name in names if name.startswith("0")}
+            fix = "names became numbers and lost their zeros in front: save that column as text"
+            fix = fix if bare.intersection(name.lstrip("0") for name in self.slides) else "check the slide column"
+            raise CohortError("no slide of the table has a file", found=sample, fix=fix)
         table = self.table.iloc[[row for row, _ in keep]].reset_index(drop=True)
         return replace(self, table=table.assign(slide=[name for _, name in keep]), problems=problems)
 
@@ -190,3 +195,29 @@ def _told(cells: pd.Series, name: str) -> str:
 def targets_of(table: pd.DataFrame) -> list[str]:
     """The columns of a task's numbers."""
     return [str(column) for column in table if str(column).startswith(TARGET)]
+
+
+def different(table: pd.DataFrame, *, of: str) -> pd.Series:
+    """By slide or case: how many different labels, or different numbers of a task, it has."""
+    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
+
+
+def check_contradictions(table: pd.DataFrame) -> None:
+    """A slide has one label and one patient, one site, scale and fold.
+
+    Raises:
+        CohortError: a slide with two of one; all are named.
+    """
+    for column, what in (
+        ("label", "slides have two different labels"),
+        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
+        ("case", "slides belong to two patients"),
+        *((name, f"slides have two different values of {name}") for name in ("site", "mpp", "fold") if name in table),
+    ):
+        count = table.groupby("slide")[column].nunique()
+        if (count > 1).any():
+            wrong = [
+                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
+                for s in count.index[count > 1]
+            ]
+            raise CohortError(what, found=listed(wrong), fix="correct the table")

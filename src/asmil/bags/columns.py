@@ -3,11 +3,13 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from asmil.bags.tables import TWIN, listed
 from asmil.errors import CohortError, as_typed
@@ -43,6 +45,8 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 """What the parts of a fold are called, in letters and digits."""
+LABEL = "label"
+"""The column of labels where none is named."""
 FLAGS = {"slide": "--slide-column", "case": "--case-column", "site": "--site-column", "label": "--label"}
 
 _WHO = re.compile(r"patient|subject|case|mrn|donor|participant|individual|person|pseudonym|accession|specimen|sample")
@@ -57,6 +61,12 @@ def plain(name: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", TWIN.sub("", str(name))).casefold()))
 
 
+def known_names(cells: Iterable[str]) -> list[str]:
+    """Those of the cells that are usual names of columns of slides, patients, sites and labels."""
+    known = {LABEL, *(name for role in ("slide", "case", "site") for name in ROLES[role])}
+    return [cell for cell in cells if plain(cell) in known]
+
+
 def candidates(table: pd.DataFrame, role: str) -> list[str]:
     """The columns that a role's names fit, the likeliest first."""
     by_name = {name: [column for column in table.columns if plain(column) == name] for name in ROLES[role]}
@@ -67,12 +77,13 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
     """The column that plays a role, None where there is none.
 
     Raises:
-        CohortError: the named `override` is not in the table, or the name that is looked for is there twice.
+        CohortError: the named `override` is not in the table, or there are columns of other cells under the name that
+            is looked for; of such, one that is named to the letter is meant, but for `LABEL`, which nobody has to name.
     """
     if override is None:
         found = candidates(table, role) if role in ROLES else []
     elif override in table.columns:
-        return override
+        found = [override]
     else:
         found = [column for column in table.columns if plain(column) == plain(override)]
         if not found:
@@ -83,15 +94,38 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
                 found=f"columns {listed(table.columns, 12)}",
                 fix=f"did you mean {meant!r}?" if meant else f"name the {role} column",
             )
-    twins = [column for column in found if plain(column) == plain(found[0])]
-    if len(twins) > 1:
+    twins = [*found[:1], *(unlike(table, found[0]) if found else ())]
+    if len(twins) > 1 and (override not in table.columns or override == LABEL):
         flag = FLAGS.get(role, f"the column of the {role}")
         raise CohortError(
             f"the table has several columns {TWIN.sub('', twins[0])!r} of different cells",
             found=listed(twins),
-            fix=f"name one with {flag}, for example {as_typed(twins[0])}, or take the other out",
+            fix=f"name one with {flag}, for example {as_typed(twins[-1])}, or take the other out",
         )
     return found[0] if found else None
+
+
+def used_columns(table: pd.DataFrame, named: Mapping[str, str | None]) -> set[str]:
+    """The columns that a cohort is read from, as far as they are known: those `named` by role, else of usual names.
+
+    Where none names the patients, those that may do so are among them.
+    """
+    found: dict[str, str | None] = {}
+    for role, override in {"mpp": None, "verdict": None, **named}.items():
+        with suppress(CohortError):  # whoever reads the column says what is wrong
+            if role in ROLES or override is not None:
+                found[role] = find_column(table, role, override)
+    used = {column for column in found.values() if column is not None}
+    if found.get("case") is None:
+        used |= {column for column in table.columns if _has_names(column, table[column][table[column] != ""])}
+    return used
+
+
+def unlike(table: pd.DataFrame, column: str) -> list[str]:
+    """The other columns that are called as this one is, by their letters and digits, and have other cells."""
+    own = table[column]
+    others = [name for name in table.columns if name != column and plain(name) == plain(column)]
+    return [name for name in others if not table[name].equals(own)]
 
 
 @dataclass(frozen=True)
@@ -125,7 +159,7 @@ def require_no_other_patient(
         CohortError: there is one; it takes a person to say.
     """
     used, known = [column for column in used if column is not None], set(candidates(table, "case"))
-    for column in table.columns:
+    for column in filter(lambda name: is_string_dtype(table[name]), table.columns):  # numbers of a task name nobody
         cells = table[column]
         if column in (case, *used) or not (column in known or _may_name_patients(column, cells, case)):
             continue
@@ -148,31 +182,35 @@ def _may_name_patients(column: str, cells: pd.Series, case: str | None) -> bool:
     distinct = filled.nunique()
     if len(filled) < max(3, len(cells) / 2) or not max(2, len(filled) / 8) <= distinct < len(filled):
         return False
-    name = plain(column)
-    if _NO_NAME.search(name):
+    if _WHO.search(plain(column)) or case is not None:
+        return not _NO_NAME.search(plain(column)) and bool(_WHO.search(plain(column)))
+    return distinct >= len(filled) / 5 and _has_names(column, filled)
+
+
+def _has_names(column: str, filled: pd.Series) -> bool:
+    """Whether a column is called as one of persons is, or its cells look like their numbers."""
+    if _NO_NAME.search(plain(column)):
         return False
-    if _WHO.search(name):
-        return True
-    return case is None and distinct >= len(filled) / 5 and bool(filled.str.fullmatch(_NUMBERED).mean() >= 0.8)
+    return bool(_WHO.search(plain(column)) or (len(filled) and filled.str.fullmatch(_NUMBERED).mean() >= 0.8))
 
 
-_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
-
-
-def require_whole_names(table: pd.DataFrame, columns: Iterable[str | None]) -> None:
-    """Refuse names that a spreadsheet made rounded numbers of: 1.23457E+11 is what many of 12 digits become.
+def require_few_classes(labels: pd.Series, column: str) -> None:
+    """Refuse a column in which most slides have a label of their own.
 
     Raises:
-        CohortError: there are such names.
+        CohortError: it is one: names, or numbers of another task.
     """
-    for column in filter(None, columns):
-        if (rounded := table[column].str.fullmatch(_ROUNDED)).any():
-            raise CohortError(
-                f"column {column!r} has rounded numbers for names, so that several names may have become one",
-                found=f"{rounded.sum()} of {len(table)} rows: {listed(table[column][rounded].unique(), 3)}",
-                fix="make that column text (in Excel: format of the cells) before the table is saved as csv",
-            )
+    classes = labels.unique()
+    if len(classes) > max(MOST_CLASSES, len(labels) / 2):
+        raise CohortError(
+            f"column {column!r} has a class of its own for most slides",
+            found=f"{len(classes)} classes of {len(labels)} slides: {listed(classes, 3)}",
+            fix=f"name another column with --label, or learn numbers: {as_typed('--task', 'regression')} --target ...",
+        )
 
+
+MOST_CLASSES = 20
+"""As many classes no table is asked about."""
 
 # Spellings: patients and classes that are the same but for how they are written.
 
@@ -208,6 +246,11 @@ def spelled_alike(names: Iterable[str], *, patients: bool) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def told_alike(groups: Iterable[Iterable[str]]) -> str:
+    """Groups of names in one line."""
+    return listed(" and ".join(map(repr, group)) for group in groups)
+
+
 def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> pd.Series:
     """The cells with one spelling of each name, as was said, or as they are.
 
@@ -220,7 +263,7 @@ def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> p
         fix = f"correct the table, or give --spellings same, or --spellings different where they are different {what}"
         raise CohortError(
             f"{what} differ only in how they are written",
-            found=listed(" and ".join(map(repr, group)) for group in alike),
+            found=told_alike(alike),
             fix=fix,
         )
     counts = cells.value_counts()
@@ -239,16 +282,23 @@ UNKNOWN = {
     *("notreported", "notspecified", "nottested", "unbekannt", "nichtbekannt", "keineangabe", "keineangaben", "unklar"),
 }
 """Words for what is not known, in letters and digits; so is what has none, as `?`."""
+NOT = {"no", "non", "not", "without", "never", "lacks", "lacking", "absence", "kein", "keine", "nicht", "ohne"}
+"""Words that turn what is said with them."""
 NEGATIVE = {
-    *("no", "not", "neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l"),
-    *("absent", "false", "none", "mss", "free", "alive", "without"),
+    *("neg", "negative", "normal", "benign", "healthy", "control", "wt", "wildtype", "wild", "low", "l", "zero"),
+    *("absent", "false", "none", "mss", "pmmr", "proficient", "intact", "stable", "free", "alive", "living"),
+    *("inactive", "nein", "gesund", "gutartig", "negativ"),
 }
 POSITIVE = {
     *("pos", "positive", "tumor", "tumour", "cancer", "malignant", "malignancy", "carcinoma", "adenocarcinoma"),
     *("metastasis", "metastases", "metastatic", "mut", "mutated", "mutant", "mutation", "high", "h", "present", "true"),
-    *("yes", "msi", "msih", "responder", "dead", "case", "disease", "diseased", "invasive"),
+    *("yes", "msi", "msih", "dmmr", "deficient", "responder", "response", "dead", "deceased", "case", "disease"),
+    *("diseased", "invasive", "affected", "involved", "detected", "methylated", "active", "ja", "positiv", "krank"),
+    *("recurrence", "relapse", "progression"),
 }
 """Words of two classes by which one is known as the positive one."""
+_GLUED = re.compile(r"(non|no|un|ab)(?=(.+)$)")
+_SHORT = re.compile(r"[A-Z]{2,}(?=[a-z]+$)")
 
 
 def canonical_labels(cells: pd.Series) -> pd.Series:
@@ -268,17 +318,31 @@ def sorted_classes(labels: Sequence[str]) -> tuple[tuple[str, ...], str]:
     if numbers.notna().all():
         return tuple(sorted(distinct, key=float)), "the larger number"
     if len(distinct) == 2:
-        first, second = map(_leaning, distinct)
-        if first != second:
-            return tuple(distinct if first < second else distinct[::-1]), "guessed from the names"
+        leaning = {name: _leaning(name, other) for name, other in zip(distinct, distinct[::-1], strict=True)}
+        if len({*leaning.values()}) == 2:
+            return tuple(sorted(distinct, key=leaning.__getitem__)), "guessed from the names"
     return tuple(distinct), "the last by its letters"
 
 
-def _leaning(name: str) -> int:
-    words = set(re.findall(r"[^\W\d_]+", name.casefold()))
-    if words & NEGATIVE or name.casefold().startswith("non") or name.endswith("-"):
-        return -1
-    return 1 if words & POSITIVE or name.endswith("+") else 0
+def _leaning(name: str, other: str) -> int:
+    """1 where the name of a class says that it is the positive one beside the other, -1 where the other is, else 0."""
+    words = re.findall(r"[^\W\d_]+", _SHORT.sub(r"\g<0> ", name).casefold().replace("w/o", "without"))
+    signs, turned = [sign for word in words if (sign := _sign(word))], not NOT.isdisjoint(words)
+    if turned:
+        return 1 if signs and max(signs) < 0 else -1  # not stable; but not mutated, no driver
+    if signs:
+        return min(signs)  # of "negative for tumour", and of "normal beside tumour"
+    if (last := name.rstrip(" )]}")[-1:]) and last in "-\u2010\u2011\u2012\u2013\u2212+":
+        return 1 if last == "+" else -1
+    bare = re.sub(r"^(non|not|no|un)", "", plain(name))
+    return -1 if bare != plain(name) and bare == plain(other) else 0  # NODRIVER beside DRIVER
+
+
+def _sign(word: str) -> int:
+    """Of a word for what is there or high 1, of one for the opposite -1, else 0; "unstable" is the opposite of one."""
+    sign = (word in POSITIVE) - (word in NEGATIVE)
+    glued = _GLUED.match(word)
+    return sign if sign or glued is None else (glued[2] in NEGATIVE) - (glued[2] in POSITIVE)
 
 
 def require_known_patients(cases: pd.Series) -> None:

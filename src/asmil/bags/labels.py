@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from asmil.bags.cohort import TARGET, Cohort, targets_of
+from asmil.bags.cohort import TARGET, Cohort, check_contradictions, different, targets_of
 from asmil.bags.columns import (
+    LABEL,
     PART_OF,
     Reading,
     Spellings,
@@ -19,13 +20,28 @@ from asmil.bags.columns import (
     find_column,
     one_spelling,
     plain,
+    require_few_classes,
     require_known,
     require_known_patients,
     require_no_other_patient,
-    require_whole_names,
     sorted_classes,
+    spelled_alike,
+    told_alike,
+    unlike,
+    used_columns,
 )
-from asmil.bags.tables import Problem, listed, read_table, slide_name, tcga_case, tcga_site, without_point_zero
+from asmil.bags.tables import (
+    Problem,
+    listed,
+    read_table,
+    require_no_dates,
+    require_seen,
+    require_whole_names,
+    slide_name,
+    tcga_case,
+    tcga_site,
+    without_point_zero,
+)
 from asmil.errors import CohortError
 from asmil.slides import file_name
 from asmil.units import plausible_mpp, with_decimal_points
@@ -57,7 +73,7 @@ def read_cohort(
     labels: str | Path | pd.DataFrame,
     *,
     slide_table: str | Path | pd.DataFrame | None = None,
-    label: str = "label",
+    label: str = LABEL,
     slide_column: str | None = None,
     case_column: str | None = None,
     site_column: str | None = None,
@@ -83,15 +99,13 @@ def read_cohort(
         CohortError: a column is missing, or may mean what another one is used for; patients are named in some rows
             only; a slide has two labels or two patients; fewer than two classes.
     """
-    tables = [read_table(table) for table in (labels, slide_table) if table is not None]
-    rows, asked = tables[0], label
-    if task is not None:
-        (rows, task), label = with_targets(rows, task), "label"
-    named = {"slide": slide_column, "case": case_column, "label": label}
-    raw, problems, reading = joined(rows, *tables[1:], columns=named, spellings=spellings)
+    sources = [table for table in (labels, slide_table) if table is not None]
+    named = {"slide": slide_column, "case": case_column, "label": label if task is None else LABEL}
+    tables, task = _seen_tables(sources, task, named | {"site": site_column})
+    raw, problems, reading = joined(*tables, columns=named, spellings=spellings)
     table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
     if task is None:
-        table, outside = _of_classes(table, asked, classes, spellings)
+        table, outside = _of_classes(table, label, classes, spellings)
         unusable += outside
     check_contradictions(table)
     repeated = table["slide"].duplicated()
@@ -101,9 +115,9 @@ def read_cohort(
     found, positive = sorted_classes(table["label"].tolist())
     known = found if classes is None or task is not None else tuple(str(c) for c in classes)
     if len(known) < (2 if task is None else 1):
-        raise CohortError(f"column {asked!r} has fewer than two classes", found=listed(found) or "no labels at all")
+        raise CohortError(f"column {label!r} has fewer than two classes", found=listed(found) or "no labels at all")
     reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
-    problems += _of_hidden_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
+    problems += _of_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
     cohort = Cohort(table, known, problems, task, reading)
     if isinstance(features, str | Path):
         from asmil.bags.store import open_features  # torch, and only where features are asked for
@@ -115,9 +129,17 @@ def read_cohort(
     return cohort if names is None else cohort.match(names)
 
 
-def _of_hidden_columns(tables: Iterable[pd.DataFrame], *, used: Collection[str]) -> list[Problem]:
+def _of_columns(tables: Iterable[pd.DataFrame], *, used: Collection[str]) -> list[Problem]:
+    """Remarks on the sheets, on columns that are hidden in them, and on others that are called as the used ones are."""
+    problems = [Problem("", remark) for table in tables for remark in table.attrs["remarks"]]
     hidden = [column for table in tables for column in table.attrs["hidden"] if column in used]
-    return [Problem("", f"hidden in the sheet, and used: {listed(hidden)}")] if hidden else []
+    problems += [Problem("", f"hidden in the sheet, and used: {listed(hidden)}")] if hidden else []
+    for table in tables:
+        for column in [column for column in table.columns if column in used]:
+            if others := unlike(table, column):
+                what = f"column {column!r} is used as it was named; {listed(map(repr, others))} has other cells"
+                problems.append(Problem("", what))
+    return problems
 
 
 def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem]:
@@ -163,6 +185,8 @@ def _of_classes(
     if classes is None:
         table = table.assign(label=one_spelling(table["label"], spellings, patients=False))
         require_known(table["label"], label)
+        require_no_dates(table["label"], label, classes=True)
+        require_few_classes(table["label"], label)
         return table, []
     wanted = [str(name) for name in classes]
     by_key: dict[str, list[str]] = {}
@@ -189,6 +213,27 @@ def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] 
     return None if slides is None else [slide_name(str(slide)) for slide in slides]
 
 
+def _seen_tables(
+    sources: Sequence[str | Path | pd.DataFrame], task: "Task | None", named: Mapping[str, str | None]
+) -> tuple[list[pd.DataFrame], "Task | None"]:
+    """The tables, the first with what the task reads off it; refused where what is used of a sheet is not as it seems.
+
+    A task knows its columns once it has read them, so that where it fails all columns may be why.
+    """
+    seen, targets = [read_table(source, judged=False) for source in sources], list[str]()
+    tables = [*seen]
+    if task is not None:
+        try:
+            tables[0], task = with_targets(seen[0], task)
+        except CohortError:
+            require_seen(seen[0], sources[0], seen[0].columns)
+            raise
+        targets += task.columns
+    for table, source in zip(seen, sources, strict=True):
+        require_seen(table, source, {*used_columns(table, named), *targets})
+    return tables, task
+
+
 def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task"]:
     """The table with what a task reads off its rows, and the task that knows how it was read.
 
@@ -196,7 +241,7 @@ def with_targets(table: pd.DataFrame, task: "Task") -> tuple[pd.DataFrame, "Task
     """
     read = task.read(table)
     columns = dict(zip([TARGET + name for name in read.task.target_names], np.transpose(read.values), strict=True))
-    own = table.drop(columns=targets_of(table))
+    own = table.drop(columns=[*targets_of(table), *(name for name in table.columns if plain(name) == LABEL)])
     own = own.assign(**columns, **{"label": read.strata, _PROBLEM: [text or "" for text in read.problems]})
     return own, read.task
 
@@ -206,7 +251,10 @@ def cleaned(raw: pd.DataFrame, site_column: str | None, spellings: Spellings) ->
     problems: list[Problem] = []
     table = pd.DataFrame({"slide": raw["slide"].map(slide_name), "case": raw["case"], "label": raw["label"]})
     if (site := find_column(raw, "site", site_column)) is not None:
-        table["site"] = raw[site]
+        alike = spelled_alike(raw[site][raw[site] != ""], patients=False)
+        table["site"] = one_spelling(raw[site], "same", patients=False) if spellings == "same" else raw[site]
+        if alike and spellings == "ask":
+            problems.append(Problem("", f"sites that differ only in how they are written: {told_alike(alike)}"))
     if _PROBLEM in raw:
         table[targets_of(raw)] = raw[targets_of(raw)]
     for role in ("mpp", "fold"):
@@ -308,11 +356,6 @@ def _merged(table: pd.DataFrame, slides: pd.DataFrame) -> tuple[pd.DataFrame, li
     return merged, problems
 
 
-def different(table: pd.DataFrame, *, of: str) -> pd.Series:
-    """By slide or case: how many different labels, or different numbers of a task, it has."""
-    return table.groupby(of)[["label", *targets_of(table)]].nunique().max(axis=1)
-
-
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
     numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce")
     wrong = numbers.isna() & (cells != "")
@@ -354,23 +397,3 @@ def with_sites(table: pd.DataFrame) -> pd.DataFrame:
         if len(table) and sites.notna().all():
             table = table.assign(site=sites)
     return table[[*(column for column in COLUMNS if column in table), *targets_of(table)]]
-
-
-def check_contradictions(table: pd.DataFrame) -> None:
-    """A slide has one label and one patient.
-
-    Raises:
-        CohortError: a slide with two of either; all are named.
-    """
-    for column, what in (
-        ("label", "slides have two different labels"),
-        *((name, f"slides have two different values of {name.removeprefix(TARGET)}") for name in targets_of(table)),
-        ("case", "slides belong to two patients"),
-    ):
-        count = table.groupby("slide")[column].nunique()
-        if (count > 1).any():
-            wrong = [
-                f"{s} ({' / '.join(table[column][table['slide'] == s].astype(str).unique())})"
-                for s in count.index[count > 1]
-            ]
-            raise CohortError(what, found=listed(wrong), fix="correct the table")

@@ -11,7 +11,7 @@ import pandas as pd
 from asmil.bags.cohort import Cohort
 from asmil.bags.columns import PART_OF, find_column, plain
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
-from asmil.bags.tables import SlideNames, listed, read_table, table_file, without_point_zero
+from asmil.bags.tables import SlideNames, listed, read_table, require_seen, table_file, without_point_zero
 from asmil.errors import SplitError, blaming
 from asmil.files import suffix_of
 
@@ -47,14 +47,15 @@ def read_splits(path: str | Path | None, cohort: Cohort, *, val_fraction: float 
         rows += [(slide, fold, part) for part in PARTS for slide in find(parts.get(part, []))]
     table = pd.DataFrame(rows, columns=["slide", "fold", "part"]).drop_duplicates()
     table = table.assign(case=table["slide"].map(slides["case"]), label=table["slide"].map(slides["label"]))
-    patients = patient_table(cohort)
+    patients, drawn = patient_table(cohort), list[int]()
     for fold in range(len(named)):
         here = table["fold"] == fold
         if not (here & (table["part"] == "val")).any():
+            drawn.append(fold)
             train = table["case"][here & (table["part"] == "train")].unique()
             val = draw_validation(patients.loc[sorted(train)], val_fraction, seed=(seed, fold))
             table.loc[here & (table["part"] == "train") & table["case"].isin(val), "part"] = "val"
-    splits = Splits(table[["slide", "case", "label", "fold", "part"]])
+    splits = Splits(table[["slide", "case", "label", "fold", "part"]], tuple(drawn))
     splits.check(cohort)
     return splits
 
@@ -138,13 +139,16 @@ def _read(path: Path) -> list[Parts]:
         raise SplitError("there are no splits at this path", found=path)
     if suffix_of(path) == ".json":
         return [_read_fold(path)]
-    table = read_table(path)
+    table = read_table(path, judged=False)
     slide, fold, part = (find_column(table, role) for role in ("slide", "fold", "part"))
     if slide is None or not (part or fold) or any(map(_part, table.columns)):
         return [_read_fold(path)]
+    used = [column for column in (slide, fold, part) if column]
+    require_seen(table, path, used)
+    table = table[(table[used] != "").any(axis=1)]  # a row of notes alone is no slide's
     numbers = pd.to_numeric(table[fold], errors="coerce") if fold else pd.Series(0.0, table.index)
     if not (np.isfinite(numbers) & (numbers == numbers.round())).all():
-        raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(table[fold].unique()))
+        raise SplitError(f"folds in {path.name} are not whole numbers", found=listed(map(repr, table[fold].unique())))
     if (numbers < 0).any():
         found = f"{int(numbers.min())} with {listed(table[slide][numbers == numbers.min()], 3)}"
         fix = "leave out slides that are to be in no fold, or name their part: part train in each fold"
@@ -181,7 +185,7 @@ def _read_fold(path: Path) -> Parts:
     if suffix_of(path) == ".json":
         fix = "expected train_names, val_names and test_names, each a list of names"
         with blaming(SplitError, f"{path.name} is not JSON", fix=fix):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
         lists = {key.removesuffix("_names"): value for key, value in content.items()} if type(content) is dict else {}
         named = {part: names for part, names in lists.items() if f"{part}_names" in content}
         if "train" not in map(_part, named):
@@ -200,6 +204,12 @@ def _read_fold(path: Path) -> Parts:
     if flags[parts].all() and table.columns[0] not in parts:  # CLAM's _bool form: the first column names the slides
         return {name: table.iloc[:, 0][lower[name].isin(TRUE)].tolist() for name in table.columns[1:] if flags[name]}
     return {str(part): [name for name in table[part] if name] for part in table.columns if part}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError(f"a name is there twice: {listed(name for name, _ in pairs)}")
+    return found
 
 
 def _part(called: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +29,13 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Splits(Shown):
-    """Folds over a cohort; `table` has columns slide, case, label, fold (from 0), part (train, val, test)."""
+    """Folds over a cohort; `table` has columns slide, case, label, fold (from 0), part (train, val, test).
+
+    `drawn` are the folds whose val part was drawn from the train part that was given.
+    """
 
     table: pd.DataFrame
+    drawn: tuple[int, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """Folds, slides, patients, and how many slides the parts of a fold have."""
@@ -101,10 +106,14 @@ class Splits(Shown):
             ) from error
 
     def remarks(self, cohort: Cohort) -> list[str]:
-        """Sentences about slides of the cohort that are in no part of any fold, and about folds that test slides of one
-        class only: what compares classes is not defined there."""
+        """Sentences about slides of the cohort that are in no part of any fold, about validation parts that were drawn,
+        and about folds that test slides of one class only: what compares classes is not defined there."""
         rest = sorted(set(cohort.slides) - set(self.table["slide"]))
         unused = [f"{len(rest)} slides of the cohort are in no part of any fold: {listed(rest)}"] if rest else []
+        if self.drawn:
+            val = self.table[(self.table["part"] == "val") & self.table["fold"].isin(self.drawn)]
+            what = f"{len(self.drawn)} of {len(self.folds)} folds are given without validation slides that can be used"
+            unused.append(f"{what}, so some are drawn from train: {_range(val.groupby('fold').size())}")
         tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
         found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
         what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"
@@ -255,9 +264,14 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
             fewer = " or fewer" if n > 3 else ""  # of 3 patients, 2 folds leave one for two parts
             raise SplitError(
                 f"class {name!r} has too few patients for {folds} folds",
-                found=f"{n} patients",
+                found=_too_few(n, folds),
                 fix=f"use folds={most}{fewer}" if most else "leave the class out or merge it with another",
             )
+
+
+def _too_few(patients: int, folds: int) -> str:
+    fewest = next(n for n in count(patients) if _enough(n, folds))
+    return f"{patients} patient{'s' * (patients != 1)}, and {fewest} are needed"
 
 
 def _enough(patients: int, folds: int) -> bool:
@@ -275,7 +289,8 @@ def _balanced(strata: np.ndarray, folds: int) -> np.ndarray:
     """
     indexes, counts = np.unique(strata, return_counts=True)
     if not _enough(len(strata), folds):
-        raise SplitError(f"there are too few patients for {folds} folds", found=f"{len(strata)} patients")
+        fix = "use fewer folds: 2 take 4 patients" if folds > 2 and len(strata) > 3 else "add patients"
+        raise SplitError(f"there are too few patients for {folds} folds", found=_too_few(len(strata), folds), fix=fix)
     order = np.argsort(counts, kind="stable")
     rare = sum(not _enough(int(count), folds) for count in counts)
     while rare and not _enough(int(counts[order[:rare]].sum()), folds):

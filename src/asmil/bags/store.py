@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from asmil.bags.reading.entry import AGAIN, Array, Entry, FeatureInfo, info_of, read_rows
 from asmil.bags.reading.places import Place, problem_of, scan
 from asmil.bags.reading.source import plain_tensor
-from asmil.bags.reading.stored_slide import StoredSlide, require_unlike
+from asmil.bags.reading.stored_slide import StoredSlide, doubled_of, require_unlike
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
@@ -280,7 +280,7 @@ class FeatureStore(Shown):
         """Top-left corners in micrometres, float64 (tiles, 2), or None where the file has no such scale."""
         with self._places[self._find(slide)].entry() as entry:
             scale = entry.um_per_unit or entry.slide_mpp
-            if entry.coords is None or scale is None or (entry.centred and entry.tile_level0_px is None):
+            if scale is None or (entry.centred and entry.tile_level0_px is None) or not doubled_of(entry)[1]:
                 return None
             to_corner = (entry.tile_level0_px or 0.0) / 2 if entry.centred else 0.0
             return (read_rows(entry.coords, entry.keep).astype(np.float64) - to_corner) * scale
@@ -298,7 +298,8 @@ class FeatureStore(Shown):
                 try:
                     features = self.array(slide)
                     require_unlike(features, path)
-                    prints[slide] = fingerprint(features)
+                    doubled, placed = self._files[slide].doubled()
+                    prints[slide] = replace(fingerprint(features), doubled=doubled, placed=placed)
                 except FeatureError as error:
                     found.append(problem_of(slide, error, path))
                 except OSError as error:  # of a chunk that is damaged, say

@@ -3,11 +3,9 @@
 import csv
 import io
 import re
-import zipfile
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +17,7 @@ from asmil.files import composed, suffix_of
 from asmil.slides import file_name, scene_number
 
 if TYPE_CHECKING:
-    from openpyxl.cell._read_only import ReadOnlyCell
-    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+    from asmil.bags.reading.workbook import Sheet
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,22 @@ MISSING = {
 TWIN = re.compile(r" \(column \d+\)$")
 """How a name goes on that a table has twice, for columns of different cells: it is never known which one is meant."""
 
-Rows = list[list[str]]
+Lines = list[tuple[int, list[str]]]
+"""Cells of rows, each with its line or row of the file."""
 
 
-def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
+def read_table(source: str | Path | pd.DataFrame, *, judged: bool = True) -> pd.DataFrame:
     """A table with every cell as stripped text, so that "007" stays "007"; unknown cells are empty.
 
-    `book.xlsx#Sheet` is that sheet of a workbook, which has to be named where several are filled, or the only one is
-    hidden. The columns that a sheet hides are in `attrs["hidden"]`.
+    `book.xlsx#Sheet` is that sheet of a workbook, which has to be named where several are filled and seen, or the only
+    one is hidden. The columns that a sheet hides are in `attrs["hidden"]`, remarks in `attrs["remarks"]`. Without
+    `judged` the caller has `require_seen` judge the columns that it uses.
 
     Raises:
-        CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, rows that are hidden or cells
-            that are merged over several, formulas without values, or a row of more cells than there are columns.
+        CohortError: no such file, not a readable csv, tsv or xlsx table, several sheets, or a row of more cells than
+            there are columns; and as `require_seen` of all columns.
     """
-    hidden: Sequence[tuple[int, int]] = ()
+    sheet = None
     if isinstance(source, pd.DataFrame):
         cells = source.astype(object).where(source.notna(), "").map(str)
         head, rows, lines = (
@@ -76,55 +75,103 @@ def read_table(source: str | Path | pd.DataFrame) -> pd.DataFrame:
             list(range(1, len(cells) + 1)),
         )
     else:
-        (head, *rows), lines, hidden = _rows_of(Path(source))
+        ((_, head), *numbered), sheet = _lines_of(Path(source))
+        lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     while head and not head[-1].strip():
         head = head[:-1]
+    _require_head_first(head, lines, rows)
     for line, row in zip(lines, rows, strict=True):
         if any(cell.strip() for cell in row[len(head) :]):
             raise CohortError(
                 "a row has more cells than the table has columns, so that it is not known which belongs where",
                 found=f"line {line}: {listed(row, 12)}; columns {listed(head, 12)}",
-                fix="write a cell that holds the separator in quotes, or take out what is above the header",
+                fix="write a cell that holds the separator in quotes, or take out what is not in the table's columns",
             )
     cut = [[_known(cell) for cell in (row + [""] * len(head))[: len(head)]] for row in rows]
     columns = [composed(_UNSEEN.sub("", name).strip()) for name in head]
-    return _with_unique_names(pd.DataFrame(cut, columns=columns, dtype=object), hidden)
+    table = _with_unique_names(pd.DataFrame(cut, columns=columns, dtype=object), sheet)
+    if judged:
+        require_seen(table, source, table.columns)
+    return table
 
+
+def require_seen(table: pd.DataFrame, source: object, used: Collection[str]) -> None:
+    """Refuse a sheet of which a person sees other rows than are read, or values in rows that have none, in columns that
+    are `used`.
+
+    Raises:
+        CohortError: rows with cells are hidden, cells are merged over several of them, or formulas have no values.
+    """
+    if marks := table.attrs["marks"]:
+        from asmil.bags.reading.workbook import require_no_marks
+
+        places = {place for name, place in table.attrs["places"].items() if name in used}
+        name = table_file(Path(str(source)))[0].name
+        require_no_marks(name, marks, places, rows=len(table) + 1)
+
+
+def _require_head_first(head: list[str], lines: list[int], rows: list[list[str]]) -> None:
+    """Refuse a table in which a title, or anything else, stands above the names of its columns."""
+    from asmil.bags.columns import known_names
+
+    for line, row in list(zip(lines, rows, strict=True))[:MOST_ABOVE] if not known_names(head) else ():
+        if len(names := known_names(part for cell in row for part in re.split(r"[\t,;|]", cell))) > 1:
+            raise CohortError(
+                "the first row of the table has no names of its columns",
+                found=f"{listed(filter(None, head), 3)}; in line {line} are {listed(names)}",
+                fix=f"take out what is above line {line}",
+            )
+
+
+MOST_ABOVE = 20
+"""Rows in which the names of columns are looked for where the first has none."""
 
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]+")
 """What is copied from documents with a name and cannot be seen: no two names differ by it."""
 
 
+_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u3000]")
+"""What looks as a blank does, as word processors and web pages have it; line ends and tabs are left."""
+
+
 def _known(cell: str) -> str:
-    cell = _UNSEEN.sub("", cell).strip()
+    cell = _SPACES.sub(" ", _UNSEEN.sub("", cell)).strip()
     return "" if cell.lower() in MISSING else composed(cell)
 
 
-def _with_unique_names(table: pd.DataFrame, hidden: Sequence[tuple[int, int]]) -> pd.DataFrame:
+def _with_unique_names(table: pd.DataFrame, sheet: "Sheet | None") -> pd.DataFrame:
     """Columns of one name and the same cells are one; others say which column of the table they are."""
-    names, keep = list(table.columns), []
+    names, keep = list(table.columns), dict[str, int]()
     for place, name in enumerate(names):
         others = [other for other, own in enumerate(names) if own == name]
         same = all(table.iloc[:, other].equals(table.iloc[:, place]) for other in others)
         if not same:
-            keep.append((place, f"{name} (column {place + 1})"))
+            keep[f"{name} (column {place + 1})"] = place
         elif place == others[0]:
-            keep.append((place, name))
-    unique = table.iloc[:, [place for place, _ in keep]].set_axis([name for _, name in keep], axis=1)
-    unseen = [name for place, name in keep if any(first <= place + 1 <= last for first, last in hidden)]
-    unique.attrs["hidden"] = unseen
+            keep[name] = place
+    unique = table.iloc[:, list(keep.values())].set_axis(list(keep), axis=1)
+    ranges = sheet.hidden_columns if sheet else ()
+    unseen = [name for name, place in keep.items() if any(first <= place + 1 <= last for first, last in ranges)]
+    unique.attrs |= {"hidden": unseen, "places": keep}
+    unique.attrs |= {"marks": sheet.marks, "remarks": sheet.remarks} if sheet else {"marks": (), "remarks": ()}
     return unique
 
 
-def _rows_of(path: Path) -> tuple[Rows, list[int], Sequence[tuple[int, int]]]:
-    """The cells of a file without blank rows, the line or row of each but the first, and ranges of hidden columns."""
-    file, sheet = table_file(path)
+def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
+    """The lines of a file that are not blank, and the sheet of a workbook that they are of."""
+    file, name = table_file(path)
     if not file.is_file():
-        raise CohortError("there is no such table", found=path)
-    layout = _Layout()
+        raise CohortError("a folder is no table" if file.is_dir() else "there is no such table", found=path)
+    if suffix_of(file) in OTHER_BOOKS:
+        fix = "save it as xlsx, or as csv (UTF-8), with one header row"
+        raise CohortError(f"{file.name} is a workbook of a kind that is not read", found=suffix_of(file), fix=fix)
+    sheet = None
     try:
         if suffix_of(file) in (".xlsx", ".xlsm"):
-            numbered, layout = _sheet(file, sheet)
+            from asmil.bags.reading.workbook import read_sheet
+
+            sheet = read_sheet(file, name)
+            numbered = sheet.rows
         else:
             content = file.read_bytes()
             wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
@@ -137,9 +184,11 @@ def _rows_of(path: Path) -> tuple[Rows, list[int], Sequence[tuple[int, int]]]:
     numbered = [(line, row) for line, row in numbered if any(cell.strip() for cell in row)]
     if not numbered:
         raise CohortError(f"{file.name} is not a readable table", found="no cells", fix="give one with a header row")
-    width = max(place for place, cell in enumerate(numbered[0][1], 1) if cell.strip())
-    _require_seen(file, layout, [line for line, _ in numbered], width)
-    return [row for _, row in numbered], [line for line, _ in numbered[1:]], layout.hidden_columns
+    return numbered, sheet
+
+
+OTHER_BOOKS = (".xls", ".xlsb", ".ods", ".numbers")
+"""Suffixes of workbooks that openpyxl does not read."""
 
 
 def table_file(path: Path) -> tuple[Path, str]:
@@ -148,104 +197,7 @@ def table_file(path: Path) -> tuple[Path, str]:
     return (path, "") if not mark or path.exists() else (path.with_name(file), sheet)
 
 
-MOST_UNPACKED, MOST_PACKED = 1 << 25, 100
-"""Bytes that a workbook may unpack to whatever its size, and how often its own bytes a larger one may be."""
-
-
-def _require_packed_fairly(path: Path) -> None:
-    with zipfile.ZipFile(path) as book:
-        unpacked = sum(member.file_size for member in book.infolist())
-    if unpacked > max(MOST_UNPACKED, MOST_PACKED * path.stat().st_size):
-        found = f"{unpacked:,} bytes packed into {path.stat().st_size:,}"
-        raise CohortError(f"{path.name} unpacks to more than a table", found=found, fix="save it as csv (UTF-8)")
-
-
-_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
-_SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
-
-
-@dataclass
-class _Layout:
-    """What a sheet says beside its cells, which a reader of cells alone does not tell."""
-
-    hidden: set[int] = field(default_factory=set)
-    hidden_columns: list[tuple[int, int]] = field(default_factory=list)
-    merged: list[str] = field(default_factory=list)
-    formulas: dict[str, bytes] = field(default_factory=dict)  # and their values, but of those that give an empty text
-
-
-def _layout(path: Path, member: str) -> _Layout:
-    """What is hidden and merged in a sheet of a workbook, and the formulas of its cells.
-
-    Raises:
-        CohortError: two rows have one number: the reader of cells would leave the second out.
-    """
-    layout, last, cell, rest = _Layout(), 0, "", b""
-    with zipfile.ZipFile(path) as book, book.open(member) as file:
-        while chunk := file.read(1 << 20):
-            rest += chunk
-            whole = max(rest.rfind(b"<"), 0)  # an element may go on in the next chunk
-            for kind, text, value, end in _MARK.findall(rest[:whole]):
-                said = dict(_SAID.findall(text.decode()))
-                hidden = said.get("hidden") in ("1", "true")
-                if kind == b"c" or end:  # after the cells come formulas of other things
-                    cell = "" if end or said.get("t") == "str" else said.get("r", cell)
-                elif kind == b"f" and cell:
-                    layout.formulas[cell] = b""
-                elif kind == b"v" and cell in layout.formulas:
-                    layout.formulas[cell] = value.strip()
-                elif kind == b"mergeCell":
-                    layout.merged.append(said["ref"])
-                elif kind == b"col" and hidden:
-                    layout.hidden_columns.append((int(said["min"]), int(said["max"])))
-                elif kind == b"row":
-                    number = int(float(said.get("r", last + 1)))
-                    if number <= last:
-                        found, fix = f"row {number} after row {last} in {member}", "save it anew, or as csv (UTF-8)"
-                        raise CohortError(f"{path.name} has rows that are not in their order", found=found, fix=fix)
-                    last = number
-                    if hidden:
-                        layout.hidden.add(number)
-            rest = rest[whole:]
-    return layout
-
-
-def _uncalculated(path: Path, layout: _Layout) -> list[str]:
-    """The cells of formulas without a value, and of all of them where each has 0 and is yet to be calculated."""
-    without = [cell for cell, value in layout.formulas.items() if not value]
-    if layout.formulas and set(layout.formulas.values()) == {b"0"}:  # XlsxWriter writes it, and that it is none
-        with zipfile.ZipFile(path) as book:
-            without = list(layout.formulas) if b'fullCalcOnLoad="1"' in book.read("xl/workbook.xml") else []
-    return without
-
-
-def _require_seen(path: Path, layout: _Layout, lines: Sequence[int], width: int) -> None:
-    """Refuse a sheet of which a person sees other rows than are read, or sees a value in rows that have none.
-
-    Raises:
-        CohortError: rows with cells are hidden, cells are merged over several of them, or formulas have no values.
-    """
-    from openpyxl.utils.cell import range_boundaries
-
-    if uncalculated := _uncalculated(path, layout):
-        what, fix = f"{path.name} has formulas without their values", "open it in a spreadsheet, and save it"
-        raise CohortError(f"{what}, as scripts write them", found=listed(uncalculated), fix=fix)
-    if hidden := [line for line in lines if line in layout.hidden]:
-        raise CohortError(
-            f"{path.name} has rows that its sheet hides, and it is not known whether they are meant",
-            found=f"{len(hidden)} of {len(lines)}: rows {listed(hidden, 8)}",
-            fix="show them (clear the filter, unhide all rows), or delete them, and save; a csv would hold them, too",
-        )
-    areas = {cells: range_boundaries(cells) for cells in layout.merged}
-    over = [
-        c for c, (at, first, _, last) in areas.items() if at <= width and sum(first <= n <= last for n in lines) > 1
-    ]
-    if over:
-        what = f"{path.name} has cells that are merged over several rows, of which only the first has the value"
-        raise CohortError(what, found=listed(over), fix="unmerge them, and write the value into every row")
-
-
-def _separated(text: str) -> list[tuple[int, list[str]]]:
+def _separated(text: str) -> Lines:
     """Rows of text by whichever separator parts the first line into most cells; quoted cells may hold lines."""
     if "\0" in text:
         raise ValueError("bytes of zero, as in a file that is no text or not UTF-8")
@@ -256,66 +208,49 @@ def _separated(text: str) -> list[tuple[int, list[str]]]:
     return [(reader.line_num, row) for row in reader]
 
 
-MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
-"""Rows of a sheet, which is what a spreadsheet can have, and cells that its rows may be wide together."""
+# What spreadsheets make of names.
+
+_ROUNDED = re.compile(r"\d([.,]\d+)?e\+\d+", re.IGNORECASE)
 
 
-def _sheet(path: Path, name: str) -> tuple[list[tuple[int, list[str]]], _Layout]:
-    """The rows of the named sheet, or of the only one that has cells, without those that have none; and its layout."""
-    import openpyxl
+def require_whole_names(table: pd.DataFrame, columns: Iterable[str | None]) -> None:
+    """Refuse names that a spreadsheet made rounded numbers of: 1.23457E+11 is what many of 12 digits become.
 
-    _require_packed_fairly(path)
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    with closing(book):
-        layouts = {sheet.title: _layout(path, sheet._worksheet_path) for sheet in book.worksheets}
-        filled = {sheet.title: rows for sheet in book.worksheets if (rows := _filled_rows(sheet, path))}
-        unseen = [sheet.title for sheet in book.worksheets if sheet.sheet_state != "visible"]
-    if name and name not in filled:
-        raise CohortError(f"{path.name} has no sheet {name!r} with cells", found=f"sheets {listed(filled, 12)}")
-    if not filled:
-        return [], _Layout()
-    meant = name or next((title for title in filled if title not in unseen), next(iter(filled)))
-    if not name and (len(filled) > 1 or meant in unseen):
-        what = "has several sheets" if len(filled) > 1 else "has cells in a hidden sheet only"
-        found = listed((f"{title} (hidden)" if title in unseen else title for title in filled), 12)
-        fix = f"name the one that is meant: {as_typed(f'{path}#{meant}')}"
-        raise CohortError(f"{path.name} {what}", found=found, fix=fix)
-    return filled[meant], layouts[meant]
-
-
-def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> list[tuple[int, list[str]]]:
-    """The rows of a sheet that have cells, by their numbers, each as long as it is filled.
-
-    A cell far below or to the right makes a million rows, or thousands of columns, of nothing: these are passed over.
+    Raises:
+        CohortError: there are such names.
     """
-    sheet.reset_dimensions()  # what a file says of its size is not always so
-    rows, width = [], 0
-    for line, row in enumerate(sheet.rows, start=1):
-        width += len(row)
-        if line > MOST_ROWS or width > MOST_CELLS:
-            found = (
-                f"more than {MOST_ROWS if line > MOST_ROWS else MOST_CELLS:,} {'rows' if line > MOST_ROWS else 'cells'}"
+    for column in filter(None, columns):
+        require_no_dates(table[column], column)
+        if (rounded := table[column].str.fullmatch(_ROUNDED)).any():
+            raise CohortError(
+                f"column {column!r} has rounded numbers for names, so that several names may have become one",
+                found=f"{rounded.sum()} of {len(table)} rows: {listed(table[column][rounded].unique(), 3)}",
+                fix="make that column text (in Excel: format of the cells) before the table is saved as csv",
             )
-            fix = "take out the cells far below and to the right of the table, or save it as csv (UTF-8)"
-            raise CohortError(f"{path.name} has a sheet that is larger than any table", found=found, fix=fix)
-        while row and row[-1].value is None:
-            row = row[:-1]
-        if row:
-            rows.append((line, [_text_of(cell) for cell in row]))
-    return rows
 
 
-def _text_of(cell: "ReadOnlyCell") -> str:
-    """The text of a cell: whole numbers without a point, and nothing of a formula that failed.
+_MONTHS = "Jan|Feb|Mar|Mär|Mrz|Apr|May|Mai|Jun|Jul|Aug|Sep|Oct|Okt|Nov|Dec|Dez"
+_STAMPED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_DATE = re.compile(
+    rf"{_STAMPED.pattern}|\d{{4}}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{{4}}|\d\d?[-. ]+({_MONTHS})|({_MONTHS})[- ]\d\d?"
+)
 
-    A number of more digits than a spreadsheet keeps is shown as it does: its last digits are not known.
+
+def require_no_dates(cells: pd.Series, column: str, *, classes: bool = False) -> None:
+    """Refuse names that a spreadsheet made dates of, as of 1-2 or MAR1: such cells of a workbook, and dates as classes.
+
+    Raises:
+        CohortError: there are such cells.
     """
-    value, kind = cell.value, cell.data_type
-    if value is None or kind == "e":
-        return ""
-    if isinstance(value, float) and abs(value) >= 1e15:
-        return f"{value:.14E}"
-    return str(int(value)) if kind == "n" and value == int(value) else str(value)
+    if (dates := cells.str.fullmatch(_DATE if classes else _STAMPED)).any():
+        meant = cells[dates].unique()
+        fix = "make that column text (in Excel: format of the cells), and write what was meant"
+        also = f"; where dates are meant, name them: {as_typed('--classes', ','.join(meant[:6]))}" if classes else ""
+        raise CohortError(
+            f"column {column!r} has dates for {'classes' if classes else 'names'}, as spreadsheets make of 1-2 or MAR1",
+            found=f"{dates.sum()} of {len(cells)} rows: {listed(meant, 3)}",
+            fix=fix + also,
+        )
 
 
 # From file names to slide names, and which of two spellings mean the same slide.
@@ -363,7 +298,7 @@ class SlideNames:
         self._names = set(names)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in sorted(self._names):
-            self._by_stem[_UUID.sub("", name)].append(name)
+            self._by_stem[_SPACES.sub(" ", _UUID.sub("", name))].append(name)
 
     def find(self, name: str) -> list[str]:
         """The names that can mean `name`: none, one, or several where it is ambiguous."""
@@ -372,7 +307,7 @@ class SlideNames:
                 return [spelling]
         name = without_point_zero(slide_name(name), self._names)
         stem = _UUID.sub("", name)
-        candidates = self._by_stem.get(stem, [])
+        candidates = self._by_stem.get(_SPACES.sub(" ", stem), [])
         if stem == name:
             return candidates
         # Two different UUIDs are two different files of a slide; the same one may be written in either case.

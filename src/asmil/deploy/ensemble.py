@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import entr
 from torch import nn
 
-from asmil.bags import Bag, FeatureStore, SlideNames, open_features
+from asmil.bags import Bag, FeatureStore, SlideNames, flat_tiles, open_features
 from asmil.deploy.profile import Distance, Preprocessing, Profile, distance, file_digest, measure, other_size
 from asmil.errors import ConfigError, FeatureError, RunError
 from asmil.models import evidence, load_published
@@ -139,6 +139,8 @@ class Ensemble:
         if found and alarms:
             warnings += alarms.warnings(found, len(bag))
         warnings += other_size(bag.features, _standardized(members))
+        if flat := flat_tiles(bag.features.float().cpu().numpy()):
+            warnings.append(f"{flat} of {len(bag)} tiles have features that are one number throughout")
         return EnsemblePrediction(
             slide=bag.slide,
             probabilities=by_member.mean(0),
@@ -282,12 +284,11 @@ class Ensemble:
         if not unseen:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
         named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
+        who = "the one member" if unseen == 1 else f"the {unseen} members"
         if named and self.profile is not None and self._twin(bag, slide_file) is None:
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
-            return (
-                f"{what}: only the {unseen} members that never saw that one are used; rename the file of another slide"
-            )
-        return f"this slide is in the run's cohort{name}: only the {unseen} members that never saw it are used"
+            return f"{what}: predicted by {who} that never saw that one, rename the file if it is another slide"
+        return f"this slide is in the run's cohort{name}: predicted by {who} that never saw it"
 
 
 def _width(model: nn.Module) -> int | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asmil.bags import OTHER_SIZE, FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
-from asmil.errors import FeatureError, RunError, as_typed
+from asmil.errors import ConfigError, FeatureError, RunError, as_typed, did_you_mean
 from asmil.extraction import content_hash
 from asmil.files import Facts
 from asmil.runs import Run
@@ -30,6 +30,9 @@ OF_THE_SLIDE = frozenset({"slide_mpp", "objective", "reader", "tissue"})
 
 ONLY_TOLD = ("asmil_version",)
 """What may differ without being accepted, and is told: another version may find other tissue with equal settings."""
+
+NEVER = frozenset({"dim"})
+"""What may not differ: no model takes features of another dimension."""
 
 TILE_TOLERANCE = 0.02
 """Of a tile's side in micrometres, where a file says only that: sides are rounded to level-0 pixels."""
@@ -59,6 +62,21 @@ class Preprocessing:
             if name in self.values and not any(_same(name, value, known) for known in self.values[name])
         }
 
+    def require_compared(self, names: Iterable[str]) -> None:
+        """Refuse to accept differences in what is not compared, which a typing error would do in silence.
+
+        Raises:
+            ConfigError: a name of no setting that the run's features state, or of one that no model can do without.
+        """
+        known = sorted(self.values.keys() - NEVER - {*ONLY_TOLD})
+        if unknown := [name for name in names if name not in known]:
+            question = did_you_mean(unknown[0], known)
+            raise ConfigError(
+                f"{as_typed('--accept', *unknown)}: features are not compared by that, or have to be the same in it",
+                found=f"what the features of the run state: {listed(known, 30) or 'nothing'}",
+                fix=f"{question} " * bool(question) + "give one of these, or leave it out",
+            )
+
     def check(self, what: str, facts: Mapping[str, object], *, accept: Sequence[str] = ()) -> list[str]:
         """Refuse other features; returns the differences, in words, in settings that the caller accepts.
 
@@ -66,7 +84,7 @@ class Preprocessing:
             FeatureError: a difference that is not among `accept`.
         """
         different = self.differences(facts)
-        taken = {*accept, *ONLY_TOLD} - {"dim"}  # no model takes features of another dimension
+        taken = {*accept, *ONLY_TOLD} - NEVER
         refused = {name: text for name, text in different.items() if name not in taken}
         if refused:
             encoder = next(map(str, self.values.get("encoder", [])), "")
@@ -77,7 +95,7 @@ class Preprocessing:
             raise FeatureError(
                 f"{what} was not made as the features of this run",
                 found=listed(refused.values()),
-                fix=way if "dim" in refused else f"{way}; or, where it is known not to matter, {one}",
+                fix=way if NEVER & refused.keys() else f"{way}; or, where it is known not to matter, {one}",
             )
         return list(different.values())
 

@@ -295,6 +295,7 @@ def predict_new(
     hear: Listener,
 ) -> Predictions:
     """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be."""
+    ensemble.preprocessing.require_compared(accept)
     features, table = settings.features, pd.DataFrame()
     if features is None:
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)

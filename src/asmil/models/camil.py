@@ -17,6 +17,7 @@ PAPER = (
     "CAMIL: Context-Aware Multiple Instance Learning for Cancer Detection and Subtyping, ICLR 2024, arXiv 2305.05314"
 )
 ALIGNED = "The attention of its pooling over the tiles, one row."
+NEEDS_PLACES = "camil blends a tile with its neighbours, for which it needs the places of tiles"
 
 
 class CAMIL(nn.Module):

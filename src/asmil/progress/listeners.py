@@ -93,17 +93,21 @@ class Screen(Bars):
         print(f"warning: {text}{f'{chr(10)}fix:     {fix}' if fix else ''}", file=sys.stderr, flush=True)
 
     def closing(self, outcome: Outcome) -> None:
-        """The table of what did not go through and of remarks, a line for many of one reason, and the counts."""
+        """The table of what did not go through and of remarks, a line for many of one reason, and the counts.
+
+        Reasons are not wrapped, so that what they say to type can be copied in one piece.
+        """
         from rich.console import Console
-        from rich.table import Table
         from rich.text import Text
 
-        console = Console(stderr=True, width=None if sys.stderr.isatty() else 160, highlight=False)
-        if outcome.rows:
-            table = Table("name", "result", "stage", "reason", box=None, pad_edge=False, header_style="bold")
-            for name, row in _together(outcome.rows):  # a slide name may hold what rich would read as markup
-                table.add_row(*(Text(text) for text in (name, row.result, row.stage, row.reason)))
-            console.print(table)
+        console = Console(stderr=True, highlight=False)
+        rows = [(name, row.result, row.stage, row.reason) for name, row in _together(outcome.rows)]
+        if rows:
+            rows.insert(0, ("name", "result", "stage", "reason"))
+            widths = [*(max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]), 0]
+            for number, row in enumerate(rows):  # a slide name may hold what rich would read as markup
+                line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                console.print(Text(line, style="" if number else "bold"), soft_wrap=True)
         console.print(str(outcome))
 
 

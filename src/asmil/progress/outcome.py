@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from asmil.errors import AsmilError, TissueError
@@ -36,7 +36,7 @@ class Row:
 class Outcome:
     """What a command or call did, slide by slide.
 
-    A name counts once: the worst of its results is the one that is reported.
+    A name counts once: the worst of its results is the one that is reported, with all of its remarks.
     """
 
     _done: set[str] = field(default_factory=set)
@@ -62,6 +62,8 @@ class Outcome:
         before = self._rows.get(row.name)
         if before is None or RANK[before.result] < RANK[row.result]:
             self._rows[row.name] = row
+        elif row.result == before.result == NOTED and row.reason not in before.reason.split("; "):
+            self._rows[row.name] = replace(before, reason=f"{before.reason}; {row.reason}")
 
     @contextmanager
     def attempt(self, name: str, *, stage: str) -> Iterator[None]:

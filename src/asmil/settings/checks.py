@@ -21,16 +21,19 @@ from asmil.bags import (
     landmark_scales,
     landmarks,
     listed,
+    odd_tiles,
     open_features,
     require_apart,
     require_one_encoder,
     require_one_size,
+    several_scales,
 )
 from asmil.encoders import card
 from asmil.progress import Listener, Outcome, require_trackers
 from asmil.settings.inputs import (
     check_recipe,
     note_tables,
+    places_for,
     read_tables,
     require_place,
     slide_mpp_of,
@@ -83,6 +86,8 @@ def check_inputs(config: Settings, hear: Listener, tell: Callable[[str], None]) 
             check_recipe(config, cohort, width=width)
     if config.annotations:
         _check_annotations(config, cohort, known=usable, outcome=outcome)
+    if not usable:  # why was said of features or slides, and nothing is to be split
+        return outcome
     with outcome.attempt("splits", stage="splits"):
         matched = cohort.match(usable)
         note_tables(outcome, labelled=cohort, matched=matched)
@@ -118,8 +123,13 @@ def _check_features(
         infos = [store.info(name) for name in sound]
         with outcome.attempt("encoders", stage="features"):
             require_one_encoder(infos)
+            for sentence in several_scales(infos):
+                outcome.noted("scales", stage="features", reason=sentence)
             for sentence in require_one_size(prints):
                 outcome.noted("sizes", stage="features", reason=sentence)
+        with outcome.attempt("tiles", stage="features"):
+            for sentence in odd_tiles(prints, places_for=places_for(config)):
+                outcome.noted("tiles", stage="features", reason=sentence)
         for line in _of_features(infos):
             tell(line)
         known = {info.slide: (info.slide_size, info.slide_mpp, info.bounds) for info in infos}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from asmil.errors import FeatureError, RunError, as_typed
 from asmil.files import Facts
 from asmil.progress import Listener, Outcome
-from asmil.settings.inputs import note_tables, splits_of
+from asmil.settings.inputs import note_tables, places_for, splits_of
 from asmil.settings.reading import BEFORE
 from asmil.settings.settings import ABOUT, Settings
 
@@ -135,11 +135,13 @@ def learned_from(
         SplitError: slides of the same content are in different parts of a fold, unless `allow_duplicates`.
         CohortError: no slide has both a label and features.
     """
-    from asmil.bags import find_twins, require_apart
+    from asmil.bags import find_twins, odd_tiles, require_apart
 
     before = run.identity.get("data", {}) if run.begun else {}
     cohort = labelled.match(store.slides, unreadable=store.problems)
     prints, unchanged = _read_new(store, cohort.slides, before.get("features", {}), hear)
+    for sentence in odd_tiles(prints, places_for=places_for(settings)):
+        hear.warn(sentence)
     cohort = labelled.match(store.slides, unreadable=store.problems)
     note_tables(outcome, labelled=labelled, matched=cohort, store=store)
     splits = splits_of(settings, cohort)
@@ -164,7 +166,7 @@ def _read_new(
     Returns:
         The fingerprints of those that were read, and what is known of the others.
     """
-    from asmil.bags import listed, require_one_encoder, require_one_size
+    from asmil.bags import listed, require_one_encoder, require_one_size, several_scales
 
     unchanged: Facts = {}
     for slide in slides:
@@ -183,8 +185,9 @@ def _read_new(
             fix="extract these slides again, and give the same command",
         )
     store.set_aside(wrong)
-    require_one_encoder(map(store.info, prints))
-    for sentence in require_one_size(prints):
+    infos = [store.info(slide) for slide in prints]
+    require_one_encoder(infos)
+    for sentence in [*several_scales(infos), *require_one_size(prints)]:
         hear.warn(sentence)
     return prints, unchanged
 

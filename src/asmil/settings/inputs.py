@@ -3,12 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asmil.annotations import MaskLabels
-from asmil.errors import CohortError, ConfigError, EncoderError, as_typed
+from asmil.errors import AsmilError, CohortError, ConfigError, EncoderError, SplitError, as_typed
 from asmil.machine import cores
 from asmil.progress import require_trackers
 from asmil.settings.settings import Group, Settings
@@ -187,10 +188,14 @@ def splits_of(settings: Settings, cohort: "Cohort") -> "Splits":
     Raises:
         SplitError: they cannot be read, do not fit the cohort, or cannot be made.
     """
-    from asmil.bags import make_splits, read_splits
+    from asmil.bags import make_splits, read_splits, spelled_alike, told_alike
 
     if settings.splits:
         return read_splits(settings.splits, cohort, val_fraction=settings.val_fraction)
+    sites = cohort.table["site"] if settings.by_site and "site" in cohort.table else ()
+    if settings.spellings == "ask" and (alike := spelled_alike(sites, patients=False)):
+        fix = "correct the table, or give --spellings same, or --spellings different where they are different sites"
+        raise SplitError("sites differ only in how they are written", found=told_alike(alike), fix=fix)
     return make_splits(cohort, folds=settings.folds, val_fraction=settings.val_fraction, by_site=settings.by_site)
 
 
@@ -207,6 +212,17 @@ def recipe_of(settings: Settings) -> "Recipe":
         refit=settings.refit,
         device=device_of(settings.device),
     )
+
+
+def places_for(settings: Settings) -> str:
+    """What the model needs the places of tiles for, in words; empty where it needs none."""
+    if "model" not in settings.model_fields_set:  # the default needs none, and torch is not imported to ask
+        return ""
+    from asmil.models import MODELS
+
+    with suppress(AsmilError):  # that there is no such model is told by who makes it
+        return getattr(MODELS.module(settings.model), "NEEDS_PLACES", "")
+    return ""
 
 
 def extract_settings(settings: Settings) -> "ExtractSettings":

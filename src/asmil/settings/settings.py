@@ -329,10 +329,11 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, given: object) -> object:
-        preset = PRESETS.get(str(given.get("preset"))) if isinstance(given, dict) else None
-        if preset is None or not isinstance(given, dict):
+        if not isinstance(given, dict) or (preset := PRESETS.get(str(given.get("preset")))) is None:
             return given
         values, own = preset | given, given.get("model_options")
+        if str(values["model"]).lower() != preset["model"]:
+            raise ValueError(f"preset {given['preset']} is of the model asmil, not of {values['model']}: leave one out")
         if isinstance(own, dict):
             values["model_options"] = preset["model_options"] | own
         return values
@@ -350,8 +351,7 @@ class Settings(BaseModel):
     def __repr__(self) -> str:
         """What differs from the defaults."""
         given = {name: getattr(self, name) for name in ABOUT if not ABOUT[name].is_default(getattr(self, name))}
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
+        return f"Settings({', '.join(f'{n}={(str(v) if isinstance(v, Path) else v)!r}' for n, v in given.items())})"
 
     __str__ = __repr__
 

@@ -5,6 +5,7 @@ import pytest
 
 from asmil.bags import Cohort, read_cohort, read_splits
 from asmil.errors import CohortError
+from asmil.tasks import create_task
 
 
 def clam(rows, columns=("slide_id", "case_id", "label")):
@@ -226,3 +227,61 @@ def test_a_file_that_cannot_be_read_is_what_is_wrong_with_its_slide(write_featur
     said = {problem.slide: problem.what for problem in cohort.problems}
     assert f"{slides[0]}.h5 cannot be read" in said[slides[0]]
     assert said["other"] == "has a label but no file"
+
+
+CLASSES = ["low", "low", "high", "high"] * 6
+NAMES = [f"S{i:02d}" for i in range(24)]
+
+
+@pytest.mark.parametrize(("one", "other"), [("1-Jan", "2-Mar"), ("2024-01-02", "2023-05-06"), ("Mar-01", "Dec-12")])
+def test_dates_as_classes_are_asked_about(one, other):
+    frame = pd.DataFrame({"slide": NAMES, "label": [one, other] * 12})
+    with pytest.raises(CohortError, match=r"dates for classes.*--classes"):
+        read_cohort(frame)
+    assert read_cohort(frame, classes=[one, other]).classes == (one, other)
+    assert len(read_cohort(frame.assign(slide=[f"2024-01-{i + 1:02d}" for i in range(24)], label=CLASSES))) == 24
+
+
+def test_a_class_for_each_slide_is_none():
+    frame = pd.DataFrame({"slide": NAMES, "label": [f"{i * 1.37:.2f}" for i in range(24)]})
+    with pytest.raises(CohortError, match=r"a class of its own for most slides.*24 classes of 24 slides.*regression"):
+        read_cohort(frame)
+
+
+@pytest.mark.parametrize(("column", "values"), [("site", "ab"), ("mpp", ["0.25", "0.5"]), ("fold", "01")])
+def test_rows_of_a_slide_that_disagree_are_refused(column, values):
+    frame = pd.DataFrame(
+        {"slide": [*NAMES, "S00"], "label": [*CLASSES, "low"], column: [*list(values) * 12, values[1]]}
+    )
+    with pytest.raises(CohortError, match=f"two different values of {column}.*S00"):
+        read_cohort(frame)
+    agreeing = read_cohort(frame.drop(index=24))
+    assert len(agreeing) == 24
+
+
+def test_sites_written_in_two_ways_are_remarked_and_made_one_where_asked():
+    frame = pd.DataFrame({"slide": NAMES, "label": CLASSES, "site": ["Kiel", "kiel", "Bonn", "Bonn "] * 6})
+    cohort = read_cohort(frame)
+    assert "remark: sites that differ only in how they are written: 'Kiel' and 'kiel'" in cohort.lines()
+    assert read_cohort(frame, spellings="same").table["site"].nunique() == 2
+    assert read_cohort(frame, spellings="different").table["site"].nunique() == 3
+
+
+def test_blanks_of_word_processors_are_blanks():
+    frame = pd.DataFrame({"slide": [f"My\u00a0slide {i}" for i in range(24)], "label": CLASSES})
+    cohort = read_cohort(frame)
+    assert len(cohort.match([f"My slide\u202f{i}" for i in range(24)])) == 24
+    assert cohort.slides[0] == "My slide 0"
+
+
+def test_a_slide_that_was_set_aside_is_not_told_to_have_no_label():
+    frame = pd.DataFrame({"slide": NAMES, "ki67": ["<1", *map(str, range(23))]})
+    cohort = read_cohort(frame, task=create_task("regression", columns=["ki67"]))
+    said = [problem.what for problem in cohort.match(NAMES).problems if problem.slide]
+    assert said == ["ki67 is '<1', a number is meant"]
+
+
+def test_names_that_lost_their_zeros_are_told():
+    frame = pd.DataFrame({"slide": [str(i) for i in range(24)], "label": CLASSES})
+    with pytest.raises(CohortError, match="lost their zeros in front: save that column as text"):
+        read_cohort(frame).match([f"{i:04d}" for i in range(24)])

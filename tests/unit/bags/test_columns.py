@@ -4,8 +4,9 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from asmil.bags import Cohort, read_cohort, read_table
-from asmil.errors import CohortError
+from asmil.bags import Cohort, read_cohort, read_splits, read_table
+from asmil.errors import AsmilError, CohortError
+from asmil.tasks import create_task
 
 SLIDES = [f"S{i:02d}" for i in range(12)]
 PEOPLE = [f"P{i // 2}" for i in range(12)]
@@ -318,3 +319,79 @@ def test_an_excluded_slide_need_not_make_sense():
     frame = table(patient=PEOPLE, verdict=["exclude", "exclude", *[""] * 10])
     frame.loc[[0, 1], "label"] = ["", "tumour"]
     assert len(read_cohort(frame)) == 10
+
+
+OTHERS = {
+    "slide": ("slide_id", "Slide ID", [f"T{i}" for i in range(12)]),
+    "case": ("patient_id", "Patient-ID", [f"Q{i // 2}" for i in range(12)]),
+    "label": ("label", "LABEL", LABELS[::-1]),
+    "site": ("site", "Site", ["a", "b"] * 6),
+    "mpp": ("mpp", "MPP", ["0.25", "0.5"] * 6),
+    "fold": ("fold", "Fold", ["0", "1"] * 6),
+    "verdict": ("verdict", "Verdict", ["agree", "exclude"] * 6),
+}
+OWN = {"site": ["x", "y"] * 6, "mpp": ["0.5"] * 12, "fold": ["1", "0"] * 6, "verdict": ["agree"] * 12}
+
+
+@pytest.mark.parametrize("role", OTHERS)
+def test_columns_that_differ_only_in_how_they_are_called_are_asked_about(role):
+    one, other, cells = OTHERS[role]
+    frame = table(patient_id=PEOPLE).rename(columns={"Slide": "slide_id"})
+    frame = frame if one in frame else frame.assign(**{one: OWN[role]})
+    with pytest.raises(CohortError, match=rf"several columns.*{other}"):
+        read_cohort(frame.assign(**{other: cells}))
+    assert read_cohort(frame.assign(**{other: frame[one]})).slides == SLIDES  # of the same cells one is enough
+    named = {"slide": "slide_column", "case": "case_column", "label": "label", "site": "site_column"}
+    if role in named:
+        cohort = read_cohort(frame.assign(**{other: cells}), **{named[role]: other})
+        assert f"remark: column {other!r} is used as it was named; {one!r} has other cells" in cohort.lines()
+
+
+def test_a_label_of_another_task_is_not_asked_about():
+    frame = table(patient=PEOPLE, Label=LABELS[::-1], ki67=[str(i) for i in range(12)])
+    assert len(read_cohort(frame, task=create_task("regression", columns=["ki67"]))) == 12
+
+
+@pytest.mark.parametrize(("task", "columns", "other"), [
+    ("regression", {"ki67": [str(i) for i in range(12)]}, "Ki-67"),
+    ("survival", {"time": [str(i + 1) for i in range(12)], "event": ["0", "1"] * 6}, "Time"),
+    ("survival", {"time": [str(i + 1) for i in range(12)], "event": ["0", "1"] * 6}, "Event"),
+])  # fmt: skip
+def test_targets_that_differ_only_in_how_they_are_called_are_asked_about(task, columns, other):
+    people = [f"P{i}" for i in range(12)]
+    frame = table(patient=people, **columns, **{other: ["1", "0", "1", "1"] * 3})
+    with pytest.raises(CohortError, match=other):
+        read_cohort(frame, task=create_task(task, columns=["KI67"] if task == "regression" else ()))
+    cohort = read_cohort(frame, task=create_task(task, columns=list(columns)))
+    assert any(f"{other!r} has other cells" in line for line in cohort.lines())
+
+
+@pytest.mark.parametrize("columns", [("fold", "Fold"), ("split", "Split"), ("slide", "Slide ID"), ("train", "Train")])
+def test_columns_of_splits_that_are_called_alike_are_asked_about(columns, tmp_path):
+    one, other = columns
+    rows = {"slide": SLIDES, "split": ["train"] * 8 + ["test"] * 4}
+    if one == "fold":
+        rows |= {"fold": ["0"] * 12, "Fold": ["0", "1"] * 6}
+    elif one == "train":
+        rows = {"train": SLIDES[:8], "Train": SLIDES[4:], "test": SLIDES[8:]}
+        rows = {name: [*cells, *[""] * (8 - len(cells))] for name, cells in rows.items()}
+    else:
+        rows[other] = rows[one][::-1]
+    pd.DataFrame(rows).rename(columns={"slide": "slide_id"} if one == "slide" else {}).to_csv(tmp_path / "s.csv")
+    with pytest.raises(AsmilError, match=rf"two parts that are train|several columns.*{other}"):
+        read_splits(tmp_path / "s.csv", read_cohort(table(patient=[f"P{i}" for i in range(12)])))
+
+
+@pytest.mark.parametrize(
+    "above", ["Study of colon", "Study of colon,,", '"Study, of colon",v2,2024', ",\nStudy\n\n2024,,"]
+)
+def test_a_title_above_the_header_is_told_with_the_line_of_the_header(above, tmp_path):
+    lines = above.split("\n")
+    (tmp_path / "t.csv").write_text("\n".join([*lines, table(patient=PEOPLE).to_csv(index=False)]))
+    with pytest.raises(CohortError, match=rf"no names of its columns.*line {len(lines) + 1} are Slide, patient, label"):
+        read_cohort(tmp_path / "t.csv")
+
+
+def test_words_of_cells_are_no_header():
+    rows = pd.DataFrame({"name": SLIDES, "group": ["case", "control"] * 6, "cohort": ["train"] * 12})
+    assert read_cohort(rows, slide_column="name", label="group").classes == ("control", "case")

@@ -275,3 +275,23 @@ def test_a_training_part_without_events_is_found_before_training():
             make_splits(read_cohort(rows, task=create_task(name)), folds=3)
     enough = rows.assign(event=["1", "0"] * 6)
     assert len(make_splits(read_cohort(enough, task=create_task("survival")), folds=3).folds) == 3
+
+
+def test_a_validation_part_that_was_drawn_is_said(tmp_path):
+    cohort = read_cohort(pd.DataFrame({"slide": [f"s{i:02d}" for i in range(24)], "label": ["a", "b"] * 12}))
+    rows = pd.DataFrame({"slide": cohort.slides, "part": ["train"] * 16 + ["test"] * 8})
+    rows.to_csv(tmp_path / "two.csv", index=False)
+    says = "1 of 1 folds are given without validation slides that can be used, so some are drawn from train: 4"
+    assert read_splits(tmp_path / "two.csv", cohort, val_fraction=0.25).remarks(cohort) == [says]
+    rows.assign(part=["train"] * 12 + ["val"] * 4 + ["test"] * 8).to_csv(tmp_path / "three.csv", index=False)
+    assert read_splits(tmp_path / "three.csv", cohort).remarks(cohort) == []
+
+
+def test_json_of_other_programs_is_read_and_a_name_that_is_there_twice_is_refused(tmp_path):
+    cohort = read_cohort(pd.DataFrame({"slide": [f"s{i:02d}" for i in range(24)], "label": ["a", "b"] * 12}))
+    parts = {"train_names": cohort.slides[:12], "val_names": cohort.slides[12:16], "test_names": cohort.slides[16:]}
+    (tmp_path / "s.json").write_text("\ufeff" + json.dumps(parts), encoding="utf-8")
+    assert read_splits(tmp_path / "s.json", cohort).fold(0).val == cohort.slides[12:16]
+    (tmp_path / "s.json").write_text('{"train_names": ["s00"], ' + json.dumps(parts)[1:])
+    with pytest.raises(SplitError, match="there twice: train_names"):
+        read_splits(tmp_path / "s.json", cohort)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from asmil.bags import load_bags, open_features, read_cohort, seen_in_training
+from asmil.bags import load_bags, open_features, read_cohort, seen_in_training, several_scales
 from asmil.errors import FeatureError
 from asmil.files import safe_name
 
@@ -271,3 +271,22 @@ def test_a_name_that_no_file_can_have_is_the_one_inside(inside, tmp_path):
     assert store.slides == [NAMES[inside]]
     labels = pd.DataFrame({"slide": [NAMES[inside], "none"], "label": ["a", "b"]})
     assert read_cohort(labels, features=store).slides == [NAMES[inside]]
+
+
+def test_a_folder_per_slide_of_files_that_are_called_alike_is_told(tmp_path):
+    for number in range(6):
+        write(tmp_path / f"S{number}" / "features.h5", seed=number)
+    with pytest.raises(FeatureError, match=r"6 files of features that are all called 'features.h5'.*as its slide"):
+        open_features(tmp_path)
+
+
+@pytest.mark.parametrize(("other", "told"), [(1.0, True), (0.51, False)])
+def test_tiles_of_several_scales_are_told(tmp_path, other, told):
+    for number in range(6):
+        with h5py.File(write(tmp_path / f"S{number}.h5", seed=number), "r+") as file:
+            file.attrs.update(format="asmil", mpp=other if number == 2 else 0.5, name=f"S{number}")
+    store = open_features(tmp_path)
+    found = several_scales(map(store.info, store.slides))
+    assert [("0.5 um/px: 5 slides" in text, "1 um/px: 1 slides (S2)" in text) for text in found] == [
+        (True, True)
+    ] * told

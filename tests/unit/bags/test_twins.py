@@ -14,6 +14,7 @@ from asmil.bags import (
     landmark_scales,
     landmarks,
     make_splits,
+    odd_tiles,
     open_features,
     read_cohort,
     require_apart,
@@ -202,3 +203,57 @@ def test_sizes_that_differ_by_much_are_a_remark_and_others_are_none():
     (remark,) = require_one_size(sized(*[1.0] * 9, 30.0))
     assert "9 slides from" in remark
     assert "1 slide of 4" in remark
+
+
+# Tiles that say nothing, or the same as another.
+
+
+def odd(folder, *, flat=0, doubled=0, heaped=False):
+    """Three slides of 20 tiles; of the first some are zeros, of the second some are at the place of the first tile."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate("abc"):
+        features = rng.standard_normal((20, 32), dtype=np.float32)
+        xy = np.stack([np.arange(20) * 256, np.full(20, 512)], 1)
+        if number == 0:
+            features[:flat] = 0
+        if number == 1:
+            features[: flat // 2], xy[:doubled] = 0.25, xy[19]
+        if number == 2 and heaped:
+            xy[:] = 0
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["features"], file["coords"] = features, xy
+    return open_features(folder)
+
+
+def test_tiles_without_content_and_tiles_that_are_there_twice_are_told(tmp_path):
+    store = odd(tmp_path, flat=4, doubled=3, heaped=True)
+    prints, wrong = store.read_through(store.slides)
+    assert not wrong
+    assert odd_tiles(prints) == [
+        "tiles whose features are one number throughout, as padding and tiles that failed have "
+        "(6 in 2 slides: a 4 of 20, b 2 of 20)",
+        "tiles at a place that another tile of the slide has, as where two extractions were joined "
+        "(3 in 1 slide: b 3 of 20)",
+        "tiles that are all at one place, and are read as tiles without places (19 in 1 slide: c 19 of 20)",
+    ]
+    assert store.load("c").level0_xy is None
+    assert store.load("c", rows=[0]).level0_xy is None
+    assert store.load("b").level0_xy is not None
+    assert store.load("b", rows=[0, 1]).level0_xy is not None  # both at one place, of several
+    clean = odd(tmp_path / "clean")
+    assert odd_tiles(clean.read_through(clean.slides)[0], places_for="a model needs them") == []
+
+
+def test_a_model_that_needs_places_refuses_slides_of_one_place(tmp_path):
+    store = odd(tmp_path, heaped=True)
+    with pytest.raises(FeatureError, match=r"at one place, and camil needs.*1 of 3 slides: c"):
+        odd_tiles(store.read_through(store.slides)[0], places_for="camil needs them")
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5", "r+") as file:
+            del file["coords"]
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        file["coords"][:, 0] = np.arange(20) * 256
+    store = open_features(tmp_path)
+    found = odd_tiles(store.read_through(store.slides)[0], places_for="camil needs them")
+    assert found == ["camil needs them, and 2 of 3 slides have none: a, b"]

@@ -1,9 +1,11 @@
 """What a workbook says beside its cells: sheets, what they hide, merged cells, damage."""
 
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import openpyxl
@@ -11,8 +13,9 @@ import pandas as pd
 import pytest
 from openpyxl.worksheet.worksheet import Worksheet
 
-from asmil.bags import read_cohort, read_table
+from asmil.bags import read_cohort, read_splits, read_table
 from asmil.errors import CohortError
+from asmil.tasks import create_task
 
 SLIDES = [f"S{i:02d}" for i in range(12)]
 LABELS = ["benign", "benign", "Tumour", "Tumour"] * 3
@@ -185,3 +188,125 @@ def test_formulas_that_are_all_0_and_are_yet_to_be_calculated_are_refused(tmp_pa
             read_table(path)
     else:
         assert read_table(path).iloc[0, 1] == "0"
+
+
+def notes(path: Path, change: Callable[[Worksheet], None]) -> Path:
+    """The workbook with a fourth column that no run uses, and rows 14 and 15 that have cells in it alone."""
+
+    def also(sheet: Worksheet) -> None:
+        for row in range(1, 16):
+            sheet.cell(row, 4, "notes" if row == 1 else f"n{row}")
+        change(sheet)
+
+    return workbook(path, also)
+
+
+def formula(sheet: Worksheet) -> None:
+    sheet["D3"] = "=1+1"
+
+
+@pytest.mark.parametrize("change", [hide_rows(14, 15), lambda sheet: sheet.merge_cells("D2:D5"), formula])
+def test_what_is_in_columns_that_are_not_used_refuses_no_workbook(change, tmp_path):
+    cohort = read_cohort(notes(tmp_path, change))
+    assert cohort.slides == SLIDES
+    assert cohort.cases == TABLE["patient"].tolist()
+    with pytest.raises(CohortError, match=r"t\.xlsx has"):
+        read_cohort(tmp_path / "t.xlsx", label="notes")
+
+
+def test_cells_merged_over_a_used_column_and_another_are_refused(tmp_path):
+    with pytest.raises(CohortError, match=r"merged over several rows.*C4:D6"):
+        read_cohort(notes(tmp_path, lambda sheet: sheet.merge_cells("C4:D6")))
+
+
+@pytest.mark.parametrize("name", ["Patient (study)", "Hospital number"])
+def test_merged_cells_that_may_say_who_is_who_are_refused_where_no_column_does(name, tmp_path):
+    """They would be passed over as those of a column that is not used, and each slide be a patient."""
+
+    def change(sheet: Worksheet) -> None:
+        sheet["B1"] = name
+        for row in range(2, 14, 2):
+            sheet.cell(row, 2, 40000 + row)
+            sheet.merge_cells(start_row=row, start_column=2, end_row=row + 1, end_column=2)
+
+    with pytest.raises(CohortError, match=r"merged over several rows.*B2:B3"):
+        read_cohort(workbook(tmp_path, change))
+
+
+def test_targets_and_folds_of_a_workbook_are_judged_too(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        for row in range(1, 14):
+            sheet.cell(row, 4, "ki67" if row == 1 else row / 7)
+            sheet.cell(row, 5, "fold" if row == 1 else row // 8)
+        hide_rows(4)(sheet)
+        sheet["A4"] = sheet["B4"] = sheet["C4"] = sheet["E4"] = None
+
+    path = workbook(tmp_path, change)
+    assert len(read_cohort(path)) == 11
+    with pytest.raises(CohortError, match=r"hides.*rows 4"):
+        read_cohort(path, task=create_task("regression", columns=["ki67"]))
+    assert len(read_splits(path, read_cohort(path)).folds) == 2
+
+    def uncalculated(sheet: Worksheet) -> None:
+        change(sheet)
+        sheet.row_dimensions[4].hidden = False
+        sheet["E5"] = "=1-1"
+
+    path = workbook(tmp_path, uncalculated)
+    with pytest.raises(CohortError, match=r"formulas without their values.*E5"):
+        read_splits(path, read_cohort(path, classes=["benign", "Tumour"]))
+
+
+def test_beside_a_hidden_helper_sheet_the_visible_one_is_read_and_that_is_said(tmp_path):
+    """The marks of the helper sheet are none of the table's: its XML is not even read."""
+
+    def change(sheet: Worksheet) -> None:
+        helper = sheet.parent.create_sheet("Lists")
+        helper.append(["benign"])
+        helper.append(["=A1"])
+        helper.merge_cells("A1:A2")
+        helper.sheet_state = "hidden"
+
+    path = workbook(tmp_path, change)
+    with zipfile.ZipFile(path) as book:
+        member = next(name for name in book.namelist() if name.endswith("sheet2.xml"))
+    rewritten(path, (member, 'r="2"', 'r="1"'))  # rows that are out of order, which would refuse the sheet
+    cohort = read_cohort(path)
+    assert cohort.slides == SLIDES
+    assert "remark: of t.xlsx the sheet 'Sheet1' is read, and not what is hidden: 'Lists'" in cohort.lines()
+
+
+def test_nothing_is_printed_of_what_openpyxl_does_not_keep(tmp_path):
+    list_of_words = "{CCE6A557-97BC-4B89-ADB6-D9C93CAAB3DF}"  # what a data validation by a list of another sheet is
+    listed = f'<extLst><ext xmlns:xm="m" uri="{list_of_words}"><xm:f>Data!$A$1</xm:f></ext></extLst>'
+    path = rewritten(workbook(tmp_path, lambda sheet: None), (SHEET, "</worksheet>", f"{listed}</worksheet>"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_table(path)) == 12
+
+
+def test_numbers_have_the_zeros_that_their_format_shows(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        for row in range(2, 14):
+            sheet.cell(row, 1, row).number_format = "0000"
+            sheet.cell(row, 2).value = 7.0 if row < 4 else row
+
+    cells = read_table(workbook(tmp_path, change))
+    assert cells["Slide"].tolist() == [f"{row:04d}" for row in range(2, 14)]
+    assert cells["patient"].tolist()[:3] == ["7", "7", "4"]
+
+
+@pytest.mark.parametrize("column", ["A", "B", "C"])
+def test_dates_that_a_spreadsheet_made_of_names_or_classes_are_refused(column, tmp_path):
+    def change(sheet: Worksheet) -> None:
+        sheet[f"{column}2"] = sheet[f"{column}3"] = datetime(2024, 2, 1)
+
+    with pytest.raises(CohortError, match=r"has dates for .*2024-02-01 00:00:00.*make that column text"):
+        read_cohort(workbook(tmp_path, change))
+
+
+@pytest.mark.parametrize("suffix", [".xls", ".ods", ".xlsb"])
+def test_other_workbooks_are_refused_by_their_kind(suffix, tmp_path):
+    (tmp_path / f"t{suffix}").write_bytes(b"PK\3\4" + bytes(99))
+    with pytest.raises(CohortError, match=rf"t{suffix} is a workbook of a kind that is not read.*save it as xlsx"):
+        read_table(tmp_path / f"t{suffix}")

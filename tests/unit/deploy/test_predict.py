@@ -62,6 +62,24 @@ def test_other_preprocessing_is_refused_by_name_unless_accepted(asmil, run, feat
     assert "mpp is 1.0" in pd.read_csv(tmp_path / "out" / "predictions.csv").warnings.astype(str)[1]
 
 
+@pytest.mark.parametrize(("name", "fix"), [("mmp", "did you mean 'mpp'"), ("nosuch", "one of these"), ("dim", "mpp")])
+def test_an_answer_that_fits_no_question_is_refused(asmil, run, features, tmp_path, name, fix):
+    done = asmil("predict", run, "--features", features, "--out", tmp_path / "out", "--accept", name, code=2)
+    assert f"--accept {name}: features are not compared by that" in done.stderr
+    assert fix in done.stderr
+    assert "encoder" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_tiles_without_content_are_told(asmil, run, features, tmp_path):
+    with h5py.File(features / "new_1.h5", "r+") as file:
+        file["features"][:2] = 0
+    asmil("predict", run, "--features", features, "--out", tmp_path / "out")
+    warnings = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("slide").warnings.fillna("")
+    assert [name for name, text in warnings.items() if "one number throughout" in text] == ["new_1"]
+    assert "2 of " in warnings["new_1"]
+
+
 @pytest.mark.parametrize("other", [{"encoder": "uni"}, {"weight_hash": "other"}])
 def test_another_encoder_is_refused(asmil, run, trained, features, tmp_path, other):
     own = shutil.copytree(trained / "features", tmp_path / "own")

@@ -324,7 +324,9 @@ def test_a_run_is_put_to_use_from_python(again):
     assert found.folder == Path("run/predictions")
     assert found.table.slide.tolist() == ["n1", "s0"]
     assert found.table.prob_a.add(found.table.prob_b).tolist() == pytest.approx([1, 1])
-    assert [slides for text, slides in found.warnings.items() if "only the 1 members" in text] == [["s0"]]
+    assert [slides for text, slides in found.warnings.items() if "by the one member that never saw it" in text] == [
+        ["s0"]
+    ]
     assert repr(found) == "Predictions(2 slides in run/predictions; 2 ok, 0 skipped, 0 failed)"
     assert Path("run/predictions/figures/n1.png").exists()
     assert [path.name for path in made.heatmap("s0")] == ["s0.png", "s0.geojson"]

@@ -82,3 +82,15 @@ def test_failures_are_a_csv_that_reads_back(tmp_path):
 def test_without_failures_the_csv_is_a_header(tmp_path):
     Outcome().write(tmp_path / "failures.csv")
     assert (tmp_path / "failures.csv").read_text() == "name,result,stage,reason\n"
+
+
+def test_all_remarks_of_a_name_are_kept_and_no_reason_is_wrapped(capsys):
+    outcome, typed = Outcome(), "--case-column 'the patient of the slide' --labels 'my labels of the year.csv'"
+    outcome.noted("cohort", stage="data", reason="one")
+    for reason in ("one", f"two: give {typed} {'and so on ' * 30}"):
+        outcome.noted("cohort", stage="data", reason=reason)
+    assert outcome.rows[0].reason.startswith("one; two: give")
+    Screen().closing(outcome)
+    assert typed in capsys.readouterr().err
+    outcome.failed("cohort", stage="data", reason="three")
+    assert [row.reason for row in outcome.rows] == ["three"]

@@ -162,10 +162,14 @@ def test_what_was_inferred_of_feature_files_is_said_once_for_all(cohort, tmp_pat
     assert len(said) == 5
 
 
-def _write(path: Path, *, encoder: str = "", features: np.ndarray | None = None) -> None:
+def _write(
+    path: Path, *, encoder: str = "", features: np.ndarray | None = None, coords: np.ndarray | None = None
+) -> None:
     with h5py.File(path, "w") as file:
         random = np.random.default_rng(int(path.stem[1:])).random((4, 6), dtype=np.float32)
         file["features"] = random if features is None else features
+        if coords is not None:
+            file["coords"] = coords
         if encoder:
             file["features"].attrs["encoder"] = encoder
 
@@ -242,3 +246,41 @@ def test_check_says_of_the_model_what_crossval_would_say(case, tmp_path, monkeyp
     with pytest.raises(AsmilError, match=says):
         train(**given, **{"out": tmp_path / "run"} | settings)
     assert not (tmp_path / "run").exists()  # it is said before anything is read or written
+
+
+def test_tiles_that_say_nothing_are_told_by_check_and_when_a_training_starts(tmp_path):
+    """Padding of zeros, a slide joined from two extractions, and one without places: nothing of it is refused, but for
+    a model that needs places."""
+    rows, random = ["slide,patient,label"], np.random.default_rng(0)
+    (tmp_path / "features").mkdir()
+    for number in range(16):
+        features, xy = random.standard_normal((20, 8), np.float32), np.arange(40).reshape(20, 2) * 256
+        features[: 3 * (number == 1)], xy[: 2 * (number == 2)], xy[: 20 * (number == 3)] = 0, xy[19], 0
+        _write(tmp_path / "features" / f"S{number:02d}.h5", features=features, coords=xy)
+        rows.append(f"S{number:02d},P{number},{'ab'[number % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    given = {"features": tmp_path / "features", "labels": tmp_path / "labels.csv", "folds": 2}
+    outcome = check_inputs(Settings(**given), Screen(), print)
+    assert outcome.whole
+    (row,) = outcome.rows
+    for said in ("(3 in 1 slide: S01 3 of 20)", "(2 in 1 slide: S02 2 of 20)", "(19 in 1 slide: S03 19 of 20)"):
+        assert said in row.reason
+    training = {"model": "abmil", "epochs": 1, "seeds": 1, "device": "cpu", "workers": 1}
+    with pytest.warns(UserWarning, match="S01 3 of 20") as told:
+        train(**given, **training, out=tmp_path / "run")
+    assert sum("tiles" in str(warning.message) for warning in told) == 3
+    (row,) = check_inputs(Settings(**given, model="camil"), Screen(), print).set_aside
+    assert "1 of 16 slides: S03" in row.reason
+    with pytest.raises(FeatureError, match="1 of 16 slides: S03"):
+        train(**given, **training | {"model": "camil"}, out=tmp_path / "other")
+
+
+def test_where_no_feature_file_is_sound_only_that_is_an_error(tmp_path):
+    (tmp_path / "features").mkdir()
+    (tmp_path / "labels.csv").write_text("slide,label\nS0,a\nS1,b\n")
+    for name in ("S0", "S1"):
+        (tmp_path / "features" / f"{name}.h5").touch()
+    given = {"features": tmp_path / "features", "labels": tmp_path / "labels.csv", "folds": 2}
+    (row,) = check_inputs(Settings(**given), Screen(), print).set_aside
+    assert row.name == "features"
+    assert "0 bytes" in row.reason

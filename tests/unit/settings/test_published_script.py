@@ -8,6 +8,7 @@ import torch
 
 from asmil.bags import BagBatch, make_bags
 from asmil.cli.parts import typed
+from asmil.errors import ConfigError
 from asmil.settings import load_settings
 from asmil.settings.inputs import recipe_of
 
@@ -88,3 +89,11 @@ def test_flags_say_the_same_as_the_file():
     stabilizer, wanted = recipe_of(config).stabilizer, recipe_of(load_settings(EXAMPLE)).stabilizer
     assert stabilizer | {"beta": 1.0} == wanted
     assert config.model_options == {"variant": "per_token", "token_std": 1e-6}
+
+
+@pytest.mark.parametrize("preset", ["paper", "published-script"])
+def test_a_preset_of_asmil_is_of_no_other_model(preset):
+    """Its options would be refused by the other model, which says nothing of where they come from."""
+    with pytest.raises(ConfigError, match=f"preset {preset} is of the model asmil, not of abmil: leave one out"):
+        load_settings(None, {"preset": preset, "model": "abmil"})
+    assert load_settings(None, {"preset": preset, "model": "ASMIL"}).model == "ASMIL"

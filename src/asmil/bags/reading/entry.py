@@ -15,6 +15,7 @@ from asmil.bags.columns import plain
 from asmil.bags.tables import listed, slide_name
 from asmil.errors import FeatureError, blaming
 from asmil.files import Facts
+from asmil.units import same_mpp
 
 Array: TypeAlias = h5py.Dataset | np.ndarray | Any
 """Any stands for a `zarr.Array`: zarr is optional."""
@@ -128,6 +129,26 @@ def require_one_encoder(infos: Iterable[FeatureInfo]) -> None:
         )
 
 
+def several_scales(infos: Iterable[FeatureInfo]) -> list[str]:
+    """A sentence where files say that tiles are of different scales, or of different width: it is learned from all."""
+    infos = list(infos)
+    for name, unit in (("mpp", "um/px"), ("tile_um", "um wide")):
+        slides: dict[float, list[str]] = {}
+        for info in infos:
+            if (value := getattr(info, name)) is not None:
+                near = next((known for known in slides if same_mpp(known, value, APART)), value)
+                slides.setdefault(near, []).append(info.slide)
+        if len(slides) > 1:
+            told = [
+                f"{value:.3g} {unit}: {len(own)} slides ({listed(own, 3)})" for value, own in sorted(slides.items())
+            ]
+            return [f"tiles are of several scales, and all are learned from: {', '.join(told)}"]
+    return []
+
+
+APART = 0.1
+"""Of a scale: how far two are apart that are told; scanners of one objective differ by less."""
+
 AGAIN = "the file is damaged or was never finished: extract the slide again"
 
 UNASKED, MOST_PACKED = 1 << 28, 100
@@ -154,11 +175,19 @@ def require_array(array: object, path: Path, *, kinds: str, what: str) -> None:
         raise FeatureError(f"{what} in {path.name} are not an array of numbers", found=found, fix=AGAIN)
     parts = getattr(array, "chunks", None) or (0,)
     require_believable(max(math.prod(shape), math.prod(parts)) * dtype.itemsize, path)
-    if isinstance(array, h5py.Dataset) and not (array.chunks or array.external or array.is_virtual):
-        stored = array.id.get_storage_size()
-        if stored and stored != math.prod(shape) * dtype.itemsize:
-            found = f"shape {shape} of {dtype}, {stored} bytes"
-            raise FeatureError(f"{what} in {path.name} are not of the size that is stored", found=found, fix=AGAIN)
+    if isinstance(array, h5py.Dataset) and (found := _not_stored(array)):
+        raise FeatureError(f"{what} in {path.name} are not all there", found=found, fix="extract the slide again")
+
+
+def _not_stored(array: h5py.Dataset) -> str:
+    """What of a data set HDF5 would make up without a word: files that it is made of, bytes that nobody wrote."""
+    if array.is_virtual:
+        files = {Path(array.file.filename).parent / part.file_name for part in array.virtual_sources()}
+        gone = sorted(str(file) for file in files if not file.exists())
+        return f"no file {listed(gone, 3)}" if gone else ""
+    stored, whole = array.id.get_storage_size() if not array.chunks else 0, array.size * array.dtype.itemsize
+    known = array.chunks or array.external or stored == whole
+    return "" if known else f"{stored} bytes of shape {array.shape} of {array.dtype}"
 
 
 def feature_shape(array: Array, path: Path) -> tuple[int, int]:

@@ -157,8 +157,18 @@ def _of_encoder(encoder: str, names: Mapping[Place, Names], root: Path) -> set[P
     raise FeatureError(f"nothing in {root} is of encoder {encoder!r}", found=found_there, fix=fix)
 
 
+FEW_KINDS = 4
+"""Folders that may hold one slide by several encoders; of more the folders are slides."""
+
+
 def _require_one_kind(found: Mapping[str, Sequence[Place]], names: Mapping[Place, Names], root: Path) -> None:
     """Raise where slides have features of several names, or there are those of several settings of `asmil embed`."""
+    if len(found) == 1 and len(own := next(iter(found.values()))) > FEW_KINDS:
+        raise FeatureError(
+            f"{root} has {len(own)} files of features that are all called {own[0].path.name!r}",
+            found=listed(sorted(str(place.path.relative_to(root)) for place in own), 3),
+            fix="name each file as its slide, by which labels find it",
+        )
     unclear = [slide for slide, places in found.items() if len({names[place] for place in places}) > 1]
     places = [place for slide in unclear for place in found[slide]]
     stores = {place for own in found.values() for place in own if (place.path.parent / STORE).is_file()}

@@ -1,4 +1,4 @@
-"""A slide's features out of a store: with all facts that a layout may ask for, or as one vector by a slide encoder."""
+"""A slide's features with every fact that a layout or slide encoder asks for, and a slide encoder's vector of them."""
 
 import importlib.metadata
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -20,9 +20,6 @@ from asmil.units import mpp_of_objective
 
 if TYPE_CHECKING:
     from asmil.encoders import SlideEncoder
-
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def appendable(file: h5py.File, name: str, *, data: np.ndarray, rows: int) -> h5
     return file.create_dataset(name, data=data, chunks=(rows, *data.shape[1:]), maxshape=(None, *data.shape[1:]))
 
 
-# One vector of a slide by a slide encoder: its tiles checked against the card, and the file of the vector.
+# One vector of a slide by a slide encoder: its tiles checked against the card, and the vector's file, a bag of one.
 
 
 def check_slide_tiles(

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -149,10 +150,24 @@ def whole(array: Group, source: ZarrSource) -> Array:
     if not is_array(array):
         raise FeatureError(f"{source.path.name} is damaged", found=f"{type(array).__name__} in the place of an array")
     require_believable(max(prod(array.shape), prod(array.chunks)) * array.dtype.itemsize, source.path)
-    if array.nchunks_initialized < array.nchunks:
-        found = f"{array.nchunks_initialized} of {array.nchunks} chunks of {array.path}"
+    stored = _stored_chunks(array)
+    if stored < array.nchunks:
+        found = f"{stored} of {array.nchunks} chunks of {array.path}"
         raise FeatureError(f"{source.path.name} was never finished", found=found, fix="extract the slide again")
     return array
+
+
+def _stored_chunks(array: Group) -> int:
+    """How many chunks of an array are there.
+
+    zarr counts all of a shard that has a file, also where a killed run left chunks of it out, or a full disk the whole
+    file without bytes. They are known by their values: no chunk of features is the fill value from end to end.
+    """
+    if not getattr(array, "shards", None) or array.dtype.kind != "f":
+        return array.nchunks_initialized
+    corners = product(*(range(0, side, step) for side, step in zip(array.shape, array.chunks, strict=True)))
+    chunks = (tuple(slice(at, at + step) for at, step in zip(corner, array.chunks, strict=True)) for corner in corners)
+    return sum(bool(np.any(array[chunk] != array.fill_value)) for chunk in chunks)
 
 
 FACTS_FILE = "features.json"

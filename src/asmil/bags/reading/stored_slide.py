@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from math import prod
+from math import ceil, prod
 from mmap import ACCESS_COPY, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -193,8 +193,11 @@ class StoredSlide:
         with self._entry(view=view) as (entry, finite):
             tiles, side = self._geometry(entry)
             chosen = _chosen_rows(tiles, rows, keep=entry.keep)
+            if not finite:
+                require_written(entry, self.place.path)
             features = read_rows(entry.features, chosen)
             coords = None if entry.coords is None else read_rows(entry.coords, chosen)
+            heaped = coords is not None and (coords == coords[:1]).all() and not doubled_of(entry)[1]
         if not finite:
             check_finite(features, self.place.path)
             if rows is None and self._mapped is not None:
@@ -202,12 +205,19 @@ class StoredSlide:
         if coords is not None and not np.abs(coords.astype(np.float64)).max(initial=0) < FARTHEST:
             found = f"{coords[~(np.abs(coords.astype(np.float64)) < FARTHEST).all(1)][0].tolist()}"
             raise FeatureError(f"{self.place.path.name} has coordinates that are on no slide", found=found, fix=AGAIN)
+        if heaped:
+            coords = None
         if coords is not None and entry.um_per_unit is not None:
             coords = coords * (entry.um_per_unit / slide_mpp) if slide_mpp else None
         side = _side_px(entry, side, slide_mpp)
         if coords is not None and entry.centred:
             coords = None if side is None else coords - (int(side // 2) if coords.dtype.kind in "iu" else side / 2)
         return features, None if coords is None else _whole(coords), side, entry.mpp
+
+    def doubled(self) -> tuple[int, bool]:
+        """See `doubled_of`."""
+        with self._entry() as (entry, _):
+            return doubled_of(entry)
 
     @contextmanager
     def _entry(self, *, view: bool = False) -> Iterator[tuple[Entry, bool]]:
@@ -228,6 +238,26 @@ class StoredSlide:
         if dim != self.dim:
             raise FeatureError(f"{self.place.path.name} has dimension {dim}, the other slides {self.dim}")
         return tiles, side
+
+
+def doubled_of(entry: Entry) -> tuple[int, bool]:
+    """How many tiles are at a place that a tile before has, and whether places are known: several tiles at one place
+    alone, at (0, 0) say, have none."""
+    if entry.coords is None:
+        return 0, False
+    xy = read_rows(entry.coords, entry.keep).astype(np.float64)
+    places = len(np.unique(xy[:, 0] + 1j * xy[:, 1]))
+    return len(xy) - places, places > 1 or len(xy) == 1
+
+
+def require_written(entry: Entry, path: Path) -> None:
+    """Raise a FeatureError where chunks of an HDF5 file were never written: they would be read as zeros."""
+    for what, array in (("features", entry.features), ("coordinates", entry.coords)):
+        if isinstance(array, h5py.Dataset) and array.chunks and not array.is_virtual:
+            stored, whole = array.id.get_num_chunks(), prod(map(ceil, np.divide(array.shape, array.chunks)))
+            if stored < whole:
+                found = f"{stored} of {whole} chunks of the {what}"
+                raise FeatureError(f"{path.name} was never finished", found=found, fix="extract the slide again")
 
 
 def check_finite(features: np.ndarray, path: Path) -> None:

@@ -51,13 +51,18 @@ COLUMNS = 64
 class Fingerprint:
     """The smallest keys of a bag's tiles: of their numbers, and of the signs of projections (sorted, uint64).
 
-    `size` is the root mean square of the bag's numbers, NaN where it was not kept.
+    `size` is the root mean square of the bag's numbers, NaN where it was not kept; `flat` counts the tiles whose
+    features are one number throughout, `doubled` those at a place that a tile before has, `placed` says whether places
+    are known: they are not where all tiles are at one.
     """
 
     exact: np.ndarray
     near: np.ndarray
     tiles: int
     size: float = math.nan
+    flat: int = 0
+    doubled: int = 0
+    placed: bool = True
 
 
 class Twin(NamedTuple):
@@ -83,7 +88,15 @@ def fingerprint(features: np.ndarray) -> Fingerprint:
     near = _of_signs(features, mean, squares) if large else np.empty((0, TABLES), np.uint64)
     kept = [_smallest(table) for table in near.T]
     size = float(np.sqrt(squares.mean()))
-    return Fingerprint(_smallest(np.concatenate(exact)), np.sort(np.concatenate(kept)), tiles, size)
+    keys = _smallest(np.concatenate(exact)), np.sort(np.concatenate(kept))
+    return Fingerprint(*keys, tiles, size, flat=flat_tiles(features))
+
+
+def flat_tiles(features: np.ndarray) -> int:
+    """How many tiles (tiles, dim) have one number for all of their features: zeros of padding, a tile that failed."""
+    first = features[:, :1]
+    likely = (features[:, :8] == first).all(1)
+    return int((features[likely] == first[likely]).all(1).sum()) if features.shape[1] > 1 and likely.any() else 0
 
 
 def _of_numbers(features: np.ndarray) -> np.ndarray:
@@ -282,6 +295,40 @@ def require_one_size(prints: Mapping[str, Fingerprint]) -> list[str]:
         found=told,
         fix="extract all with the same encoder, from pixels scaled alike; or take the files out that are wrong",
     )
+
+
+def odd_tiles(prints: Mapping[str, Fingerprint], *, places_for: str = "") -> list[str]:
+    """Sentences about tiles that say nothing, or the same as another: they are kept, and count as all others do.
+
+    `places_for` is what a model needs the places of tiles for, empty where it needs none.
+
+    Raises:
+        FeatureError: it needs them, and some slides have all of their tiles at one.
+    """
+    flat = {name: own.flat for name, own in prints.items() if own.flat}
+    heaped = {name: own.doubled for name, own in prints.items() if own.doubled and not own.placed}
+    doubled = {name: own.doubled for name, own in prints.items() if own.doubled and own.placed}
+    alone = [name for name, own in prints.items() if not own.placed]
+
+    def told(counts: Mapping[str, int]) -> str:
+        shares = [f"{name} {count:,} of {prints[name].tiles:,}" for name, count in sorted(counts.items())]
+        return f"{sum(counts.values()):,} in {len(counts)} slide{'s' * (len(counts) > 1)}: {listed(shares)}"
+
+    if heaped and places_for:
+        raise FeatureError(
+            f"all tiles of a slide are at one place, and {places_for}",
+            found=f"{len(heaped)} of {len(prints)} slides: {listed(sorted(heaped))}",
+            fix="extract these slides again, or take a model that needs no places",
+        )
+    said = {
+        "tiles whose features are one number throughout, as padding and tiles that failed have": flat,
+        "tiles at a place that another tile of the slide has, as where two extractions were joined": doubled,
+        "tiles that are all at one place, and are read as tiles without places": heaped,
+    }
+    found = [f"{what} ({told(counts)})" for what, counts in said.items() if counts]
+    if alone and places_for:
+        found.append(f"{places_for}, and {len(alone)} of {len(prints)} slides have none: {listed(sorted(alone))}")
+    return found
 
 
 # Landmarks: of a slide what tiles are of a bag.

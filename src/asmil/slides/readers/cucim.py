@@ -10,7 +10,7 @@ from asmil.files import suffix_of
 
 
 class CucimReader:
-    """A file that cuCIM opens. Written by its documentation: it needs NVIDIA's libraries, and none was at hand."""
+    """A file that cuCIM opens. Seen right with cuCIM 26.10, which needs no GPU: pixels, borders, scale of TIFF."""
 
     order = 60
     vendor = "cucim"

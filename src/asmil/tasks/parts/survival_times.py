@@ -52,7 +52,10 @@ def survival_columns(table: pd.DataFrame, columns: Sequence[str]) -> tuple[str, 
         return tuple(find(table, column) for column in columns)
     times = [column for column in table.columns if letters(column) in TIMES]
     gdc = [_named(table, names) for names in GDC]
-    if not times and all(len(found) == 1 for found in gdc):
+    if not times and all(gdc):
+        if several := [found for found in gdc if len(found) > 1]:
+            fix = "name three columns with --target: of the time of death, of the last follow-up, and of the state"
+            raise CohortError("the table has several columns of one name", found=", ".join(several[0]), fix=fix)
         return tuple(found[0] for found in gdc)
     return _usual(table, TIMES, "time"), _usual(table, EVENTS, "event or censorship")
 
