@@ -1,5 +1,4 @@
-"""What a person says of slides in the viewer: verdicts, a table that `--labels` reads; outlines, for QuPath and for
-`--annotations`."""
+"""What a person says of slides in the viewer: verdicts, a table that `--labels` reads, and outlines, for QuPath."""
 
 import hashlib
 import json

@@ -1,5 +1,4 @@
-"""What can be opened to be looked at: a run with its held-out predictions, and predictions of new slides; and what the
-page shows of both as plain values."""
+"""What can be opened to be looked at, a run or predictions of new slides, and what the page shows of it, in values."""
 
 import math
 from collections.abc import Callable, Mapping
