@@ -42,7 +42,7 @@ def blaming(kind: type[AsmilError], what: str, *, fix: str) -> Iterator[None]:
     except (AsmilError, MemoryError):
         raise
     except Exception as error:
-        found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise kind(what, found=found, fix=fix) from error
 
 

@@ -1,5 +1,7 @@
 """Atomic output: everything is written beside its place and renamed, so a half-written file never counts."""
 
+import csv
+import io
 import json
 import logging
 import os
@@ -8,7 +10,7 @@ import secrets
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -93,6 +95,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Write JSON atomically; NaN and infinities become null, so that every reader accepts the file."""
     write_text(path, json.dumps(finite(value), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table atomically; what a row has beside the columns is left out, what it lacks or is None is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def finite(value: object) -> object:

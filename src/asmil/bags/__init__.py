@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asmil.bags.reading.stored_slide import require_unlike
     from asmil.bags.reading.twins import (
         FEWEST,
+        OTHER_SIZE,
         Fingerprint,
         Twin,
         find_twins,

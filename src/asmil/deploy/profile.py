@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asmil.bags import FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
+from asmil.bags import OTHER_SIZE, FeatureInfo, FeatureStore, Fingerprint, fingerprint, listed, twins_of
 from asmil.errors import ConfigError, FeatureError, RunError, as_typed, did_you_mean
 from asmil.extraction import content_hash
 from asmil.files import Facts
@@ -171,10 +171,6 @@ def _distance(features: Tensor, mean: Tensor, std: Tensor, limit: float) -> tupl
     return float(scaled.mean(0).square().mean().sqrt()), float((scaled.abs() > limit).float().mean())
 
 
-OTHER_SIZE = 10.0
-"""How many times larger or smaller numbers are that are told of, as `asmil.bags.require_one_size` does in training."""
-
-
 @torch.no_grad()
 def other_size(features: Tensor, models: Sequence[Standardized]) -> list[str]:
     """A warning where the numbers of a slide (tiles, dim) are far larger or smaller than those of training, in words.
@@ -276,13 +272,13 @@ class Profile:
 
     def alarms(self) -> Alarms | None:
         """What counts as unlike the run's slides; None where nothing was held out."""
-        known = [facts.held_out for facts in self.slides.values() if facts.held_out is not None]
+        known = [facts.held_out for facts in self.held_out.values() if facts.held_out]
         return Alarms.of(known, [facts.tiles for facts in self.slides.values()]) if known else None
 
     def false_alarms(self) -> float | None:
         """The share of the run's own held-out slides that would raise a warning; None where that is not known."""
-        known = [(f.held_out, f.tiles) for f in self.slides.values() if f.held_out is not None]
-        return false_alarms([d for d, _ in known], [tiles for _, tiles in known])
+        known = self.held_out.values()
+        return false_alarms([facts.held_out for facts in known if facts.held_out], [facts.tiles for facts in known])
 
     @cached_property
     def prints(self) -> dict[str, Fingerprint]:

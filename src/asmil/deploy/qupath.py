@@ -34,14 +34,10 @@ def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, in
         fix = "bring the features back to where the run found them"
     if not slides:
         raise RunError(f"{folder} has no tiles for QuPath", found=f"no figures/<slide>{SCORES}", fix=fix)
-    return _write_script(Path(folder)), len(slides)
-
-
-def _write_script(folder: Path) -> Path:
     script = (importlib.resources.files("asmil.deploy") / QUPATH).read_text(encoding="utf-8")
-    path = qupath_script(folder)
-    write_text(path, script.replace(PLACE, groovy_text(str(folder.resolve()))))
-    return path
+    path = qupath_script(Path(folder))
+    write_text(path, script.replace(PLACE, groovy_text(str(Path(folder).resolve()))))
+    return path, len(slides)
 
 
 def groovy_text(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from asmil.encoders.cards import PROCESSORS, EncoderCard
-from asmil.errors import EncoderError
+from asmil.errors import EncoderError, blaming
 from asmil.files import suffix_of
 
 if TYPE_CHECKING:
@@ -217,22 +217,16 @@ def read_weights(path: str | Path) -> dict[str, "Tensor"]:
     """
     import torch
 
-    path = Path(path)
-    try:
+    path, fix = Path(path), "save its state dict as .safetensors; pickles that run code are refused"
+    if not path.exists():
+        raise EncoderError("the weights file does not exist", found=path)
+    with blaming(EncoderError, f"{path.name} is not a readable weights file", fix=fix):
         if suffix_of(path) == ".safetensors":
             from safetensors.torch import load_file
 
             state: object = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise EncoderError("the weights file does not exist", found=path) from error
-    except Exception as error:
-        raise EncoderError(
-            f"{path.name} is not a readable weights file",
-            found=f"{type(error).__name__}: {error}"[:300],
-            fix="save its state dict as .safetensors; pickles that run code are refused",
-        ) from error
     while isinstance(state, dict) and (inner := next((w for w in WRAPPERS if isinstance(state.get(w), dict)), None)):
         state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

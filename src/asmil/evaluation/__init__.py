@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         signed_rank_p,
     )
     from asmil.evaluation.run_metrics import evaluate
-    from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup
+    from asmil.evaluation.subgroups import FEW_PATIENTS, Share, Subgroup, by_subgroup, wilson
     from asmil.evaluation.summary import evaluate_predictions
     from asmil.evaluation.task_scores import SurvivalCurve, kaplan_meier
     from asmil.evaluation.tasks import evaluate_task

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from asmil.errors import MetricError
 from asmil.evaluation.intervals import (
@@ -17,6 +18,7 @@ from asmil.evaluation.intervals import (
 )
 from asmil.evaluation.metrics import best_threshold, check_probabilities
 from asmil.evaluation.subgroups import wilson
+from asmil.evaluation.summary import FIRST, averaged
 from asmil.files import Facts
 
 CALIBRATION_METRICS = ("ece", "brier", "log_loss")
@@ -83,9 +85,7 @@ def fit_temperature(y: np.ndarray, prob: np.ndarray) -> float | None:
 
 def at_temperature(prob: np.ndarray, temperature: float) -> np.ndarray:
     """The probabilities (slides, classes) of a model whose logits are divided by `temperature`."""
-    scores = _logits(np.asarray(prob, dtype=np.float64)) / temperature
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+    return softmax(_logits(np.asarray(prob, dtype=np.float64)) / temperature, axis=1)
 
 
 def calibrate(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int = 1000, seed: int = 0) -> Calibration:
@@ -117,8 +117,7 @@ def calibrate(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int = 1000
         after = at_temperature(test[columns].to_numpy(dtype=np.float64), temperature)
         scaled.append(test.assign(**{f"scaled_{name}": after[:, i] for i, name in enumerate(classes)}))
     values = [*columns, *(f"scaled_{name}" for name in classes)]
-    slides = pd.concat(scaled).groupby("slide", sort=True)
-    rows = slides.agg({"case": "first", "label": "first"} | dict.fromkeys(values, "mean")).reset_index()
+    rows = averaged(pd.concat(scaled), ["slide"], first=FIRST, mean=values)
     before, after = (
         rows[names].to_numpy(dtype=np.float64) for names in (values[: len(classes)], values[len(classes) :])
     )
@@ -310,8 +309,7 @@ def operating_point(
         `decision_rates` returns, all folds together; `chosen` is false where validation slides could choose none.
     """
     negative, positive = (f"prob_{name}" for name in classes)
-    first = {"case": "first", "label": "first"}
-    rows = table.groupby(["part", "fold", "slide"]).agg(first | {negative: "mean", positive: "mean"}).reset_index()
+    rows = averaged(table, ["part", "fold", "slide"], first=FIRST, mean=(negative, positive))
     test, thresholds = rows[rows["part"] == "test"], []
     for fold in sorted(test["fold"].unique()):
         val = rows[(rows["part"] == "val") & (rows["fold"] == fold)]
@@ -319,8 +317,8 @@ def operating_point(
         chosen = choose_threshold(y, prob, min_sensitivity=min_sensitivity)
         at = UNDECIDED if chosen is None else chosen
         thresholds.append({"fold": int(fold), "threshold": at, "n_val": len(val), "chosen": chosen is not None})
-    slides = test.groupby("slide").agg(first | {positive: "mean"})
-    called = (slides[positive] >= slide_thresholds(test, thresholds)).to_numpy()
+    slides = averaged(test, ["slide"], first=FIRST, mean=[positive])
+    called = slides[positive].to_numpy() >= slide_thresholds(test, thresholds)[slides["slide"]].to_numpy()
     y = (slides["label"] == 1).to_numpy()
     rates = decision_rates(y, called, groups=slides["case"].to_numpy(str), n=n_boot, seed=seed)
     return {"positive": classes[1], "min_sensitivity": min_sensitivity, "thresholds": thresholds, **rates}
@@ -350,7 +348,7 @@ def against_the_rest(
         class to `{"auroc": {"value", "ci95"}}` and what `decision_rates` returns.
     """
     columns = [f"prob_{name}" for name in classes]
-    slides = table.groupby("slide").agg({"case": "first", "label": "first"} | dict.fromkeys(columns, "mean"))
+    slides = averaged(table, ["slide"], first=FIRST, mean=columns)
     prob, groups = slides[columns].to_numpy(dtype=np.float64), slides["case"].to_numpy(str)
     found = {}
     for i, name in enumerate(classes):

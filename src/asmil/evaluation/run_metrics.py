@@ -16,6 +16,7 @@ from asmil.evaluation.calibration import against_the_rest, operating_point, slid
 from asmil.evaluation.place import Wanted, localise
 from asmil.evaluation.summary import (
     attention_shares,
+    averaged,
     bags_are_patients,
     evaluate_predictions,
     one_row_per_patient,
@@ -85,7 +86,7 @@ def evaluate(
             froc=froc,
         )
     falls = _deletion(run, cells, slides, features=opened if at.exists() else None)
-    attention = _dynamics(run, cells) | _map_statistics(slides) | place | falls
+    attention = _dynamics(run, cells) | {name: float(slides[name].mean()) for name in OF_MAPS} | place | falls
     metrics = _head(run, cells, table, partial=sentence) | summary | {"attention": attention, "seconds": run.seconds}
     run.write_results(metrics, slides, None if task is None else _averaged(slides, "case", task))
     return metrics
@@ -120,9 +121,7 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
     values = [c for c in map(str, table) if c.startswith("prob_")] if task is None else list(task.value_names)
     targets = [] if task is None else [f"target_{name}" for name in task.target_names]
     first = [name for name in ("case", "label", "fold", *targets) if name != key]
-    return (
-        table.groupby(key, sort=True).agg(dict.fromkeys(first, "first") | dict.fromkeys(values, "mean")).reset_index()
-    )
+    return averaged(table, [key], first=first, mean=values)
 
 
 def _slide_rows(
@@ -153,10 +152,8 @@ def _slide_rows(
     return rows
 
 
-def _map_statistics(slides: pd.DataFrame) -> dict[str, float]:
-    return {name: float(slides[name].mean()) for name in ("entropy", "effective_tiles", "top1_mass")}
-
-
+OF_MAPS = ("entropy", "effective_tiles", "top1_mass")
+"""What is known of the map of each slide, and told as a mean of slides."""
 TAKEN = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares of the tiles that are taken away."""
 TAKEN_FROM = 20

@@ -46,6 +46,10 @@ def tested_rows(table: pd.DataFrame, columns: Sequence[str], *, constant: Sequen
     return table
 
 
+FIRST = ("case", "label")
+"""What is the same in all rows of a slide."""
+
+
 def averaged(table: pd.DataFrame, keys: list[str], *, first: Sequence[str], mean: Sequence[str]) -> pd.DataFrame:
     """One row per combination of `keys`, sorted: the `first` value of some columns, the `mean` of others."""
     rows = table.groupby(keys, sort=True).agg(dict.fromkeys(first, "first") | dict.fromkeys(mean, "mean"))
@@ -84,9 +88,9 @@ def evaluate_predictions(
             each other.
     """
     table, columns = _checked(table, classes)
-    by_fold = _averaged(table, ["slide", "fold"], columns)
+    by_fold = averaged(table, ["slide", "fold"], first=FIRST, mean=columns)
     y, prob, fold = by_fold["label"].to_numpy(), by_fold[columns].to_numpy(), by_fold["fold"].to_numpy()
-    pooled = _averaged(table, ["slide"], columns)
+    pooled = averaged(table, ["slide"], first=FIRST, mean=columns)
     y_all, prob_all = pooled["label"].to_numpy(), pooled[columns].to_numpy()
     options = {"n": n_boot, "seed": seed}
     results: dict[str, dict] = {"pooled": {}, "mean_of_folds": {}}
@@ -116,10 +120,6 @@ def _checked(table: pd.DataFrame, classes: Sequence[str]) -> tuple[pd.DataFrame,
     table = tested_rows(table, ["label", *columns], constant=("case", "label"))
     check_probabilities(table["label"].to_numpy(), table[columns].to_numpy(dtype=np.float64))
     return table, columns
-
-
-def _averaged(table: pd.DataFrame, keys: list[str], columns: list[str]) -> pd.DataFrame:
-    return averaged(table, keys, first=("case", "label"), mean=columns)
 
 
 def _values(rows: pd.DataFrame, columns: list[str]) -> dict[str, object]:
@@ -165,8 +165,8 @@ def patient_summary(table: pd.DataFrame, classes: Sequence[str], *, n_boot: int,
     slides, labels = (table.groupby("case")[column].nunique().max() for column in ("slide", "label"))
     if not slides > 1 or labels > 1:
         return None
-    columns = {f"prob_{name}": "mean" for name in classes}
-    patients = table.groupby(["case", "fold", "seed"]).agg({"label": "first", **columns}).reset_index()
+    columns = [f"prob_{name}" for name in classes]
+    patients = averaged(table, ["case", "fold", "seed"], first=["label"], mean=columns)
     found = evaluate_predictions(patients.assign(slide=patients["case"]), classes, n_boot=n_boot, seed=seed)
     how = "the probabilities of a patient are the means over the patient's slides"
     return {**{name: found[name] for name in ("test", "test_is", "n_patients")}, "how": how}

@@ -1,8 +1,6 @@
 """What became of every slide, kept beside the features: a record for each, and one table of all."""
 
-import csv
 import hashlib
-import io
 import json
 import os
 import platform
@@ -14,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.files import composed, file_system_time, safe_name, write_json, write_text
+from asmil.files import composed, file_system_time, safe_name, write_csv, write_json
 
 if TYPE_CHECKING:
     from asmil.extraction.job import SlideResult
@@ -170,16 +168,16 @@ def write_table(folder: str | Path) -> Path:
     """Assemble `state.csv` from the records: a row for each slide in each store, and which slide it equals."""
     from asmil.slides import file_name
 
-    folder, text = Path(folder), io.StringIO()
+    folder = Path(folder)
     same_as: dict[str, str] = {}
     with suppress(OSError, ValueError):
         same_as = json.loads((folder / FOLDER / DUPLICATES).read_text(encoding="utf-8"))
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for record in read_records(folder):
+
+    def row(record: Record) -> dict[str, object]:
         flags = " ".join(f"{flag}={tiles}" for flag, tiles in record.flags.items())
-        writer.writerow(asdict(record) | {"flags": flags, "same_as": same_as.get(file_name(record.slide), "")})
-    write_text(folder / TABLE, text.getvalue())
+        return asdict(record) | {"flags": flags, "same_as": same_as.get(file_name(record.slide), "")}
+
+    write_csv(folder / TABLE, COLUMNS, map(row, read_records(folder)))
     return folder / TABLE
 
 

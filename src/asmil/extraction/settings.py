@@ -15,7 +15,7 @@ from PIL import Image
 
 from asmil.errors import ConfigError, UnknownPartError, did_you_mean
 from asmil.extraction.ledger import THUMBNAILS, TISSUE
-from asmil.files import Facts, composed, safe_name, write_json, write_text, written_beside
+from asmil.files import Facts, composed, safe_name, write_csv, write_json, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, Slide, file_name
 from asmil.tiles import (
@@ -131,11 +131,7 @@ COLUMNS = ("slide", *SETTINGS, *OUTCOME)
 
 def write_slide_table(path: str | Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write a row per slide, atomically; keys are of COLUMNS, what is None or absent is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_text(row.get(column)) for column in COLUMNS] for row in rows)
-    write_text(path, text.getvalue())
+    write_csv(path, COLUMNS, ({column: _text(value) for column, value in row.items()} for row in rows))
 
 
 def row_of(slide: str, settings: ExtractSettings, **outcome: object) -> dict[str, object]:

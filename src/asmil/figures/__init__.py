@@ -43,13 +43,11 @@ if TYPE_CHECKING:
     )
     from asmil.figures.study import (
         Difference,
-        attention_by_epoch_figure,
         critical_difference_figure,
         embeddings_figure,
         forest_figure,
         learning_figure,
         maps_figure,
-        sharpness_figure,
         stability_figure,
         tsne,
     )

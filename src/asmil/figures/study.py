@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from asmil.figures.curves import epochs_figure, weights_figure
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, TEXT_PT, new_figure, plain_ticks, style_axes
 
 MAX_COLUMNS = 3
@@ -112,7 +112,7 @@ def forest_figure(differences: Sequence[Difference], *, xlabel: str, order: Sequ
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     _share_labels(figure, grid[: len(panels)], columns=columns, xlabel=xlabel)
     if len(series) > 1:
-        _legend_below(figure, {name: colours[name] for name in series})
+        _colours_below(figure, {name: colours[name] for name in series})
     return figure
 
 
@@ -151,7 +151,7 @@ def stability_figure(
     grid[0].set(xlabel="log10 JSD of attention", ylabel=ylabel)
     grid[1].set(xlabel="log10 JSD, minus the mean of the group", ylabel=f"{ylabel}, minus the mean of the group")
     if len(names) > 1:
-        _legend_below(figure, dict(zip(names.tolist(), SERIES, strict=False)))
+        _colours_below(figure, dict(zip(names.tolist(), SERIES, strict=False)))
     figure.set_dpi(200)
     return figure
 
@@ -182,7 +182,7 @@ def learning_figure(arms: Mapping[str, Mapping[str, np.ndarray]], *, labels: Map
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         axes.margins(x=0.01)
     if len(arms) > 1:
-        _legend_below(figure, dict(zip(arms, cycle(SERIES), strict=False)))
+        _colours_below(figure, dict(zip(arms, cycle(SERIES), strict=False)))
     return figure
 
 
@@ -205,40 +205,32 @@ def _share_labels(figure: Figure, used: Sequence[Axes], *, columns: int, xlabel:
         axes.tick_params(labelbottom=True)
 
 
-def _legend_below(figure: Figure, colours: Mapping[str, str]) -> None:
+def _colours_below(figure: Figure, colours: Mapping[str, str]) -> None:
     handles = [Line2D([], [], color=colour, linewidth=2.4) for colour in colours.values()]
+    _legend_below(figure, handles, list(colours), handlelength=1.4)
+
+
+def _legend_below(
+    figure: Figure, handles: Sequence[Artist], names: Sequence[str], *, handlelength: float | None = None
+) -> None:
     legend = figure.legend(
         handles,
-        list(colours),
+        names,
         loc="outside lower center",
-        ncols=min(len(colours), 6),
+        ncols=min(len(names), 6),
         frameon=False,
         fontsize=SMALL_PT,
         labelcolor=INK,
-        handlelength=1.4,
+        handlelength=handlelength,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-# The figures of the ASMIL paper for runs of one's own: attention by epoch (1), its sharpness (3), maps (4), embeddings
-# (5).
+# The figures of the ASMIL paper for runs of one's own: maps (4) and embeddings (5). Attention by epoch (1) is an
+# `epochs_figure`, its sharpness (3) a `weights_figure`.
 #
 # Source: ASMIL, arXiv 2603.06658, figures 1, 3, 4 and 5.
-
-
-def attention_by_epoch_figure(jsd: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Fig. 1: how far the attention on validation slides moves from one epoch to the next.
-
-    Args:
-        jsd: run to one (epochs,) array per training: Jensen-Shannon divergence in nats, mean over slides.
-    """
-    return epochs_figure(jsd, ylabel="JSD of successive epochs (nats)", log=True)
-
-
-def sharpness_figure(weights: Mapping[str, np.ndarray]) -> Figure:
-    """Fig. 3: weight times tiles under the model's softmax and the anchor's NSF; arguments as `weights_figure`."""
-    return weights_figure(weights)
 
 
 def maps_figure(pictures: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
@@ -292,18 +284,7 @@ def embeddings_figure(
             if axes in panels[0]:
                 axes.set_title(f"epoch {epoch}", size=TEXT_PT, color=MUTED)
         row[0].set_ylabel(name)
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    legend = figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=min(len(names), 6),
-        frameon=False,
-        fontsize=SMALL_PT,
-        labelcolor=INK,
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    _legend_below(figure, *panels[0, 0].get_legend_handles_labels())
     return figure
 
 

@@ -1,15 +1,13 @@
 """What became of every slide: ok, skipped or failed, with the stage and the reason."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from asmil.errors import AsmilError, TissueError
-from asmil.files import write_text
+from asmil.files import write_csv
 
 OK, NOTED, SKIPPED, FAILED = "ok", "noted", "skipped", "failed"
 """From best to worst: it went through; there is a remark, and nothing is lost; there was nothing in it to work on; it
@@ -108,8 +106,4 @@ class Outcome:
 
     def write(self, path: str | Path) -> None:
         """Write all rows as CSV, atomically; only the header if there are none."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((row.name, row.result, row.stage, row.reason) for row in self.rows)
-        write_text(path, text.getvalue())
+        write_csv(path, COLUMNS, map(asdict, self.rows))

@@ -20,10 +20,10 @@ from asmil.evaluation import (
     calibrate,
     decision_curve,
     net_benefit,
+    wilson,
 )
 from asmil.figures import Curve, decision_figure, reliability_figure
-from asmil.files import Facts
-from asmil.report.pages import Entry, Section, Table, entries, figure
+from asmil.report.pages import Entry, Section, Table, entries, figure, scored
 from asmil.report.slides import decided
 from asmil.report.words import listed, number, paragraphs, percent, sentence, signed, span
 from asmil.runs import Run
@@ -83,7 +83,7 @@ def rate_tables(run: Run) -> tuple[Table, ...]:
     point, each = run.metrics.get("operating_point"), run.metrics.get("each_class") or {}
     if each:
         columns = ("Class", "AUROC", "Sensitivity", "Specificity", "PPV", "NPV")
-        rows = [(Entry(name), *(_score(own[rate]) for rate in ("auroc", *RATES))) for name, own in each.items()]
+        rows = [(Entry(name), *(scored(own[rate]) for rate in ("auroc", *RATES))) for name, own in each.items()]
         note = sentence("clinical", "each class note")
         return (Table("Each class against the rest", columns, tuple(rows), note=note),)
     if not point:
@@ -108,10 +108,6 @@ def rate_tables(run: Run) -> tuple[Table, ...]:
         Table(title, ("Rate", "Value", "95 % interval", "Slides" if run.unit == "slide" else "Patients"), tuple(rows)),
         Table("Where it lies", ("", "Threshold", "Validation slides"), tuple(at), note=note),
     )
-
-
-def _score(score: Facts) -> Entry:
-    return Entry(number(score.get("value")), span(*(score.get("ci95") or (None, None))))
 
 
 def calibration_section(run: Run, found: Calibration | None) -> Section:
@@ -320,16 +316,11 @@ def reliability(correct: np.ndarray, probability: np.ndarray, *, bins: int = 8) 
     """
     order = np.argsort(probability, kind="stable")
     groups = [group for group in np.array_split(order, min(bins, max(len(order) // 5, 1))) if len(group)]
-    counts = np.array([len(group) for group in groups])
-    observed = np.array([correct[group].mean() for group in groups])
-    z = 1.959964  # 97.5 % point of the normal distribution
-    centre = (observed + z**2 / (2 * counts)) / (1 + z**2 / counts)
-    half = z / (1 + z**2 / counts) * np.sqrt(observed * (1 - observed) / counts + z**2 / (4 * counts**2))
-    predicted = np.array([probability[group].mean() for group in groups])
+    shares = [wilson(correct[group]) for group in groups]
     return {
-        "predicted": predicted,
-        "observed": observed,
-        "low": centre - half,
-        "high": centre + half,
-        "counts": counts,
+        "predicted": np.array([probability[group].mean() for group in groups]),
+        "observed": np.array([share.value for share in shares]),
+        "low": np.array([share.low for share in shares]),
+        "high": np.array([share.high for share in shares]),
+        "counts": np.array([share.n for share in shares]),
     }

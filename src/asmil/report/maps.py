@@ -177,22 +177,12 @@ def draw_heatmap(
         )
     if ".png" not in kinds:
         return paths
-    even, own = is_even(attention), None if not evidence or shown is None else evidence[shown]
-    maps = slide_maps(
-        picture_of(thumbnail, tiles.slide_size),
-        tiles.level0_xy,
-        attention,
-        tile_level0_px=tiles.tile_level0_px,
-        slide_size=tiles.slide_size,
-        outlines=outlines,
-        points=points,
-        even=even,
-        evidence=own,
-    )
+    own = None if not evidence or shown is None else evidence[shown]
+    maps = _maps((attention, tiles), thumbnail, outlines=outlines, points=points, evidence=own)
     said = None if own is None or shown is None else (own, shown)
-    if not thumbnail.is_file():
-        del maps["slide"]
-    picture = heatmap_panels(maps, attention, even=even, evidence=said, width_um=tiles.width_um, title=title)
+    picture = heatmap_panels(
+        maps, attention, even=is_even(attention), evidence=said, width_um=tiles.width_um, title=title
+    )
     write_png(picture, paths[list(kinds).index(".png")], made_of=stamp)
     return paths
 
@@ -237,9 +227,19 @@ def drawn(
     run: Run, slide: str, found: tuple[np.ndarray, TilePlaces], *, evidence: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The slide, where it has a thumbnail, and its maps with the annotation, as `slide_maps` gives them."""
-    attention, tiles = found
     outlines, points = marks(run, slide)
-    thumbnail = run.thumbnail_file(slide)
+    return _maps(found, run.thumbnail_file(slide), outlines=outlines, points=points, evidence=evidence)
+
+
+def _maps(
+    found: tuple[np.ndarray, TilePlaces],
+    thumbnail: Path,
+    *,
+    outlines: Sequence[BaseGeometry] | None,
+    points: np.ndarray | None,
+    evidence: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    attention, tiles = found
     maps = slide_maps(
         picture_of(thumbnail, tiles.slide_size),
         tiles.level0_xy,

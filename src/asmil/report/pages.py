@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from asmil.errors import RunError
 from asmil.figures import figure_svg
-from asmil.files import write_text, written_beside
-from asmil.report.words import page_environment
+from asmil.files import Facts, write_text, written_beside
+from asmil.report.words import interval_of, number, page_environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -109,6 +109,11 @@ class TaskPart:
 def entries(*texts: object) -> tuple[Entry, ...]:
     """A row of plain texts."""
     return tuple(Entry(str(text)) for text in texts)
+
+
+def scored(score: Facts) -> Entry:
+    """A metric as metrics.json has it: its value and interval."""
+    return Entry(number(score.get("value")), interval_of(score))
 
 
 def figure(drawing: "Drawing", title: str, *, caption: str, wide: bool = False) -> Figure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asmil.errors import ConfigError, RunError
-from asmil.figures import attention_by_epoch_figure, embeddings_figure, maps_figure, sharpness_figure, write_figure
+from asmil.figures import embeddings_figure, epochs_figure, maps_figure, weights_figure, write_figure
 from asmil.report.maps import attention_and_tiles, drawn, marks
 from asmil.runs import Run
 from asmil.settings import require_writable
@@ -68,7 +68,7 @@ def _attention_by_epoch(runs: Runs) -> "Figure":
     for name, curves in jsd.items():
         if not all(map(len, curves)):
             raise _missing(runs[name], "attention by epoch", "no jsd in the logs of its models")
-    return attention_by_epoch_figure(jsd)
+    return epochs_figure(jsd, ylabel="JSD of successive epochs (nats)", log=True)
 
 
 def _sharpness(runs: Runs) -> "Figure":
@@ -80,7 +80,7 @@ def _sharpness(runs: Runs) -> "Figure":
         for key, title in (("softmax", "softmax of the model"), ("nsf", "NSF of the anchor")):
             label = title if len(runs) == 1 else f"{title}, {name}"
             weights[label] = [own[key] for own in samples]
-    return sharpness_figure({label: np.concatenate(several) for label, several in weights.items()})
+    return weights_figure({label: np.concatenate(several) for label, several in weights.items()})
 
 
 def _maps(runs: Runs, slides: Sequence[str] = ()) -> "Figure":

@@ -9,7 +9,6 @@ import pandas as pd
 from asmil.figures import colour_stops
 from asmil.files import Facts, safe_name, write_text, written_beside
 from asmil.report import claims, clinical, sections
-from asmil.report.answers import answers
 from asmil.report.maps import MOST_BYTES, attention_and_tiles, size_of, slide_views, write_heatmaps
 from asmil.report.pages import Section, TaskPart, filled
 from asmil.report.slides import (
@@ -143,7 +142,7 @@ def _content(
         "partial": f"{said} {run.metrics.get('partial_note') or ''}".strip(),
         "facts": claims.facts(run),
         "headline": headline,
-        "answers": answers(run, part, names=names, trust=trust),
+        "answers": claims.answers(run, part, names=names, trust=trust),
         "contents": [(section.id, section.short or section.title) for section in order if section],
         "sections": [claims.trust_section(trust), *statistics],
         "wrong": wrong,

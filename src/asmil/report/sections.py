@@ -21,7 +21,7 @@ from asmil.figures import (
 from asmil.files import Facts
 from asmil.report.clinical import known, rate_tables, shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
-from asmil.report.words import duration, near_one, number, paragraphs, sentence, span
+from asmil.report.words import duration, interval_of, near_one, number, paragraphs, sentence, span
 from asmil.runs import Run
 
 METRIC_NAMES = {
@@ -75,7 +75,7 @@ def metrics_section(run: Run, names: dict[str, str]) -> Section:
         single = (spread or {}).get(name) or {}
         called = Entry(names.get(name, name.replace("_", " ")), of_folds(test[name]))
         row = [called, Entry(number(test[name].get("value")), strong=True)]
-        row += entries(span(*(test[name].get("ci95") or (None, None))))
+        row += entries(interval_of(test[name]))
         row += entries(number(pooled.get(name))) if pooled is not None else ()
         row += entries(f"{number(single.get('mean'))} ± {number(single.get('sd'))}") if spread is not None else ()
         row += [Entry(number(fold.get(name)), mark="quiet") for fold in per_fold]
@@ -107,7 +107,7 @@ def _by_patient(run: Run, names: dict[str, str]) -> list[Table]:
         (
             Entry(names.get(name, name)),
             Entry(number(value.get("value")), strong=True),
-            Entry(span(*(value.get("ci95") or (None, None)))),
+            Entry(interval_of(value)),
         )
         for name, value in sorted(test.items(), key=lambda item: [*names, item[0]].index(item[0]))
     )

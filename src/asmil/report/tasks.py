@@ -7,7 +7,7 @@ import pandas as pd
 
 from asmil.evaluation import SurvivalCurve, kaplan_meier
 from asmil.figures import agreement_figure, confusion_figure, kaplan_meier_figure, predicted_survival_figure
-from asmil.report.pages import Entry, Figure, Section, Table, TaskPart, entries, figure
+from asmil.report.pages import Entry, Figure, Section, Table, TaskPart, entries, figure, scored
 from asmil.report.words import number, paragraphs, sentence, span
 from asmil.runs import Run
 
@@ -123,8 +123,7 @@ def _multilabel(run: Run) -> tuple[Section, ...]:
     rows = []
     for name, own in (run.metrics.get("per_label") or {}).items():
         scores = [own.get(metric) or {} for metric in ("auroc", "average_precision", "f1")]
-        values = [Entry(number(s.get("value")), span(*(s.get("ci95") or (None, None)))) for s in scores]
-        rows.append((*entries(name, own["known"], own["positive"]), *values))
+        rows.append((*entries(name, own["known"], own["positive"]), *map(scored, scores)))
     if not rows:
         return ()
     columns = ("label", "known", "positive", "AUROC", "average precision", "F1 at one half")

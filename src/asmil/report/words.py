@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from asmil.files import Facts
+
 
 def plural(n: int, word: str) -> str:
     """ "1 slide", "2 slides", "1,200 slides"."""
@@ -44,6 +46,11 @@ def span(low: object, high: object, digits: int = 3) -> str:
     """An interval: "0.830 – 0.950", or a dash where there is none."""
     ends = number(low, digits), number(high, digits)
     return "–" if ends == ("–", "–") else " – ".join(ends) if "−" not in "".join(ends) else " to ".join(ends)
+
+
+def interval_of(score: Facts) -> str:
+    """That of a metric, as metrics.json has it: `ci95`."""
+    return span(*(score.get("ci95") or (None, None)))
 
 
 def signed(value: float | None, digits: int = 3) -> str:

@@ -1,7 +1,5 @@
 """One trained model of a run: what its folder holds, read and written here alone."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.files import Facts, file_stamp, safe_name, write_text, written_beside
+from asmil.files import Facts, file_stamp, safe_name, write_csv, write_text, written_beside
 from asmil.progress import model_name
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
@@ -196,7 +194,8 @@ class Cell:
         if result.anchor is not None:
             write_model(self.folder / layout.ANCHOR, result.anchor, **facts)
         started: Facts = {"start": result.start} if result.start else {}
-        _write_log(self.folder / layout.LOG, [{**row, **started} for row in result.history])
+        log: list[dict[str, object]] = [{**row, **started} for row in result.history]
+        write_csv(self.folder / layout.LOG, list(dict.fromkeys(name for row in log for name in row)), log)
         result.recorder.save(self.folder / layout.DYNAMICS, bags=result.val)
         if result.score_samples:
             _write_arrays(self.folder / layout.SCORES, result.score_samples)
@@ -216,15 +215,6 @@ class Cell:
 def _log(path: Path, *stamp: int) -> pd.DataFrame:
     """The log of a cell from a file that has this stamp."""
     return with_numbers(read_table(path, columns=("epoch",), fix=AGAIN), path=path, gaps=("",), fix=AGAIN)
-
-
-def _write_log(path: Path, history: Sequence[Mapping[str, object]]) -> None:
-    """The rows of the epochs; columns in the order in which they first appear."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in history for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

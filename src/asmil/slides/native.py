@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -97,14 +97,23 @@ class NativeReader:
 
     vendor: str
     level_sizes: tuple[tuple[int, int], ...]
-    downsamples: tuple[float, ...]
     tile_sizes: tuple[tuple[int, int], ...]
     file_mpp: tuple[float, float] | None = None
     objective: float | None = None
-    bounds: tuple[int, int, int, int]
 
     def __init__(self, path: Path):
         self.path, self._cache, self._own = path, TileCache(CACHE_BYTES[0]), threading.local()
+
+    @cached_property
+    def downsamples(self) -> tuple[float, ...]:
+        """Of each level, the mean of both sides."""
+        width, height = self.level_sizes[0]
+        return tuple((width / w + height / h) / 2 for w, h in self.level_sizes)
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """All of level 0."""
+        return (0, 0, *self.level_sizes[0])
 
     def decode(self, level: int, row: int, column: int, *, out: np.ndarray | None = None) -> np.ndarray | None:
         """Decode one whole tile, uint8 (tile height, tile width, 3), into `out` where given.

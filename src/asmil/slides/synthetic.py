@@ -1,6 +1,5 @@
 """A small cohort of synthetic slides with known tumour, for demonstrations and tests."""
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from asmil.errors import SlideError
-from asmil.files import write_json, write_text, written_beside
+from asmil.files import write_csv, write_json, written_beside
 from asmil.machine import each
 from asmil.slides.drawing import EOSIN, HAEMATOXYLIN, Canvas
 
@@ -83,9 +82,7 @@ def make_slides(
     if awkward:
         found = _write_awkward(folder / "slides", seed=seed, size_px=size_px, mpp=mpp)
         rows += [(*row, sites[0]) for row in found]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([LABEL_COLUMNS, *rows])
-    write_text(folder / "labels.csv", text.getvalue())
+    write_csv(folder / "labels.csv", LABEL_COLUMNS, (dict(zip(LABEL_COLUMNS, row, strict=True)) for row in rows))
     return folder
 
 

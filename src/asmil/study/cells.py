@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import Bag
 from asmil.draws import stream
 from asmil.errors import CohortError
@@ -21,7 +20,7 @@ from asmil.study.arms import ARMS, RESULTS, TABLES, Arm, Cell, table_file
 from asmil.study.config import StudyConfig, stabilizer_defaults
 from asmil.study.data import StudyData
 from asmil.tasks import auroc
-from asmil.training import Member, Prediction, Recipe, has_scores, seed_of, train_starts
+from asmil.training import Member, Prediction, Recipe, has_scores, map_statistics, seed_of, train_starts
 
 # The accounts of a cell in training: every epoch's predictions, and statistics of the attention.
 
@@ -77,7 +76,9 @@ class Ledger:
             self.best_epoch, self.best_loss = len(self.history), row["val_loss"]
         kept = {name: row[name] for name in TRAINING if name in row}
         if self.has_scores:
-            kept |= self._statistics(np.concatenate([predictions[i].attention for i in self.val]))
+            maps = np.concatenate([predictions[i].attention for i in self.val])
+            kept |= map_statistics(maps, self._last, offsets=self.offsets)
+            self._last = maps
             if better:
                 self.attention = [p.attention for p in predictions]
         self.history.append(kept)
@@ -86,18 +87,6 @@ class Ledger:
     def record(self, *, seconds: float, start: int = 0) -> CellRecord:
         """What the cell did."""
         return CellRecord(self.history, self.best_epoch, np.stack(self.probabilities), self.attention, seconds, start)
-
-    def _statistics(self, maps: Float[np.ndarray, " tiles"]) -> dict[str, float]:
-        """Means over the validation bags."""
-        of_bags = {
-            "entropy": normalized_entropy(maps, offsets=self.offsets),
-            "effective_tiles": effective_tiles(maps, offsets=self.offsets),
-            "top1_mass": top_mass(maps, share=0.01, offsets=self.offsets),
-        }
-        if self._last is not None:
-            of_bags["jsd"] = jsd(maps, self._last, offsets=self.offsets)
-        self._last = maps
-        return {name: float(np.mean(values)) for name, values in of_bags.items()}
 
 
 def train_cells(recipe: Recipe, bags: Sequence[Bag], plans: Sequence[CellPlan], *, n_classes: int) -> list[CellRecord]:

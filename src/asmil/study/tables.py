@@ -1,7 +1,7 @@
 """The tables of a study as files: small CSV files with everything, and Markdown with what a reader needs."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,15 +104,28 @@ def _names(*texts: object) -> list[Entry]:
     return [Entry(str(text)) for text in texts]
 
 
-def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
-    for dataset, own in _by(analysis.tables["arms"], "dataset"):
+Arms = list[tuple[list[Entry], pd.DataFrame, list[Entry]]]
+"""Model and stabiliser, the rows of the arm, and an entry for each metric."""
+
+
+def _by_dataset(
+    table: pd.DataFrame, entry: Callable[[pd.Series], Entry]
+) -> Iterator[tuple[object, pd.DataFrame, list[str], Arms]]:
+    """Of each dataset its name, its rows, the titles of the main metrics that it has, and its arms."""
+    for dataset, own in _by(table, "dataset"):
         metrics = [metric for metric in MAIN if (own["metric"] == metric).any()]
-        rows = []
-        for (model, stabilizer), arm in own.groupby(["model", "stabilizer"], sort=False):
+        arms: Arms = []
+        for names, arm in own.groupby(["model", "stabilizer"], sort=False):
             found = arm.set_index("metric")
-            values = [_estimate(found.loc[m]) if m in found.index else Entry("–") for m in metrics]
-            rows.append((*_names(model, stabilizer, arm["n"].max()), *values))
-        columns = ("Model", "Stabiliser", "Cells", *(title_of(m) for m in metrics))
+            values = [entry(found.loc[m]) if m in found.index else Entry("–") for m in metrics]
+            arms.append((_names(*names), arm, values))
+        yield dataset, own, [title_of(m) for m in metrics], arms
+
+
+def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
+    for dataset, own, metrics, arms in _by_dataset(analysis.tables["arms"], _estimate):
+        rows = [(*names, Entry(str(arm["n"].max())), *values) for names, arm, values in arms]
+        columns = ("Model", "Stabiliser", "Cells", *metrics)
         note = (
             "Mean over cells (folds and seeds) with the 95 % interval of the corrected resampled t; it is symmetric, "
             "so few cells near the best possible value can carry it beyond."
@@ -125,20 +138,12 @@ def _arm_tables(analysis: Analysis) -> Iterator[TextTable]:
 
 
 def _difference_tables(analysis: Analysis) -> Iterator[TextTable]:
-    table = analysis.tables["differences"]
-    for dataset, own in _by(table, "dataset"):
-        metrics = [metric for metric in MAIN if (own["metric"] == metric).any()]
-        rows = []
-        for (model, stabilizer), arm in own.groupby(["model", "stabilizer"], sort=False):
-            found = arm.set_index("metric")
-            values = [
-                _estimate(found.loc[m], signed=True, strong=found.loc[m, "holm_p"] < 0.05)
-                if m in found.index
-                else Entry("–")
-                for m in metrics
-            ]
-            rows.append((*_names(model, stabilizer), *values))
-        columns = ("Model", "Stabiliser", *(title_of(m) for m in metrics))
+    def entry(row: pd.Series) -> Entry:
+        return _estimate(row, signed=True, strong=row["holm_p"] < 0.05)
+
+    for dataset, _, metrics, arms in _by_dataset(analysis.tables["differences"], entry):
+        rows = [(*names, *values) for names, _, values in arms]
+        columns = ("Model", "Stabiliser", *metrics)
         note = (
             f"With the stabiliser minus without ({analysis.baseline}), paired by fold and seed. Bold: Holm-adjusted "
             "p below 0.05 in the family of all comparisons of that metric."

@@ -14,11 +14,11 @@ from asmil.errors import CohortError
 from asmil.tasks.parts.scores import macro_auroc
 from asmil.tasks.parts.task import (
     ROWS_PER_STRATUM,
+    OfColumns,
     Targets,
     find,
     in_full,
     is_said,
-    plain_options,
     read_flags,
     require_readable,
     require_rows,
@@ -26,21 +26,11 @@ from asmil.tasks.parts.task import (
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(OfColumns):
     """One column per label: 0, 1, or blank for unknown."""
-
-    columns: tuple[str, ...] = ()
 
     name = "multilabel"
     smallest_batch = 1
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", tuple(self.columns))
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """The labels."""
-        return self.columns
 
     @property
     def outputs(self) -> int:
@@ -51,10 +41,6 @@ class MultiLabel:
     def value_names(self) -> tuple[str, ...]:
         """A probability per label."""
         return tuple(f"prob_{column}" for column in self.columns)
-
-    def options(self) -> dict[str, object]:
-        """Plain values."""
-        return plain_options(self)
 
     def read(self, table: pd.DataFrame) -> Targets:
         """0, 1 or nan; the stratum names the labels that are 1, rare combinations together."""

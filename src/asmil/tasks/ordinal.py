@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from asmil.errors import CohortError, ConfigError
 from asmil.tasks.parts.scores import quadratic_kappa
 from asmil.tasks.parts.task import (
+    OfColumns,
     Targets,
     find,
     in_full,
     is_said,
     only_column,
-    plain_options,
     problems_of,
     require_readable,
     require_rows,
@@ -31,25 +31,19 @@ from asmil.tasks.parts.task import (
 
 
 @dataclass(frozen=True)
-class Ordinal:
+class Ordinal(OfColumns):
     """One of `levels`, lowest first; left empty they are the distinct values of the column, if these are numbers."""
 
-    columns: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
 
     name = "ordinal"
     smallest_batch = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", tuple(self.columns))
+        super().__post_init__()
         object.__setattr__(self, "levels", tuple(map(str, self.levels)))
         if self.levels and (len(self.levels) < 2 or len(set(self.levels)) < len(self.levels)):
             raise ConfigError("levels are two or more different names, lowest first", found=", ".join(self.levels))
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """The column."""
-        return self.columns
 
     @property
     def outputs(self) -> int:
@@ -60,10 +54,6 @@ class Ordinal:
     def value_names(self) -> tuple[str, ...]:
         """A probability per level."""
         return tuple(f"level_{level}" for level in self.levels)
-
-    def options(self) -> dict[str, object]:
-        """Plain values."""
-        return plain_options(self)
 
     def read(self, table: pd.DataFrame) -> Targets:
         """The index of each row's level; the stratum is the level."""

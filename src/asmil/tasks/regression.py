@@ -10,11 +10,11 @@ from torch import Tensor
 from asmil.errors import CohortError
 from asmil.tasks.parts.scores import r2
 from asmil.tasks.parts.task import (
+    OfColumns,
     Targets,
     find,
     in_full,
     only_column,
-    plain_options,
     quantile_bins,
     read_numbers,
     require_readable,
@@ -25,10 +25,9 @@ STRATA = 4
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(OfColumns):
     """One number; `mean` and `scale` (standard deviation) are of the training targets."""
 
-    columns: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
 
@@ -36,18 +35,6 @@ class Regression:
     smallest_batch = 1
     outputs = 1
     value_names = ("value",)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", tuple(self.columns))
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """The column."""
-        return self.columns
-
-    def options(self) -> dict[str, object]:
-        """Plain values."""
-        return plain_options(self)
 
     def read(self, table: pd.DataFrame) -> Targets:
         """Numbers; strata are quarters of them."""

@@ -6,6 +6,7 @@ censored bag counts as having survived its own interval. Any batch size will do,
 """
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asmil.errors import CohortError, ConfigError
-from asmil.tasks.parts.survival_times import one_means_censored, read_survival, risk_concordance, survival_columns
-from asmil.tasks.parts.task import Targets, in_full, plain_options
+from asmil.tasks.parts.survival_times import SurvivalTask
+from asmil.tasks.parts.task import Targets, in_full
 
 
 @dataclass(frozen=True)
-class DiscreteTime:
+class DiscreteTime(SurvivalTask):
     """`columns` are time and event, recognised if empty; `bins` intervals.
 
     `censored_is_one` None goes by the name of the event column. `times` are those at which survival is reported,
@@ -28,7 +29,6 @@ class DiscreteTime:
     the intervals are of one training part.
     """
 
-    columns: tuple[str, ...] = ()
     bins: int = 4
     censored_is_one: bool | None = None
     times: tuple[float, ...] = ()
@@ -37,11 +37,9 @@ class DiscreteTime:
 
     name = "survival"
     smallest_batch = 1
-    target_names = ("time", "event")
 
     def __post_init__(self) -> None:
-        for field in ("columns", "times", "edges"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+        super().__post_init__()
         if self.bins < 2:
             raise ConfigError("survival needs two intervals or more", found=f"bins {self.bins}", fix="4 are usual")
 
@@ -55,21 +53,13 @@ class DiscreteTime:
         """The risk, and the probability to survive each of `times`."""
         return ("risk", *(f"survival_{time:g}" for time in self.times))
 
-    def options(self) -> dict[str, object]:
-        """Plain values."""
-        return plain_options(self)
-
     def read(self, table: pd.DataFrame) -> Targets:
-        """Times and events; strata are quarters of the times, of events and censored apart."""
-        columns = survival_columns(table, self.columns)
-        known = self.censored_is_one
-        censored_is_one = one_means_censored(columns[-1]) if known is None else known
-        values, strata, problems = read_survival(table, columns, censored_is_one=censored_is_one)
+        """Times and events, and the deciles of the event times; strata are those of `SurvivalTask.read`."""
+        found = super().read(table)
+        values = found.values
         deciles = np.quantile(values[values[:, 1] == 1, 0], np.arange(1, 10) / 10)
         times = self.times or tuple(sorted({float(f"{time:.3g}") for time in deciles if time > 0}))
-        return Targets(
-            values, strata, problems, replace(self, columns=columns, censored_is_one=censored_is_one, times=times)
-        )
+        return replace(found, task=replace(cast(DiscreteTime, found.task), times=times))
 
     def fit_targets(self, values: Float[np.ndarray, "rows 2"]) -> "DiscreteTime":
         """The intervals, each closed on the right, with as equally many events as ties allow.
@@ -112,10 +102,6 @@ class DiscreteTime:
         passed = np.clip((np.array(self.times)[:, None] - edges[:-1]) / np.diff(edges), 0, 1)
         risk = -np.exp(-lost.cumsum(1)).sum(1, keepdims=True)
         return np.concatenate([risk, np.exp(-lost @ passed.T)], axis=1)
-
-    def select_metric(self, values: Float[np.ndarray, "bags values"], targets: Float[np.ndarray, "bags 2"]) -> float:
-        """C-index."""
-        return risk_concordance(values, targets)
 
 
 TASK = DiscreteTime

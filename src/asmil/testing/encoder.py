@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from asmil.encoders import FP16_MAX, PRECISIONS, Encoder, create_encoder
-from asmil.testing.report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, require, run_checks
 
 ANY_SIZE_PX = (16, 33, 50, 224)
 """Tile sides tried on an encoder whose card takes any size; an odd one and the smallest among them."""
@@ -58,9 +58,9 @@ class _EncoderChecks:
     def identity(self) -> None:
         """It has a card with a name and a dimension, a weight hash, and a precision that has a name."""
         card = self.encoder.card
-        _require(bool(card.name) and card.dim > 0, f"the card has name {card.name!r} and dim {card.dim}")
-        _require(bool(self.encoder.weight_hash), "weight_hash is empty")
-        _require(self.encoder.precision in PRECISIONS, f"precision {self.encoder.precision!r}")
+        require(bool(card.name) and card.dim > 0, f"the card has name {card.name!r} and dim {card.dim}")
+        require(bool(self.encoder.weight_hash), "weight_hash is empty")
+        require(self.encoder.precision in PRECISIONS, f"precision {self.encoder.precision!r}")
 
     def shape_and_type(self) -> None:
         """Any number of tiles, one included, gives float32 (tiles, dim of the card)."""
@@ -68,22 +68,22 @@ class _EncoderChecks:
             for count in (1, 3):
                 tiles = self.random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
                 vectors, wanted = self.encoder(tiles), (count, self.encoder.card.dim)
-                _require(tuple(vectors.shape) == wanted, f"shape {tuple(vectors.shape)} instead of {wanted}")
-                _require(vectors.dtype == torch.float32, f"type {vectors.dtype} instead of float32")
+                require(tuple(vectors.shape) == wanted, f"shape {tuple(vectors.shape)} instead of {wanted}")
+                require(vectors.dtype == torch.float32, f"type {vectors.dtype} instead of float32")
 
     def finite_on_extreme_tiles(self) -> None:
         """White, black, plain, checkered and noisy tiles give finite values."""
         for side in self.sides:
             for name, tile in self._extremes(side).items():
-                _require(bool(self._encode(tile[None]).isfinite().all()), f"not finite on a {name} tile")
+                require(bool(self._encode(tile[None]).isfinite().all()), f"not finite on a {name} tile")
 
     def fits_float16(self) -> None:
         """No value leaves the range of float16; rounding to it loses less than a hundredth of the norm."""
         vectors = torch.cat([self._encode(self.tiles), self._encode(self._stack())])
         largest = float(vectors.abs().max())
-        _require(largest <= FP16_MAX, f"values up to {largest:.3g}")
+        require(largest <= FP16_MAX, f"values up to {largest:.3g}")
         lost = float((vectors.half().float() - vectors).norm() / vectors.norm())
-        _require(lost < 1e-2, f"float16 loses {lost:.1%} of the norm")
+        require(lost < 1e-2, f"float16 loses {lost:.1%} of the norm")
 
     def batch_equals_loop(self) -> None:
         """A tile's features do not depend on the tiles it shares a batch with."""
@@ -99,8 +99,8 @@ class _EncoderChecks:
         """The same batch gives the same bits, and no random number is drawn."""
         before = torch.get_rng_state()
         first = self._encode(self.tiles)
-        _require(torch.equal(before, torch.get_rng_state()), "encoding draws random numbers")
-        _require(torch.equal(first, self._encode(self.tiles)), "the same tiles give other features the second time")
+        require(torch.equal(before, torch.get_rng_state()), "encoding draws random numbers")
+        require(torch.equal(first, self._encode(self.tiles)), "the same tiles give other features the second time")
 
     def tensors_and_arrays(self) -> None:
         """A torch tensor gives what the same numpy array gives."""
@@ -110,13 +110,13 @@ class _EncoderChecks:
         """Different tiles have different features."""
         vectors = self._encode(self._stack())
         distance = torch.cdist(vectors, vectors) + torch.eye(len(vectors)) * 1e9
-        _require(float(distance.min()) > 0, "two different tiles have equal features")
+        require(float(distance.min()) > 0, "two different tiles have equal features")
 
     def input_is_left_alone(self) -> None:
         """The tiles are not written to."""
         tiles = self.tiles.copy()
         self.encoder(tiles)
-        _require(np.array_equal(tiles, self.tiles), "the tiles were changed in place")
+        require(np.array_equal(tiles, self.tiles), "the tiles were changed in place")
 
     def _encode(self, tiles: np.ndarray | Tensor) -> Tensor:
         return self.encoder(tiles).detach().cpu()
@@ -143,11 +143,6 @@ class _EncoderChecks:
         return np.stack(list(self._extremes(self.sides[-1]).values()))
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ContractError(message)
-
-
 def _same(name: str, found: Tensor, wanted: Tensor) -> None:
     difference = float((found - wanted).abs().max())
-    _require(difference <= 1e-3 * (1 + float(wanted.abs().max())), f"{name} differ by {difference:.2g}")
+    require(difference <= 1e-3 * (1 + float(wanted.abs().max())), f"{name} differ by {difference:.2g}")

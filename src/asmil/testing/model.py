@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from asmil.bags import Bag, BagBatch
 from asmil.models import MILOutput, create_model, evidence
-from asmil.testing.report import CheckReport, ContractError, run_checks
+from asmil.testing.report import CheckReport, ContractError, require, run_checks
 
 ModelFactory = Callable[[int, int], nn.Module]
 
@@ -125,7 +125,7 @@ class _ModelChecks:
                 output = self._model().train(mode)(self.batch)
             except Exception as error:
                 raise ContractError(f"its forward(batch) failed: {type(error).__name__}: {error}") from error
-            _require(isinstance(output, MILOutput), f"returns a {type(output).__name__}, not a MILOutput")
+            require(isinstance(output, MILOutput), f"returns a {type(output).__name__}, not a MILOutput")
             bags, tiles = len(LENGTHS), sum(LENGTHS)
             _shape("logits", output.logits, (bags, self.n_classes))
             _shape("attention", output.attention, (tiles,))
@@ -195,18 +195,18 @@ class _ModelChecks:
         """
         model = self._model().train()
         silent = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-        _require(bool(silent), "no trainable parameters")
+        require(bool(silent), "no trainable parameters")
         step = torch.optim.SGD(model.parameters(), lr=1e-2)  # a part that starts at zero hides others at first
         for _ in range(8):
             step.zero_grad()
             _loss(model(self.batch), self.batch).backward()
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
-                    _require(bool(parameter.grad.isfinite().all()), f"gradient of {name} is not finite")
+                    require(bool(parameter.grad.isfinite().all()), f"gradient of {name} is not finite")
                     if parameter.grad.any() or name.rpartition(".")[2] == "bias":
                         silent.discard(name)
             step.step()
-        _require(not silent, f"no gradient reaches {', '.join(sorted(silent))}")
+        require(not silent, f"no gradient reaches {', '.join(sorted(silent))}")
 
     def half_precision_features(self) -> None:
         """float16 features give what the same numbers in float32 give."""
@@ -226,9 +226,9 @@ class _ModelChecks:
         for bag, one in zip(self.bags, found, strict=True):
             _shape("evidence", one.tiles, (len(bag), self.n_classes))
             logits = model(BagBatch.from_bags(bag)).logits[0].detach().float()
-            _require(bool(one.tiles.isfinite().all()), "evidence is not finite")
+            require(bool(one.tiles.isfinite().all()), "evidence is not finite")
             _same("what evidence adds up to", one.tiles.sum(0) + one.rest, logits)
-            _require(one.kind != "own" or torch.allclose(one.rest, found[0].rest, atol=1e-4), "rests that differ")
+            require(one.kind != "own" or torch.allclose(one.rest, found[0].rest, atol=1e-4), "rests that differ")
 
     def bf16_autocast(self) -> None:
         """Under bfloat16 autocast outputs and gradients are finite, for float32 and float16 features."""
@@ -258,11 +258,11 @@ class _ModelChecks:
         model = self._model()
         before = torch.get_rng_state()
         first = model(self.batch)
-        _require(torch.equal(before, torch.get_rng_state()), "evaluation draws random numbers")
+        require(torch.equal(before, torch.get_rng_state()), "evaluation draws random numbers")
         torch.manual_seed(self.seed + 1)
         second = model(self.batch)
-        _require(torch.equal(first.logits, second.logits), "the same bag gives other logits the second time")
-        _require(
+        require(torch.equal(first.logits, second.logits), "the same bag gives other logits the second time")
+        require(
             torch.equal(first.attention, second.attention),
             "the same bag gives other attention the second time",
         )
@@ -275,8 +275,8 @@ class _ModelChecks:
         file.seek(0)
         other.load_state_dict(torch.load(file, weights_only=True))
         ours, theirs = model(self.batch), other(self.batch)
-        _require(torch.equal(ours.logits, theirs.logits), "logits differ after loading the state dict")
-        _require(torch.equal(ours.attention, theirs.attention), "attention differs after loading the state dict")
+        require(torch.equal(ours.logits, theirs.logits), "logits differ after loading the state dict")
+        require(torch.equal(ours.attention, theirs.attention), "attention differs after loading the state dict")
 
     def input_is_left_alone(self) -> None:
         """The batch is not written to, in training or in evaluation."""
@@ -284,49 +284,44 @@ class _ModelChecks:
             features, offsets = self.batch.features.clone(), self.batch.offsets.clone()
             batch = self.batch.with_features(self.batch.features.clone())
             self._model().train(mode)(batch)
-            _require(torch.equal(batch.features, features), "the features were changed in place")
-            _require(torch.equal(batch.offsets, offsets), "the offsets were changed in place")
+            require(torch.equal(batch.features, features), "the features were changed in place")
+            require(torch.equal(batch.offsets, offsets), "the offsets were changed in place")
 
     def _model(self, *, seed: int | None = None) -> nn.Module:
         torch.manual_seed(self.seed if seed is None else seed)
         return self.factory(self.in_dim, self.n_classes).eval()
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ContractError(message)
-
-
 def _shape(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
     fits = tensor.dim() == len(shape) and all(s in (None, n) for n, s in zip(tensor.shape, shape, strict=True))
-    _require(fits, f"{name} has shape {tuple(tensor.shape)} instead of {shape}")
+    require(fits, f"{name} has shape {tuple(tensor.shape)} instead of {shape}")
 
 
 def _same(name: str, found: Tensor, wanted: Tensor) -> None:
-    _require(found.shape == wanted.shape, f"{name} has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}")
+    require(found.shape == wanted.shape, f"{name} has shape {tuple(found.shape)} instead of {tuple(wanted.shape)}")
     difference = float((found - wanted).detach().abs().max())
-    _require(difference <= 1e-5 * (1 + float(wanted.detach().abs().max())), f"{name} differ by {difference:.2g}")
+    require(difference <= 1e-5 * (1 + float(wanted.detach().abs().max())), f"{name} differ by {difference:.2g}")
 
 
 def _finite(output: MILOutput) -> None:
     for name in ("logits", "attention", "embedding", "scores"):
         tensor = getattr(output, name)
-        _require(tensor is None or bool(tensor.isfinite().all()), f"{name} are not finite")
+        require(tensor is None or bool(tensor.isfinite().all()), f"{name} are not finite")
     for name, loss in output.losses.items():
-        _require(bool(loss.isfinite().all()), f"loss {name!r} is not finite")
+        require(bool(loss.isfinite().all()), f"loss {name!r} is not finite")
 
 
 def _finite_gradients(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
-        _require(finite, f"gradient of {name} is not finite")
+        require(finite, f"gradient of {name} is not finite")
 
 
 def _distribution(output: MILOutput, batch: BagBatch, *, tolerance: float = 1e-4) -> None:
-    _require(bool((output.attention >= 0).all()), "attention is negative somewhere")
+    require(bool((output.attention >= 0).all()), "attention is negative somewhere")
     for index, attention in enumerate(batch.split(output.attention)):
         total = float(attention.detach().float().sum())
-        _require(abs(total - 1) <= tolerance, f"attention of bag {index} sums to {total:.6g}")
+        require(abs(total - 1) <= tolerance, f"attention of bag {index} sums to {total:.6g}")
 
 
 def _loss(output: MILOutput, batch: BagBatch) -> Tensor:

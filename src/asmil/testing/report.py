@@ -10,6 +10,12 @@ class ContractError(AsmilError):
     """A part does not keep the contract of its room."""
 
 
+def require(condition: bool, message: str) -> None:
+    """Raise a `ContractError` that says what was seen, where a promise is not kept."""
+    if not condition:
+        raise ContractError(message)
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One promise: whether it is kept; if not, what was seen, why that was expected (None: it was not), what to add."""

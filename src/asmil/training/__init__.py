@@ -4,7 +4,7 @@ from asmil.training.batches import bag_order
 from asmil.training.cell import CellResult
 from asmil.training.crossval import crossval, most_epochs
 from asmil.training.fit import FitResult, Member, fit, train_members
-from asmil.training.listeners import EMBEDDINGS, AttentionRecorder
+from asmil.training.listeners import EMBEDDINGS, AttentionRecorder, map_statistics
 from asmil.training.optim import EPOCHS, TrainSettings, weight_decay_of
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized, has_scores
@@ -27,6 +27,7 @@ __all__ = [
     "crossval",
     "fit",
     "has_scores",
+    "map_statistics",
     "most_epochs",
     "predict",
     "seed_of",

@@ -57,7 +57,11 @@ class AttentionRecorder:
         maps = {p.slide: p.attention for p in values["val"][: self.measure]}
         for slide in list(maps)[: self.keep]:
             self._kept.setdefault(slide, []).append(maps[slide])
-        row = _measured(maps, self._last) if maps else {}
+        row: Facts = {}
+        if maps:
+            last = np.concatenate([self._last[slide] for slide in maps]) if self._last else None
+            offsets = np.cumsum([0, *map(len, maps.values())])
+            row = map_statistics(np.concatenate(list(maps.values())), last, offsets=offsets)
         self._last = maps
         return row
 
@@ -100,14 +104,14 @@ class AttentionRecorder:
         self._embedded = state.get("embedded", [])
 
 
-def _measured(maps: dict[str, np.ndarray], last: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means over the slides; all maps in one pass, as cells that are trained together have many of them."""
-    packed, offsets = np.concatenate(list(maps.values())), np.cumsum([0, *map(len, maps.values())])
+def map_statistics(maps: np.ndarray, last: np.ndarray | None, *, offsets: np.ndarray) -> dict[str, float]:
+    """Means over slides whose maps lie end to end, and of their divergence from the `last`; in one pass, as cells that
+    are trained together have many of them."""
     of_slides = {
-        "entropy": normalized_entropy(packed, offsets=offsets),
-        "effective_tiles": effective_tiles(packed, offsets=offsets),
-        "top1_mass": top_mass(packed, share=0.01, offsets=offsets),
+        "entropy": normalized_entropy(maps, offsets=offsets),
+        "effective_tiles": effective_tiles(maps, offsets=offsets),
+        "top1_mass": top_mass(maps, share=0.01, offsets=offsets),
     }
-    if last:
-        of_slides["jsd"] = jsd(packed, np.concatenate([last[slide] for slide in maps]), offsets=offsets)
+    if last is not None:
+        of_slides["jsd"] = jsd(maps, last, offsets=offsets)
     return {name: float(np.mean(values)) for name, values in of_slides.items()}

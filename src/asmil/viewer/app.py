@@ -22,12 +22,11 @@ from asmil.figures import EVEN_MAP, EVIDENCE_MAP, colour_stops, tile_scores_geoj
 from asmil.files import Facts
 from asmil.machine import cores
 from asmil.runs import Cell
-from asmil.viewer import listing
-from asmil.viewer.outlines import Outlines
 from asmil.viewer.pyramid import TILE_PX, Pyramid
+from asmil.viewer.said import Outlines
 from asmil.viewer.serving import Guard, refusal
 from asmil.viewer.session import View
-from asmil.viewer.views import RunView
+from asmil.viewer.views import RunView, heading, shapes, slide_facts, slide_rows, training
 
 KEEP = {"cache-control": "private, max-age=3600"}
 ASK_AGAIN = {"cache-control": "no-cache"}
@@ -162,19 +161,19 @@ class _Pages:
     def runs(self, request: Request) -> Response:
         colours = {"attention": colour_stops(n=256), "disagreement": colour_stops("viridis", n=256)}
         colours |= {"evidence": colour_stops(EVIDENCE_MAP, n=256), "even": colour_stops(EVEN_MAP, n=3)[1:2] * 256}
-        runs = [listing.heading(view) for view in self._views.values()]
+        runs = [heading(view) for view in self._views.values()]
         said = {"runs": runs, "colours": colours, "tile_px": TILE_PX, "token": self.token}
         return _json(said | {"writes": refusal(request, self.token) is None})
 
     def slides(self, request: Request) -> Response:
-        return _json(listing.slide_rows(self._view(request)))
+        return _json(slide_rows(self._view(request)))
 
     def unrest(self, request: Request) -> Response:
         view = self._view(request)
         return _json([view.layers.unrest(slide) for slide in view.slides])
 
     def facts(self, request: Request) -> Response:
-        return _json(listing.slide_facts(*self._slide(request)))
+        return _json(slide_facts(*self._slide(request)))
 
     def tiles(self, request: Request) -> Response:
         """Corners int32 (tiles, 2), then truth uint8 (tiles,); little-endian."""
@@ -183,7 +182,7 @@ class _Pages:
         return _binary(corners.astype("<i4").tobytes() + truth.tobytes())
 
     def annotations(self, request: Request) -> Response:
-        return _json(listing.shapes(*self._slide(request)))
+        return _json(shapes(*self._slide(request)))
 
     def say(self, request: Request, said: Facts) -> Response:
         view, slide = self._slide(request)
@@ -223,7 +222,7 @@ class _Pages:
 
     def training(self, request: Request) -> Response:
         view, slide, cell = self._trained(request)
-        return _json(listing.training(view, cell, slide))
+        return _json(training(view, cell, slide))
 
     def geojson(self, request: Request) -> Response:
         view, slide = self._slide(request)

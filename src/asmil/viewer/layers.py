@@ -136,7 +136,8 @@ class Layers:
         tested = self.run.tested_on(slide)
         layers: list[Facts] = []
         if tested:
-            layers.append({"id": "mean", "group": "Held out", "label": _mean_label(len(tested))})
+            label = "attention" if len(tested) == 1 else f"attention, mean of {len(tested)} seeds"
+            layers.append({"id": "mean", "group": "Held out", "label": label})
         if len(tested) > 1:
             layers.append({"id": "disagreement", "group": "Held out", "label": "disagreement between seeds"})
         layers += self._evidence_offered(slide)
@@ -280,10 +281,6 @@ def _evidence_entries(classes: Sequence[str], group: str) -> list[Facts]:
     named = list(enumerate(classes))
     kept = named[1:] if len(named) == 2 else named
     return [{"id": f"evidence-{i}", "group": group, "label": f"evidence for {name}"} for i, name in kept]
-
-
-def _mean_label(seeds: int) -> str:
-    return "attention" if seeds == 1 else f"attention, mean of {seeds} seeds"
 
 
 def _entry(cell: Cell, kind: str, group: str) -> Facts:

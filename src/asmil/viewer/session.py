@@ -16,7 +16,7 @@ from asmil.files import Facts
 from asmil.runs import spacing
 from asmil.slides import name_of, scan_slides, slide_named
 from asmil.viewer.pyramid import Picture, Pyramid
-from asmil.viewer.verdicts import Verdicts
+from asmil.viewer.said import Verdicts
 
 UNKNOWN = 255
 """Truth of a tile of a slide that nobody annotated."""

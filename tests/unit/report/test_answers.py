@@ -8,8 +8,7 @@ import yaml
 
 from asmil.errors import ConfigError
 from asmil.report import write_report
-from asmil.report.answers import answers
-from asmil.report.claims import trust_facts
+from asmil.report.claims import answers, trust_facts
 from asmil.report.sections import METRIC_NAMES
 from asmil.runs import Run
 from asmil.runs import write_report as written

@@ -14,7 +14,7 @@ from asmil.annotations import find_annotation, read_annotations
 from asmil.bags import read_cohort
 from asmil.cli import app as asmil
 from asmil.viewer import Pyramid, RunView, make_app
-from asmil.viewer.outlines import Outlines
+from asmil.viewer.said import Outlines
 
 HERE = "http://127.0.0.1:8765"
 SQUARE = [10, 10, 110, 10, 110, 90, 10, 90]

@@ -256,7 +256,7 @@ def _distances(some: np.ndarray, bag: np.ndarray) -> np.ndarray:
     return np.sqrt(squares.clip(0))
 
 
-STEP, GAP = 10.0, 100.0
+OTHER_SIZE, GAP = 10.0, 100.0
 """How many times larger the numbers of the next larger slide are where that is told, and where it is refused. Of real
 encoders it is once, and twice at most where bags are a few rows (TIGER 1.9)."""
 
@@ -280,7 +280,7 @@ def require_one_size(prints: Mapping[str, Fingerprint]) -> list[str]:
         for smaller, larger in pairwise(order)
         if size[larger] > size[smaller]
     ]
-    if not (far := [larger for larger, step in steps if step >= STEP]):
+    if not (far := [larger for larger, step in steps if step >= OTHER_SIZE]):
         return []
     found, begins = list[str](), [0, *map(order.index, far), len(order)]
     for begin, end in pairwise(begins):

@@ -1,24 +1,24 @@
 """Models of transformers by their name on the hub or their folder: `hf:ORG/NAME`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asmil.encoders.cards import PROCESSORS, EncoderCard, of_processor
 from asmil.encoders.model import ModelEncoder
-from asmil.errors import EncoderError
+from asmil.errors import EncoderError, blaming
 from asmil.files import Facts
 from asmil.machine import prepare_torchvision
 
-T = TypeVar("T")
-"""A JSON of the repository."""
-
 WITH_CLASS_TOKEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit_msn", "vit_mae")
 PROJECTED = "CLIPVisionModelWithProjection"
+_OF_HUB = (
+    "gated models want `hf auth login`; without network give what `hf download` fetched: --weights FOLDER; models with "
+    "code of their own are not loaded"
+)
 
 
 class _Vision(nn.Module):
@@ -70,16 +70,15 @@ def load_named(
     kind = getattr(transformers, PROJECTED) if _is_projected(config) else transformers.AutoModel
     # Masks are for the training of ViT-MAE: an encoder sees the whole tile
     whole = {"mask_ratio": 0.0} if config["model_type"] == "vit_mae" else {}
-    model, report = _call(
-        f"{name} cannot be loaded",
-        kind.from_pretrained,
-        source,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,
-        **whole,
-    )
+    with blaming(EncoderError, f"{name} cannot be loaded", fix=_OF_HUB):
+        model, report = kind.from_pretrained(
+            source,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **whole,
+        )
     lacking = [key for key in report["missing_keys"] if not (card.tokens == "cls" and "pooler." in key)]
     lacking += [str(key) for key in report["mismatched_keys"]]
     if lacking:
@@ -113,12 +112,8 @@ def _describe(name: str, source: str) -> tuple[EncoderCard, Facts]:
         import transformers
     except ImportError as error:
         raise EncoderError("this encoder needs transformers", found=error, fix="pip install 'asmil[hf]'") from error
-    config: Facts = _call(
-        f"{name} has no configuration that transformers knows",
-        transformers.AutoConfig.from_pretrained,
-        source,
-        trust_remote_code=False,
-    ).to_dict()
+    with blaming(EncoderError, f"{name} has no configuration that transformers knows", fix=_OF_HUB):
+        config: Facts = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False).to_dict()
     two_towers = config["model_type"] == "clip"
     if "vision_config" in config and not two_towers:
         raise EncoderError(
@@ -149,7 +144,8 @@ def _is_projected(config: Facts) -> bool:
 def _processor(name: str, source: str) -> Facts:
     """What the repository says of its image processor, as transformers looks for it."""
     for file in PROCESSORS:
-        path = _call(f"{name} has no {file}", _file, source, file)
+        with blaming(EncoderError, f"{name} has no {file}", fix=_OF_HUB):
+            path = _file(source, file)
         try:
             facts: Facts = dict(json.loads(path.read_text(encoding="utf-8"))) if path else {}
         except (OSError, ValueError, TypeError) as error:
@@ -174,15 +170,3 @@ def _file(source: str, file: str) -> Path | None:
         return Path(hf_hub_download(source, file))
     except EntryNotFoundError:  # or, without network, not in the cache
         return None
-
-
-def _call(what: str, function: Callable[..., T], *arguments: object, **options: object) -> T:
-    try:
-        return function(*arguments, **options)
-    except Exception as error:  # of a dozen kinds: the hub, the network, the files, code that is not run
-        raise EncoderError(
-            what,
-            found=f"{type(error).__name__}: {error}"[:300],
-            fix="gated models want `hf auth login`; without network give what `hf download` fetched: --weights FOLDER; "
-            "models with code of their own are not loaded",
-        ) from error

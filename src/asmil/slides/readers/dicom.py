@@ -181,10 +181,7 @@ class DicomReader(NativeReader):
         self._levels, self._files = levels, [PositionalFile(level.path) for level in levels]
         self.level_sizes = tuple(level.size for level in levels)
         self.tile_sizes = tuple((int(level.header.Columns), int(level.header.Rows)) for level in levels)
-        width, height = self.level_sizes[0]
-        self.downsamples = tuple((width / w + height / h) / 2 for w, h in self.level_sizes)
-        self.bounds, self.file_mpp = (0, 0, width, height), _mpp(levels[0].header)
-        self.objective = _objective(levels[0].header)
+        self.file_mpp, self.objective = _mpp(levels[0].header), _objective(levels[0].header)
 
     @staticmethod
     def detect(path: Path) -> str:

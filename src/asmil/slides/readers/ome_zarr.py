@@ -46,9 +46,6 @@ class OmeZarrReader(NativeReader):
         self._image = image = pyramids[scene]
         self.level_sizes = tuple(image.size_of(level) for level in range(len(image.arrays)))
         self.tile_sizes = tuple(image.chunk_of(level) for level in range(len(image.arrays)))
-        width, height = self.level_sizes[0]
-        self.downsamples = tuple((width / w + height / h) / 2 for w, h in self.level_sizes)
-        self.bounds = (0, 0, width, height)
         self.file_mpp, self.notes = image.mpp, image.notes
 
     @staticmethod

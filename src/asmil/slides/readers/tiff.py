@@ -38,9 +38,6 @@ class TiffReader(NativeReader):
             raise
         self.level_sizes = tuple(level.size for level in self._levels)
         self.tile_sizes = tuple(level.tile_px for level in self._levels)
-        width, height = self.level_sizes[0]
-        self.downsamples = tuple((width / w + height / h) / 2 for w, h in self.level_sizes)
-        self.bounds = (0, 0, width, height)
 
     @staticmethod
     def detect(path: Path) -> str:

@@ -1,13 +1,17 @@
 """Times and events from a table, under the names that survival tables use."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from asmil.errors import CohortError
 from asmil.tasks.parts.scores import concordance
 from asmil.tasks.parts.task import (
+    OfColumns,
+    Targets,
     find,
     first_problem,
     is_said,
@@ -134,6 +138,19 @@ def _strata(values: np.ndarray) -> list[str]:
     return strata.tolist()
 
 
-def risk_concordance(values: np.ndarray, targets: np.ndarray) -> float:
-    """C-index of the first predicted value, the risk."""
-    return concordance(targets, values[:, 0])
+class SurvivalTask(OfColumns):
+    """What the tasks of survival share; `censored_is_one` None goes by the name of the event column."""
+
+    censored_is_one: bool | None
+    target_names = ("time", "event")
+
+    def read(self, table: pd.DataFrame) -> Targets:
+        """Times and events; strata are quarters of the times, of events and censored apart."""
+        columns, known = survival_columns(table, self.columns), self.censored_is_one
+        censored_is_one = one_means_censored(columns[-1]) if known is None else known
+        values, strata, problems = read_survival(table, columns, censored_is_one=censored_is_one)
+        return Targets(values, strata, problems, replace(self, columns=columns, censored_is_one=censored_is_one))  # type: ignore
+
+    def select_metric(self, values: Float[np.ndarray, "bags values"], targets: Float[np.ndarray, "bags 2"]) -> float:
+        """C-index of the first predicted value, the risk."""
+        return concordance(targets, values[:, 0])

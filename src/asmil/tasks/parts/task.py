@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,6 @@ from torch import Tensor
 
 from asmil.errors import CohortError
 from asmil.units import with_decimal_points
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 # Cells of text to numbers, flags and strata, with words for what cannot be read.
 
@@ -31,11 +28,6 @@ FLAGS = {
     0.0: {"0", "0.0", "false", "no", "n", "neg", "negative"},
     1.0: {"1", "1.0", "true", "yes", "y", "pos", "positive"},
 }
-
-
-def plain_options(task: "DataclassInstance") -> dict[str, object]:
-    """The fields of a task as plain values for YAML and JSON: tuples as lists."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(task).items()}
 
 
 def find(table: pd.DataFrame, name: str) -> str:
@@ -156,6 +148,27 @@ def only_column(columns: Sequence[str], task: str) -> str:
         found = ", ".join(columns) or "none"
         raise CohortError(f"the task {task} reads one column", found=found, fix="name it as the target")
     return columns[0]
+
+
+@dataclass(frozen=True)
+class OfColumns:
+    """What all our tasks are: plain values, of which `columns` are those of the table of labels that are read."""
+
+    columns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:  # lists, as YAML and JSON have them, become tuples
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The columns."""
+        return self.columns
+
+    def options(self) -> dict[str, object]:
+        """The fields as plain values for YAML and JSON: tuples as lists."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
