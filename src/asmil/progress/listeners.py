@@ -118,8 +118,8 @@ FEW_ROWS = 5
 def _together(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """The rows, each with its name; of many of one reason the first, with the names of some and how many there are."""
     alike: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        alike.setdefault((row.result, row.stage, row.reason), []).append(row)
+    for row in rows:  # many a reason begins with the slide it is of
+        alike.setdefault((row.result, row.stage, row.reason.removeprefix(row.name)), []).append(row)
     for several in alike.values():
         if len(several) <= FEW_ROWS:
             yield from ((row.name, row) for row in several)
