@@ -181,6 +181,10 @@ def test_many_of_one_reason_are_one_line_though_each_reason_begins_with_its_slid
     assert [line.split("  ")[0] for line in lines[1:3]] == ["a, b, c and 5 more", "i"]
     assert lines[1].endswith("a is coarser than the scale asked for")
     assert len(lines) == 4
+    for number in range(8):
+        outcome.failed(f"{number}" * 40, stage="open", reason="not a slide")
+    Screen().closing(outcome)
+    assert f"{'0' * 40} and 7 more  failed" in capsys.readouterr().err
 
 
 def test_a_notebook_without_widgets_gets_lines(monkeypatch):
