@@ -144,6 +144,43 @@ def test_outlines_are_drawn_saved_for_qupath_and_removed(opened, address, served
     assert not path.exists()
 
 
+def test_outlines_and_lengths_are_drawn_by_keys_alone(opened, address, served, made):
+    page = opened(f"{address[0]}#{made.REAL}")
+    path = served / "run" / "outlines" / f"{made.REAL}.geojson"
+    px = um_per_px(page) / 0.499  # level-0 pixels of one on the screen
+
+    def walk(key: str, steps: int) -> None:
+        for _ in range(steps):
+            page.keyboard.press(key)
+
+    page.locator("#outline").focus()
+    page.keyboard.press("Space")  # the button; the next Space is a corner
+    page.keyboard.press("Space")
+    walk("ArrowRight", 10)
+    page.keyboard.press("Space")
+    walk("ArrowLeft", 3)
+    page.keyboard.press("Space")
+    page.keyboard.press("Backspace")
+    walk("ArrowRight", 3)
+    walk("ArrowDown", 10)
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    expect(page.locator("#outline-list li")).to_have_count(1)
+    (triangle,) = [one for kind in read_annotations(path, slide_size=(2220, 2967)).areas.values() for one in kind.geoms]
+    assert triangle.area == pytest.approx((80 * px) ** 2 / 2, rel=0.02)
+    assert page.locator("#outline").get_attribute("aria-pressed") == "true"
+    page.locator("#outline-list li").first.get_by_text("Remove").press("Space")
+    expect(page.locator("#outline-list li")).to_have_count(0)
+    page.keyboard.press("m")
+    page.keyboard.press("Space")
+    walk("ArrowDown", 10)
+    walk("ArrowLeft", 10)
+    assert page.locator(".length").inner_text() == f"{math.hypot(80, 80) * um_per_px(page):.3g} µm"
+    page.keyboard.press("Space")
+    walk("ArrowUp", 5)  # both ends are set
+    assert page.locator(".length").inner_text() == f"{math.hypot(80, 80) * um_per_px(page):.3g} µm"
+
+
 def test_predictions_of_new_slides_have_a_page(opened, address, served):
     page = opened(f"{address[2]}#new-region")
     assert "3 new slides" in page.locator("#run-facts").inner_text()

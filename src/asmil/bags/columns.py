@@ -89,10 +89,11 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
         if not found:
             close = difflib.get_close_matches(override.casefold(), [c.casefold() for c in table.columns], n=1)
             meant = next((c for c in table.columns if close and c.casefold() == close[0]), None)
+            with_flag = f" with {FLAGS[role]}" if role in FLAGS else ""
             raise CohortError(
                 f"the table has no column {override!r}",
                 found=f"columns {listed(table.columns, 12)}",
-                fix=f"did you mean {meant!r}?" if meant else f"name the {role} column",
+                fix=f"did you mean {meant!r}?" if meant else f"name the {role} column{with_flag}",
             )
     twins = [*found[:1], *(unlike(table, found[0]) if found else ())]
     if len(twins) > 1 and (override not in table.columns or override == LABEL):

@@ -1,5 +1,6 @@
-"""Public datasets of which there are several of a kind, a row each: classic bags, and folders of slides."""
+"""Datasets without a file of their own, a row each: classic bags, folders of slides, and what the user has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,4 +132,62 @@ _SLIDES = (
         source="Cruz-Roa et al. 2014, doi:10.1117/12.2043872 (IDC_regular_ps50)",
     ),
 )
-ROWS = {one.name: one for one in (*_SETS, *_SLIDES)}
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """Features and a table of the user's own, as `asmil crossval` reads them."""
+
+    name: str = "own"
+    about: str = "Yours: features of any tool and a table of labels, for studies."
+
+    def __call__(
+        self,
+        root: Path | None = None,
+        *,
+        features: str | Path | None = None,
+        features_encoder: str | None = None,
+        label_column: str = "label",
+        slide_column: str | None = None,
+        case_column: str | None = None,
+        slide_table: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        splits: str | Path | None = None,
+        annotations: str | Path | None = None,
+        positive: Sequence[str] = (),
+    ) -> "Dataset":
+        """Load what `root`, a table of labels, and `features` have in common; options as those of `asmil crossval`.
+
+        Slides without a label or without features are named in the cohort's problems.
+
+        Raises:
+            DatasetError: no table, or no features.
+            CohortError, SplitError: the table or the splits cannot be used.
+        """
+        from asmil.bags.datasets import Dataset, DatasetError
+        from asmil.bags.labels import read_cohort
+        from asmil.bags.loading import load_bags
+        from asmil.bags.slide_sets import open_made_features
+        from asmil.bags.split_files import read_splits
+
+        if root is None or not root.is_file():
+            fix = "give root=PATH of a csv, tsv or xlsx"
+            raise DatasetError("the table of labels is not found", found=root or "no root option", fix=fix)
+        store = open_made_features(features, features_encoder, name=self.name, slides="SLIDES")
+        cohort = read_cohort(
+            root,
+            slide_table=slide_table,
+            label=label_column,
+            slide_column=slide_column,
+            case_column=case_column,
+            classes=classes,
+            features=store,
+        )
+        made = None if splits is None else read_splits(splits, cohort)
+        drawn = None if annotations is None else Path(annotations).expanduser()
+        return Dataset(
+            self.name, load_bags(store, cohort), cohort, splits=made, annotations=drawn, positive=tuple(positive)
+        )
+
+
+ROWS = {one.name: one for one in (*_SETS, *_SLIDES, OwnSet())}

@@ -37,7 +37,7 @@ MEANING = {
     ExitCode.WRONG: "not done: a wrong flag, setting, file or folder, a machine without what it needs, or a training "
     "that diverged",
     ExitCode.FAULT: "not done: a fault of asmil, please report it",
-    ExitCode.INTERRUPTED: "interrupted by ctrl-C",
+    ExitCode.INTERRUPTED: "interrupted by ctrl-C (`view`, whose end it is: 0)",
     ExitCode.TERMINATED: "ended by SIGTERM, as schedulers do",
 }
 

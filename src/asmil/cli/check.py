@@ -8,10 +8,8 @@ from asmil.cli.parts import settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
 
-DATA = (Group.SOURCE, Group.TABLES, Group.TASK, Group.SCALE, "mpp", Group.TRUTH, Group.SPLITS)
 
-
-@with_settings(*DATA, Group.OUT, Group.MODEL, Group.STABILISER, Group.TRAINING, Group.MACHINE)
+@with_settings(*Group, without=["shard"])
 def check(
     config: Path | None = typer.Argument(None, help="YAML file of settings, as for `asmil run`; flags win."),
     rows: Path = typer.Option(None, help="Write every row of the closing table to this csv file.", show_default=False),
@@ -19,7 +17,8 @@ def check(
 ) -> None:
     """Look at everything a run would read; exit code 1 if anything in it would fail.
 
-    It takes the options of `asmil crossval` too, and tries the model where one of them is given.
+    It takes the options of `asmil run`, so that a run's line can be tried as it is. Tissue and tiles are not looked
+    for; a model is tried where one of its options is given.
 
     Only --rows is written, and beside 200 feature files or more an index, by which they open at once.
     """

@@ -74,7 +74,7 @@ def closing_lines(run: "Run") -> list[str]:
         "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
         f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
         f"attention: {found}",
-        f"wrong:     {len(wrong)} of {len(run.predictions)} slides{said}",
+        f"wrong:     {len(wrong)} of {len(run.predictions)} slides, at thresholds from few validation slides{said}",
         f"open:      {run.report_file}",
         f"then:      {as_typed('asmil', 'view', run.folder)}{choose}",
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from asmil.cli.parts import PARTIAL
-from asmil.cli.parts.told import wrote
+from asmil.cli.parts.told import screen, wrote
 
 
 def qupath(
@@ -21,7 +21,8 @@ def qupath(
     from asmil.runs import PredictedFolder, Run
 
     partly = "" if PredictedFolder(run).there else Run.open(run).require_whole(partial=partial)
-    script, slides = write_qupath(run, partial=partial)
+    with screen().stage("tiles for QuPath"):
+        script, slides = write_qupath(run, partial=partial)
     shown = f"{slides} slides. In QuPath: Automate > Script editor, open {script}, Run > Run for project"
     wrote("script", script, shown=shown)
     raise typer.Exit(ExitCode.SET_ASIDE if partly else ExitCode.WHOLE)

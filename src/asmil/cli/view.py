@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from asmil.cli.parts import PARTIAL
+from asmil.cli.parts.told import screen
 from asmil.errors import as_typed
 
 if TYPE_CHECKING:
@@ -37,20 +38,21 @@ def view(
     if slides is not None and not slides.is_dir():
         raise RunError("there is no such folder of slides", found=slides)
 
-    from asmil.cli import ExitCode
-    from asmil.runs import PredictedFolder, Run
-    from asmil.viewer import PredictionsView, Pyramid, RunView, View, is_loopback, listen, make_app, serve
+    with screen().stage("open"):  # torch and the tables take their time on a busy machine
+        from asmil.cli import ExitCode
+        from asmil.runs import PredictedFolder, Run
+        from asmil.viewer import PredictionsView, Pyramid, RunView, View, is_loopback, listen, make_app, serve
 
-    pyramid, views, partly = Pyramid(), list[View](), False
-    for folder in filter(None, (run, against)):
-        predicted = PredictedFolder(folder)
-        if predicted.there:
-            views.append(PredictionsView(folder, slides=slides, pyramid=pyramid, evidence=evidence_of(predicted)))
-        else:
-            opened = Run.open(folder)
-            partly |= bool(opened.require_whole(partial=partial))
-            first = views[0].slides_folder if views else None
-            views.append(RunView(opened, slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
+        pyramid, views, partly = Pyramid(), list[View](), False
+        for folder in filter(None, (run, against)):
+            predicted = PredictedFolder(folder)
+            if predicted.there:
+                views.append(PredictionsView(folder, slides=slides, pyramid=pyramid, evidence=evidence_of(predicted)))
+            else:
+                opened = Run.open(folder)
+                partly |= bool(opened.require_whole(partial=partial))
+                first = views[0].slides_folder if views else None
+                views.append(RunView(opened, slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
     bound = listen(host, port)
     number = bound.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"

@@ -111,20 +111,23 @@ class Screen(Bars):
         console.print(str(outcome))
 
 
-FEW_ROWS = 5
-"""More rows than this of one reason are one line, which names the first."""
+FEW_ROWS, WIDE = 5, 60
+"""More rows than this of one reason are one line, which names the first three, or the first if they are longer."""
 
 
 def _together(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """The rows, each with its name; of many of one reason the first, with the names of some and how many there are."""
     alike: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        alike.setdefault((row.result, row.stage, row.reason), []).append(row)
+    for row in rows:  # many a reason begins with the slide it is of
+        alike.setdefault((row.result, row.stage, row.reason.removeprefix(row.name)), []).append(row)
     for several in alike.values():
         if len(several) <= FEW_ROWS:
             yield from ((row.name, row) for row in several)
         else:
-            yield f"{', '.join(row.name for row in several[:3])} and {len(several) - 3} more", several[0]
+            named = [row.name for row in several[:3]]
+            if len("".join(named)) > WIDE:  # every line of the table is as wide
+                named = named[:1]
+            yield f"{', '.join(named)} and {len(several) - len(named)} more", several[0]
 
 
 def default_listener() -> Listener:

@@ -156,7 +156,8 @@ def _check(
         raise ScaleError(
             "the slide is coarser than the scale asked for",
             found=f"slide {slide_mpp:g} um/px, asked {mpp:g}",
-            fix=f"ask for mpp >= {slide_mpp:g}",
+            fix=f"ask for mpp >= {slide_mpp:g}, or state the slide's own scale with --slide-mpp if the file is wrong; "
+            "a finished run predicts at its own scale alone: leave the slide out",
         )
 
 

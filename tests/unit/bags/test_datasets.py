@@ -92,6 +92,22 @@ class TestSlides:
         assert [problem.slide for problem in colon.cohort.problems] == ["no_tissue"]
         assert (colon.annotations, colon.positive) == (root / "colon" / "annotations", ("epithelial",))
 
+    def test_a_table_and_features_of_ones_own(self, root):
+        table = pd.read_csv(root / "colon" / "labels.csv").rename(columns={"label": "Diagnosis", "case_id": "Who"})
+        table.assign(Diagnosis=["no", "yes"] * 6 + ["no"]).to_excel(root / "mine.xlsx", index=False)
+        given = {"features": root / "features", "label_column": "Diagnosis", "case_column": "Who"}
+        own = load_dataset("own", root=root / "mine.xlsx", **given, annotations=root / "colon", positive=["x"])
+        assert own.cohort.classes == ("no", "yes")
+        assert [bag.label for bag in own.bags] == [0, 1] * 6
+        assert [problem.slide for problem in own.cohort.problems] == ["no_tissue"]
+        assert (own.splits, own.annotations, own.positive) == (None, root / "colon", ("x",))
+        splits = pd.DataFrame({"slide": own.cohort.slides, "fold": [0, 1, 2] * 4})
+        splits.to_csv(root / "folds.csv", index=False)
+        again = load_dataset("own", root=root / "mine.xlsx", **given, splits=root / "folds.csv")
+        assert set(again.splits.fold(0).test) == set(own.cohort.slides[::3])
+        with pytest.raises(DatasetError, match="the table of labels is not found"):
+            load_dataset("own", root=root / "none.csv", features=root / "features")
+
     def test_missing_features_name_the_command_that_makes_them(self, root):
         for features in (None, root / "nothing"):
             with pytest.raises(DatasetError, match=r"asmil embed --slides .*slides --out runs/colon"):

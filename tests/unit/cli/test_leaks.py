@@ -97,6 +97,14 @@ def test_a_cropped_slide_of_the_run_is_known_by_predict(cohort, asmil):
     assert pd.isna(table["other"])
 
 
+def test_check_takes_the_line_of_run_and_names_the_flag_of_a_column_it_lacks(cohort, asmil):
+    folder, _ = cohort
+    given = ["--features", folder / "features", "--labels", folder / "labels.csv", "--folds", 2]
+    asmil("check", *given, "--tile-px", 32, "--encoder", "colour-texture", "--bootstrap", 20, "--out", folder / "run")
+    assert not (folder / "run").exists()
+    assert "To fix: name the label column with --label." in asmil("check", *given, "--label", "Grading", code=1)
+
+
 def test_check_names_many_rows_of_one_reason_in_a_line_and_all_in_a_table(cohort, asmil):
     folder, _ = cohort
     table = pd.read_csv(folder / "labels.csv")

@@ -181,6 +181,15 @@ def test_a_file_that_uses_its_own_model_while_it_is_read_is_told_how(file, monke
         create_model(f"{file}:MODEL", in_dim=5, n_classes=2)
 
 
+def test_a_file_that_imports_one_beside_it_is_told_that_it_has_to_be_whole(tmp_path, monkeypatch):
+    (tmp_path / "layers_of_mine.py").write_text("WIDTH = 3", encoding="utf-8")
+    (tmp_path / "mine.py").write_text("import layers_of_mine", encoding="utf-8")
+    monkeypatch.setenv("ASMIL_TRUST", str(tmp_path / "mine.py"))
+    with pytest.raises(ConfigError, match="this one file") as told:
+        create_model(f"{tmp_path / 'mine.py'}:MODEL", in_dim=5, n_classes=2)
+    assert "layers_of_mine" in str(told.value)
+
+
 def test_weights_are_read_with_the_code_they_were_trained_with_or_not_at_all(file, tmp_path):
     name, weights = f"{file}:MODEL", tmp_path / "model.safetensors"
     trust(name)

@@ -171,6 +171,22 @@ def test_a_command_shows_notes_warnings_and_a_closing_table(capsys):
     assert shown.splitlines()[-1] == "1 ok, 0 skipped, 1 failed"
 
 
+def test_many_of_one_reason_are_one_line_though_each_reason_begins_with_its_slide(capsys):
+    outcome = Outcome()
+    for name in "abcdefgh":
+        outcome.failed(name, stage="open", reason=f"{name} is coarser than the scale asked for")
+    outcome.failed("i", stage="open", reason="i is cut short")
+    Screen().closing(outcome)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["a, b, c and 5 more", "i"]
+    assert lines[1].endswith("a is coarser than the scale asked for")
+    assert len(lines) == 4
+    for number in range(8):
+        outcome.failed(f"{number}" * 40, stage="open", reason="not a slide")
+    Screen().closing(outcome)
+    assert f"{'0' * 40} and 7 more  failed" in capsys.readouterr().err
+
+
 def test_a_notebook_without_widgets_gets_lines(monkeypatch):
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     for found, drawn in ((None, False), ("there", True)):

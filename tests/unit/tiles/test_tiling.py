@@ -54,6 +54,11 @@ def test_bad_settings(settings, error):
         tile(((100, 100), 0.5), whole((100, 100)), **{"mpp": 0.5, "tile_px": 32, **settings})
 
 
+def test_a_slide_that_is_too_coarse_says_what_can_be_done_in_a_run_and_in_a_prediction():
+    with pytest.raises(ScaleError, match=r"mpp >= 0\.5, or .*--slide-mpp .*leave the slide out"):
+        tile(((100, 100), 0.5), whole((100, 100)), mpp=0.25, tile_px=32)
+
+
 def test_within_the_tolerance_of_the_slide_is_no_upsampling():
     assert len(tile(((100, 100), 0.5015), whole((100, 100), 0.5015), mpp=0.5, tile_px=32)) == 9
 

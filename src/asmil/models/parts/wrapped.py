@@ -301,7 +301,9 @@ def _found(file: Path, part: str) -> Maker:
         raise
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{file} cannot be run", found=found, fix="try it with python alone") from error
+        alone = "put the model into this one file; what it imports has to be an installed package"
+        fix = alone if isinstance(error, ModuleNotFoundError) else "try it with python alone"
+        raise ConfigError(f"{file} cannot be run", found=found, fix=fix) from error
     finally:
         _being_read.discard(file)
     if not callable(getattr(module, part, None)):

@@ -42,7 +42,7 @@ def find(table: pd.DataFrame, name: str) -> str:
     if len(found) != 1:
         columns = ", ".join(map(str, found or table.columns[:20]))
         what = f"the table has {'several columns' if found else 'no column'} {name!r}"
-        raise CohortError(what, found=f"columns {columns}", fix="name the target column")
+        raise CohortError(what, found=f"columns {columns}", fix="name the target column with --target")
     return found[0]
 
 

@@ -1,6 +1,6 @@
-// What the pointer does on a slide when it does not move it: measure a length, or draw an outline.
+// What pointer and arrows do on a slide when they do not move it: measure a length, or draw an outline.
 
-import { toSlide } from "./overlay.js";
+import { toScreen, toSlide } from "./overlay.js";
 
 const NEAR = 12; // px from the first corner at which an outline closes
 const STEP = 3; // px between the corners of an outline drawn in one go
@@ -12,6 +12,7 @@ export class Hand {
     const on = (name, act) => viewer.addHandler(name, (event) => {
       if (!this.tool || event.originalEvent?.button > 0) return;
       event.preventDefaultAction = true;
+      pane.overlay.cross = null; // the pointer is at work, not the keyboard
       act.call(this, event.position, event);
     });
     on("canvas-press", this.#press);
@@ -82,6 +83,25 @@ export class Hand {
     this.pane.draw();
   }
 
+  /** For those without a pointer: moves a cross by pixels of the screen; it begins in the middle of what is seen. */
+  step(x, y) {
+    const { overlay, view, viewer } = this.pane;
+    const { clientWidth: width, clientHeight: height } = viewer.canvas;
+    const [u, v] = overlay.cross ? toScreen(view, ...overlay.cross) : [width / 2, height / 2];
+    const position = { x: Math.min(Math.max(u + x, 0), width), y: Math.min(Math.max(v + y, 0), height) };
+    overlay.cross = this.#at(position);
+    this.move(position);
+    this.pane.draw();
+  }
+
+  /** As if it were clicked where the cross is. */
+  set() {
+    this.step(0, 0);
+    const [x, y] = toScreen(this.pane.view, ...this.pane.overlay.cross);
+    this.#press({ x, y });
+    this.#release({ x, y });
+  }
+
   /** Closes the outline that is being drawn, and hands it on. */
   finish() {
     const { overlay } = this.pane;
@@ -99,7 +119,7 @@ export class Hand {
 
   /** Gives up what is not finished; the ruler goes with its tool. */
   leave() {
-    Object.assign(this.pane.overlay, { sketch: null, ruler: null });
+    Object.assign(this.pane.overlay, { sketch: null, ruler: null, cross: null });
     this.free = false;
     this.pane.draw();
   }

@@ -122,7 +122,10 @@ function setTool(tool) {
   say.tool();
 }
 
-const takeUp = (tool) => setTool(page.tool === tool ? "" : tool);
+function takeUp(tool) {
+  setTool(page.tool === tool ? "" : tool);
+  if (page.tool) byId("main").focus({ preventScroll: true }); // else Space and Enter would press the tool's button again
+}
 
 /** Shows or hides what is for statisticians; this browser remembers it. */
 async function showStatistics(on) {
@@ -207,6 +210,11 @@ const AT_WORK = {
   Escape: () => setTool(""),
   Enter: () => page.active.hand.finish(),
   Backspace: () => page.active.hand.back(),
+  " ": () => page.active.hand.set(),
+  ArrowLeft: () => page.active.hand.step(-8, 0),
+  ArrowRight: () => page.active.hand.step(8, 0),
+  ArrowUp: () => page.active.hand.step(0, -8),
+  ArrowDown: () => page.active.hand.step(0, 8),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -214,7 +222,7 @@ document.addEventListener("keydown", (event) => {
   const slider = event.target.matches("input[type=range], input[type=radio]") && event.key.startsWith("Arrow");
   if (typing && event.key === "Escape") event.target.blur();
   if (typing || slider || event.ctrlKey || event.metaKey || event.altKey || !page.active?.facts || byId("keys").open) return;
-  const pressed = event.key === "Enter" && event.target.matches("button, a");
+  const pressed = ["Enter", " "].includes(event.key) && event.target.matches("button, a, input");
   const act = (page.tool && !pressed && AT_WORK[event.key]) || KEYS[event.key];
   const move = event.shiftKey && MOVES[event.key];
   if (!move && !act) return;

@@ -23,7 +23,7 @@ export class Overlay {
 
   clear() {
     this.outlines = [];
-    this.ruler = this.sketch = null;
+    this.ruler = this.sketch = this.cross = null;
     this.xy = new Int32Array(0);
     this.side = 1;
     this.colours = null;
@@ -166,7 +166,10 @@ export class Overlay {
       tile.rect(this.xy[2 * i], this.xy[2 * i + 1], this.side, this.side);
       line(tile, colour, 2.5);
     }
-    if (this.sketch?.length) line(pathOf([this.sketch.flat()], this.sketch.open), DRAWN, 2);
+    const [u, v] = this.cross ?? [];
+    if (this.sketch?.length) line(pathOf([[...this.sketch, this.cross ?? []].flat()], this.sketch.open), DRAWN, 2);
+    const arm = (9 * ratio) / scale;
+    if (this.cross) line(pathOf([[u - arm, v, u + arm, v], [u, v - arm, u, v + arm]], true), "#ffffff", 2);
     if (this.ruler?.length === 2) line(pathOf([this.ruler.flat()], true), "#ffffff", 2);
   }
 

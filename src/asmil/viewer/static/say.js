@@ -108,7 +108,7 @@ export class Say {
 
   /** The tool for outlines was taken up or laid down. */
   tool() {
-    byId("drawn").textContent = "";
+    byId("drawn").textContent = this.page.tool === "outline" ? "Drag around it; or set corners by clicks, or by arrows and Space, and press Enter" : "";
     if (this.pane?.row) this.#showOutlines();
   }
 }
