@@ -13,7 +13,7 @@ from asmil.errors import ConfigError, RunError
 from asmil.files import Facts, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
-from asmil.runs.layout import ONNX
+from asmil.runs.layout import CONFIG, ONNX
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
     UNKNOWN_FEATURES,
@@ -203,7 +203,11 @@ def heatmap(
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
     if not files:
-        raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
+        raise RunError(
+            f"nothing of {made.folder} can be drawn",
+            found="no attention, or its features are gone",
+            fix=f"where they were moved, write their folder as `features` into {made.folder / CONFIG}",
+        )
     _closed(made, outcome, hear, always=False)
     return files
 

@@ -172,6 +172,12 @@ def test_results_are_those_of_the_models_there_are(begun, result):
     assert error.value.fix == f"asmil evaluate {begun.folder}"
     assert "then: A partial look: 3 of 4 models." in error.value.found
     evaluated()
+    begun.require_results()
+    begun.keep(result(0, 0, predictions=result(1, 0).predictions))
+    with pytest.raises(RunError, match="has changed since it was evaluated") as error:
+        begun.require_results()
+    assert error.value.found == "then: All models. Other models than there are. Now: all models"
+    evaluated()
     assert begun.require_results() == ""
 
 
