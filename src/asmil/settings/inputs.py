@@ -42,6 +42,8 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     from asmil.slides import name_of
 
     require_place(settings)
+    if len(set(settings.seed_list)) < len(settings.seed_list):
+        raise ConfigError("a seed is given twice", found=f"{settings.seed_list}", fix="one model is trained of each")
     require_trackers(settings.log_to)
     device_of(settings.device)
     labelled = read_tables(settings)
