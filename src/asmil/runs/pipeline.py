@@ -71,7 +71,7 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         store = inputs.store or extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
         train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
         with made.timed("evaluate"), hear.stage("evaluate", total=None):
-            _evaluate_into(made, settings, outcome)
+            _evaluate_into(made, settings, outcome, hear)
         hear.result(made.headline)
         with made.timed("report"), hear.stage("report", total=None):
             _report_into(made, settings)
@@ -143,7 +143,7 @@ def evaluate(
     check_truth(settings)
     _look_at(made, partial, outcome, hear, into=made.folder)
     with made.timed("evaluate"), hear.stage("evaluate", total=None):
-        metrics = _evaluate_into(made, settings, outcome, partial=partial)
+        metrics = _evaluate_into(made, settings, outcome, hear, partial=partial)
     _closed(made, outcome, hear, always=False)
     return metrics
 
@@ -353,7 +353,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, hear: Hear = None, *, i
         hear.note(UNKNOWN_FEATURES)
 
 
-def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:
+def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, hear: Listener, *, partial: bool = False) -> Facts:
     from asmil import evaluation
 
     metrics = evaluation.evaluate(
@@ -373,6 +373,8 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
     )
     outcome.ok(*made.predictions["slide"])
     note_unused(settings, made.cohort["slide"], outcome)
+    if odd := metrics["attention"].get("annotations_odd"):
+        hear.warn(odd, fix="look at the outlines of one slide in `asmil view`")
     for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
         outcome.skipped(f"annotation of {slide}", stage="annotations", reason=text)
     return metrics

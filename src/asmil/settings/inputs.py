@@ -67,8 +67,9 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
 
 def check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    if settings.annotations is not None and not settings.annotations.exists():
-        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
+    if settings.annotations is not None and not settings.annotations.is_dir():
+        fix = "give the folder of the files, one for each slide, as --annotations"
+        raise ConfigError("there are no annotations here", found=settings.annotations, fix=fix)
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 
