@@ -256,3 +256,16 @@ def test_a_thumbnail_is_found_where_the_features_were_made(begun, tmp_path):
     assert run.thumbnail_file("s2") == own.with_name("s2.jpg")
     own.write_bytes(b"")
     assert run.thumbnail_file("s1") == own
+
+
+def test_predictions_with_rows_of_other_slides_or_too_few_are_refused(run):
+    table = run.cell_predictions.query("part == 'test' and seed == 0").drop(columns=["part", "seed"])
+    run.write_results({"n_slides": len(table)}, table)
+    path = run.folder / "predictions.csv"
+    table[:-2].to_csv(path, index=False)
+    with pytest.raises(RunError, match="is not as the run was evaluated") as error:
+        _ = Run(run.folder).predictions
+    assert error.value.found == f"{len(table) - 2} rows for {len(table)} slides"
+    table.assign(slide=[*table["slide"][:-1], "other"]).to_csv(path, index=False)
+    with pytest.raises(RunError, match="not of it: other"):
+        _ = Run(run.folder).predictions
