@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -13,7 +14,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from asmil.errors import AnnotationError
-from asmil.files import Facts
+from asmil.files import Facts, composed
 from asmil.tiles import Bounds, origin_of, repaired
 
 UNCLASSIFIED = "unclassified"
@@ -99,6 +100,7 @@ _KINDS = {
     "spline": "polygon",
     "dot": "points",
     "pointset": "points",
+    "measurement": "line",
 }
 _NO_CLASS = re.compile(r"\s*((annotation|layer|region|polygon|rectangle)?[\s_-]*\d*|\?|none)\s*", re.IGNORECASE)
 """Names that a program gave by itself."""
@@ -138,7 +140,10 @@ def _add_asap(root: ElementTree.Element, drawing: Drawing) -> None:
             xy = _vertices(corners)
         except (KeyError, ValueError) as error:
             raise AnnotationError(f"annotation {label!r} of {path} has unreadable coordinates", found=error) from error
-        name = _own_name(label) if group_name == "None" else names.get(group_name, group_name)
+        name = _own_name(label) if group_name == "None" else names.get(group_name, _named(group_name))
+        if _KINDS[kind.lower()] == "line":
+            drawing.notes.append(f"{name}: ignored a {kind.lower()}")
+            continue
         drawing.add_class(name)
         if _KINDS[kind.lower()] == "points":
             drawing.add_points(name, xy)
@@ -153,7 +158,12 @@ def _vertices(elements: Iterable[ElementTree.Element]) -> np.ndarray:
 
 def _own_name(*names: str) -> str:
     """The first name that somebody gave; "unclassified" where all were given by the program."""
-    return next((name.strip() for name in names if not _NO_CLASS.fullmatch(name)), UNCLASSIFIED)
+    return next((_named(name) for name in names if not _NO_CLASS.fullmatch(name)), UNCLASSIFIED)
+
+
+def _named(name: str) -> str:
+    """A class as it is compared: blanks around it, and two characters for one letter, are typed by chance."""
+    return composed(name).strip() or UNCLASSIFIED
 
 
 def _add_imagescope(root: ElementTree.Element, drawing: Drawing) -> None:
@@ -163,7 +173,7 @@ def _add_imagescope(root: ElementTree.Element, drawing: Drawing) -> None:
     for layer in root.iterfind("Annotation"):
         said = [attribute.get("Value") or "" for attribute in layer.iterfind("Attributes/Attribute")]
         named = [layer.get("Name") or "", *said]
-        holes: dict[str, list[BaseGeometry]] = {}
+        own, holes = Drawing(drawing.path), Drawing(drawing.path)
         if _own_name(*named) != UNCLASSIFIED:
             drawing.add_class(_own_name(*named))
         for region in layer.iterfind("Regions/Region"):
@@ -173,19 +183,22 @@ def _add_imagescope(root: ElementTree.Element, drawing: Drawing) -> None:
             except (KeyError, ValueError) as error:
                 what = f"region {region.get('Id', '?')} of {drawing.path} has unreadable vertices"
                 raise AnnotationError(what, found=error) from error
-            drawing.add_class(name)
             if outline is None:
-                drawing.notes.append(f"{name}: ignored a line")
-            elif region.get("NegativeROA") == "1":
-                hole = Drawing(drawing.path)
-                hole.add_class(name)
-                hole.add_rings(name, outline)
-                holes.setdefault(name, []).extend(hole.polygons[name])
-            else:
-                drawing.add_rings(name, outline)
-        for name, cut in holes.items():
-            drawing.polygons[name] = [p.difference(shapely.union_all(cut)) for p in drawing.polygons[name]]
-            drawing.notes.append(f"{name}: {len(cut)} negative regions were cut out")
+                own.notes.append(f"{name}: ignored a line")
+                continue
+            kind = holes if region.get("NegativeROA") == "1" else own
+            kind.add_class(name)
+            kind.add_rings(name, outline)
+        drawing.notes += own.notes + holes.notes
+        _add_layer(drawing, own, holes=list(chain.from_iterable(holes.polygons.values())))
+
+
+def _add_layer(drawing: Drawing, layer: Drawing, *, holes: list[BaseGeometry]) -> None:
+    """Add a layer of ImageScope less its negative regions, which are of the layer, whatever is written at them."""
+    for name, parts in layer.polygons.items():
+        drawing.add_class(name)
+        drawing.polygons[name] += [part.difference(shapely.union_all(holes)) for part in parts] if holes else parts
+        drawing.notes += [f"{name}: {len(holes)} negative regions were cut out"] * bool(holes and parts)
 
 
 def _imagescope_outline(region: ElementTree.Element) -> np.ndarray | None:
@@ -213,7 +226,7 @@ def _full_names(root: ElementTree.Element) -> dict[str, str]:
         line = [name]
         while (parent := parents[line[0]]) in parents and parent not in line:
             line.insert(0, parent)
-        full[name] = ": ".join(line)
+        full[name] = ": ".join(map(_named, line))
     return full
 
 
@@ -283,7 +296,7 @@ def class_name(properties: Facts) -> str:
         return _own_name(str(properties.get("name") or ""))
     if isinstance(found, Mapping):  # QuPath: `name`, or in newer versions the `names` of a derived class
         found = found.get("name") or ": ".join(found.get("names") or ())
-    return str(found) or UNCLASSIFIED
+    return _named(str(found))
 
 
 def _add_geometry(drawing: Drawing, name: str, geometry: Facts | None) -> None:

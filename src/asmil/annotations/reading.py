@@ -74,7 +74,7 @@ class Annotations:
 
 def _is_of(name: str, wanted: str) -> bool:
     """Whether a class is the one that is wanted, or derived from it, in any letter case."""
-    name, wanted = name.casefold(), wanted.casefold()
+    name, wanted = name.casefold(), composed(wanted).strip().casefold()
     return name == wanted or name.startswith(f"{wanted}:")
 
 

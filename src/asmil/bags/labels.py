@@ -195,13 +195,14 @@ def _of_classes(
     meant = {key: names[0] for key, names in by_key.items() if len(names) == 1}
     named = table["label"].map(lambda name: name if name in wanted else meant.get(class_key(name), name))
     outside = ~named.isin(wanted)
-    problems = [
-        Problem(slide, f"label {name!r} is not asked for")
-        for slide, name in zip(table["slide"][outside], named[outside], strict=True)
-    ]
+    others = zip(table["slide"][outside], named[outside], strict=True)
+    problems = [Problem(slide, f"label {name!r} is not asked for") for slide, name in others]
     if absent := [name for name in wanted if name not in set(named)]:
         found = listed(sorted(set(table["label"])), 12)
         problems.append(Problem("", f"no slide is of {listed(map(repr, absent))}; the labels are {found}"))
+        if outside.all():
+            what = f"no slide is of the classes {listed(wanted)}"
+            raise CohortError(what, found=f"labels {found}", fix="name some of these")
     return table.assign(label=named)[~outside], problems
 
 

@@ -305,9 +305,10 @@ def predict_new(
     outcome.write(settings.out / FAILURES)
     if table.empty:
         hear.closing(outcome)
-        none = f"none in {settings.slides or features}"
-        first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), none)
-        raise RunError("no slide could be predicted", found=first, fix=f"see {FAILURES}")
+        said = [f"{row.name}: {row.reason}" for row in outcome.set_aside]
+        fix = f"see {FAILURES}" if said else "give slide files by --slides, feature files by --features"
+        found = said[0] if said else f"none in {settings.slides or features}"
+        raise RunError("no slide could be predicted", found=found, fix=fix)
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
 

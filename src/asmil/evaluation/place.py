@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,10 @@ from asmil.runs import Cell, Run, TilePlaces, mean_evidence, model_of, tiles_of
 
 SCALES = (2, 4, 8, 16, 32, 64)
 """Downsamples of usual levels, in which an outline may have been drawn by mistake."""
+CHANCE = 1e-4
+"""Of marks anywhere on the tiles to lie so often in an upper left part of them: rarer ones are in another unit."""
+MOST = 0.9
+"""Share of the slides on which it is so; on some, tiles are few and near the corner themselves."""
 MOSTLY = 0.5
 """Share of what is drawn that must lie on tiles for another scale to be believed."""
 
@@ -91,7 +96,9 @@ def read_truth(
         raise MetricError(
             "no slide of the run has an annotation" if not problems else "no annotation of the run can be used",
             found=problems[0] if problems else folder,
-            fix="name the files <slide>.geojson, <slide>.xml or <slide>_mask.tif",
+            fix=None
+            if problems
+            else "name the files <slide>.geojson, <slide>.xml or <slide>_mask.tif, in this spelling",
         )
     require_classes(drawn.values(), wanted.positive)
     for slide, annotations in list(drawn.items()):
@@ -137,6 +144,26 @@ def other_scale(annotations: Annotations, places: TilePlaces) -> tuple[str, str]
                 f"multiply the coordinates by {factor:.6g}, or export them in level-0 pixels",
             )
     return None
+
+
+def upper_left(truth: Truth) -> str:
+    """What is odd where nothing of nearly all slides is drawn beyond a corner of its tiles; else empty.
+
+    In micrometres, or in pixels of a level, all is nearer to the corner than it should be, and may still lie on tiles.
+    """
+    reaches = list[float]()
+    for slide, drawn in truth.drawn.items():
+        last, places = bounds_of(drawn)[2:], truth.places[slide]
+        if np.isfinite(last).all():
+            reaches.append(float((last / (places.level0_xy.max(0) + places.tile_level0_px)).max()))
+    for part in (0.1, 0.3, 0.5, 0.7):
+        within = sum(reach <= part for reach in reaches)
+        if within >= MOST * len(reaches) and comb(len(reaches), within) * part ** (2 * within) < CHANCE:
+            return (
+                f"on {within} of {len(reaches)} slides nothing is drawn beyond the upper left {part:.0%} of the tiles' "
+                "width and height: is it in level-0 pixels, not in micrometres or pixels of another level?"
+            )
+    return ""
 
 
 Maps = dict[str, np.ndarray]
@@ -219,6 +246,8 @@ def localise(
         slides.loc[slides.slide == slide, ["tile_auroc", "tile_ap"]] = [scores["auroc"], scores["average_precision"]]
     found = _tile_measures(run, cells, attention, truth, slides=slides, bootstrap=bootstrap)
     found |= _of_evidence(run, cells, truth, slides=slides, store=store, bootstrap=bootstrap)
+    if odd := upper_left(truth):
+        found["annotations_odd"] = odd
     problems = list(truth.problems)
     if froc:
         judged, unusable = _froc(attention, truth, slides=slides, wanted=wanted, places_of=places_of)

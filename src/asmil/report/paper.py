@@ -126,7 +126,7 @@ def _recorded(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise _missing(run, "embeddings by epoch", "none in its first model")
     epochs, values, slides = found
     if len(slides) < FEWEST:
-        raise _missing(run, "enough validation slides for a t-SNE", f"{len(slides)} slides; {FEWEST} are the least")
+        raise _missing(run, "validation slides enough for a t-SNE", f"{len(slides)} slides; {FEWEST} are the least")
     labels = cell.predictions().drop_duplicates("slide").set_index("slide")["label"]
     return epochs, values, np.array([labels[slide] for slide in slides])
 

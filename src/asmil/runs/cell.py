@@ -41,12 +41,17 @@ class Cell:
         """What it is called in front of people: `fold 0 seed 1`."""
         return model_name(self.fold, self.seed)
 
-    def state(self, *, deep: bool = False, sealed: bool = False) -> State:
+    def state(self, *, deep: bool = False, sealed: bool = False, of: Facts | None = None) -> State:
         """Whether it is whole, or what is wrong with which file.
 
         `deep` compares their content too; `sealed` says that the run seals its cells: one without a seal is damaged.
+        `of` is what the run is made of: a cell that was copied from another place or run is not this one.
         """
-        return state_of(self.folder, deep=deep, sealed=sealed)
+        return state_of(self.folder, deep=deep, sealed=sealed, of=of and self._place | of)
+
+    @property
+    def _place(self) -> Facts:
+        return {"fold": self.fold, "seed": self.seed}
 
     # What it left.
 
@@ -179,10 +184,11 @@ class Cell:
 
     # How it is written.
 
-    def write(self, result: "CellResult", *, cohort: pd.DataFrame, classes: Sequence[str]) -> None:
+    def write(self, result: "CellResult", *, cohort: pd.DataFrame, classes: Sequence[str], of: Facts) -> None:
         """Write what a training left, and the seal last of all.
 
-        `cohort` has slide, case, label and a task's targets; `classes` name the probabilities.
+        `cohort` has slide, case, label and a task's targets; `classes` name the probabilities; `of` is what the run is
+        made of.
         """
         from asmil.runs.weights import write_model
 
@@ -203,7 +209,7 @@ class Cell:
         _write_arrays(self.folder / layout.ATTENTION, {safe_name(slide): own for slide, own in maps.items()})
         table = _prediction_rows(result, cohort.set_index("slide"), classes)
         write_text(self.folder / layout.PREDICTIONS, table.to_csv(index=False))
-        seal(self.folder)
+        seal(self.folder, self._place | of)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[h5py.File]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from asmil.bags import listed
 from asmil.errors import AsmilError, RunError, as_typed
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
@@ -16,7 +17,7 @@ from asmil.runs.cell import Cell
 from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
-from asmil.runs.whole import Standing, require_features, require_unedited
+from asmil.runs.whole import Standing, made_of, require_features, require_unedited, standing_of
 from asmil.shown import Shown
 
 if TYPE_CHECKING:
@@ -180,22 +181,7 @@ class Run(Records, Shown):
         Raises:
             RunError: among its models lies a folder that is none of them.
         """
-        splits, seeds = self.splits, self.settings.seed_list
-        folds = sorted(int(fold) for fold in set(splits["fold"]))
-        tested = splits[splits["part"] == "test"]
-        tests = {fold: frozenset(tested["slide"][tested["fold"] == fold]) for fold in folds}
-        cells = [self.cell(fold, seed) for fold in folds for seed in sorted(seeds)]
-        expected = {cell.folder for cell in cells}
-        for folder, _ in layout.cell_folders(self.folder):
-            if folder not in expected and any(folder.iterdir()):
-                raise RunError(
-                    f"{folder} is no model of this run",
-                    found=f"folds {min(folds)} to {max(folds)} and seeds {', '.join(map(str, seeds))} in "
-                    f"{layout.SPLITS} and {layout.CONFIG}",
-                    fix="move it out of the run's folder",
-                )
-        sealed = "code" in self.identity  # written since there are seals; a run that began before never gets it
-        return Standing({cell: cell.state(deep=deep, sealed=sealed) for cell in cells}, tests)
+        return standing_of(self, deep=deep)
 
     def cells(self) -> list[Cell]:
         """All finished cells, by fold and seed."""
@@ -208,7 +194,8 @@ class Run(Records, Shown):
 
     def keep(self, result: "CellResult") -> None:
         """Write a trained model, and what it predicts, as a whole cell. `set_data` comes first."""
-        self.cell(result.fold, result.seed).write(result, cohort=self.cohort, classes=self.classes)
+        cell = self.cell(result.fold, result.seed)
+        cell.write(result, cohort=self.cohort, classes=self.classes, of=made_of(self.identity))
         self.refresh()
 
     def require_whole(self, *, partial: bool = False, deep: bool = False) -> str:
@@ -341,6 +328,10 @@ class Run(Records, Shown):
         table = read_table(path, columns=("slide", "case", "label", *self.values), fix=fix)
         table = with_numbers(table, path=path, gaps=("",), fix=fix)
         with_numbers(table[self.values].copy(), path=path, fix=fix)
+        strange, rows = set(table["slide"]) - set(self.cohort["slide"]), self.metrics.get("n_slides", len(table))
+        if strange or len(table) != rows:
+            found = f"{len(table)} rows for {rows} slides" + (f", not of it: {listed(sorted(strange))}" * bool(strange))
+            raise RunError(f"{path} is not as the run was evaluated", found=found, fix=fix)
         if self.classes and "predicted" not in table:
             table["predicted"] = np.array(self.classes)[table[self.values].to_numpy().argmax(axis=1)]
         return table
@@ -354,10 +345,14 @@ class Run(Records, Shown):
     def evaluated_part(self) -> str:
         """The sentence of the partial look that the metrics are of, as `require_whole` says it; empty: of all models.
 
+        Metrics of models that are not those in the folder now are of none of its looks.
+
         Raises:
             RunError: the run was not evaluated.
         """
-        return self.metrics.get("partial") or ""
+        said, models = self.metrics.get("partial") or "", self.standing().digest
+        ours = self.metrics.get("models", models) == models
+        return said if ours else f"{said or 'All models.'} Other models than there are."
 
     @property
     def evaluated_at(self) -> int:
@@ -381,8 +376,11 @@ class Run(Records, Shown):
         return sentence
 
     def write_results(self, metrics: Facts, predictions: pd.DataFrame, patients: pd.DataFrame | None = None) -> None:
-        """Write metrics.json, predictions.csv, and of another task than classification predictions_patients.csv."""
-        write_json(self.folder / layout.METRICS, metrics)
+        """Write metrics.json, predictions.csv, and of another task than classification predictions_patients.csv.
+
+        The metrics say of which models they are.
+        """
+        write_json(self.folder / layout.METRICS, metrics | {"models": self.standing().digest})
         write_text(self.folder / layout.PREDICTIONS, predictions.to_csv(index=False))
         if patients is not None:
             write_text(self.folder / layout.PATIENT_PREDICTIONS, patients.to_csv(index=False))

@@ -13,9 +13,10 @@ from asmil.errors import ConfigError, RunError
 from asmil.files import Facts, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
-from asmil.runs.layout import ONNX
+from asmil.runs.layout import CONFIG, ONNX
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
+    ABOUT,
     UNKNOWN_FEATURES,
     Settings,
     changed,
@@ -70,7 +71,7 @@ def run(settings: Given = None, *, listener: Listener | None = None, **given: ob
         store = inputs.store or extract_into(made, settings, inputs=inputs, outcome=outcome, hear=hear)
         train_into(made, settings, inputs=inputs, store=store, outcome=outcome, hear=hear)
         with made.timed("evaluate"), hear.stage("evaluate", total=None):
-            _evaluate_into(made, settings, outcome)
+            _evaluate_into(made, settings, outcome, hear)
         hear.result(made.headline)
         with made.timed("report"), hear.stage("report", total=None):
             _report_into(made, settings)
@@ -138,13 +139,21 @@ def evaluate(
         MetricError, AnnotationError: as `asmil.evaluation.evaluate`.
     """
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
-    settings = changed(settings or made.settings, given)
+    settings = _with_results(settings or made.settings, given)
     check_truth(settings)
     _look_at(made, partial, outcome, hear, into=made.folder)
     with made.timed("evaluate"), hear.stage("evaluate", total=None):
-        metrics = _evaluate_into(made, settings, outcome, partial=partial)
+        metrics = _evaluate_into(made, settings, outcome, hear, partial=partial)
     _closed(made, outcome, hear, always=False)
     return metrics
+
+
+def _with_results(settings: Settings, given: Facts) -> Settings:
+    """The settings and over them what was given by name, which may say nothing of how the models were trained."""
+    if trained := [name for name in given if name in ABOUT and ABOUT[name].decides in ("features", "training")]:
+        found, fix = ", ".join(trained), "leave it out; or train anew into another out"
+        raise ConfigError("a run is used as it was trained", found=found, fix=fix)
+    return changed(settings, given)
 
 
 def write_report(
@@ -179,7 +188,7 @@ def write_report(
         with hear.stage("compare", total=None):
             page = write_comparison(made, other, partial=partial)
     else:
-        settings = changed(settings or made.settings, given)
+        settings = _with_results(settings or made.settings, given)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
     _closed(made, outcome, hear, always=False)
@@ -203,7 +212,11 @@ def heatmap(
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
     if not files:
-        raise RunError(f"nothing of {made.folder} can be drawn", found="no attention, or its features are gone")
+        raise RunError(
+            f"nothing of {made.folder} can be drawn",
+            found="no attention, or its features are gone",
+            fix=f"where they were moved, write their folder as `features` into {made.folder / CONFIG}",
+        )
     _closed(made, outcome, hear, always=False)
     return files
 
@@ -260,6 +273,9 @@ def predict(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
     typed = {"slides": slides} | own | given | {"out": out or made.predicted}
+    if typed.get("features") is not None and typed.get("weights") is not None:
+        fix = "leave them out; a model of the authors' script is given by --published, in the place of a run"
+        raise ConfigError("weights are those of the encoder, and features are made already", fix=fix)
     settings = settings_for_new(made.settings, typed)
     require_place(settings)
     _look_at(made, partial, outcome, hear)
@@ -337,7 +353,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, hear: Hear = None, *, i
         hear.note(UNKNOWN_FEATURES)
 
 
-def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: bool = False) -> Facts:
+def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, hear: Listener, *, partial: bool = False) -> Facts:
     from asmil import evaluation
 
     metrics = evaluation.evaluate(
@@ -357,6 +373,8 @@ def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, *, partial: 
     )
     outcome.ok(*made.predictions["slide"])
     note_unused(settings, made.cohort["slide"], outcome)
+    if odd := metrics["attention"].get("annotations_odd"):
+        hear.warn(odd, fix="look at the outlines of one slide in `asmil view`")
     for slide, text in metrics["attention"].get("annotations_set_aside", {}).items():
         outcome.skipped(f"annotation of {slide}", stage="annotations", reason=text)
     return metrics

@@ -1,6 +1,7 @@
 """Whether a run is whole: the seals of its models, what has become of their files, and what is still to be trained."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING
 from asmil.bags import listed
 from asmil.errors import RunError
 from asmil.files import Facts, write_json
-from asmil.runs.layout import COHORT, CONFIG, NEEDED, PREDICTIONS, SEAL, SPLITS, TASK
+from asmil.runs.layout import COHORT, CONFIG, NEEDED, PREDICTIONS, SEAL, SPLITS, TASK, cell_folders
 from asmil.runs.reading import read_json
-from asmil.settings import changed_features, compare, settings_identity, tables_identity
+from asmil.settings import ABOUT, changed_features, compare, settings_identity, tables_identity
 
 if TYPE_CHECKING:
     from asmil.bags import FeatureStore
     from asmil.progress import Listener
     from asmil.runs.cell import Cell
+    from asmil.runs.folder import Run
     from asmil.runs.records import Records
 
 OPEN = {"open": True}
@@ -50,11 +52,22 @@ class State:
         return ", ".join(f"{name} {fault}" for name, fault in self.faults.items()) or "whole"
 
 
-def seal(folder: Path) -> None:
-    """Note size and SHA-256 of every file of a cell, after all of them are written."""
+def made_of(identity: Facts) -> Facts:
+    """What decided the models of a run, for their seals: settings by value, slides, folds and bags as a digest.
+
+    Of the bags it is tiles and width: the rule by which their content is digested may change with the version.
+    """
+    settings, data = {name: value for name, value in identity.items() if name in ABOUT}, identity.get("data", {})
+    shapes = {slide: content[1:3] for slide, content in data.get("features", {}).items()}
+    text = json.dumps([data.get("cohort"), data.get("splits"), data.get("task"), shapes], sort_keys=True)
+    return {"settings": settings} | ({"data": hashlib.blake2b(text.encode()).hexdigest()[:32]} if data else {})
+
+
+def seal(folder: Path, of: Facts) -> None:
+    """Note size and SHA-256 of every file of a cell, after all of them are written, and which cell of what it is."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     said = {path.name: {"bytes": path.stat().st_size, "sha256": digest(path)} for path in files if path.name != SEAL}
-    write_json(folder / SEAL, {"files": said})
+    write_json(folder / SEAL, {"of": of, "files": said})
 
 
 def unseal(folder: Path) -> None:
@@ -65,10 +78,11 @@ def unseal(folder: Path) -> None:
     write_json(folder / SEAL, OPEN)
 
 
-def state_of(folder: Path, *, deep: bool = False, sealed: bool = False) -> State:
+def state_of(folder: Path, *, deep: bool = False, sealed: bool = False, of: Facts | None = None) -> State:
     """Compare the files of a cell with its seal: their sizes, and with `deep` their content.
 
-    A cell of a run that is known to be `sealed` does not count without its seal.
+    A cell of a run that is known to be `sealed` does not count without its seal, nor does one whose seal says that it
+    is `of` another place or run: tested slides would be some that it learned from.
     """
     if not (folder / SEAL).is_file():
         if not (folder / PREDICTIONS).is_file():  # before there were seals, these were written last
@@ -86,6 +100,7 @@ def state_of(folder: Path, *, deep: bool = False, sealed: bool = False) -> State
     if kept is None:
         return State(True, {SEAL: "was changed"}, {})
     found = {name: _fault(folder / name, *said, deep=deep) for name, said in kept.items()}
+    found[SEAL] = _elsewhere(said["of"], of) if of and "of" in said else ""
     return State(True, {name: f for name, f in found.items() if f}, {name: sha for name, (_, sha) in kept.items()})
 
 
@@ -111,6 +126,20 @@ def _sealed(said: Facts) -> dict[str, tuple[int, str]] | None:
         return None
     ours = all(Path(name).name == name for name in kept)  # a stranger's seal leads to no file elsewhere
     return kept if ours and set(NEEDED) <= set(kept) else None
+
+
+def _elsewhere(said: object, of: Facts) -> str:
+    """Of which other cell or run one is, by its seal; empty where it is the one it should be."""
+    try:
+        own = Facts(said)  # type: ignore[call-overload]
+        if (own["fold"], own["seed"]) != (of["fold"], of["seed"]):
+            return f"is of fold {own['fold']} seed {own['seed']}"
+        if changes := compare(own["settings"], of["settings"]):
+            return f"is of another run ({listed([change.text for change in changes], SHOWN)})"
+        same = own.get("data") == of.get("data") or not (own.get("data") and of.get("data"))
+        return "" if same else "is of a run of other slides, folds or features"
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return "was changed"
 
 
 def _size(path: Path) -> int | None:
@@ -149,6 +178,12 @@ class Standing:
         """Slides that no finished model was tested on."""
         tested = frozenset[str]().union(*(self.tests.get(cell.fold, ()) for cell in self.whole))
         return sorted(frozenset[str]().union(*self.tests.values()) - tested)
+
+    @property
+    def digest(self) -> str:
+        """Of what the finished models predicted: metrics of other predictions are not of these models."""
+        said = [(cell.name, (self.states[cell].digests or {}).get(PREDICTIONS)) for cell in self.whole]
+        return hashlib.blake2b(repr(said).encode(), digest_size=16).hexdigest()
 
     def __str__(self) -> str:
         text = f"{len(self.whole)} of {len(self.states)} models are finished"
@@ -189,6 +224,31 @@ class Standing:
         old = sum(state.digests is None for state in self.states.values() if state.whole)
         plural = "models have" if old != 1 else "model has"
         return again + [f"{old} finished {plural} no seal (an older version): all files are there"] * bool(old)
+
+
+def standing_of(run: "Run", *, deep: bool) -> Standing:
+    """How far a run is, as its files are now: sizes, and with `deep` the content of what is finished.
+
+    Raises:
+        RunError: among its models lies a folder that is none of them.
+    """
+    splits, seeds, identity = run.splits, run.settings.seed_list, run.identity
+    folds = sorted(int(fold) for fold in set(splits["fold"]))
+    tested = splits[splits["part"] == "test"]
+    tests = {fold: frozenset(tested["slide"][tested["fold"] == fold]) for fold in folds}
+    cells = [run.cell(fold, seed) for fold in folds for seed in sorted(seeds)]
+    expected = {cell.folder for cell in cells}
+    for folder, _ in cell_folders(run.folder):
+        if folder not in expected and any(folder.iterdir()):
+            raise RunError(
+                f"{folder} is no model of this run",
+                found=f"folds {min(folds)} to {max(folds)} and seeds {', '.join(map(str, seeds))} in "
+                f"{SPLITS} and {CONFIG}",
+                fix="move it out of the run's folder",
+            )
+    sealed = "code" in identity  # written since there are seals; a run that began before never gets it
+    of = made_of(identity)
+    return Standing({cell: cell.state(deep=deep, sealed=sealed, of=of) for cell in cells}, tests)
 
 
 def even(cells: "list[Cell]") -> "list[Cell]":

@@ -42,6 +42,8 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
     from asmil.slides import name_of
 
     require_place(settings)
+    if len(set(settings.seed_list)) < len(settings.seed_list):
+        raise ConfigError("a seed is given twice", found=f"{settings.seed_list}", fix="one model is trained of each")
     require_trackers(settings.log_to)
     device_of(settings.device)
     labelled = read_tables(settings)
@@ -65,8 +67,9 @@ def open_inputs(settings: Settings, hear: "Listener") -> Inputs:
 
 def check_truth(settings: Settings) -> None:
     """Raise an `AsmilError` where annotations cannot be found, or masks be read."""
-    if settings.annotations is not None and not settings.annotations.exists():
-        raise ConfigError("there are no annotations here", found=settings.annotations, fix="check --annotations")
+    if settings.annotations is not None and not settings.annotations.is_dir():
+        fix = "give the folder of the files, one for each slide, as --annotations"
+        raise ConfigError("there are no annotations here", found=settings.annotations, fix=fix)
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 

@@ -29,7 +29,7 @@ Location = tuple[str | int, ...]
 KEY = "<key>"
 """First part of the location of a key itself: (KEY, "name")."""
 
-_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"
+_FLOAT = r"(?!0[0-9]+$)[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"  # 01 is a class's name
 _PLAIN_SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -196,7 +196,7 @@ def load_settings(
         ConfigError: every problem at once, those of the file with file:line:column, the line and a near name.
     """
     source = MarkedYaml(Path(path)) if path else None
-    typed = {key: value for key, value in (given or {}).items() if value is not None}
+    typed = {key: _plain(value) for key, value in (given or {}).items() if value is not None}
     values = {**(source.values if source else {}), **typed}
     if saved:
         values = {key: value for key, value in values.items() if key not in ENDED or key in typed}
@@ -214,6 +214,15 @@ def load_settings(
     shown = [_shown(problem, source, typed=typed, flags=flags) for problem in first]
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise ConfigError("\n".join([*shown, f"{count} in the settings; `asmil run --help` lists them all."]))
+
+
+def _plain(value: object) -> object:
+    """Numbers and arrays of NumPy and pandas as Python's, in options too: files of settings hold no others."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.tolist() if hasattr(value, "dtype") and hasattr(value, "tolist") else value
 
 
 def changed(settings: Settings, given: Mapping[str, object], *, flags: bool = False) -> Settings:

@@ -1,6 +1,6 @@
 """Bags through a trained model: probabilities, attention and embeddings, without touching any random state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +31,14 @@ class Prediction:
 
 
 def predict(
-    model: nn.Module, bags: Sequence[Bag], *, batch_size: int = 16, task: Task | None = None
+    model: nn.Module, bags: Iterable[Bag], *, batch_size: int = 16, task: Task | None = None
 ) -> list[Prediction]:
     """Predict bags in evaluation mode; the model's mode is restored afterwards.
 
     Batches hold up to `batch_size` bags, fewer where these are large. `task` is the fitted one, None for
     classification.
     """
+    bags = list(bags)
     if not bags:
         return []
 

@@ -8,7 +8,7 @@ from shapely.geometry import MultiPolygon, box
 
 from asmil.annotations import AnnotationError, Annotations, read_annotations, require_classes
 from asmil.evaluation import MetricError
-from asmil.evaluation.place import Wanted, other_scale, read_truth
+from asmil.evaluation.place import Truth, Wanted, other_scale, read_truth, upper_left
 from asmil.runs import TilePlaces
 
 
@@ -120,6 +120,21 @@ def test_outlines_in_another_unit_are_told_by_the_tiles(factor, says):
     what, fix = other_scale(annotations(*shapes), places)
     assert says in what
     assert f"by {1 / factor:g}" in fix
+
+
+def test_a_unit_that_keeps_all_outlines_on_tiles_is_told_by_many_slides():
+    """At 0.5 um per pixel, micrometres are half of the pixels: on tiles, and of no tumour."""
+    places = TilePlaces(grid(10, 10, 100), 100, (1000, 1000), 0.5)
+    spots = [(900, 100), (300, 950), (50, 400), (990, 990), (600, 20), (10, 10), (700, 700)] * 2
+
+    def said(factor, slides):
+        drawn = {f"s{i}": annotations(points=[np.array(xy) * factor]) for i, xy in enumerate(spots[:slides])}
+        return upper_left(Truth(drawn | {"none": annotations()}, dict.fromkeys([*drawn, "none"], places), {}, ()))
+
+    assert said(0.5, 14).startswith("on 14 of 14 slides nothing is drawn beyond the upper left 50% of the tiles'")
+    assert said(1.0, 14) == ""
+    assert said(0.5, 3) == "", "three slides may be so by chance"
+    assert said(0.01, 3).startswith("on 3 of 3 slides nothing is drawn beyond the upper left 10%")
 
 
 def test_tumour_without_a_tile_is_no_reason_to_leave_a_slide_out():

@@ -50,6 +50,8 @@ def test_the_three_ways_qupath_wraps_features(tmp_path, content):
         ({"classification": {"names": ["A", "B"]}}, "A: B"),
         ({"classification": "A"}, "A"),
         ({"class": "A"}, "A"),
+        ({"classification": {"name": " A\u00a0"}}, "A"),
+        ({"classification": {"name": "Tu\u0308"}}, "T\u00fc"),
         ({}, "unclassified"),
     ],
 )
@@ -187,6 +189,24 @@ def test_imagescope_layers_regions_holes_and_two_cornered_shapes(tmp_path):
     oval = read_annotations(written(tmp_path, imagescope(region([(4, 2), (0, 0)], kind=2), name="A"), "s.xml"))
     assert oval.area_of(["A"]).area == pytest.approx(np.pi * 2, rel=1e-3)
     assert oval.area_of(["A"]).bounds == pytest.approx((0, 0, 4, 2))
+
+
+def test_a_negative_region_of_imagescope_is_cut_out_of_its_layer_whatever_its_text(tmp_path):
+    hole, tumour = region(HOLE[:4], negative=1), region(SQUARE[:4], text="Tumor")
+    body = imagescope(tumour + hole, name="").replace("</Annotations>", "")
+    body += imagescope(tumour, name="").partition(">")[2]  # another layer, without a hole
+    apart = read_annotations(written(tmp_path, imagescope(tumour + hole, name=""), "s.xml"))
+    assert apart.area_of(["Tumor"]).area == 96
+    assert apart.notes == ("Tumor: 1 negative regions were cut out",)
+    assert read_annotations(written(tmp_path, body, "s.xml")).area_of(["Tumor"]).area == 100
+
+
+def test_a_measurement_of_asap_is_no_outline(tmp_path):
+    ruler = asap().replace('Type="Polygon"', 'Type="Measurement"')
+    assert 'Type="Measurement"' in ruler
+    drawn = read_annotations(written(tmp_path, ruler, "s.xml"))
+    assert drawn.area_of(drawn.classes).is_empty
+    assert [note.partition(": ")[2] for note in drawn.notes] == ["ignored a measurement"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,13 @@ def test_classes_are_sorted_by_number_or_text(labels, classes):
     assert [cohort.classes[i] for i in cohort.labels] == cohort.table["label"].tolist()
 
 
+def test_classes_that_no_slide_has_are_named_beside_those_there_are():
+    table = pd.DataFrame({"slide_id": ["s1", "s2"], "label": ["benign", "tumour"]})
+    with pytest.raises(CohortError, match="no slide is of the classes yes, no") as error:
+        read_cohort(table, classes=["yes", "no"])
+    assert error.value.found == "labels benign, tumour"
+
+
 def test_classes_can_be_ordered_and_chosen():
     table = clam([("s1", "p1", "MSS"), ("s2", "p2", "MSIH"), ("s3", "p3", "other")])
     cohort = read_cohort(table, classes=("MSS", "MSIH"))

@@ -320,3 +320,10 @@ def test_splits_as_json_that_are_no_lists_of_names_are_refused(names, tmp_path):
     (tmp_path / "split_0.json").write_text(text % names)
     with pytest.raises(SplitError, match=r"test_names of split_0.json are no list of names|split_0.json is not JSON"):
         read_splits(tmp_path / "split_0.json", cohort)
+
+
+def test_an_index_of_pandas_among_the_features_is_told(tmp_path):
+    pd.DataFrame(features()).to_csv(tmp_path / "a.csv")
+    with pytest.raises(FeatureError) as error:
+        open_features(tmp_path)
+    assert "to_csv(..., index=False)" in str(error.value)

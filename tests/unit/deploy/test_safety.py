@@ -42,10 +42,12 @@ def test_a_planted_pickle_is_refused_and_never_run(unsealed, tmp_path, write):
 
 
 def forge(run, **settings):
-    """Other settings in both files that say them, as a stranger's run may have."""
+    """Other settings in both files that say them, and in seals that do not, as a stranger's run may have."""
     config, identity = run / "config.yaml", run / "identity.json"
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | settings))
     identity.write_text(json.dumps(json.loads(identity.read_text()) | settings))
+    for seal in run.glob("folds/*/*/sealed.json"):
+        seal.write_text(json.dumps({"files": json.loads(seal.read_text())["files"]}))
 
 
 def test_weights_of_other_settings_are_refused(run):

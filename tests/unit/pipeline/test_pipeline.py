@@ -343,6 +343,22 @@ def test_settings_may_be_a_file_and_names_go_over_it(small):
     assert (made.folder, made.settings.model_options, made.settings.folds) == (Path("other"), {"dim": 4}, 2)
 
 
+def test_what_would_be_passed_over_is_refused(again):
+    made = Run.open("run")
+    for stage in (made.evaluate, made.report):
+        with pytest.raises(ConfigError, match="a run is used as it was trained") as error:
+            stage(epochs=7, bootstrap=5)
+        assert error.value.found == "epochs"
+    with pytest.raises(ConfigError, match="weights are those of the encoder"):
+        made.predict(features="features", weights="theirs.pt", out="new")
+    with pytest.raises(ConfigError, match="a seed is given twice"):
+        train(**again | {"seeds": [0, 0], "out": "other"})
+    Path("nothing").mkdir()
+    with pytest.raises(RunError, match="no slide could be predicted") as none:
+        made.predict("nothing", out="new", listener=Deaf())
+    assert "feature files by --features" in none.value.fix
+
+
 def test_settings_given_by_name_are_checked_like_those_of_a_file(small):
     with pytest.raises(ConfigError, match=r"^fold: unknown key 'fold'; did you mean 'folds'\?") as caught:
         run(**small | {"fold": 3})

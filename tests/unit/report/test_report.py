@@ -81,9 +81,10 @@ def test_what_it_cannot_do_without_is_named(run, lost):
 
 def test_names_from_elsewhere_cannot_become_markup(run, read_page):
     evil = "<script>alert('x')</script>"
-    table = pd.read_csv(run / "predictions.csv")
-    table.loc[0, ["slide", "case"]] = evil
-    table.to_csv(run / "predictions.csv", index=False)
+    for path in (run / "predictions.csv", run / "cohort.csv"):
+        table = pd.read_csv(path)
+        table.loc[0, ["slide", "case"]] = evil
+        table.to_csv(path, index=False)
     pd.DataFrame([{"name": evil, "stage": "tissue", "reason": '"><img src=x onerror=alert(1)>'}]).to_csv(
         run / "failures.csv", index=False
     )
@@ -98,9 +99,10 @@ def test_names_from_elsewhere_cannot_become_markup(run, read_page):
 
 
 def test_a_slide_called_NA_stays_a_slide(run):
-    table = pd.read_csv(run / "predictions.csv")
-    table.loc[0, "slide"] = "NA"
-    table.to_csv(run / "predictions.csv", index=False)
+    for path in (run / "predictions.csv", run / "cohort.csv"):
+        table = pd.read_csv(path)
+        table.loc[0, "slide"] = "NA"
+        table.to_csv(path, index=False)
     assert Run(run).predictions["slide"][0] == "NA"
     assert np.isnan(Run(run).predictions["tile_auroc"][0]), "blank: it is not annotated"
 

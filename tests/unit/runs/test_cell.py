@@ -1,6 +1,7 @@
 """A cell holds what a training left; whatever happens to one of its files is seen, named and healed."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import h5py
@@ -184,3 +185,33 @@ def test_equal_results_are_equal_files(begin_run, data, result, tmp_path):
     one, two = (run.cell(0, 0).folder for run in runs)
     for name in (*FILES, "sealed.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_a_cell_from_another_place_is_not_the_one_it_lies_for(run):
+    """What the model of fold 0 learned from is tested by fold 1: no number of it would be out of fold."""
+    shutil.rmtree(run.cell(0, 0).folder)
+    shutil.copytree(run.cell(1, 0).folder, run.cell(0, 0).folder)
+    shutil.rmtree(run.cell(0, 1).folder)
+    shutil.copytree(run.cell(1, 0).folder, run.cell(0, 1).folder)
+    standing = Run(run.folder).unfinished()
+    assert standing.says == [f"fold 0 seed {s} is trained again: sealed.json is of fold 1 seed 0" for s in (0, 1)]
+    with pytest.raises(RunError, match="2 of 4 models are finished"):
+        Run(run.folder).require_whole()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"learning_rate": 0.5}, "is of another run (learning_rate was 0.5, is 0.001)"),
+        ({"data": {"splits": "other"}}, "is of a run of other slides, folds or features"),
+    ],
+)
+def test_a_cell_of_another_run_is_none_of_this(run, result, tmp_path, changed, says):
+    other = Run(shutil.copytree(run.folder, tmp_path / "other"))
+    run.write_identity({**run.identity, "learning_rate": 0.001, "data": {"splits": "these"}})
+    other.write_identity({**run.identity, **changed})
+    other.keep(result(0, 0))
+    shutil.rmtree(run.cell(0, 0).folder)
+    shutil.copytree(other.cell(0, 0).folder, run.cell(0, 0).folder)
+    assert Run(run.folder).unfinished().says == [f"fold 0 seed 0 is trained again: sealed.json {says}"]
+    assert str(run.cell(0, 0).state()) == "whole", "by itself it is as it was written"

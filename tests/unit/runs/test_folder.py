@@ -172,6 +172,12 @@ def test_results_are_those_of_the_models_there_are(begun, result):
     assert error.value.fix == f"asmil evaluate {begun.folder}"
     assert "then: A partial look: 3 of 4 models." in error.value.found
     evaluated()
+    begun.require_results()
+    begun.keep(result(0, 0, predictions=result(1, 0).predictions))
+    with pytest.raises(RunError, match="has changed since it was evaluated") as error:
+        begun.require_results()
+    assert error.value.found == "then: All models. Other models than there are. Now: all models"
+    evaluated()
     assert begun.require_results() == ""
 
 
@@ -250,3 +256,16 @@ def test_a_thumbnail_is_found_where_the_features_were_made(begun, tmp_path):
     assert run.thumbnail_file("s2") == own.with_name("s2.jpg")
     own.write_bytes(b"")
     assert run.thumbnail_file("s1") == own
+
+
+def test_predictions_with_rows_of_other_slides_or_too_few_are_refused(run):
+    table = run.cell_predictions.query("part == 'test' and seed == 0").drop(columns=["part", "seed"])
+    run.write_results({"n_slides": len(table)}, table)
+    path = run.folder / "predictions.csv"
+    table[:-2].to_csv(path, index=False)
+    with pytest.raises(RunError, match="is not as the run was evaluated") as error:
+        _ = Run(run.folder).predictions
+    assert error.value.found == f"{len(table) - 2} rows for {len(table)} slides"
+    table.assign(slide=[*table["slide"][:-1], "other"]).to_csv(path, index=False)
+    with pytest.raises(RunError, match="not of it: other"):
+        _ = Run(run.folder).predictions

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,6 +69,23 @@ def test_one_positive_class_needs_no_list(tmp_path):
 @pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[4, 9]", [4, 9])])
 def test_seeds_are_a_count_or_a_list(tmp_path, seeds, expected):
     assert load_settings(_yaml(tmp_path, f"seeds: {seeds}\n")).seed_list == expected
+
+
+def test_numbers_of_numpy_are_kept_as_plain_ones():
+    given = {"seeds": np.array([4, 9]), "model_options": {"dim": np.int64(8)}, "classes": np.array(["a", "b"])}
+    settings = load_settings(None, given, flags=False)
+    assert settings.model_dump(mode="json")["model_options"] == {"dim": 8}
+    assert (settings.seed_list, settings.classes) == ([4, 9], ["a", "b"])
+
+
+def test_a_name_of_digits_keeps_its_zeros(tmp_path):
+    settings = load_settings(_yaml(tmp_path, "label: 010\nclasses: [01, 02]\nlearning_rate: 0.5\n"))
+    assert (settings.label, settings.classes, settings.learning_rate) == ("010", ["01", "02"], 0.5)
+
+
+def test_a_seed_is_one_that_torch_takes(tmp_path):
+    with pytest.raises(ConfigError, match="less than 9223372036854775808"):
+        load_settings(_yaml(tmp_path, f"seeds: [{2**70}]\n"))
 
 
 def test_every_problem_is_shown_at_once_in_the_order_of_the_file(tmp_path):

@@ -65,6 +65,12 @@ def test_same_seed_same_bits_and_other_seed_others(bags):
     assert not same(trained[0], trained[2])
 
 
+def test_bags_to_predict_may_come_one_by_one(bags):
+    model = create_model("mean", in_dim=bags[0].features.shape[1], n_classes=2)
+    one_by_one = [found.probabilities.tolist() for found in predict(model, iter(bags[:3]))]
+    assert one_by_one == [found.probabilities.tolist() for found in predict(model, bags[:3])]
+
+
 def test_callers_random_state_is_left_alone(bags):
     torch.manual_seed(5)
     before = torch.get_rng_state()

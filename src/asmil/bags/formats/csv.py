@@ -23,6 +23,8 @@ class _Csv:
     def slides(self, source: Path) -> dict[str, Array | None]:
         if not _feature_columns(columns := _columns(source)):
             fix = "the header is damaged, or separated otherwise than by commas: write the file again"
+            if columns[0] in ("", "index"):
+                fix = "its first column numbers the rows: write it without (of pandas: to_csv(..., index=False))"
             raise FeatureError(f"{source.name} has columns out of order", found=listed(columns), fix=fix)
         return {slide_name(source.stem): None}
 
