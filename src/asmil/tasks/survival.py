@@ -46,7 +46,7 @@ class DiscreteTime(SurvivalTask):
     @property
     def outputs(self) -> int:
         """One logit of the hazard per interval; fewer than `bins` where event times are tied."""
-        return len(self.edges) + 1 if self.edges else self.bins
+        return len(self.edges) + 1 if len(self.edges) else self.bins
 
     @property
     def value_names(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class DiscreteTime(SurvivalTask):
         Raises:
             ConfigError: `fit_targets` was not called.
         """
-        if not self.edges:
+        if not len(self.edges):
             raise ConfigError("the intervals of survival are not known", fix="call fit_targets with training targets")
         logits = in_full(logits)
         time, event = targets[:, :1], targets[:, 1:] == 1

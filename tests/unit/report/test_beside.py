@@ -162,6 +162,9 @@ def test_a_page_of_ten_thousand_slides_has_some_and_names_the_table_of_all(fresh
     more["prob_tumour"] = np.where((more["label"] == "tumour") ^ wrong, top, 1 - top)
     more["prob_benign"] = 1 - more["prob_tumour"]
     more.to_csv(fresh / "predictions.csv", index=False)
+    more[["slide", "case", "label"]].to_csv(fresh / "cohort.csv", index=False)
+    metrics = json.loads((fresh / "metrics.json").read_text())
+    (fresh / "metrics.json").write_text(json.dumps(metrics | {"n_slides": len(more)}))
     lost = pd.DataFrame({"name": [f"l{i}" for i in range(9000)], "result": "failed", "stage": "open", "reason": "gone"})
     lost.to_csv(fresh / "failures.csv", index=False)
     page = read_page(path := write_report(fresh, heatmaps=2))

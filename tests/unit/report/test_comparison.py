@@ -101,9 +101,12 @@ def test_what_cannot_be_compared_is_refused(pair, tmp_path):
     flipped.to_csv(other / "predictions.csv", index=False)
     with pytest.raises(RunError, match="predicts other labels"):
         write_comparison(own, other)
-    table.assign(slide="x" + table["slide"]).to_csv(other / "predictions.csv", index=False)
+    cohort = pd.read_csv(other / "cohort.csv")
+    for name, rows in {"predictions": table, "cohort": cohort}.items():
+        rows.assign(slide="x" + rows["slide"]).to_csv(other / f"{name}.csv", index=False)
     with pytest.raises(RunError, match="predicts other slides"):
         write_comparison(own, other)
+    cohort.to_csv(other / "cohort.csv", index=False)
     table.assign(value=0.5).to_csv(other / "predictions.csv", index=False)
     (other / "task.json").write_text(json.dumps({"name": "regression", "options": {"columns": ["age"]}}))
     with pytest.raises(RunError, match="only runs of classification"):

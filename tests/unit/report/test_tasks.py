@@ -48,6 +48,7 @@ def run_of(name: str, folder) -> Run:
     rows = pd.concat([table.assign(part="test"), table.assign(part="val", fold=1 - table.fold)])
     metrics = {"task": name, **evaluate_task(rows, task, n_boot=20)}
     table.to_csv(folder / "predictions.csv", index=False)
+    table[["slide", "case", "label"]].to_csv(folder / "cohort.csv", index=False)
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "task.json").write_text(json.dumps({"name": name, "options": task.options()}))
     return Run(folder)
