@@ -279,20 +279,17 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--seconds", type=float, default=3.0, help="for each step")
     parser.add_argument("--epochs", type=int, default=20, help="of the whole job")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", choices=("steps", "job"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.inside:
+    if options.inside == "steps":
         folders = {"MIL-Lab": options.mil_lab, "CLAM": options.clam}
         sys.path += [str(folder) for folder in folders.values() if folder]
-        steps(
-            options.methods,
-            options.tiles,
-            seconds=options.seconds,
-            given=[p for p in PEERS if p not in folders or folders[p]],
-        )
-        if options.clam and not options.no_job:
-            with tempfile.TemporaryDirectory() as folder:
-                job(options.clam.resolve(), Path(folder), epochs=options.epochs)
+        given = [peer for peer in PEERS if peer not in folders or folders[peer]]
+        steps(options.methods, options.tiles, seconds=options.seconds, given=given)
+        return
+    if options.inside:
+        with tempfile.TemporaryDirectory() as folder:
+            job(options.clam.resolve(), Path(folder), epochs=options.epochs)
         return
     with tempfile.TemporaryDirectory() as temporary:
         home = options.home or Path(temporary)
@@ -303,8 +300,11 @@ def main() -> None:
         install = [uv, "pip", "install", "-q", "torch==2.13.0", "-e", ROOT, *wanted]
         subprocess.run(install, check=True, env=os.environ | found)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [home / "bin" / "python", "-m", "benchmarks.peers", "--inside", *sys.argv[1:]]
-        raise SystemExit(subprocess.run(command, check=False, env=environment).returncode)
+        # The job in a process of its own: the peak that is told of a child is never below its parent's.
+        parts = ["steps"] + ["job"] * (options.clam is not None and not options.no_job)
+        for part in parts:
+            command = [home / "bin" / "python", "-m", "benchmarks.peers", "--inside", part, *sys.argv[1:]]
+            subprocess.run(command, check=True, env=environment)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,12 @@ class Records:
         """What decided the results, as it was written down when the run began; empty before that."""
         path = self.folder / layout.IDENTITY
         fix = "put it back from a copy of the run: without it nobody can tell what made the models"
-        return read_json(path, fix=fix) if path.exists() else {}
+        said = read_json(path, fix=fix) if path.exists() else {}
+        with reading(path, fix=fix):
+            contents = said.get("data", {}).get("features", {})
+            if odd := [slide for slide, content in contents.items() if not isinstance(content, list)]:
+                raise TypeError(f"no content of the features of {odd[0]}")
+        return said
 
     def write_identity(self, identity: dict[str, object]) -> None:
         """Write identity.json, and where the run is made."""
