@@ -163,7 +163,7 @@ def _with_features(cohort: Cohort, store: FeatureStore, name: str, partial: bool
         found = f"{len(missing)} of {len(cohort)}: {listed(missing)}"
         fix = "make them, or give partial=True; results are then not those of the official protocol"
         raise DatasetError(f"official slides of {name} have no features", found=found, fix=fix)
-    return cohort.match(store.slides)
+    return cohort.match(store.slides, unreadable=store.problems)
 
 
 def _official_splits(cohort: Cohort, part: dict[str, str], choices: Choices) -> Splits:

@@ -18,7 +18,7 @@ from asmil.files import Facts, safe_name, write_json, write_text
 from asmil.machine import environment
 from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
-from asmil.runs.reading import check_metrics, read_json, read_table, reading, with_numbers
+from asmil.runs.reading import check_identity, check_metrics, read_json, read_table, reading, with_numbers
 from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
 from asmil.tasks import Task, create_task
@@ -108,9 +108,7 @@ class Records:
         fix = "put it back from a copy of the run: without it nobody can tell what made the models"
         said = read_json(path, fix=fix) if path.exists() else {}
         with reading(path, fix=fix):
-            contents = said.get("data", {}).get("features", {})
-            if odd := [slide for slide, content in contents.items() if not isinstance(content, list)]:
-                raise TypeError(f"no content of the features of {odd[0]}")
+            check_identity(said)
         return said
 
     def write_identity(self, identity: dict[str, object]) -> None:

@@ -5,6 +5,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -316,3 +317,33 @@ def test_the_record_of_a_study_is_plain(study, training, tmp_path):
     assert set(record) == {"common", "settings", "datasets", "models", "stabilizers"}
     assert record["models"] == {"mean": {"name": "mean", "options": {}}, "abmil": {"name": "abmil", "options": {}}}
     assert (tmp_path / "out" / "environment.json").exists()
+
+
+def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_path):
+    """A study of one's own table: a damaged file is a failure of that slide, and the exit code says so."""
+    random, features = np.random.default_rng(0), tmp_path / "features"
+    features.mkdir()
+    for i in range(13):
+        values, xy = random.standard_normal((20, 32)).astype(np.float32), np.arange(40).reshape(20, 2) * 256
+        if i == 0:
+            values[7] = 1.5
+            xy[5] = xy[4]
+            values *= 12
+        with h5py.File(features / f"s{i}.h5", "w") as file:
+            file["features"], file["coords"] = values, xy
+            file["coords"].attrs["patch_size_level0"] = 256
+    (features / "s12.h5").write_bytes((features / "s12.h5").read_bytes()[:3000])
+    rows = "".join(f"s{i},p{i},{'ab'[i % 2]}\n" for i in range(14))
+    (tmp_path / "labels.csv").write_text(f"slide,patient,label\n{rows}")
+    text = STUDY.replace(DIGITS, f"{{name: own, features: {features}, root: {tmp_path / 'labels.csv'}}}")
+    (tmp_path / "own.yaml").write_text(text)
+    result = CliRunner().invoke(app, ["study", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "own s12 failed data s12.h5 cannot be read" in said
+    assert "own s13 noted data has a label but no file" in said
+    assert "own: features are of very different sizes" in said
+    assert "own: tiles whose features are one number throughout, as padding" in said
+    assert "1 in 1 slide: s0 1 of 20" in said
+    assert "own: tiles at a place that another tile of the slide has" in said
+    assert training.calls
