@@ -96,7 +96,9 @@ class StudyData:
         """
         arrays = {bag.slide: bag.features.float().cpu().numpy() for bag in self.bags}
         prints = {bag.slide: _print_of(bag, arrays[bag.slide]) for bag in self.bags}
-        told = [*require_one_size(prints), *odd_tiles(prints)]
+        told = [*self.dataset.remarks, *require_one_size(prints), *odd_tiles(prints)]
+        if alike := [slide for slide, own in arrays.items() if len(own) > 1 and (own == own[0]).all()]:
+            told.append(f"all tiles of a slide are the same, as of an encoder that failed: {listed(alike)}")
         twins = find_twins(prints, arrays.__getitem__)
         for seed in self.config.seeds:
             splits = self.splits(seed)
