@@ -2,7 +2,7 @@
 # What: the default ("noether") standard error of torchsurv's C-index is twice what it is: each pair of patients is counted for the one who died first, not for both of them.
 # Its 95 % interval covers always, its p below .05 does not come where it should in one of twenty, and a model that a paired bootstrap finds better is not.
 # Versions: torchsurv 0.2.0, torch 2.13.0. Seen 2026-12-01.
-# Why it matters: "not significant" against .5, and against another model, is said of cohorts that show the difference. With method="bootstrap" the interval is right, the comparison is not: it draws the two
+# Why it matters: "not significant" against .5, and against another model, is said of cohorts that show the difference. With method="bootstrap" the interval is near to right, the comparison is not: it draws the two
 # models from a common pool and apart from each other, as if they had predicted other patients.
 set -euo pipefail
 folder=$(mktemp -d)
