@@ -44,7 +44,7 @@ from asmil.bags.tables import (
 )
 from asmil.errors import CohortError
 from asmil.slides import file_name
-from asmil.units import plausible_mpp, with_decimal_points
+from asmil.units import numbers_of, plausible_mpp, with_decimal_points
 
 if TYPE_CHECKING:
     from asmil.bags.store import FeatureStore
@@ -231,7 +231,7 @@ def _seen_tables(
             raise
         targets += task.columns
     for table, source in zip(seen, sources, strict=True):
-        require_seen(table, source, {*used_columns(table, named), *targets})
+        require_seen(table, source, {*used_columns(table, named), *targets}, numbers=targets)
     return tables, task
 
 
@@ -358,7 +358,7 @@ def _merged(table: pd.DataFrame, slides: pd.DataFrame) -> tuple[pd.DataFrame, li
 
 
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
-    numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce")
+    numbers = pd.Series(numbers_of(with_decimal_points(cells)), cells.index, dtype=float)
     wrong = numbers.isna() & (cells != "")
     wrong |= numbers.notna() & (~numbers.map(plausible_mpp) if role == "mpp" else numbers % 1 != 0)
     if wrong.any():
