@@ -22,7 +22,7 @@ from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
 from asmil.errors import AsmilError, FeatureError, blaming
 from asmil.files import suffix_of
-from asmil.shown import Shown
+from asmil.shown import Shown, percent
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, StreamedBag
@@ -321,8 +321,9 @@ class FeatureStore(Shown):
         if not deep:
             return list(self.problems)
         prints, found = self.read_through(self.slides)
+        same = "has the features of {two.slide} ({share} of the tiles)"
         twins = [
-            Problem(two.other, f"has the features of {two.slide} ({two.share:.0%} of the tiles)", "keep one of the two")
+            Problem(two.other, same.format(two=two, share=percent(two.share, "%")), "keep one of the two")
             for two in find_twins(prints, self.array)
         ]
         return [*self.problems, *found, *twins]

@@ -18,7 +18,7 @@ from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
 from asmil.runs.whole import Standing, made_of, require_features, require_unedited, standing_of
-from asmil.shown import Shown
+from asmil.shown import Shown, fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -393,5 +393,5 @@ def _result(test: Facts) -> dict[str, str]:
     value, (low, high) = test.get(name, {}).get("value"), test.get(name, {}).get("ci95") or (None, None)
     if value is None:
         return {}
-    interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-    return {"AUROC" if name == "auroc" else name.replace("_", " "): f"{value:.3f}{interval}"}
+    interval = "" if low is None or high is None else f" ({fixed(low)} to {fixed(high)})"
+    return {"AUROC" if name == "auroc" else name.replace("_", " "): fixed(value) + interval}
