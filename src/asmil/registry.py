@@ -38,9 +38,16 @@ GROUPS = ("asmil.models", "asmil.encoders", "asmil.readers", "asmil.formats")
 def _offered(group: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
     """What the packages on a path offer in a group, by name. Their metadata are read, and nothing is imported."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=group), key=package_of):
+    for point in _points(path)[group]:
         found.setdefault(_key(point.name), []).append(point)
     return found
+
+
+@cache
+def _points(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """The entry points of all our groups, in one look at the metadata of what is installed."""
+    points = entry_points()
+    return {group: sorted(points.select(group=group), key=package_of) for group in GROUPS}
 
 
 def package_of(point: EntryPoint) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.annotations import MaskLabels
 from asmil.errors import ConfigError, RunError
 from asmil.files import Facts, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
@@ -355,6 +354,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, hear: Hear = None, *, i
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, hear: Listener, *, partial: bool = False) -> Facts:
     from asmil import evaluation
+    from asmil.annotations import MaskLabels
 
     metrics = evaluation.evaluate(
         made,

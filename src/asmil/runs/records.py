@@ -21,10 +21,10 @@ from asmil.runs import layout
 from asmil.runs.reading import check_metrics, read_json, read_table, reading, with_numbers
 from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
-from asmil.tasks import Task, create_task
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.tasks import Task
 
 COPY = "copy the whole run folder"
 AGAIN = "evaluate the run again: asmil evaluate RUN"
@@ -128,11 +128,13 @@ class Records:
             return {"name": str(said["name"]), "options": dict(said["options"])} if said else {}
 
     @cached_property
-    def task(self) -> Task | None:
+    def task(self) -> "Task | None":
         """What the run predicts, as it was read off the table of labels; None for classification."""
         said = self.task_said
         if not said or said["name"] == CLASSIFICATION:
             return None
+        from asmil.tasks import create_task
+
         try:
             return create_task(said["name"], **said["options"])
         except (AsmilError, TypeError, ValueError) as error:
