@@ -19,6 +19,10 @@ from asmil.units import numbers_of
 _TEXT = frozenset({"slide", "name", "case", "label", "predicted", "part", "site", "result", "stage", "reason"})
 
 
+MOST_DIGITS = 19
+"""Of whole numbers: longer ones may be none of 64 bits."""
+
+
 @contextmanager
 def reading(path: Path, *, fix: str, what: str = "cannot be read") -> Iterator[None]:
     """Whatever is raised while a file is read is what is wrong with that file.
@@ -62,12 +66,13 @@ def read_table(path: Path, *, columns: Sequence[str] = (), fix: str) -> pd.DataF
 
 def _plain(cells: pd.Series) -> pd.Series:
     """Whole numbers, or numbers, where all cells are some; else the text."""
-    if not len(cells):
+    texts = cells.tolist()
+    numbers = np.array(numbers_of(texts), dtype=np.float64)
+    if not texts or np.isnan(numbers).any():
         return cells
-    if cells.str.fullmatch(r"-?\d{1,18}").all():
-        return cells.map(int).astype(np.int64)
-    numbers = numbers_of(cells)
-    return cells if np.isnan(numbers).any() else pd.Series(numbers, cells.index)
+    if all(text.removeprefix("-").isdecimal() and len(text) < MOST_DIGITS for text in texts):
+        return pd.Series(np.array([int(text) for text in texts], dtype=np.int64), cells.index)
+    return pd.Series(numbers, cells.index)
 
 
 def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), fix: str) -> pd.DataFrame:
@@ -78,7 +83,9 @@ def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), f
     """
     for name in map(str, table):
         if name not in _TEXT:
-            numbers = pd.Series(numbers_of(table[name].map(str)), table.index, dtype=float)
+            if pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().all():
+                continue
+            numbers = pd.Series(numbers_of(map(str, table[name])), table.index, dtype=float)
             gap = table[name].astype(str).isin(["", "nan"]) & name.startswith(tuple(gaps))
             wrong = numbers.isna() & ~gap
             if wrong.any():
