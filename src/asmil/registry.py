@@ -14,13 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from asmil.errors import AsmilError, ConfigError, PartError, UnknownPartError, blaming, did_you_mean
+from asmil.errors import AsmilError, ConfigError, PartError, UnknownPartError, blaming, did_you_mean, require_kind
 from asmil.files import Facts
 
 T = TypeVar("T")
 
 
 def _key(name: str) -> str:
+    require_kind(name, str, called="the name of a part", fix="give a text; `asmil list` has the names")
     return name.replace("-", "_").lower()
 
 
@@ -212,9 +213,10 @@ class FolderRegistry:
         return found
 
     def __getitem__(self, name: str) -> Any:
+        key = _key(name)
         if (other := self.other(name)) is not None:
             return other
-        if (why := self.conflicts().get(_key(name))) and name in self:
+        if (why := self.conflicts().get(key)) and name in self:
             _warn_once(why)
         if (point := self.packaged().get(_key(name))) is not None:
             return self._load(_key(name), point)

@@ -20,8 +20,8 @@ from asmil.bags.reading.stored_slide import StoredSlide, doubled_of, require_unl
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
-from asmil.errors import AsmilError, FeatureError, blaming
-from asmil.files import suffix_of
+from asmil.errors import AsmilError, FeatureError, blaming, require_kind
+from asmil.files import path_of, suffix_of
 from asmil.shown import Shown, percent
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ class FeatureStore(Shown):
     """The slides under a path. Files that cannot be used are named in `problems`, never silently left out."""
 
     def __init__(self, path: str | Path, *, encoder: str | None = None):
-        self.path, self.encoder = Path(path), encoder
+        require_kind(encoder, (str, type(None)), called="an encoder", fix="give the name of its folder or table")
+        self.path, self.encoder = path_of(path, "a folder of features"), encoder
         if not self.path.exists():
             raise FeatureError("there are no features at this path", found=self.path)
         self.problems: list[Problem]

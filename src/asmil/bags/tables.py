@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import CohortError, as_typed
-from asmil.files import composed, suffix_of
+from asmil.errors import CohortError, as_typed, require_kind
+from asmil.files import composed, path_of, suffix_of
 from asmil.slides import file_name, scene_number
 from asmil.units import has_decimal_commas
 
@@ -76,7 +76,7 @@ def read_table(source: str | Path | pd.DataFrame, *, judged: bool = True) -> pd.
             list(range(1, len(cells) + 1)),
         )
     else:
-        ((_, head), *numbered), sheet = _lines_of(Path(source))
+        ((_, head), *numbered), sheet = _lines_of(path_of(source, "a table"))
         lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     while head and not head[-1].strip():
         head = head[:-1]
@@ -178,7 +178,11 @@ def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
     """The lines of a file that are not blank, and the sheet of a workbook that they are of."""
     file, name = table_file(path)
     if not file.is_file():
-        raise CohortError("a folder is no table" if file.is_dir() else "there is no such table", found=path)
+        what, fix = (
+            "a folder is no table" if file.is_dir() else "there is no such table",
+            "check the path: csv, tsv or xlsx",
+        )
+        raise CohortError(what, found=path, fix=fix)
     if suffix_of(file) in OTHER_BOOKS:
         fix = "save it as xlsx, or as csv (UTF-8), with one header row"
         raise CohortError(f"{file.name} is a workbook of a kind that is not read", found=suffix_of(file), fix=fix)
@@ -319,6 +323,7 @@ class SlideNames:
 
     def find(self, name: str) -> list[str]:
         """The names that can mean `name`: none, one, or several where it is ambiguous."""
+        require_kind(name, str, called="the name of a slide", fix="give a text")
         for spelling in (name, slide_name(name)):
             if spelling in self._names:
                 return [spelling]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags import listed
-from asmil.errors import AsmilError, RunError, as_typed
+from asmil.errors import AsmilError, RunError, as_typed, require_kind
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
@@ -276,6 +276,7 @@ class Run(Records, Shown):
 
     def slide(self, name: str) -> RunSlide:
         """A slide: its tiles, pictures and attention. The last that were asked for are kept, with what was read."""
+        require_kind(name, str, called="the name of a slide", fix="give a text")
         kept = self._slides
         own = kept.pop(name, None) or RunSlide(self, name)
         kept[name] = own  # the last one is the newest

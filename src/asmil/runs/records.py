@@ -14,7 +14,7 @@ import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError, as_typed
 from asmil.extraction import sole
-from asmil.files import Facts, safe_name, write_json, write_text
+from asmil.files import Facts, path_of, safe_name, write_json, write_text
 from asmil.machine import environment
 from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
@@ -44,7 +44,7 @@ class Records:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = path_of(folder, "a run")
 
     @contextmanager
     def held(self, settings: Settings, hear: Listener) -> Iterator[Listener]:

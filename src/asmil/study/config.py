@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError, did_you_mean
-from asmil.files import Facts
+from asmil.files import Facts, path_of
 from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag
 from asmil.training import TrainSettings
 
@@ -241,7 +241,7 @@ def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) 
     Raises:
         ConfigError: every problem at once, with file:line:column, the line and a near name.
     """
-    source = MarkedYaml(Path(path))
+    source = MarkedYaml(path_of(path, "a file of a study"))
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
     problems = list(source.problems)
     try:
