@@ -68,7 +68,7 @@ class PlainNumbers(Formatter):
 
     _top = 0.0
 
-    def set_locs(self, locs: Sequence[float]) -> None:
+    def set_locs(self, locs: list[float]) -> None:
         """Hear where the ticks are."""
         super().set_locs(locs)
         self._top = max(map(abs, locs), default=0.0)
