@@ -24,6 +24,8 @@ PINS = ["torchmil==1.0.2", "soma-pathology==2.2.0"]
 PINS_OF_FOLDERS = ["timm==1.0.31", "torchvision==0.28.0", "nystrom-attention==0.0.14",
                    "loguru==0.7.3", "omegaconf==2.3.0", "tensorboardX==2.6.4", "scikit-image"]  # fmt: skip
 IN_DIM, DIM, HIDDEN = 1024, 512, 128
+RATE = 1e-7
+"""So small that many steps on one bag change nothing: with large scores torchmil's loss of tiles is another one."""
 OURS: dict[str, dict[str, object]] = {
     "mean": {},
     "max": {},
@@ -60,7 +62,7 @@ def embedded() -> nn.Sequential:
 def stepping(parameters: Iterator[nn.Parameter], loss: Callable[[], Tensor]) -> Step:
     """A whole step as every peer's training loop has it: gradients, clipping as ours, AdamW."""
     listed = list(parameters)
-    optimizer = torch.optim.AdamW(listed, lr=1e-4)
+    optimizer = torch.optim.AdamW(listed, lr=RATE)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -81,7 +83,7 @@ def our_step(method: str, features: Tensor, **other: object) -> Step:
     model = create_model(method, in_dim=IN_DIM, n_classes=2, dim=DIM, **OURS[method] | other)
     stack = Stack([model], [None], keys=[("seed", 0)], settings=settings)
     model.train()
-    return partial(stack.step, BagBatch.from_bags(Bag(features, label=1)), [1e-4], at=(0, 1), measure=False)
+    return partial(stack.step, BagBatch.from_bags(Bag(features, label=1)), [RATE], at=(0, 1), measure=False)
 
 
 def torchmil_step(method: str, features: Tensor) -> Step | None:
@@ -188,14 +190,14 @@ def clam_step(method: str, features: Tensor) -> Step | None:
 PEERS = {"torchmil": torchmil_step, "soma-pathology": soma_step, "MIL-Lab": mil_lab_step, "CLAM": clam_step}
 
 
-def steps(sizes: list[int], *, seconds: float, given: list[str]) -> None:
+def steps(methods: list[str], sizes: list[int], *, seconds: float, given: list[str]) -> None:
     """Print ours over theirs, time and peak memory of a step, for each method and peer."""
     from asmil.bench.timing import best_seconds, first_call
 
     torch.set_num_threads(1)
     heads = " | ".join(f"{size:,} tiles: time; memory" for size in sizes)
     print(f"| method | peer | {heads} |\n|---|---|" + "---|" * len(sizes))
-    for method in OURS:
+    for method in methods:
         for peer in given:
             cells = []
             for size in sizes:
@@ -272,18 +274,22 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="folder to keep the environment in; without it, it is made anew")
     parser.add_argument("--mil-lab", type=Path, help="a folder of the repository of MIL-Lab")
     parser.add_argument("--clam", type=Path, help="a folder of the repository of CLAM")
+    parser.add_argument("--methods", nargs="+", choices=OURS, default=list(OURS))
+    parser.add_argument("--no-job", action="store_true", help="the steps alone")
     parser.add_argument("--tiles", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--seconds", type=float, default=3.0, help="for each step")
     parser.add_argument("--epochs", type=int, default=20, help="of the whole job")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", choices=("steps", "job"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.inside:
+    if options.inside == "steps":
         folders = {"MIL-Lab": options.mil_lab, "CLAM": options.clam}
         sys.path += [str(folder) for folder in folders.values() if folder]
-        steps(options.tiles, seconds=options.seconds, given=[p for p in PEERS if p not in folders or folders[p]])
-        if options.clam:
-            with tempfile.TemporaryDirectory() as folder:
-                job(options.clam.resolve(), Path(folder), epochs=options.epochs)
+        given = [peer for peer in PEERS if peer not in folders or folders[peer]]
+        steps(options.methods, options.tiles, seconds=options.seconds, given=given)
+        return
+    if options.inside:
+        with tempfile.TemporaryDirectory() as folder:
+            job(options.clam.resolve(), Path(folder), epochs=options.epochs)
         return
     with tempfile.TemporaryDirectory() as temporary:
         home = options.home or Path(temporary)
@@ -294,8 +300,11 @@ def main() -> None:
         install = [uv, "pip", "install", "-q", "torch==2.13.0", "-e", ROOT, *wanted]
         subprocess.run(install, check=True, env=os.environ | found)
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        command = [home / "bin" / "python", "-m", "benchmarks.peers", "--inside", *sys.argv[1:]]
-        raise SystemExit(subprocess.run(command, check=False, env=environment).returncode)
+        # The job in a process of its own: the peak that is told of a child is never below its parent's.
+        parts = ["steps"] + ["job"] * (options.clam is not None and not options.no_job)
+        for part in parts:
+            command = [home / "bin" / "python", "-m", "benchmarks.peers", "--inside", part, *sys.argv[1:]]
+            subprocess.run(command, check=True, env=environment)
 
 
 if __name__ == "__main__":

@@ -42,3 +42,10 @@ def test_valid_files_are_read_and_the_same_number_makes_the_same_damage(name, su
         made.append({path.name: path.read_bytes() for path in place.iterdir()})
     assert made[0] == made[1] != whole
     assert run_case(name, 4, place=tmp_path / "a").outcome in ("read", "refused")
+
+
+def test_a_valid_run_folder_is_written_and_read(subjects, tmp_path):
+    from fuzz.workers import run_case
+
+    subjects["run folder"].write(tmp_path)
+    assert run_case("run folder", 0, place=tmp_path).outcome == "read"

@@ -18,6 +18,7 @@ from asmil.bags.dataset_rows import SlideSet
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
+from asmil.bags.reading.entry import require_one_encoder, several_scales
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table
 from asmil.bags.store import FeatureStore, open_features
@@ -40,6 +41,17 @@ def open_made_features(
     fix = f"run `{embed}`, then give {option}=runs/{name}/features"
     found = f"no {option} option" if features is None else f"no folder {features}"
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
+
+
+def of_one_kind(store: FeatureStore, cohort: Cohort) -> tuple[str, ...]:
+    """What there is to know of the slides' features before they are learned from together.
+
+    Raises:
+        FeatureError: they are of several encoders.
+    """
+    infos = [store.info(slide) for slide in cohort.slides]
+    require_one_encoder(infos)
+    return tuple(several_scales(infos))
 
 
 def load_slides(
@@ -66,6 +78,7 @@ def load_slides(
         name,
         load_bags(store, cohort),
         cohort,
+        remarks=of_one_kind(store, cohort),
         annotations=annotations if annotations.is_dir() else None,
         positive=(own.positive,),
         source=own.source,
@@ -142,6 +155,7 @@ def load_official(official: Official, choices: Choices) -> Dataset:
         official.name,
         load_bags(store, cohort),
         cohort,
+        remarks=of_one_kind(store, cohort),
         splits=splits,
         annotations=official.annotations,
         positive=official.positive,
@@ -163,7 +177,7 @@ def _with_features(cohort: Cohort, store: FeatureStore, name: str, partial: bool
         found = f"{len(missing)} of {len(cohort)}: {listed(missing)}"
         fix = "make them, or give partial=True; results are then not those of the official protocol"
         raise DatasetError(f"official slides of {name} have no features", found=found, fix=fix)
-    return cohort.match(store.slides)
+    return cohort.match(store.slides, unreadable=store.problems)
 
 
 def _official_splits(cohort: Cohort, part: dict[str, str], choices: Choices) -> Splits:

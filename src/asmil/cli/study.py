@@ -30,6 +30,10 @@ def study(
     result = run_study(settings, only=only, listener=hear)
     for arm in result.arms:
         outcome.ok(arm)
+    for label, problems in result.left_out.items():
+        for problem in problems:
+            note = outcome.failed if problem.path else outcome.noted  # a file of its own that cannot be used
+            note(f"{label} {problem.slide}".rstrip(), stage="data", reason=problem.what)
     for failure in result.failures:
         outcome.failed(failure.arm, stage="train", reason=f"{failure.error}: {failure.reason}")
     hear.closing(outcome)

@@ -201,6 +201,12 @@ class Metrics(_Part):
     seconds: dict[str, float] = {}
 
 
+def check_identity(said: Facts) -> None:
+    """Raise a TypeError or AttributeError where what decided a run says of a slide anything but a list of contents."""
+    if not all(isinstance(own, list) for own in said.get("data", {}).get("features", {}).values()):
+        raise TypeError("the features of a slide are no list of what they hold")
+
+
 def check_metrics(metrics: Facts, *, path: Path, fix: str) -> Facts:
     """The metrics as they are.
 

@@ -18,7 +18,7 @@ from asmil.files import Facts, path_of, safe_name, write_json, write_text
 from asmil.machine import environment
 from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
-from asmil.runs.reading import check_metrics, read_json, read_table, reading, with_numbers
+from asmil.runs.reading import check_identity, check_metrics, read_json, read_table, reading, with_numbers
 from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
 
@@ -106,7 +106,10 @@ class Records:
         """What decided the results, as it was written down when the run began; empty before that."""
         path = self.folder / layout.IDENTITY
         fix = "put it back from a copy of the run: without it nobody can tell what made the models"
-        return read_json(path, fix=fix) if path.exists() else {}
+        said = read_json(path, fix=fix) if path.exists() else {}
+        with reading(path, fix=fix):
+            check_identity(said)
+        return said
 
     def write_identity(self, identity: dict[str, object]) -> None:
         """Write identity.json, and where the run is made."""

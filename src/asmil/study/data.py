@@ -1,7 +1,7 @@
 """The data of a study: a dataset with its folds and tile truth, checked for leaks before anything is trained."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +11,14 @@ from asmil.annotations import find_annotation, read_annotations, require_classes
 from asmil.bags import (
     Bag,
     Dataset,
+    Fingerprint,
     Splits,
     find_twins,
     fingerprint,
     listed,
     load_dataset,
     make_splits,
+    odd_tiles,
     require_apart,
     require_one_size,
 )
@@ -82,23 +84,30 @@ class StudyData:
             return {slide: np.asarray(labels, dtype=np.int8) for slide, labels in dataset.tile_labels.items()}
         return {} if dataset.annotations is None else _drawn_truth(dataset, self.config.min_coverage)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Refuse leaks: a patient, or slides of the same content, in two parts of a fold of any seed.
+
+        Returns:
+            What there is to know of features, tiles and folds, and stops nothing.
 
         Raises:
             FeatureError: features of very different sizes.
             SplitError: a leak, a slide of the splits without a bag, or splits that cannot be made.
         """
         arrays = {bag.slide: bag.features.float().cpu().numpy() for bag in self.bags}
-        prints = {slide: fingerprint(values) for slide, values in arrays.items()}
-        require_one_size(prints)
+        prints = {bag.slide: _print_of(bag, arrays[bag.slide]) for bag in self.bags}
+        told = [*self.dataset.remarks, *require_one_size(prints), *odd_tiles(prints)]
+        if alike := [slide for slide, own in arrays.items() if len(own) > 1 and (own == own[0]).all()]:
+            told.append(f"all tiles of a slide are the same, as of an encoder that failed: {listed(alike)}")
         twins = find_twins(prints, arrays.__getitem__)
         for seed in self.config.seeds:
             splits = self.splits(seed)
             splits.check(self.dataset.cohort)
             if missing := sorted(set(splits.table["slide"]) - self.rows.keys()):
                 raise SplitError(f"{self.dataset.name}: slides of the splits have no bag", found=listed(missing))
-            require_apart(splits, twins, called=f"{self.dataset.name}: ", allow=self.config.allow_duplicates)
+            told += splits.remarks(self.dataset.cohort)
+            told += require_apart(splits, twins, called=f"{self.dataset.name}: ", allow=self.config.allow_duplicates)
+        return list(dict.fromkeys(told))  # of several seeds mostly the same
 
     def facts(self) -> dict[str, object]:
         """What identifies the data: its size, and a digest of features, labels and patients."""
@@ -119,6 +128,15 @@ def load_data(part: Part, config: StudyConfig) -> StudyData:
     options = dict(part.options)
     root = options.pop("root", None)
     return StudyData(load_dataset(part.name, root=Path(root) if root else None, **options), config)
+
+
+def _print_of(bag: Bag, features: np.ndarray) -> Fingerprint:
+    """Its fingerprint, with the tiles that are where another is."""
+    found = fingerprint(features)
+    if bag.level0_xy is None:
+        return found
+    places = len(np.unique(bag.level0_xy.numpy(), axis=0))
+    return replace(found, doubled=len(bag) - places, placed=places > 1 or len(bag) == 1)
 
 
 def feature_hash(bag: Bag) -> str:

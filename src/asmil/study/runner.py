@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from asmil.bags import Problem
 from asmil.errors import AsmilError, ConfigError
 from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
@@ -41,13 +42,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The folder of a study, its table and the number of cells in it, the names of the arms, and what failed."""
+    """The folder of a study, its table and the number of cells in it, the names of the arms, and what failed.
+
+    `left_out` is what is wrong with the tables and files of each data set, by its label.
+    """
 
     folder: Path
     table: Path
     cells: int
     arms: tuple[str, ...]
     failures: tuple[Failure, ...]
+    left_out: dict[str, tuple[Problem, ...]]
 
 
 def run_study(config: StudyConfig, *, only: str | None = None, listener: Listener | None = None) -> StudyResult:
@@ -76,7 +81,7 @@ def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
 
     finished = {arm.name: finished_cells(_folder(config, arm)) for arm in arms}
     with hear.stage("open", total=None):
-        facts, groups, total = _prepare(config, arms, finished)
+        facts, groups, total, left_out = _prepare(config, arms, finished, hear)
     with _alone(config.out):
         claim(config, facts)
     write_json(config.out / ENVIRONMENT, environment())
@@ -91,7 +96,7 @@ def _run(config: StudyConfig, arms: list[Arm], hear: Listener) -> StudyResult:
     with _alone(config.out):
         _write_failures(config.out, failures, names)
         cells = write_results(config.out, names)
-    return StudyResult(config.out, config.out / RESULTS, cells, names, tuple(failures))
+    return StudyResult(config.out, config.out / RESULTS, cells, names, tuple(failures), left_out)
 
 
 @contextmanager
@@ -129,26 +134,28 @@ def _folder(config: StudyConfig, arm: Arm) -> Path:
 
 
 def _prepare(
-    config: StudyConfig, arms: list[Arm], finished: dict[str, set[tuple[int, int]]]
-) -> tuple[dict[str, dict], list[Group], int]:
-    """Load and check every dataset once: its facts, the groups to train, and the number of all cells."""
+    config: StudyConfig, arms: list[Arm], finished: dict[str, set[tuple[int, int]]], hear: Listener
+) -> tuple[dict[str, dict], list[Group], int, dict[str, tuple[Problem, ...]]]:
+    """Load and check every dataset once: its facts, the groups to train, the number of all cells, what is left out."""
     facts: dict[str, dict] = {}
+    left_out: dict[str, tuple[Problem, ...]] = {}
     groups: list[Group] = []
     problems, total = [], 0
     for part in {arm.dataset.label: arm.dataset for arm in arms}.values():
         try:
             data = _data(part, config)
-            data.check()
+            for sentence in data.check():
+                hear.warn(f"{part.label}: {sentence}")
         except AsmilError as error:
             problems.append(f"{part.label}: {error}")
             continue
-        facts[part.label] = data.facts()
+        facts[part.label], left_out[part.label] = data.facts(), tuple(data.dataset.cohort.problems)
         for arm in (arm for arm in arms if arm.dataset.label == part.label):
             total += sum(len(data.splits(seed).folds) for seed in config.seeds)
             groups += groups_of(arm, data, finished=finished[arm.name])
     if problems:
         raise ConfigError("\n".join(["the study cannot use its data:", *problems]))
-    return facts, groups, total
+    return facts, groups, total, left_out
 
 
 def _train(

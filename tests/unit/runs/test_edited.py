@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from asmil.errors import RunError
+from asmil.errors import AsmilError, RunError
 from asmil.runs import Run
 
 GARBAGE = {
@@ -78,6 +78,29 @@ def test_a_file_of_the_run(old, name, kind):
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(GARBAGE[kind])
     refused(lambda: READERS[name](Run(old.folder)), path)
+
+
+def _spoiled(value, wrong):
+    """The same names and values with `wrong` in the place of each in turn."""
+    for name, inner in value.items():
+        yield value | {name: wrong}
+        if isinstance(inner, dict):
+            yield from (value | {name: other} for other in _spoiled(inner, wrong))
+
+
+def test_a_value_of_another_kind_in_what_decided_the_results(old):
+    """Found by fuzzing: a number in the place of a bag's content was a traceback."""
+    path, told = old.folder / "identity.json", 0
+    data = {"cohort": "a", "splits": "b", "task": None, "features": {"s0": ["a", 4, 3, "b"], "s1": ["c", 4, 3, "d"]}}
+    said = {"model": "abmil", "code": "1", "data": data | {"tables": {}, "twins": {}}}
+    for wrong in (7, [3], None, "x", {}):
+        for spoiled in _spoiled(said, wrong):
+            path.write_text(json.dumps(spoiled))
+            try:
+                repr(Run(old.folder)), Run(old.folder).facts(), Run(old.folder).standing()
+            except AsmilError:
+                told += 1
+    assert told
 
 
 @pytest.mark.parametrize("kind", GARBAGE)

@@ -31,7 +31,8 @@ class Dataset:
     `bags` are in the order of `cohort` and have labels and cases. `splits` are the official ones, None where there are
     none. `tile_labels` give per slide (tiles,) int8: 1 positive, 0 negative, -1 unknown, where the truth is known
     without geometry; elsewhere `annotations` is a folder with a file per slide, whose classes `positive` mark the
-    positive tiles. `source` says who made the data and where they come from.
+    positive tiles. `source` says who made the data and where they come from, `remarks` what there is to know of the
+    features, and stops nothing.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     positive: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def list_datasets() -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
-from asmil.bags.slide_sets import open_made_features
+from asmil.bags.slide_sets import of_one_kind, open_made_features
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import make_splits
 from asmil.bags.tables import listed, tcga_case, tcga_site
@@ -59,7 +59,9 @@ def load_tcga(
     elif by_site:
         made = make_splits(cohort, folds=folds, val_fraction=val_fraction, seed=seed, by_site=True)
     source = "The Cancer Genome Atlas Research Network, portal.gdc.cancer.gov; labels from your table"
-    return Dataset("tcga", load_bags(store, cohort), cohort, splits=made, source=source, licence="NIH, open access")
+    told = of_one_kind(store, cohort)
+    bags = load_bags(store, cohort)
+    return Dataset("tcga", bags, cohort, remarks=told, splits=made, source=source, licence="NIH, open access")
 
 
 DATASET = load_tcga
