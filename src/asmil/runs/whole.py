@@ -62,7 +62,7 @@ def made_of(identity: Facts) -> Facts:
     bags = data.get("features", {})
     shapes = {slide: content[1:3] for slide, content in bags.items()}
     known: Facts = {"data": [data.get("cohort"), data.get("splits"), data.get("task"), shapes]} if data else {}
-    known |= {"features": {slide: content[3] for slide, content in bags.items()}} if bags else {}
+    known |= {"features": {slide: content[3:] for slide, content in bags.items()}} if bags else {}
     return {"settings": settings} | {name: _short_digest(value) for name, value in known.items()}
 
 
