@@ -52,6 +52,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
+def require_kind(value: object, kinds: type | tuple[type, ...], *, called: str, fix: str) -> None:
+    """Refuse what is no value of these kinds: None, a number or a dictionary where a path or a cohort is meant.
+
+    Raises:
+        ConfigError: what it is `called` and should be, and what was given.
+    """
+    if not isinstance(value, kinds):
+        what = f"{called} cannot be {'None' if value is None else f'of the type {type(value).__name__}'}"
+        raise ConfigError(what, found=f"{value!r:.80}", fix=fix)
+
+
 def _rebuild(cls: type[AsmilError], what: str, found: object, fix: str | None) -> AsmilError:
     return cls(what, found=found, fix=fix)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from asmil.errors import AsmilError
+from asmil.errors import AsmilError, require_kind
 
 Facts: TypeAlias = dict[str, Any]
 """Plain values by name, as JSON, YAML and the attributes of HDF5 hold them; who reads one checks what kind it is."""
@@ -68,6 +68,16 @@ def _refused(partial: Path) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def path_of(path: object, called: str) -> Path:
+    """A path that somebody gave.
+
+    Raises:
+        ConfigError: it is none, but None, a number or a list.
+    """
+    require_kind(path, (str, os.PathLike), called=called, fix="give a path, as a text or a pathlib.Path")
+    return Path(path)  # type: ignore[arg-type]
 
 
 def file_system_time(folder: str | Path) -> float:

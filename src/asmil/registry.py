@@ -14,13 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from asmil.errors import AsmilError, ConfigError, PartError, UnknownPartError, blaming, did_you_mean
+from asmil.errors import AsmilError, ConfigError, PartError, UnknownPartError, blaming, did_you_mean, require_kind
 from asmil.files import Facts
 
 T = TypeVar("T")
 
 
 def _key(name: str) -> str:
+    require_kind(name, str, called="the name of a part", fix="give a text; `asmil list` has the names")
     return name.replace("-", "_").lower()
 
 
@@ -38,9 +39,16 @@ GROUPS = ("asmil.models", "asmil.encoders", "asmil.readers", "asmil.formats")
 def _offered(group: str, path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
     """What the packages on a path offer in a group, by name. Their metadata are read, and nothing is imported."""
     found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=group), key=package_of):
+    for point in _points(path)[group]:
         found.setdefault(_key(point.name), []).append(point)
     return found
+
+
+@cache
+def _points(path: tuple[str, ...]) -> dict[str, list[EntryPoint]]:
+    """The entry points of all our groups, in one look at the metadata of what is installed."""
+    points = entry_points()
+    return {group: sorted(points.select(group=group), key=package_of) for group in GROUPS}
 
 
 def package_of(point: EntryPoint) -> str:
@@ -205,9 +213,10 @@ class FolderRegistry:
         return found
 
     def __getitem__(self, name: str) -> Any:
+        key = _key(name)
         if (other := self.other(name)) is not None:
             return other
-        if (why := self.conflicts().get(_key(name))) and name in self:
+        if (why := self.conflicts().get(key)) and name in self:
             _warn_once(why)
         if (point := self.packaged().get(_key(name))) is not None:
             return self._load(_key(name), point)

@@ -1,5 +1,7 @@
 """Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp; and numbers as tables write them."""
 
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +36,30 @@ def whole(value: float) -> float:
 
 def with_decimal_points(cells: "pd.Series") -> "pd.Series":
     """Numbers in text with points for their decimal commas, where the column shows that these are no thousands."""
-    commas = cells.str.fullmatch(r"[-+]?\d+,\d+")
-    no_thousands = cells[commas].str.split(",").str[1].str.len() != 3
-    points = cells.str.contains(".", regex=False)
-    return cells.where(~commas, cells.str.replace(",", ".")) if no_thousands.any() and not points.any() else cells
+    commas = cells.str.fullmatch(_COMMA)
+    return cells.where(~commas, cells.str.replace(",", ".")) if has_decimal_commas(cells) else cells
+
+
+_COMMA = r"[-+]?\d+,\d+"
+
+
+def has_decimal_commas(cells: "pd.Series") -> bool:
+    """Whether a column has commas in numbers, which are no thousands, and no points."""
+    commas = cells[cells.str.fullmatch(_COMMA)]
+    no_thousands = commas.str.split(",").str[1].str.len() != 3
+    return bool(no_thousands.any()) and not cells.str.contains(".", regex=False).any()
+
+
+def numbers_of(cells: Iterable[str]) -> list[float]:
+    """The numbers that cells of text are, NaN for what is none: by Python, which reads bit for bit what it wrote.
+
+    How pandas reads a last digit depends on its version, and a run is known again by its numbers.
+    """
+    return [_number(cell) for cell in cells]
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell) if cell.isascii() and "_" not in cell else math.nan
+    except ValueError:
+        return math.nan

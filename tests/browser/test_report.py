@@ -104,6 +104,17 @@ def test_the_first_screen_answers_and_the_bar_of_contents_stays(browser, pages, 
     context.close()
 
 
+@pytest.mark.parametrize(("width", "columns"), [(1280, 3), (390, 2)])
+def test_the_maps_of_a_slide_lie_side_by_side_on_a_phone_too(browser, pages, width, columns):
+    """One below the other they made a page of a few slides as long as fifty screens."""
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.set_default_timeout(120_000)
+    page.goto(pages[0].as_uri())
+    tops = page.evaluate("[...document.querySelector('.maps').children].map(f => f.getBoundingClientRect().top)")
+    assert tops.count(tops[0]) == columns
+    page.close()
+
+
 def test_every_link_of_the_bundle_leads_somewhere(browser, pages, tmp_path):
     with zipfile.ZipFile(write_bundle(pages[0].parent, heatmaps=2)) as bundle:
         bundle.extractall(tmp_path)

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from asmil.shown import percent
+
 pytestmark = pytest.mark.slow
 
 LAYER = ".pane >> nth=0 >> .layers"
@@ -290,3 +292,28 @@ def test_without_statistics_what_was_decided_wrongly_comes_first(opened, address
     wrong = page.locator("#slides .verdict").evaluate_all("all => all.map((v) => v.classList.contains('bad'))")
     assert any(wrong)
     assert wrong == sorted(wrong, reverse=True)
+
+
+SHARES = """async values => {
+  const m = await import("/static/page.js");
+  return [values.map(m.percent), values.map(v => [m.probability(v, 2), m.probability(v)])];
+}"""
+
+
+def test_no_probability_is_shown_as_all_or_nothing_that_is_not(opened, address, made):
+    """Of 100 % one thinks that it is certain; shares are written as by `asmil.shown`."""
+    page = opened(f"{address[0]}#{made.REAL}")
+    values = [0, 0.002, 0.00003, 0.0149, 0.5, 0.994, 0.998, 0.9999, 1 - 1e-9, 1]
+    shares, fixed = page.evaluate(SHARES, values)
+    assert shares == [percent(value, " %") for value in values]
+    assert [fixed[i] for i in (0, 1, 4, 6)] == [["0.00", "0.000"], ["0.002", "0.002"], ["0.50", "0.500"], ["0.998"] * 2]
+    assert fixed[-2:] == [["> 0.999999"] * 2, ["1.00", "1.000"]]
+
+    def nearly(route):
+        rows = route.fetch().json()
+        route.fulfill(json=[row | {"probabilities": [0.002, 0.998]} for row in rows])
+
+    page.route("**/api/*/slides", nearly)
+    page.reload()
+    expect(page.locator("#slides .measure").first).to_contain_text("99.8 %")
+    expect(page.locator(".probability .muted")).to_have_text(["0.2 %", "99.8 %"])

@@ -83,6 +83,22 @@ def test_a_command_that_looks_imports_what_it_needs(command, tmp_path):
     assert done.stdout.rstrip().endswith("HEAVY")
 
 
+PAGES = ("asmil.report.report", "asmil.evaluation.run_metrics", "asmil.viewer.app", "asmil.viewer.views")
+"""What pages are made of: models are opened where a map of evidence is asked for, and not before."""
+
+
+@pytest.mark.parametrize("module", PAGES)
+def test_pages_need_no_torch_before_a_model_is_asked(module):
+    maps = "import numpy as np; p = np.array([0.2, 0.3, 0.5]); q = p[::-1]; both = np.stack([p, q])"
+    asked = (
+        "from asmil.attention import effective_tiles, is_even, jsd, jsd_between_epochs, normalized_entropy, top_mass\n"
+        "jsd(p, q), normalized_entropy(p), effective_tiles(p), top_mass(p), is_even(p), jsd_between_epochs(both)"
+    )
+    done = _run(f"import {module}, sys; {maps}; {asked}\nprint(*(m for m in {HEAVY[:1]} if m in sys.modules))")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
 def test_models_are_made_trained_and_scored_without_compilers_and_statistics():
     done = _run(
         "import sys, numpy as np, asmil.evaluation.run_metrics, asmil.report.report\n"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from asmil.bags import make_splits, open_features, read_cohort
-from asmil.shown import Shown, number
+from asmil.shown import Shown, fixed, number, percent
 from asmil.tasks import create_task
 
 
@@ -58,3 +58,13 @@ def test_features(write_feature_files, tmp_path):
 )
 def test_a_number_in_plain_text(value, text):
     assert number(value) == text
+
+
+def test_no_number_is_shown_as_all_or_nothing_that_is_not():
+    assert [fixed(x) for x in (0.25, 0.9994, 0.9996, 0.99999, 1 - 1e-9, 1, -0.9999)] == [
+        "0.250", "0.999", "0.9996", "0.99999", "0.999999", "1.000", "-0.9999",
+    ]  # fmt: skip
+    assert [number(x) for x in (0.99996, 1.0, 0.12345)] == ["0.99996", "1", "0.1235"]
+    assert [percent(x, "%") for x in (0, 0.002, 0.00003, 0.0149, 0.5, 0.994, 0.998, 0.9999, 1 - 1e-9, 1)] == [
+        "0%", "0.2%", "< 0.01%", "1%", "50%", "99%", "99.8%", "99.99%", "> 99.99%", "100%",
+    ]  # fmt: skip

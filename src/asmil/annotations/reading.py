@@ -21,7 +21,7 @@ from asmil.annotations import label_image
 from asmil.annotations.drawing import Drawing, add_json, add_xml
 from asmil.annotations.label_image import MaskLabels, add_label_image
 from asmil.errors import AnnotationError
-from asmil.files import composed, original_name, suffix_of
+from asmil.files import composed, original_name, path_of, suffix_of
 from asmil.slides import SLIDE_SUFFIXES
 from asmil.tiles import Bounds
 
@@ -103,7 +103,7 @@ def read_annotations(
     Raises:
         AnnotationError: unreadable, of another format, or drawn outside the slide.
     """
-    path = Path(path)
+    path = path_of(path, "a file of annotations")
     drawing = Drawing(path)
     if suffix_of(path) in label_image.SUFFIXES:
         add_label_image(drawing, labels, slide_size=slide_size, slide_mpp=slide_mpp)

@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from asmil.bags.tables import TWIN, listed
-from asmil.errors import CohortError, as_typed
+from asmil.errors import CohortError, as_typed, require_kind
 
 Spellings = Literal["ask", "same", "different"]
 """What patients or classes are that differ only in how they are written: asked about, which is an error, or known."""
@@ -80,6 +80,7 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
         CohortError: the named `override` is not in the table, or there are columns of other cells under the name that
             is looked for; of such, one that is named to the letter is meant, but for `LABEL`, which nobody has to name.
     """
+    require_kind(override, (str, type(None)), called=f"the column of the {role}", fix="give its name")
     if override is None:
         found = candidates(table, role) if role in ROLES else []
     elif override in table.columns:

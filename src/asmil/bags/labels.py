@@ -42,9 +42,9 @@ from asmil.bags.tables import (
     tcga_site,
     without_point_zero,
 )
-from asmil.errors import CohortError
-from asmil.slides import file_name
-from asmil.units import plausible_mpp, with_decimal_points
+from asmil.errors import CohortError, require_kind
+from asmil.slides import file_name, name_of, scan_slides
+from asmil.units import numbers_of, plausible_mpp, with_decimal_points
 
 if TYPE_CHECKING:
     from asmil.bags.store import FeatureStore
@@ -99,8 +99,8 @@ def read_cohort(
         CohortError: a column is missing, or may mean what another one is used for; patients are named in some rows
             only; a slide has two labels or two patients; fewer than two classes.
     """
-    sources = [table for table in (labels, slide_table) if table is not None]
-    named = {"slide": slide_column, "case": case_column, "label": label if task is None else LABEL}
+    sources = [labels] if slide_table is None else [labels, slide_table]
+    named = {"slide": slide_column, "case": case_column, "label": LABEL if label is None or task is not None else label}
     tables, task = _seen_tables(sources, task, named | {"site": site_column})
     raw, problems, reading = joined(*tables, columns=named, spellings=spellings)
     table, unusable = cleaned(raw := _without_excluded(raw, problems), site_column, spellings)
@@ -119,12 +119,11 @@ def read_cohort(
     reading = _with_site(reading, raw, table, site_column, positive=positive if classes is None else "named so")
     problems += _of_columns(tables, used={*reading.columns.values(), *(task.columns if task else ())})
     cohort = Cohort(table, known, problems, task, reading)
-    if isinstance(features, str | Path):
-        from asmil.bags.store import open_features  # torch, and only where features are asked for
-
-        features = open_features(features)
     if features is not None:
-        cohort = cohort.match(features.slides, unreadable=features.problems)
+        from asmil.bags.store import FeatureStore
+
+        store = features if isinstance(features, FeatureStore) else FeatureStore(features)
+        cohort = cohort.match(store.slides, unreadable=store.problems)
     names = _slide_names(slides)
     return cohort if names is None else cohort.match(names)
 
@@ -188,6 +187,7 @@ def _of_classes(
         require_no_dates(table["label"], label, classes=True)
         require_few_classes(table["label"], label)
         return table, []
+    require_kind(classes, (list, tuple, np.ndarray), called="classes", fix="give a list of their names")
     wanted = [str(name) for name in classes]
     by_key: dict[str, list[str]] = {}
     for name in wanted:
@@ -207,9 +207,8 @@ def _of_classes(
 
 
 def _slide_names(slides: str | Path | Iterable[str | Path] | None) -> list[str] | None:
+    require_kind(slides, (str, Path, Iterable, type(None)), called="slides", fix="give a folder, or a list of names")
     if isinstance(slides, str | Path):
-        from asmil.slides import name_of, scan_slides
-
         slides = map(name_of, scan_slides(slides))
     return None if slides is None else [slide_name(str(slide)) for slide in slides]
 
@@ -231,7 +230,7 @@ def _seen_tables(
             raise
         targets += task.columns
     for table, source in zip(seen, sources, strict=True):
-        require_seen(table, source, {*used_columns(table, named), *targets})
+        require_seen(table, source, {*used_columns(table, named), *targets}, numbers=targets)
     return tables, task
 
 
@@ -358,7 +357,7 @@ def _merged(table: pd.DataFrame, slides: pd.DataFrame) -> tuple[pd.DataFrame, li
 
 
 def _numbers(cells: pd.Series, role: str) -> pd.Series:
-    numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce")
+    numbers = pd.Series(numbers_of(with_decimal_points(cells)), cells.index, dtype=float)
     wrong = numbers.isna() & (cells != "")
     wrong |= numbers.notna() & (~numbers.map(plausible_mpp) if role == "mpp" else numbers % 1 != 0)
     if wrong.any():

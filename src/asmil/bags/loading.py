@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from asmil.bags.bag import Bag, StreamedBag
+from asmil.bags.cohort import Cohort
 from asmil.bags.store import FeatureStore
 from asmil.bags.tables import listed
-from asmil.errors import CohortError
-
-if TYPE_CHECKING:
-    from asmil.bags.cohort import Cohort
+from asmil.errors import CohortError, require_kind
 
 # Bags of patients: the tiles of all slides of a patient as one bag, opened slide by slide.
 
@@ -39,7 +37,7 @@ def patient_bags(slides: Sequence[StreamedBag]) -> list[StreamedBag]:
     return [several[0] if len(several) == 1 else _joined(several) for several in by_case.values()]
 
 
-def require_one_answer(cohort: "Cohort") -> None:
+def require_one_answer(cohort: Cohort) -> None:
     """Check that the slides of each patient have one label, or one target.
 
     Raises:
@@ -147,7 +145,7 @@ _SHARE = 0.5
 
 def load_bags(
     store: FeatureStore,
-    cohort: "Cohort",
+    cohort: Cohort,
     slides: Sequence[str] | None = None,
     *,
     device: torch.device | str = "cpu",
@@ -173,6 +171,8 @@ def load_bags(
             are read.
         CohortError: a slide that the cohort does not have, or `by_patient` a patient with several labels.
     """
+    require_kind(store, FeatureStore, called="a store of features", fix="give what open_features returns")
+    require_kind(cohort, Cohort, called="a cohort", fix="give what read_cohort returns")
     cohort = cohort if slides is None else cohort.subset(slides)
     stored, device = _streamed(store, cohort), torch.device(device)
     if by_patient:
@@ -199,7 +199,7 @@ def load_bags(
     return list(bags)
 
 
-def _streamed(store: FeatureStore, cohort: "Cohort") -> list[StreamedBag]:
+def _streamed(store: FeatureStore, cohort: Cohort) -> list[StreamedBag]:
     mpps = cohort.table["mpp"] if "mpp" in cohort.table else [None] * len(cohort)
     nothing, learned = [None] * len(cohort), cohort.targets
     # what a model learns of each slide: its class, or the numbers of another task

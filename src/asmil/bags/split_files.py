@@ -13,7 +13,7 @@ from asmil.bags.columns import PART_OF, find_column, plain
 from asmil.bags.splits import PARTS, Splits, draw_validation, patient_table
 from asmil.bags.tables import SlideNames, listed, read_table, require_seen, table_file, without_point_zero
 from asmil.errors import SplitError, blaming
-from asmil.files import suffix_of
+from asmil.files import path_of, suffix_of
 
 Parts = dict[str, list[str]]
 """The names in each part of a fold."""
@@ -32,7 +32,7 @@ def read_splits(path: str | Path | None, cohort: Cohort, *, val_fraction: float 
         SplitError: the form is unknown, slides are in a part of an unknown name, a slide is not in the cohort, a
             patient is in two parts of a fold.
     """
-    named = _from_column(cohort) if path is None else _read(Path(path))
+    named = _from_column(cohort) if path is None else _read(path_of(path, "a file of splits"))
     slides = cohort.table.set_index("slide")
     find = _Finder(cohort)
     rows = []

@@ -12,7 +12,7 @@ import pandas as pd
 from asmil.bags.cohort import Cohort
 from asmil.bags.reading.twins import Twin
 from asmil.bags.tables import listed, read_table
-from asmil.errors import CohortError, SplitError
+from asmil.errors import CohortError, SplitError, require_kind
 from asmil.files import write_text
 from asmil.shown import Shown
 
@@ -195,6 +195,10 @@ def make_splits(
     Raises:
         SplitError: too few patients of a class, or too few sites; the message says what is possible.
     """
+    require_kind(cohort, Cohort, called="a cohort", fix="give what read_cohort returns")
+    require_kind(
+        folds, (int, np.integer), called="the number of folds", fix="give a whole number, or read_splits your own"
+    )
     if folds < 2 or not 0 < val_fraction < 1:
         found = f"folds={folds}, val_fraction={val_fraction}"
         raise SplitError("splits need two folds or more and a val_fraction between 0 and 1", found=found)

@@ -20,9 +20,9 @@ from asmil.bags.reading.stored_slide import StoredSlide, doubled_of, require_unl
 from asmil.bags.reading.twins import Fingerprint, find_twins, fingerprint
 from asmil.bags.tables import Problem, SlideNames, listed, slide_name
 from asmil.encoders import card
-from asmil.errors import AsmilError, FeatureError, blaming
-from asmil.files import suffix_of
-from asmil.shown import Shown
+from asmil.errors import AsmilError, FeatureError, blaming, require_kind
+from asmil.files import path_of, suffix_of
+from asmil.shown import Shown, percent
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, StreamedBag
@@ -162,7 +162,8 @@ class FeatureStore(Shown):
     """The slides under a path. Files that cannot be used are named in `problems`, never silently left out."""
 
     def __init__(self, path: str | Path, *, encoder: str | None = None):
-        self.path, self.encoder = Path(path), encoder
+        require_kind(encoder, (str, type(None)), called="an encoder", fix="give the name of its folder or table")
+        self.path, self.encoder = path_of(path, "a folder of features"), encoder
         if not self.path.exists():
             raise FeatureError("there are no features at this path", found=self.path)
         self.problems: list[Problem]
@@ -321,8 +322,9 @@ class FeatureStore(Shown):
         if not deep:
             return list(self.problems)
         prints, found = self.read_through(self.slides)
+        same = "has the features of {two.slide} ({share} of the tiles)"
         twins = [
-            Problem(two.other, f"has the features of {two.slide} ({two.share:.0%} of the tiles)", "keep one of the two")
+            Problem(two.other, same.format(two=two, share=percent(two.share, "%")), "keep one of the two")
             for two in find_twins(prints, self.array)
         ]
         return [*self.problems, *found, *twins]

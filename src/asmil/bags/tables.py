@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from asmil.errors import CohortError, as_typed
-from asmil.files import composed, suffix_of
+from asmil.errors import CohortError, as_typed, require_kind
+from asmil.files import composed, path_of, suffix_of
 from asmil.slides import file_name, scene_number
+from asmil.units import has_decimal_commas
 
 if TYPE_CHECKING:
     from asmil.bags.reading.workbook import Sheet
@@ -75,7 +76,7 @@ def read_table(source: str | Path | pd.DataFrame, *, judged: bool = True) -> pd.
             list(range(1, len(cells) + 1)),
         )
     else:
-        ((_, head), *numbered), sheet = _lines_of(Path(source))
+        ((_, head), *numbered), sheet = _lines_of(path_of(source, "a table"))
         lines, rows = [line for line, _ in numbered], [row for _, row in numbered]
     while head and not head[-1].strip():
         head = head[:-1]
@@ -95,19 +96,35 @@ def read_table(source: str | Path | pd.DataFrame, *, judged: bool = True) -> pd.
     return table
 
 
-def require_seen(table: pd.DataFrame, source: object, used: Collection[str]) -> None:
+def require_seen(table: pd.DataFrame, source: object, used: Collection[str], *, numbers: Collection[str] = ()) -> None:
     """Refuse a sheet of which a person sees other rows than are read, or values in rows that have none, in columns that
-    are `used`.
+    are `used`; and `numbers` of which it is not known what they mean.
 
     Raises:
-        CohortError: rows with cells are hidden, cells are merged over several of them, or formulas have no values.
+        CohortError: rows with cells are hidden or struck through, cells are merged over several of them, formulas have
+            no values, or 1.234 stands in a table whose decimals have commas.
     """
+    _require_one_mark(table, numbers)
     if marks := table.attrs["marks"]:
         from asmil.bags.reading.workbook import require_no_marks
 
         places = {place for name, place in table.attrs["places"].items() if name in used}
         name = table_file(Path(str(source)))[0].name
         require_no_marks(name, marks, places, rows=len(table) + 1)
+
+
+def _require_one_mark(table: pd.DataFrame, numbers: Collection[str]) -> None:
+    """Refuse numbers with points that are thousands, perhaps, as decimals of the same table have commas."""
+    commas = [name for name in table.columns if has_decimal_commas(table[name])]
+    for cells in (table[name] for name in numbers if commas and name in table and name not in commas):
+        points = cells[cells.str.contains(".", regex=False)]
+        if len(points) and points.str.fullmatch(r"[-+]?[1-9]\d{0,2}(\.\d{3})+").all():
+            example = next(cell for cell in table[commas[0]] if "," in cell)
+            raise CohortError(
+                f"column {cells.name!r} has numbers that may mean thousands or decimals",
+                found=f"{listed(points, 3)}; decimals of column {commas[0]!r} have commas: {example}",
+                fix="write all numbers of the table without separators of thousands",
+            )
 
 
 def _require_head_first(head: list[str], lines: list[int], rows: list[list[str]]) -> None:
@@ -161,7 +178,11 @@ def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
     """The lines of a file that are not blank, and the sheet of a workbook that they are of."""
     file, name = table_file(path)
     if not file.is_file():
-        raise CohortError("a folder is no table" if file.is_dir() else "there is no such table", found=path)
+        what, fix = (
+            "a folder is no table" if file.is_dir() else "there is no such table",
+            "check the path: csv, tsv or xlsx",
+        )
+        raise CohortError(what, found=path, fix=fix)
     if suffix_of(file) in OTHER_BOOKS:
         fix = "save it as xlsx, or as csv (UTF-8), with one header row"
         raise CohortError(f"{file.name} is a workbook of a kind that is not read", found=suffix_of(file), fix=fix)
@@ -302,6 +323,7 @@ class SlideNames:
 
     def find(self, name: str) -> list[str]:
         """The names that can mean `name`: none, one, or several where it is ambiguous."""
+        require_kind(name, str, called="the name of a slide", fix="give a text")
         for spelling in (name, slide_name(name)):
             if spelling in self._names:
                 return [spelling]

@@ -7,6 +7,7 @@ import typer
 
 from asmil.cli.parts.told import remember, screen, wrote
 from asmil.errors import as_typed
+from asmil.shown import fixed
 
 if TYPE_CHECKING:
     from asmil.runs import Run
@@ -60,7 +61,7 @@ def closing_lines(run: "Run") -> list[str]:
     from asmil.report import wrong_slides
 
     attention, auroc, wrong = run.metrics["attention"], run.metrics["test"]["auroc"], wrong_slides(run)
-    low, high = auroc["ci95"]
+    value, low, high = (fixed(number) for number in (auroc["value"], *auroc["ci95"]))
     found = f"tile AP {attention['tile_ap']:.2f} in the slides with tumour, {attention['tile_ap_chance']:.2f} by chance"
     said, choose = "", ""
     if len(wrong):
@@ -72,7 +73,7 @@ def closing_lines(run: "Run") -> list[str]:
     return [
         "",
         "planted:   three awkward slides: asmil tells what it cannot use, and goes on with the others",
-        f"AUROC:     {auroc['value']:.3f} ({low:.3f} - {high:.3f}), every slide by models that never saw its patient",
+        f"AUROC:     {value} ({low} - {high}), every slide by models that never saw its patient",
         f"attention: {found}",
         f"wrong:     {len(wrong)} of {len(run.predictions)} slides, at thresholds from few validation slides{said}",
         f"open:      {run.report_file}",

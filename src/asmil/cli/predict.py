@@ -8,7 +8,7 @@ import typer
 from asmil.cli.parts import PARTIAL, settings_from, with_settings
 from asmil.cli.parts.told import screen, wrote
 from asmil.settings import Group
-from asmil.shown import number
+from asmil.shown import fixed, number
 
 if TYPE_CHECKING:
     from asmil.deploy import Predictions
@@ -120,7 +120,7 @@ def _print(found: "Predictions") -> None:
     if "threshold" in table:
         at = table["threshold"].dropna()
         if len(at):
-            on = f"{at.min():.3f}" if at.min() == at.max() else f"{at.min():.3f} to {at.max():.3f}"
+            on = fixed(at.min()) if at.min() == at.max() else f"{fixed(at.min())} to {fixed(at.max())}"
             typer.echo(f"{found.classes[1]} is called from a probability of {on} on, the operating point of the run")
         elif len(found.classes) == 2:
             typer.echo("called is the most probable class: there is no operating point of an evaluated run")

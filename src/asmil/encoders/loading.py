@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asmil.encoders.cards import PRECISIONS, EncoderCard, read_cards
-from asmil.errors import EncoderError
+from asmil.errors import EncoderError, require_kind
 from asmil.files import Facts
 from asmil.registry import FolderRegistry
 
@@ -130,6 +130,7 @@ def _row(name: str) -> EncoderCard:
 
 
 def _hub(name: str) -> str | None:
+    require_kind(name, str, called="the name of an encoder", fix="give a text; `asmil list encoders` has the names")
     return next((family for prefix, family in HUBS.items() if name.startswith(prefix)), None)
 
 

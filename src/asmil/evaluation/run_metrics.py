@@ -3,10 +3,10 @@
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from asmil.annotations import MaskLabels
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
@@ -26,8 +26,9 @@ from asmil.evaluation.summary import (
 )
 from asmil.files import Facts
 from asmil.runs import Cell, Run, even, model_of
-from asmil.tasks import Task
-from asmil.training import predict
+
+if TYPE_CHECKING:
+    from asmil.tasks import Task
 
 
 def evaluate(
@@ -93,7 +94,7 @@ def evaluate(
 
 
 def _summary(
-    run: Run, table: pd.DataFrame, task: Task | None, *, min_sensitivity: float | None, bootstrap: int, seed: int
+    run: Run, table: pd.DataFrame, task: "Task | None", *, min_sensitivity: float | None, bootstrap: int, seed: int
 ) -> Facts:
     """The metrics of bags, slides or patients; of slides also by patient, where patients have several."""
     options, bags = {"n_boot": bootstrap, "seed": seed}, table
@@ -116,7 +117,7 @@ def _summary(
     return summary if patients is None else summary | {"patients": patients}
 
 
-def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
+def _averaged(table: pd.DataFrame, key: str, task: "Task | None") -> pd.DataFrame:
     """One row per slide or case: probabilities, or the values of a task, are means."""
     values = [c for c in map(str, table) if c.startswith("prob_")] if task is None else list(task.value_names)
     targets = [] if task is None else [f"target_{name}" for name in task.target_names]
@@ -125,7 +126,7 @@ def _averaged(table: pd.DataFrame, key: str, task: Task | None) -> pd.DataFrame:
 
 
 def _slide_rows(
-    run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: Task | None, *, point: Facts | None
+    run: Run, cells: Sequence[Cell], test: pd.DataFrame, task: "Task | None", *, point: Facts | None
 ) -> pd.DataFrame:
     """One row per test slide: predictions averaged over seeds, and what its attention map is like.
 
@@ -169,7 +170,10 @@ def _deletion(
     """
     if not run.classifies_slides or features is None:
         return {}
+    import torch  # with the models: what is kept of their predictions is numbers
+
     from asmil.models import deletion, evidence
+    from asmil.training import predict
 
     try:
         opened = features()

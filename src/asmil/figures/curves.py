@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from asmil.figures.style import INK, MUTED, SERIES, SMALL_PT, add_legend, new_figure, plain_ticks, show_flat
+from asmil.shown import percent
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
         )
         axes.text(column, row, f"{count}", ha="center", va="center", color=INK, size=15 if len(classes) < 5 else 10)
         if len(classes) < 5:
-            text = f"{share[row, column]:.0%} of row"
+            text = f"{percent(share[row, column], '%')} of row"
             axes.text(column, row + 0.2, text, ha="center", va="center", color=INK, size=SMALL_PT)
     ticks = range(len(classes))
     axes.set(xticks=ticks, yticks=ticks, xlabel="predicted", ylabel="true", aspect="equal")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -30,10 +31,20 @@ def figure_svg(figure: Figure, *, title: str = "") -> str:
     Text stays text in the page's font; colours are CSS variables with the printed colour as fallback, so that
     the page's light and dark themes apply; ids are unique to the figure. The same figure gives the same text.
     """
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asmil"}):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    buffer, canvas, dpi = io.StringIO(), figure.canvas, figure.dpi
+    behind = [figure.patch, *(axes.patch for axes in figure.axes)]
+    colours = [(patch.get_facecolor(), patch.get_edgecolor()) for patch in behind]
+    try:  # as `savefig` does, which draws all of it once more before, for the layout
+        for patch in behind:
+            patch.set(facecolor="none", edgecolor="none")
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asmil"}):
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    finally:
+        figure.set_canvas(canvas)
+        figure.dpi = dpi
+        for patch, (face, edge) in zip(behind, colours, strict=True):
+            patch.set(facecolor=face, edgecolor=edge)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)

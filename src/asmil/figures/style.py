@@ -66,10 +66,16 @@ def plain_number(value: float) -> str:
 class PlainNumbers(Formatter):
     """Every tick of a linear axis with all of its number: matplotlib's own may leave a part to a corner ("1e-6+1")."""
 
+    _top = 0.0
+
+    def set_locs(self, locs: list[float]) -> None:
+        """Hear where the ticks are."""
+        super().set_locs(locs)
+        self._top = max(map(abs, locs), default=0.0)
+
     def __call__(self, value: float, pos: int | None = None) -> str:
         """The text of a tick; what is zero but for rounding is 0."""
-        top = max(map(abs, self.locs), default=0.0)
-        return plain_number(0.0 if abs(value) < 1e-9 * top else value)
+        return plain_number(0.0 if abs(value) < 1e-9 * self._top else value)
 
 
 def plain_ticks(axis: Axis) -> None:

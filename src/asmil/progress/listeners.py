@@ -97,18 +97,15 @@ class Screen(Bars):
 
         Reasons are not wrapped, so that what they say to type can be copied in one piece.
         """
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(stderr=True, highlight=False)
+        bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
         rows = [(name, row.result, row.stage, row.reason) for name, row in _together(outcome.rows)]
         if rows:
             rows.insert(0, ("name", "result", "stage", "reason"))
             widths = [*(max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]), 0]
-            for number, row in enumerate(rows):  # a slide name may hold what rich would read as markup
+            for number, row in enumerate(rows):
                 line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                console.print(Text(line, style="" if number else "bold"), soft_wrap=True)
-        console.print(str(outcome))
+                print(line if number else bold + line + plain, file=sys.stderr)
+        print(outcome, file=sys.stderr, flush=True)
 
 
 FEW_ROWS, WIDE = 5, 60
@@ -137,12 +134,13 @@ def default_listener() -> Listener:
 
 def can_draw() -> bool:
     """Whether a bar can be drawn: in a terminal, or in a notebook that has what rich needs for it."""
-    from importlib.util import find_spec
+    if "IPython" in sys.modules:  # else rich, which takes as long to import as a small job, need not be asked
+        from importlib.util import find_spec
 
-    from rich.console import Console
+        from rich.console import Console
 
-    if Console(stderr=True).is_jupyter:
-        return find_spec("ipywidgets") is not None
+        if Console(stderr=True).is_jupyter:
+            return find_spec("ipywidgets") is not None
     return sys.stderr.isatty()
 
 

@@ -272,7 +272,7 @@ def _rates(run: Run) -> list[Facts]:
     for rate, (hit, miss) in RATES.items():
         value, (low, high) = point[rate].get("value"), point[rate].get("ci95") or (None, None)
         hits, misses = point["counts"][hit], point["counts"][miss]
-        interval = f"{100 * low:.0f} – {percent(high)}" if low is not None and high is not None else ""
+        interval = f"{percent(low)[:-2]} – {percent(high)}" if low is not None and high is not None else ""
         counted = f"{hits:,} of {hits + misses:,} {of[rate]}"
         found.append({"name": RATE_NAMES[rate], "value": percent(value), "interval": interval, "of": counted})
     return found

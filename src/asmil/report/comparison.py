@@ -21,7 +21,7 @@ from asmil.figures import roc_figure, two_runs_figure
 from asmil.report.clinical import shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure, write_page
 from asmil.report.sections import ATTENTION_NAMES, METRIC_NAMES, rate_curve
-from asmil.report.words import listed, near_one, number, paragraphs, plain, plural, sentence, signed, span
+from asmil.report.words import listed, number, paragraphs, plain, plural, sentence, signed, span
 from asmil.runs import Run
 
 MAPS = ("entropy", "effective_tiles", "top1_mass", "tile_auroc", "tile_ap")
@@ -271,7 +271,7 @@ def _maps(pair: Pair) -> Section:
     for key, (own, other, gap, n) in pair.map_differences().items():
         sure = gap.low > 0 or gap.high < 0
         change = Entry(signed(gap.value), span(gap.low, gap.high), strong=sure)
-        rows.append((Entry(MAP_NAMES[key]), *entries(near_one(own), near_one(other)), change, Entry(str(n))))
+        rows.append((Entry(MAP_NAMES[key]), *entries(number(own), number(other)), change, Entry(str(n))))
     for key in ("jsd_last10", "jsd_between_seeds"):
         here, there = ((run.metrics.get("attention") or {}).get(key) for run in (pair.own, pair.other))
         if here is not None and there is not None:

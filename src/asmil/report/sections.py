@@ -21,7 +21,7 @@ from asmil.figures import (
 from asmil.files import Facts
 from asmil.report.clinical import known, rate_tables, shown_classes
 from asmil.report.pages import Entry, Figure, Section, Table, entries, figure
-from asmil.report.words import duration, interval_of, near_one, number, paragraphs, sentence, span
+from asmil.report.words import duration, interval_of, number, paragraphs, sentence, span
 from asmil.runs import Run
 
 METRIC_NAMES = {
@@ -180,7 +180,7 @@ def attention_section(run: Run) -> Section:
     for key, value in (run.metrics.get("attention") or {}).items():
         name, meaning = ATTENTION_NAMES.get(key, (key.replace("_", " "), ""))
         if isinstance(value, int | float) and not key.startswith(_LOCAL):
-            rows.append((Entry(name), Entry(near_one(value), strong=True), Entry(meaning)))
+            rows.append((Entry(name), Entry(number(value), strong=True), Entry(meaning)))
     tables = (Table("", ("Measure", "Value", "Meaning"), tuple(rows), wrap=("Meaning",)),) if rows else ()
     by_epoch = any(f.wide for f in figures)
     lead = sentence("sections", "attention") if by_epoch else ""

@@ -9,7 +9,7 @@ import pandas as pd
 from asmil.attention import jsd
 from asmil.evaluation import UNDECIDED
 from asmil.report.pages import Entry, Section, Table, entries
-from asmil.report.words import near_one, number, paragraphs, sentence, span
+from asmil.report.words import number, paragraphs, sentence, span
 from asmil.runs import Run
 
 SHOWN, ROWS = 10, 500
@@ -240,7 +240,7 @@ def slides_section(run: Run, links: Mapping[str, str]) -> Section:
             cells.append(Entry("✓", mark="good") if not row["wrong"] else Entry(f"✗ wrong: {row['wrong']}", mark="bad"))
         else:
             cells += entries(*(number(row[name]) for name in run.values))
-        cells += entries(*(near_one(row[c]) if c == "entropy" else number(row[c]) for c in measured))
+        cells += entries(*(number(row[c]) for c in measured))
         cells += [Entry("picture" if link else "", link=link)] if any(there) else []
         rows.append(tuple(cells))
     heads = [*columns, *(titles[c] for c in measured), *(["Map"] if any(there) else [])]

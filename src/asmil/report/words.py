@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from asmil import shown
 from asmil.files import Facts
 
 
@@ -24,7 +25,7 @@ def plural(n: int, word: str) -> str:
 def number(value: Any, digits: int = 3) -> str:
     """A number for a table: fixed digits below 10, fewer above; a dash for what is not known.
 
-    What fixed digits would show as 0 is written as 3.2e-06.
+    What fixed digits would show as 0 is written as 3.2e-06, what they would show as 1 with up to six of them.
     """
     value = pd.to_numeric(value, errors="coerce") if not isinstance(value, dict) else value.get("value")
     if value is None or not np.isfinite(value):
@@ -33,13 +34,7 @@ def number(value: Any, digits: int = 3) -> str:
         return f"{int(value):,}".replace("-", "−")
     if 0 < abs(value) < 0.5 * 10**-digits:
         return ("−" if value < 0 else "") + f"{abs(value):.1e}"
-    return (f"{value:.{digits}f}" if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
-
-
-def near_one(value: object) -> str:
-    """`number` with up to 6 digits where 3 would show 1: the entropy of nearly even attention."""
-    short = number(value)
-    return number(value, 6).rstrip("0").rstrip(".") if short == "1.000" else short
+    return (shown.fixed(value, digits) if abs(value) < 10 else f"{value:,.1f}").replace("-", "−")
 
 
 def span(low: object, high: object, digits: int = 3) -> str:
@@ -60,8 +55,8 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as per cent without digits that a few slides cannot carry."""
-    return "–" if share is None or not np.isfinite(share) else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+    """A share as per cent without digits that a few slides cannot carry, but those that tell it from 0 and 100."""
+    return "–" if share is None or not np.isfinite(share) else shown.percent(share)
 
 
 def plain(value: object) -> str:
@@ -114,7 +109,7 @@ def page_environment(*, escape: bool) -> Environment:
         lstrip_blocks=True,
         finalize=None if escape else _in_line,
     )
-    own = {function.__name__: function for function in (number, near_one, plural, plain, listed)}
+    own = {function.__name__: function for function in (number, percent, plural, plain, listed)}
     environment.filters |= own | {"interval": _interval, "words": lambda name: str(name).replace("_", " ")}
     return environment
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags import listed
-from asmil.errors import AsmilError, RunError, as_typed
+from asmil.errors import AsmilError, RunError, as_typed, require_kind
 from asmil.files import Facts, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.cell import Cell
@@ -18,7 +18,7 @@ from asmil.runs.reading import read_table, with_numbers
 from asmil.runs.records import COPY, Records
 from asmil.runs.slide import RunSlide
 from asmil.runs.whole import Standing, made_of, require_features, require_unedited, standing_of
-from asmil.shown import Shown
+from asmil.shown import Shown, fixed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -276,6 +276,7 @@ class Run(Records, Shown):
 
     def slide(self, name: str) -> RunSlide:
         """A slide: its tiles, pictures and attention. The last that were asked for are kept, with what was read."""
+        require_kind(name, str, called="the name of a slide", fix="give a text")
         kept = self._slides
         own = kept.pop(name, None) or RunSlide(self, name)
         kept[name] = own  # the last one is the newest
@@ -393,5 +394,5 @@ def _result(test: Facts) -> dict[str, str]:
     value, (low, high) = test.get(name, {}).get("value"), test.get(name, {}).get("ci95") or (None, None)
     if value is None:
         return {}
-    interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
-    return {"AUROC" if name == "auroc" else name.replace("_", " "): f"{value:.3f}{interval}"}
+    interval = "" if low is None or high is None else f" ({fixed(low)} to {fixed(high)})"
+    return {"AUROC" if name == "auroc" else name.replace("_", " "): fixed(value) + interval}

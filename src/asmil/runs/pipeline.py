@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.annotations import MaskLabels
-from asmil.errors import ConfigError, RunError
-from asmil.files import Facts, suffix_of
+from asmil.errors import ConfigError, RunError, require_kind
+from asmil.files import Facts, path_of, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
 from asmil.runs.layout import CONFIG, ONNX
@@ -153,6 +152,7 @@ def _with_results(settings: Settings, given: Facts) -> Settings:
     if trained := [name for name in given if name in ABOUT and ABOUT[name].decides in ("features", "training")]:
         found, fix = ", ".join(trained), "leave it out; or train anew into another out"
         raise ConfigError("a run is used as it was trained", found=found, fix=fix)
+    require_kind(settings, Settings, called="settings of results", fix="give them by name, or a run's `settings`")
     return changed(settings, given)
 
 
@@ -177,6 +177,7 @@ def write_report(
         ConfigError: `bundle` with `against`.
     """
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
+    require_kind(subgroups, (list, tuple), called="subgroups", fix="give a list of columns' names")
     if bundle and against is not None:
         raise ConfigError("a comparison has no bundle", found="bundle and against", fix="its page is one file already")
     _look_at(made, partial, outcome, hear, into=made.folder)
@@ -233,6 +234,7 @@ def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
     from asmil.report import slide_figure
 
     made = Run.open(run)
+    require_kind(slide, str, called="the name of a slide", fix="give a text")
     _look_at(made, partial, Outcome())
     return slide_figure(made, slide)
 
@@ -315,7 +317,7 @@ def export(
     from asmil.deploy import export_run, load_ensemble, prepare
 
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
-    path = Path(out) if out else (made.card_file if card else made.folder / ONNX)
+    path = path_of(out, "out") if out is not None else (made.card_file if card else made.folder / ONNX)
     if not card and suffix_of(path) != ".onnx":
         raise ConfigError(
             "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
@@ -355,6 +357,7 @@ def _look_at(made: Run, partial: bool, outcome: Outcome, hear: Hear = None, *, i
 
 def _evaluate_into(made: Run, settings: Settings, outcome: Outcome, hear: Listener, *, partial: bool = False) -> Facts:
     from asmil import evaluation
+    from asmil.annotations import MaskLabels
 
     metrics = evaluation.evaluate(
         made,

@@ -13,9 +13,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from asmil.errors import RunError, blaming
 from asmil.files import Facts
+from asmil.units import numbers_of
 
 # a slide or a class called "NA" or "007" is a name, no gap and no number
-_TEXT = dict.fromkeys(("slide", "name", "case", "label", "predicted", "part", "site", "result", "stage", "reason"), str)
+_TEXT = frozenset({"slide", "name", "case", "label", "predicted", "part", "site", "result", "stage", "reason"})
+
+
+MOST_DIGITS = 19
+"""Of whole numbers: longer ones may be none of 64 bits."""
 
 
 @contextmanager
@@ -52,10 +57,22 @@ def read_table(path: Path, *, columns: Sequence[str] = (), fix: str) -> pd.DataF
         RunError: no such file, no table, or one without these columns.
     """
     with reading(path, fix=fix):
-        table = pd.read_csv(path, dtype=_TEXT, na_filter=False, float_precision="round_trip")
+        table = pd.read_csv(path, dtype=str, na_filter=False)
+        table = table.assign(**{name: _plain(table[name]) for name in map(str, table) if name not in _TEXT})
     if missing := [name for name in columns if name not in table]:
         raise RunError(f"{path} lacks columns", found=f"no {', '.join(missing)}", fix=fix)
     return table
+
+
+def _plain(cells: pd.Series) -> pd.Series:
+    """Whole numbers, or numbers, where all cells are some; else the text."""
+    texts = cells.tolist()
+    numbers = np.array(numbers_of(texts), dtype=np.float64)
+    if not texts or np.isnan(numbers).any():
+        return cells
+    if all(text.removeprefix("-").isdecimal() and len(text) < MOST_DIGITS for text in texts):
+        return pd.Series(np.array([int(text) for text in texts], dtype=np.int64), cells.index)
+    return pd.Series(numbers, cells.index)
 
 
 def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), fix: str) -> pd.DataFrame:
@@ -66,7 +83,9 @@ def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), f
     """
     for name in map(str, table):
         if name not in _TEXT:
-            numbers = pd.to_numeric(table[name], errors="coerce")
+            if pd.api.types.is_numeric_dtype(table[name]) and table[name].notna().all():
+                continue
+            numbers = pd.Series(numbers_of(map(str, table[name])), table.index, dtype=float)
             gap = table[name].astype(str).isin(["", "nan"]) & name.startswith(tuple(gaps))
             wrong = numbers.isna() & ~gap
             if wrong.any():

@@ -14,17 +14,18 @@ import pandas as pd
 
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError, as_typed
 from asmil.extraction import sole
-from asmil.files import Facts, safe_name, write_json, write_text
+from asmil.files import Facts, path_of, safe_name, write_json, write_text
 from asmil.machine import environment
 from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
 from asmil.runs.reading import check_identity, check_metrics, read_json, read_table, reading, with_numbers
 from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
-from asmil.tasks import Task, create_task
+from asmil.tasks import create_task
 
 if TYPE_CHECKING:
     from asmil.bags import Cohort, FeatureStore, Splits
+    from asmil.tasks import Task
 
 COPY = "copy the whole run folder"
 AGAIN = "evaluate the run again: asmil evaluate RUN"
@@ -44,7 +45,7 @@ class Records:
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.folder = path_of(folder, "a run")
 
     @contextmanager
     def held(self, settings: Settings, hear: Listener) -> Iterator[Listener]:
@@ -91,8 +92,8 @@ class Records:
     def _found_from_here(self, settings: Settings) -> dict[str, Path]:
         """Inputs by a relative path that leads nowhere from here, by their places from where the run was made."""
         made_in = self.environment.get("made_in")
-        given = {name: getattr(settings, name) for name in INPUTS}
-        relative = {name: path for name, path in given.items() if path is not None and not path.is_absolute()}
+        given = ((name, getattr(settings, name)) for name in INPUTS)
+        relative = {name: path for name, path in given if path is not None and not path.is_absolute()}
         places = {name: Path(str(made_in)) / path for name, path in relative.items() if made_in and not path.exists()}
         return {name: place for name, place in places.items() if place.exists()}
 
@@ -131,10 +132,9 @@ class Records:
             return {"name": str(said["name"]), "options": dict(said["options"])} if said else {}
 
     @cached_property
-    def task(self) -> Task | None:
+    def task(self) -> "Task | None":
         """What the run predicts, as it was read off the table of labels; None for classification."""
-        said = self.task_said
-        if not said or said["name"] == CLASSIFICATION:
+        if not (said := self.task_said) or said["name"] == CLASSIFICATION:
             return None
         try:
             return create_task(said["name"], **said["options"])

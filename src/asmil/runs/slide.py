@@ -1,9 +1,10 @@
 """One slide of a run: where its tiles are, what it looks like, and where the models looked."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -92,13 +93,25 @@ def picture_of(thumbnail: Path, size: tuple[int, int]) -> np.ndarray:
 ModelOf = Callable[["Cell", int], "nn.Module"]
 
 
+KEPT_MODELS = 64
+"""Models of a run that are kept read: most have fewer, and all slides are tested by these."""
+
+
 def model_of(run: "Run") -> ModelOf:
-    """The model of a cell for features of so many dimensions; of what is returned, each is read once.
+    """The model of a cell for features of so many dimensions. The last are kept for the next slide, in each thread its
+    own, as long as their file is as it was.
 
     Raises:
         RunError: when called: weights that cannot be used, or do not fit.
     """
-    return cache(lambda cell, in_dim: cell.model(run.settings, len(run.classes), in_dim=in_dim)[0])
+    kept = run.__dict__.setdefault("_models", threading.local())
+    if not hasattr(kept, "read"):
+
+        def read(cell: "Cell", in_dim: int, *stamp: int) -> "nn.Module":
+            return cell.model(run.settings, len(run.classes), in_dim=in_dim)[0]
+
+        kept.read = lru_cache(maxsize=KEPT_MODELS)(read)
+    return lambda cell, in_dim: kept.read(cell, in_dim, *file_stamp(cell.weights) or ())
 
 
 def mean_evidence(

@@ -55,12 +55,19 @@ class State:
 def made_of(identity: Facts) -> Facts:
     """What decided the models of a run, for their seals: settings by value, slides, folds and bags as a digest.
 
-    Of the bags it is tiles and width: the rule by which their content is digested may change with the version.
+    Of the bags it is tiles and width, and by itself, as older seals lack it, what they hold: a run keeps the digests
+    that it began with.
     """
     settings, data = {name: value for name, value in identity.items() if name in ABOUT}, identity.get("data", {})
-    shapes = {slide: content[1:3] for slide, content in data.get("features", {}).items()}
-    text = json.dumps([data.get("cohort"), data.get("splits"), data.get("task"), shapes], sort_keys=True)
-    return {"settings": settings} | ({"data": hashlib.blake2b(text.encode()).hexdigest()[:32]} if data else {})
+    bags = data.get("features", {})
+    shapes = {slide: content[1:3] for slide, content in bags.items()}
+    known: Facts = {"data": [data.get("cohort"), data.get("splits"), data.get("task"), shapes]} if data else {}
+    known |= {"features": {slide: content[3:] for slide, content in bags.items()}} if bags else {}
+    return {"settings": settings} | {name: _short_digest(value) for name, value in known.items()}
+
+
+def _short_digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def seal(folder: Path, of: Facts) -> None:
@@ -136,8 +143,8 @@ def _elsewhere(said: object, of: Facts) -> str:
             return f"is of fold {own['fold']} seed {own['seed']}"
         if changes := compare(own["settings"], of["settings"]):
             return f"is of another run ({listed([change.text for change in changes], SHOWN)})"
-        same = own.get("data") == of.get("data") or not (own.get("data") and of.get("data"))
-        return "" if same else "is of a run of other slides, folds or features"
+        both = (name for name in ("data", "features") if own.get(name) and of.get(name))
+        return "is of a run of other slides, folds or features" if any(own[n] != of[n] for n in both) else ""
     except (LookupError, TypeError, ValueError, AttributeError):
         return "was changed"
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         tell_tables,
         workers_of,
     )
+    from asmil.settings.kinds import Device, Names, PositiveInt, kinds_of, no_flag
     from asmil.settings.reading import (
         KEY,
         Described,
@@ -52,6 +53,6 @@ if TYPE_CHECKING:
         read_value,
         yaml_of,
     )
-    from asmil.settings.settings import ABOUT, Device, Group, Names, PositiveInt, Settings
+    from asmil.settings.settings import ABOUT, Group, Settings
 else:
     __all__, __getattr__ = door(__name__)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.annotations import MaskLabels
 from asmil.errors import AsmilError, CohortError, ConfigError, EncoderError, SplitError, as_typed
 from asmil.machine import cores
 from asmil.progress import require_trackers
@@ -70,6 +69,10 @@ def check_truth(settings: Settings) -> None:
     if settings.annotations is not None and not settings.annotations.is_dir():
         fix = "give the folder of the files, one for each slide, as --annotations"
         raise ConfigError("there are no annotations here", found=settings.annotations, fix=fix)
+    if not settings.mask_class:
+        return
+    from asmil.annotations import MaskLabels  # and the readers of masks, which nothing else needs
+
     MaskLabels.parsed(settings.mask_class, mpp=settings.mask_mpp)
 
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from asmil.errors import ConfigError, did_you_mean
-from asmil.files import Facts, write_text
+from asmil.files import Facts, path_of, write_text
 from asmil.settings.settings import ABOUT, Group, Settings
 
 # YAML read with the place of every key and value, so that a mistake can be shown where it was made.
@@ -195,7 +195,9 @@ def load_settings(
     Raises:
         ConfigError: every problem at once, those of the file with file:line:column, the line and a near name.
     """
-    source = MarkedYaml(Path(path)) if path else None
+    if isinstance(path, Mapping):
+        raise ConfigError("settings are given by name, or as a file", found=f"{path!r:.80}", fix="run(**settings)")
+    source = None if path is None else MarkedYaml(path_of(path, "a file of settings"))
     typed = {key: _plain(value) for key, value in (given or {}).items() if value is not None}
     values = {**(source.values if source else {}), **typed}
     if saved:
@@ -330,7 +332,7 @@ def _mistakes(error: ValidationError) -> list[Mistake]:
             continue
         # (name, 1) is a place in the file; "int" in (name, "int") only says which branch of a union failed
         place = tuple(part for i, part in enumerate(location) if i == 0 or isinstance(part, int))
-        text = one["msg"].removeprefix("Value error, ")
+        text = one["msg"].removeprefix("Value error, ").removesuffix(" for <class 'pathlib.Path'>")
         texts.setdefault(place, []).append(f"{name}: {text}, found {one['input']!r}" if name else text)
     return [Mistake(_joined(alternatives), location=place) for place, alternatives in texts.items()]
 

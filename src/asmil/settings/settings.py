@@ -1,49 +1,26 @@
 """The settings of a run: each written once, with its type, default, sentence, unit, and what it decides."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from asmil.files import Facts
-
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Texts = Annotated[list[str], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value])]
-
-
-def split_names(value: object) -> object:
-    """A text with commas is a list; anything else is left to the type."""
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[Texts, BeforeValidator(split_names)]
-"""A list, or one text with commas."""
-
-
-def _known_device(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise ValueError("Input should be 'auto', 'cpu', 'mps', 'cuda' or 'cuda:<number>'")
-    return device
-
-
-Device = Annotated[str, AfterValidator(_known_device)]
-
-
-def _known_shard(shard: str) -> str:
-    part = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard)
-    if shard != "slurm" and not (part and int(part[1]) <= int(part[2])):
-        raise ValueError("Input should be '<i>/<n>' with i from 1 to n, or 'slurm'")
-    return shard
-
-
-Shard = Annotated[str, AfterValidator(_known_shard)]
+from asmil.settings.kinds import (
+    Device,
+    Fraction,
+    Names,
+    NonNegative,
+    PositiveFloat,
+    PositiveInt,
+    Shard,
+    Texts,
+    no_flag,
+    split_names,
+)
 
 
 class Group(StrEnum):
@@ -325,6 +302,11 @@ class Settings(BaseModel):
     froc: Literal["camelyon16"] | None = in_results(
         None, "Lesions found against false findings, by the rules of camelyon16: into metrics.json and findings.csv."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag(cls, value: object, info: ValidationInfo) -> object:
+        return no_flag(value, cls.model_fields[str(info.field_name)].annotation)
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
-from asmil.files import composed, stem_of, suffix_of, walk
+from asmil.files import composed, path_of, stem_of, suffix_of, walk
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import (
     ContentError,
@@ -72,7 +72,7 @@ def open_slide(
         SlideError: no such file or scene, no reader knows it, or it is damaged.
         ScaleError: the mpp is unknown, implausible, contradicts the objective, or differs between x and y.
     """
-    path = Path(path)
+    path = path_of(path, "a slide")
     name, source, passed_over = _open_source(path, reader=reader)
     try:
         if scene:
@@ -96,7 +96,7 @@ def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
     Raises:
         SlideError: as `open_slide`.
     """
-    path = Path(path)
+    path = path_of(path, "a slide")
     _, source, _ = _open_source(path, reader=reader)
     source.close()
     found: tuple[Scene, ...] = getattr(source, "scenes", ())
@@ -275,7 +275,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
             features of one would overwrite those of the other.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "a folder of slides")
     if not folder.is_dir():
         raise SlideError("there is no such folder of slides", found=folder)
     found: list[Path] = []

@@ -17,6 +17,7 @@ from asmil.evaluation import (
     rank_methods,
     signed_rank_p,
 )
+from asmil.shown import percent
 from asmil.study.arms import ARMS, RESULTS, table_file
 
 # The results of a study, read back: its cells, which of them were tested on the same slides, and their histories.
@@ -271,7 +272,9 @@ def _choices(cells: pd.DataFrame, baseline: str) -> pd.DataFrame:
     for key, own in chosen.groupby(["dataset", "model"], sort=False):
         none = other.reindex(pd.MultiIndex.from_frame(own[CELL]))
         shares = own["stabilizer"].value_counts(normalize=True)
-        text = ", ".join(f"{name} {shares[name]:.0%}" for name in cells["stabilizer"].unique() if name in shares)
+        text = ", ".join(
+            f"{name} {percent(shares[name], '%')}" for name in cells["stabilizer"].unique() if name in shares
+        )
         for metric, estimate in _estimates(own[METRICS] - none[METRICS].to_numpy(), own):
             means = {"chosen_mean": own[metric].mean(), "none_mean": none[metric].mean()}
             row = _row(key, ["dataset", "model"]) | {"metric": metric, "chosen": text} | means

@@ -14,13 +14,15 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WrapValidator,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError, did_you_mean
-from asmil.files import Facts
-from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt
+from asmil.files import Facts, path_of
+from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag
 from asmil.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -174,6 +176,12 @@ def _different(values: list[T]) -> list[T]:
 
 
 def _settings(value: object, validate: Callable[[object], TrainSettings]) -> TrainSettings:
+    kinds = {field.name: field.type for field in dataclasses.fields(TrainSettings)}
+    for name, given in value.items() if isinstance(value, dict) else ():
+        try:
+            no_flag(given, kinds.get(name))
+        except ValueError as error:
+            raise _wrong(f"{name}: {error}, found {given!r}", at=name) from error
     try:
         return validate(value)
     except ConfigError as error:  # what the settings themselves refuse
@@ -219,6 +227,11 @@ class StudyConfig(BaseModel):
     engine: Literal["local", "ray"] = "local"
     log_to: Names = []
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag(cls, value: object, info: ValidationInfo) -> object:
+        return no_flag(value, cls.model_fields[str(info.field_name)].annotation)
+
 
 def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
     """Settings from a YAML file and, over them, from flags; a flag that is None was not given.
@@ -228,7 +241,7 @@ def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) 
     Raises:
         ConfigError: every problem at once, with file:line:column, the line and a near name.
     """
-    source = MarkedYaml(Path(path))
+    source = MarkedYaml(path_of(path, "a file of a study"))
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
     problems = list(source.problems)
     try:

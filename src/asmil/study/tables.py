@@ -11,6 +11,7 @@ import pandas as pd
 
 from asmil.files import write_text, written_beside
 from asmil.report import Entry, Table
+from asmil.shown import fixed
 from asmil.study.analysis import METRIC_NAMES, Analysis, analyse, read_results
 
 MAIN = ("test_auroc", "test_accuracy", "test_macro_f1", "test_log_loss", "tile_ap", "tile_auroc", "log10_jsd")
@@ -72,12 +73,12 @@ def text_tables(analysis: Analysis) -> list[TextTable]:
 def number(value: Any, *, signed: bool = False) -> str:
     """Three decimals with a true minus sign, or a dash where nothing is known.
 
-    Always three, unlike a page of a run has it: differences stand below each other, and one of 0.0002 is none.
+    Never fewer, unlike a page of a run has it: differences stand below each other, and one of 0.0002 is none.
     """
     if not np.isfinite(value):
         return "–"
-    text = f"{value:{'+' if signed else ''}.3f}"
-    return "0.000" if float(text) == 0 else text.replace("-", "−")
+    text = fixed(value)
+    return "0.000" if float(text) == 0 else (f"+{text}" if signed and value > 0 else text).replace("-", "−")
 
 
 def p_value(p: Any) -> str:

@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate, pairwise
+from numbers import Real
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -63,6 +65,11 @@ class TrainSettings:
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
         if not 0 <= self.tile_dropout < 1:
             raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
+        for part in fields(self):
+            value, kinds = getattr(self, part.name), get_args(part.type) or (part.type,)
+            known = type(value) in kinds or (isinstance(value, Real) and not isinstance(value, bool))
+            if not known and (int in kinds or float in kinds):
+                raise ConfigError(f"{part.name} must be a number", found=repr(value))
         for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0), ("restarts", 0)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -8,15 +8,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asmil.attention import jsd_between_epochs
-from asmil.bags import Bag
 from asmil.errors import NotOfferedError, RunError
 from asmil.figures import percentiles
 from asmil.files import Facts
 from asmil.runs import Cell, PredictedFolder, Run
+
+if TYPE_CHECKING:
+    from asmil.bags import Bag  # with torch, which no page needs before a model is asked
 
 # Attention of every token and head of a trained model, computed again from the features of a slide.
 
@@ -30,7 +33,7 @@ KEPT_SLIDES = 16
 class Heads:
     """The maps of single rows (token x head, class ...) of the run's models; `load` gives the bag of a slide."""
 
-    def __init__(self, run: Run, *, load: Callable[[str], Bag]):
+    def __init__(self, run: Run, *, load: "Callable[[str], Bag]"):
         self._run, self._load = run, load
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int, str], np.ndarray] = OrderedDict()
@@ -88,7 +91,7 @@ class Heads:
         return (1, rows) if heads == rows else (rows, 1)
 
 
-def _row_weights(run: Run, cell: Cell, bag: Bag) -> np.ndarray:
+def _row_weights(run: Run, cell: Cell, bag: "Bag") -> np.ndarray:
     import torch
 
     from asmil.attention import softmax

@@ -5,18 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from asmil.annotations import Annotations
-from asmil.bags import Bag, FeatureStore
+from asmil.bags import FeatureStore
 from asmil.errors import AsmilError, FeatureError, NotOfferedError, RunError, ScaleError, SlideError
 from asmil.files import Facts
 from asmil.runs import spacing
 from asmil.slides import name_of, scan_slides, slide_named
 from asmil.viewer.pyramid import Picture, Pyramid
 from asmil.viewer.said import Verdicts
+
+if TYPE_CHECKING:
+    from asmil.bags import Bag
 
 UNKNOWN = 255
 """Truth of a tile of a slide that nobody annotated."""
@@ -131,7 +134,7 @@ class View:
         folder = self.slides_folder
         return {name_of(path): path for path in scan_slides(folder)} if folder and folder.is_dir() else {}
 
-    def bag(self, slide: str) -> Bag:
+    def bag(self, slide: str) -> "Bag":
         """The features of a slide.
 
         Raises:

@@ -113,7 +113,7 @@ def tcga(tmp_path, write_slides):
         if change is not None:
             table = change(table)
         table.to_csv(tmp_path / "labels.csv", index=False)
-        return {"root": tmp_path / "labels.csv", "features": features, "label": "oncotree_code"}
+        return {"root": tmp_path / "labels.csv", "features": features, "label_column": "oncotree_code"}
 
     return write
 
@@ -166,7 +166,7 @@ class TestTcga:
             "tcga",
             root=tables / "TCGA-CRC-DX_CLINI.xlsx",
             slide_table=tables / "TCGA-CRC-DX_SLIDE.csv",
-            label="KRAS",
+            label_column="KRAS",
             features=data_dir / "features" / "toolarena_tcga-crc_virchow2_10x",
         )
         assert set(dataset.cohort.table["site"]) == {"TCGA-A6"}
@@ -182,7 +182,7 @@ class TestTcga:
         monkeypatch.setattr(tcga_module, "load_bags", lambda store, cohort: [])
         path = data_dir / "tables" / "tcga" / "survpath" / "metadata" / "tcga_brca.csv"
         features = write_slides(tmp_path / "f", pd.read_csv(path)["slide_id"].str.removesuffix(".svs"))
-        dataset = load_dataset("tcga", root=path, features=features, label="oncotree_code", by_site=True)
+        dataset = load_dataset("tcga", root=path, features=features, label_column="oncotree_code", by_site=True)
         assert Counter(dataset.cohort.table["label"]) == {"IDC": 767, "ILC": 164}
         assert len(set(dataset.cohort.cases)) == 871
         assert dataset.splits.folds == [0, 1, 2, 3, 4]

@@ -70,6 +70,21 @@ def test_decimal_commas_are_numbers_where_they_can_be_nothing_else():
     assert set(read_cohort(scale).table["mpp"]) == {0.25}
 
 
+@pytest.mark.parametrize("cells", [["1.234", "12.500"] * 12, ["1.234", "7"] * 12])
+def test_points_in_a_table_of_decimal_commas_are_thousands_or_decimals_and_nobody_knows(cells):
+    task = create_task("regression", columns=["count"])
+    alone = slides().assign(count=cells)
+    assert read_cohort(alone, task=task).targets[0].tolist() == [1.234]
+    german = alone.assign(size=[f"{i},5" for i in range(24)])
+    with pytest.raises(CohortError, match=r"'count' has numbers that may mean thousands or decimals.*1\.234.*0,5"):
+        read_cohort(german, task=task)
+    english = german.assign(count=["0.5", *cells[1:]])  # which is no thousand
+    assert read_cohort(english, task=task).targets[0].tolist() == [0.5]
+    assert read_cohort(german, task=create_task("regression", columns=["size"])).targets[0].tolist() == [0.5]
+    named = german.drop(columns="count").assign(slide_id=[f"{i + 1}.234" for i in range(24)])
+    assert len(read_cohort(named, task=create_task("regression", columns=["size"]))) == 24  # names of slides
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

@@ -11,6 +11,9 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
+from openpyxl.styles import Font
 from openpyxl.worksheet.worksheet import Worksheet
 
 from asmil.bags import read_cohort, read_splits, read_table
@@ -89,6 +92,70 @@ def test_rows_that_a_filter_hides_are_asked_about_as_other_programs_write_them(t
     path = rewritten(workbook(tmp_path, change), (SHEET, *row))
     with pytest.raises(CohortError, match="1 of 13: rows 5"):
         read_table(path)
+
+
+def strike(*cells: str) -> Callable[[Worksheet], None]:
+    def change(sheet: Worksheet) -> None:
+        for cell in cells:
+            sheet[cell].font = Font(strike=True)
+
+    return change
+
+
+def strike_words(sheet: Worksheet) -> None:
+    sheet["C5"] = CellRichText(TextBlock(InlineFont(strike=True), "benign"), " Tumour")
+    sheet["C6"] = CellRichText(TextBlock(InlineFont(b=True), "be"), "nign")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (strike("A3", "B3", "C3", "A7", "B7", "C7"), "2 of 13: rows 3, 7"),
+        (strike("A4"), "1 of 13: rows 4"),
+        (strike_words, "1 of 13: rows 5"),
+    ],
+)
+def test_rows_struck_through_are_asked_about(change, found, tmp_path):
+    """A person's way to say: not this one."""
+    with pytest.raises(CohortError, match=rf"t\.xlsx has rows that are struck through.*{found}.*delete them"):
+        read_table(workbook(tmp_path, change))
+
+
+def shared(path: Path, **fonts: str) -> Path:
+    """With texts in a table of their own, as Excel writes them, some of them as words of a font."""
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name).decode() for name in old.namelist()}
+    texts = list(dict.fromkeys(re.findall(r"<is><t>([^<]*)</t></is>", members[SHEET])))
+    members[SHEET] = re.sub(
+        r't="inlineStr"><is><t>([^<]*)</t></is>', lambda m: f't="s"><v>{texts.index(m[1])}</v>', members[SHEET]
+    )
+    runs = (f"<r><rPr>{fonts[t]}</rPr><t>{t}</t></r>" if t in fonts else f"<t>{t}</t>" for t in texts)
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    members["xl/sharedStrings.xml"] = f'<sst xmlns="{main}">{"".join(f"<si>{run}</si>" for run in runs)}</sst>'
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    part = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{kind}"/></Types>'
+    members["[Content_Types].xml"] = members["[Content_Types].xml"].replace("</Types>", part)
+    with zipfile.ZipFile(path, "w") as new:
+        for name, text in members.items():
+            new.writestr(name, text)
+    return path
+
+
+def test_words_struck_through_are_seen_as_excel_writes_them(tmp_path):
+    path = shared(workbook(tmp_path, lambda sheet: None), benign="<strike/>", Tumour="<b/>")
+    with pytest.raises(CohortError, match=r"struck through.*6 of 13: rows 2, 3, 6, 7, 10, 11"):
+        read_table(path)
+    path = shared(workbook(tmp_path, lambda sheet: None), benign='<strike val="0"/>', Tumour="<b/>")
+    assert read_table(path)["label"].tolist() == LABELS
+
+
+def test_words_of_other_fonts_and_lines_beside_the_table_strike_nothing_out(tmp_path):
+    def change(sheet: Worksheet) -> None:
+        strike("D3", "A20")(sheet)  # empty cells
+        sheet["C6"] = CellRichText(TextBlock(InlineFont(b=True), "Tu"), "mour")
+
+    read = read_table(workbook(tmp_path, change))
+    assert (read["Slide"].tolist(), read["label"][4]) == (SLIDES, "Tumour")
 
 
 @pytest.mark.parametrize("merged", ["B2:B3", "A4:B6"])
@@ -205,7 +272,7 @@ def formula(sheet: Worksheet) -> None:
     sheet["D3"] = "=1+1"
 
 
-@pytest.mark.parametrize("change", [hide_rows(14, 15), lambda sheet: sheet.merge_cells("D2:D5"), formula])
+@pytest.mark.parametrize("change", [hide_rows(14, 15), lambda s: s.merge_cells("D2:D5"), formula, strike("D3")])
 def test_what_is_in_columns_that_are_not_used_refuses_no_workbook(change, tmp_path):
     cohort = read_cohort(notes(tmp_path, change))
     assert cohort.slides == SLIDES

@@ -3,12 +3,15 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 from shapely.geometry import shape
 
@@ -138,3 +141,19 @@ def test_tiles_of_a_slide_that_qupath_crops_are_counted_from_the_scanned_part(tm
     content = json.loads(path.read_text())
     assert content["features"][0]["geometry"]["coordinates"][0][0] == [100, 100]
     assert read_annotations(path, bounds=bounds).area_of(["unclassified"]).bounds == (300, 400, 428, 464)
+
+
+def test_a_figure_is_drawn_once_and_left_as_it_was(monkeypatch):
+    """`savefig` draws all of it before it draws it, for the layout; the text is the same."""
+    figure, again = _roc(), _roc()
+    buffer, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "asmil"}):
+        again.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    before = figure.dpi, figure.canvas, figure.get_facecolor(), figure.axes[0].get_facecolor()
+    drawn, draw = [], Axes.draw
+    monkeypatch.setattr(Axes, "draw", lambda self, renderer: drawn.append(self) or draw(self, renderer))
+    svg = figure_svg(figure)
+    assert len(drawn) == len(figure.axes)
+    assert (figure.dpi, figure.canvas, figure.get_facecolor(), figure.axes[0].get_facecolor()) == before
+    places = [re.findall(r" d=\"(M[^\"]+)\"", re.sub(r"\s+", " ", text)) for text in (svg, buffer.getvalue())]
+    assert places[0] == places[1]

@@ -158,6 +158,10 @@ def test_a_run_of_before_goes_on_by_the_rule_of_its_digests(again):
     for slide, kept in said["data"]["features"].items():
         kept[3] = store.content(slide, like="0" * 32).digest
     path.write_text(json.dumps(said))
+    for seal in Path("run").glob("folds/*/*/sealed.json"):  # which did not say then what the bags hold
+        of = json.loads(seal.read_text())
+        del of["of"]["features"]
+        seal.write_text(json.dumps(of))
     before = {path: path.stat().st_mtime_ns for path in Path("run").glob("folds/*/*/*")}
     heatmap("run", ["s3"])
     train(**again, listener=Deaf())

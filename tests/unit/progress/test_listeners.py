@@ -1,6 +1,7 @@
 """How far a command is, in a log and on a terminal."""
 
 import re
+import sys
 import time
 
 import pytest
@@ -188,6 +189,7 @@ def test_many_of_one_reason_are_one_line_though_each_reason_begins_with_its_slid
 
 
 def test_a_notebook_without_widgets_gets_lines(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", sys)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     for found, drawn in ((None, False), ("there", True)):
         monkeypatch.setattr("importlib.util.find_spec", lambda name, found=found: found)

@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 from jinja2 import UndefinedError
 
-from asmil.report.words import near_one, number, paragraphs, sentence
+from asmil.report.words import number, paragraphs, percent, sentence
 
 TEMPLATES = files("asmil.report") / "templates"
 
@@ -15,7 +15,9 @@ def test_numbers_keep_the_digits_that_matter():
     assert [number(x) for x in (0.5, 3.22e-6, 0.0, 12.34, 3.0, None, float("nan"))] == [
         "0.500", "3.2e-06", "0.000", "12.3", "3", "–", "–",
     ]  # fmt: skip
-    assert [near_one(x) for x in (0.99981, 0.74, 1.0)] == ["0.99981", "0.740", "1"]
+    assert [number(x) for x in (0.99981, 0.74, 1.0, -0.99981)] == ["0.99981", "0.740", "1", "−0.99981"]
+    shown = [percent(x).replace("\N{NO-BREAK SPACE}", "_") for x in (0.998, 0.5, None, 1.0)]
+    assert shown == ["99.8_%", "50_%", "–", "100_%"]
 
 
 def test_an_empty_line_ends_a_paragraph_and_what_is_not_said_leaves_none():

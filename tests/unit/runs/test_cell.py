@@ -199,19 +199,38 @@ def test_a_cell_from_another_place_is_not_the_one_it_lies_for(run):
         Run(run.folder).require_whole()
 
 
+BAGS = {"splits": "these", "features": {"s0": ["s0.h5", 5, 3, "all:a"]}}
+OTHER_ENCODER = {"features": {"s0": ["s0.h5", 5, 3, "all:b"]}}
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"learning_rate": 0.5}, "is of another run (learning_rate was 0.5, is 0.001)"),
         ({"data": {"splits": "other"}}, "is of a run of other slides, folds or features"),
+        (
+            {"data": BAGS | {"features": {"s0": ["s0.h5", 5, 3, "all:b"]}}},
+            "is of a run of other slides, folds or features",
+        ),
     ],
 )
 def test_a_cell_of_another_run_is_none_of_this(run, result, tmp_path, changed, says):
     other = Run(shutil.copytree(run.folder, tmp_path / "other"))
-    run.write_identity({**run.identity, "learning_rate": 0.001, "data": {"splits": "these"}})
+    run.write_identity({**run.identity, "learning_rate": 0.001, "data": BAGS})
     other.write_identity({**run.identity, **changed})
     other.keep(result(0, 0))
     shutil.rmtree(run.cell(0, 0).folder)
     shutil.copytree(other.cell(0, 0).folder, run.cell(0, 0).folder)
     assert Run(run.folder).unfinished().says == [f"fold 0 seed 0 is trained again: sealed.json {says}"]
     assert str(run.cell(0, 0).state()) == "whole", "by itself it is as it was written"
+
+
+def test_a_seal_that_says_less_than_ours_is_none_of_another_run(run, result):
+    """Those of earlier versions say nothing of what the bags hold."""
+    run.write_identity({**run.identity, "data": BAGS})
+    run.keep(result(0, 0))
+    path = run.cell(0, 0).folder / "sealed.json"
+    said = json.loads(path.read_text())
+    del said["of"]["features"]
+    path.write_text(json.dumps(said))
+    assert [str(cell) for cell in Run(run.folder).unfinished().says if "fold 0 seed 0" in cell] == []

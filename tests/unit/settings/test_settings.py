@@ -62,6 +62,25 @@ def test_off_and_no_are_false_where_a_switch_is_meant(tmp_path):
     assert (config.stabilize, config.by_site) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "place"), [("epochs: true", 9), ("mpp: false", 6), ("seeds: true", 8), ("seeds: [true, 2]", 8)]
+)
+def test_true_and_false_are_no_numbers(tmp_path, line, place):
+    """Python counts with them: `epochs: true` would train one epoch."""
+    name, found = line.split(": ")
+    said = found.replace("true", "True").replace("false", "False")
+    assert f"run.yaml:1:{place}: {name}: Input should be a number, found {said}" in _message(tmp_path, line)
+    with pytest.raises(ConfigError, match=f"{name}: Input should be a number"):
+        load_settings(None, {name: [True, 2] if "[" in line else "true" in line}, flags=False)
+
+
+@pytest.mark.parametrize("given", [{"epochs": "5"}, {"batch_size": True}, {"learning_rate": None}, {"patience": [3]}])
+def test_settings_of_a_training_in_python_are_numbers(given):
+    with pytest.raises(ConfigError, match=f"{next(iter(given))} must be a number"):
+        TrainSettings(**given)
+    assert TrainSettings(epochs=None, batch_size=np.int64(2), learning_rate=np.float32(1e-4)).batch_size == 2
+
+
 def test_one_positive_class_needs_no_list(tmp_path):
     assert load_settings(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
 
@@ -158,7 +177,7 @@ JSON = st.recursive(
     positive=st.lists(TEXT | WORDS, max_size=3),
     label=TEXT | WORDS,
     learning_rate=st.floats(1e-12, 1e3),
-    seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63), min_size=1, max_size=4),
+    seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4),
 )
 def test_dumped_settings_load_back_equal(tmp_path_factory, options, positive, label, learning_rate, seeds):
     config = Settings(

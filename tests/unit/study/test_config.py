@@ -2,7 +2,9 @@
 
 import pytest
 
+from asmil.bags import DATASETS
 from asmil.errors import ConfigError
+from asmil.models import MODELS, model_options
 from asmil.study import list_arms
 
 from .conftest import DIGITS, STUDY
@@ -84,6 +86,9 @@ settings:
     ("before", "after", "expected"),
     [
         ("epochs: 3", "epochs: 0", "epochs must be at least 1"),
+        ("epochs: 3", "epochs: true", r"study.yaml:\d+:\d+: epochs: Input should be a number, found True"),
+        ("folds: 2", "folds: true", "folds: Input should be a number, found True"),
+        ("seeds: 2", "seeds: [true]", "seeds: Input should be a number"),
         ("seeds: 2", "seeds: []", "at least 1 item"),
         ("seeds: 2", "seeds: [1, 1]", "1 is there twice"),
         ("seeds: 2", "seeds: 0", "at least 1 item"),
@@ -99,3 +104,10 @@ settings:
 def test_what_a_study_cannot_be(study, before, after, expected):
     with pytest.raises(ConfigError, match=expected):
         study(STUDY.replace(before, after))
+
+
+def test_no_option_of_a_part_is_called_as_a_key_of_studies():
+    """`name` and `label` say what a part is and is called: an option of that name could not be given."""
+    taken = {name: {"name", "label"} & set(DATASETS.options(name)) for name in DATASETS.names()}
+    taken |= {name: {"name", "label"} & set(model_options(name)) for name in MODELS.names()}
+    assert {name: keys for name, keys in taken.items() if keys} == {}

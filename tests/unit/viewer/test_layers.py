@@ -1,5 +1,7 @@
 """What is laid over a slide: held-out attention, disagreement, epochs, tokens and heads."""
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from asmil.errors import FeatureError, NotOfferedError, RunError
 from asmil.figures import percentiles
 from asmil.files import safe_name
 from asmil.models import evidence
-from asmil.runs import Run
+from asmil.runs import Cell, Run, RunSlide
 from asmil.viewer import RunView
 from asmil.viewer.pyramid import Pyramid
 
@@ -69,6 +71,22 @@ def test_evidence_is_the_mean_of_the_models_that_never_saw_the_slide(view, made)
     for wrong in ("evidence-0", "evidence-2", "evidence-x", "evidence"):
         with pytest.raises(NotOfferedError):
             view.values(made.REAL, wrong)
+
+
+def test_a_model_is_read_once_for_all_slides_and_again_when_its_file_is_another(run_folder, tmp_path, monkeypatch):
+    run = Run(shutil.copytree(run_folder, tmp_path / "run"))
+    read, model = [], Cell.model
+    monkeypatch.setattr(Cell, "model", lambda cell, *a, **b: read.append(cell) or model(cell, *a, **b))
+    slides = [slide for slide in run.predictions["slide"] if slide in run.store]
+    before = {slide: run.slide(slide).evidence for slide in slides}
+    tested = {cell for slide in slides for cell in run.tested_on(slide)}
+    assert len(slides) * 2 > len(tested)
+    assert sorted(read, key=str) == sorted(tested, key=str)
+    cell, other = run.tested_on(slides[0])
+    shutil.copy(other.weights, cell.weights)
+    again = RunSlide(run, slides[0]).evidence
+    assert read[len(tested) :] == [cell]
+    assert not np.allclose(again, before[slides[0]])
 
 
 def test_epochs_are_offered_only_where_they_were_recorded(view, run_folder, made):

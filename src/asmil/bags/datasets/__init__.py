@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asmil.bags.dataset_rows import ROWS
 from asmil.errors import AsmilError
+from asmil.files import path_of
 from asmil.registry import FolderRegistry
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ def load_dataset(name: str, *, root: str | Path | None = None, **options: object
         CohortError, SplitError, FeatureError: tables, splits or features cannot be used.
     """
     DATASETS.check_options(name, options)
-    return DATASETS[name](None if root is None else Path(root).expanduser(), **options)
+    return DATASETS[name](None if root is None else path_of(root, "root").expanduser(), **options)

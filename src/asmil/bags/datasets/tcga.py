@@ -19,7 +19,7 @@ def load_tcga(
     *,
     features: str | Path | None = None,
     features_encoder: str | None = None,
-    label: str = "label",
+    label_column: str = "label",
     slide_table: str | Path | None = None,
     classes: Sequence[str] | None = None,
     splits: str | Path | None = None,
@@ -30,7 +30,7 @@ def load_tcga(
 ) -> Dataset:
     """Slides that have both a label and features; the others are named in the cohort's problems.
 
-    `root` is a table with a row per slide (CLAM, SurvPath: `slide_id` and the column `label` names, such as
+    `root` is a table with a row per slide (CLAM, SurvPath: `slide_id` and the column that `label_column` names, such as
     `oncotree_code` or `project`), or per patient with `slide_table` (STAMP: PATIENT, FILENAME). `classes` chooses
     labels and their order. The patient is the first 12 characters of the barcode, the site its tissue source site (the
     first 7). TCGA has no official split: `splits` are those of others (CLAM, ACMIL or a table); `by_site` makes `folds`
@@ -45,7 +45,7 @@ def load_tcga(
         found = root or "no root option"
         raise DatasetError("the table of labels is not found", found=found, fix="give root=PATH of a csv or xlsx")
     store = open_made_features(features, features_encoder, name="tcga", slides="SLIDES")
-    cohort = read_cohort(root, slide_table=slide_table, label=label, classes=classes, features=store)
+    cohort = read_cohort(root, slide_table=slide_table, label=label_column, classes=classes, features=store)
     if foreign := [slide for slide in cohort.slides if tcga_case(slide) is None]:
         raise CohortError("slides are not named by TCGA barcodes", found=listed(foreign))
     pairs = zip(cohort.slides, cohort.cases, strict=True)

@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-import shapely
 
 from asmil.bags.reading.entry import AGAIN, Array, Entry, number, require_believable
 from asmil.bags.reading.source import ZarrSource, is_array, member, whole
@@ -79,6 +78,8 @@ def _boxes(source: ZarrSource, region: str, ids: np.ndarray) -> tuple[np.ndarray
     rows = _rows_of(ids, np.asarray(table["tile_id"]), f"{source.path.name}: shapes/{region}")
     corners, side = None, None
     if "geometry" in columns:
+        import shapely  # here, because every store looks at all formats
+
         boxes = shapely.bounds(shapely.from_wkb(table["geometry"].to_pylist()))[rows]
         sides = np.unique(boxes[:, 2:] - boxes[:, :2])
         corners, side = boxes[:, :2], float(sides[0]) if len(sides) == 1 else None

@@ -27,6 +27,7 @@ import numpy as np
 
 from asmil.bags.tables import listed
 from asmil.errors import FeatureError
+from asmil.shown import percent
 
 KEPT = 64
 """Keys of each table that are kept of a bag."""
@@ -75,7 +76,7 @@ class Twin(NamedTuple):
     parts: str = "tiles"
 
     def __str__(self) -> str:
-        return f"{self.slide} and {self.other} ({self.share:.0%} of the {self.parts})"
+        return f"{self.slide} and {self.other} ({percent(self.share, '%')} of the {self.parts})"
 
 
 def fingerprint(features: np.ndarray) -> Fingerprint:

@@ -25,7 +25,7 @@ MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
 
 _ZEROS = re.compile("00+")
 
-_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
+_MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v|strike)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
 _SAID = re.compile(r"\b(\w+)\s*=\s*[\"']([^\"']*)[\"']")
 
 
@@ -41,6 +41,10 @@ FAULTS = {
     "hidden": (
         "has rows that its sheet hides, and it is not known whether they are meant",
         "show them (clear the filter, unhide all rows), or delete them, and save; a csv would hold them, too",
+    ),
+    "struck": (
+        "has rows that are struck through, and it is not known whether they are meant",
+        "delete them, or take the lines through them away, and save; a csv would hold them, too",
     ),
     "merged": (
         "has cells that are merged over several rows, of which only the first has the value",
@@ -73,16 +77,17 @@ def read_sheet(path: Path, name: str) -> Sheet:
     import openpyxl
 
     _require_packed_fairly(path)
-    with _quietly(), closing(openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)) as book:
+    options = {"read_only": True, "data_only": True, "keep_links": False, "rich_text": _strikes_words(path)}
+    with _quietly(), closing(openpyxl.load_workbook(path, **options)) as book:
         meant, remarks = _meant(path, book, name)
         if meant is None:
             return Sheet([])
-        rows = _filled_rows(meant, path)
+        rows, struck = _filled_rows(meant, path)
         layout = _layout(path, meant._worksheet_path)
     numbered = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     if not numbered:
         return Sheet([])
-    return Sheet(numbered, tuple(_marks(path, layout, numbered)), tuple(layout.hidden_columns), remarks)
+    return Sheet(numbered, (*struck, *_marks(path, layout, numbered)), tuple(layout.hidden_columns), remarks)
 
 
 @contextmanager
@@ -135,6 +140,7 @@ class _Layout:
     hidden: set[int] = field(default_factory=set)
     hidden_columns: list[tuple[int, int]] = field(default_factory=list)
     merged: list[str] = field(default_factory=list)
+    struck: list[str] = field(default_factory=list)  # cells of whose own text words are
     formulas: dict[str, bytes] = field(default_factory=dict)  # and their values, but of those that give an empty text
 
 
@@ -158,6 +164,8 @@ def _layout(path: Path, member: str) -> _Layout:
                     layout.formulas[cell] = b""
                 elif kind == b"v" and cell in layout.formulas:
                     layout.formulas[cell] = value.strip()
+                elif kind == b"strike" and cell and said.get("val") not in ("0", "false"):
+                    layout.struck.append(cell)
                 elif kind == b"mergeCell":
                     layout.merged.append(said["ref"])
                 elif kind == b"col" and hidden:
@@ -176,8 +184,10 @@ def _layout(path: Path, member: str) -> _Layout:
 
 def _marks(path: Path, layout: _Layout, rows: Lines) -> Iterator[Mark]:
     """Where a person sees other rows than are read, or a value in rows that have none, or none where one is read."""
-    from openpyxl.utils.cell import range_boundaries
+    from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
 
+    for row, column in sorted(set(map(coordinate_to_tuple, layout.struck))):
+        yield Mark("struck", str(row), frozenset({column - 1}))
     lines = [line for line, _ in rows]
     for line, row in rows:
         if line in layout.hidden:
@@ -208,16 +218,16 @@ def require_no_marks(name: str, marks: Sequence[Mark], columns: Collection[int],
     for kind, (what, fix) in FAULTS.items():
         where = [mark.where for mark in marks if mark.kind == kind and not mark.columns.isdisjoint(columns)]
         if where:
-            of = f"{len(where)} of {rows}: rows " if kind == "hidden" else ""
+            of = f"{len(where)} of {rows}: rows " if kind in ("hidden", "struck") else ""
             raise CohortError(f"{name} {what}", found=of + listed(where, 8), fix=fix)
 
 
-def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> Lines:
-    """The rows of a sheet that have cells, by their numbers, each as long as it is filled.
+def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> tuple[Lines, list[Mark]]:
+    """The rows of a sheet that have cells, by their numbers, each as long as it is filled; and which are struck out.
 
     A cell far below or to the right makes a million rows, or thousands of columns, of nothing: these are passed over.
     """
-    rows, width = [], 0
+    rows, struck, width = [], list[Mark](), 0
     for line, row in enumerate(sheet.rows, start=1):
         width += len(row)
         if line > MOST_ROWS or width > MOST_CELLS:
@@ -228,7 +238,25 @@ def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> Lines:
             row = row[:-1]
         if row:
             rows.append((line, [_text_of(cell) for cell in row]))
-    return rows
+            if through := frozenset(at for at, cell in enumerate(row) if cell.value is not None and _is_struck(cell)):
+                struck.append(Mark("struck", str(line), through))
+    return rows, struck
+
+
+def _is_struck(cell: "ReadOnlyCell") -> bool:
+    """Whether a line goes through a cell, or through some of its words."""
+    own = cell.font
+    parts = (
+        cell.value if isinstance(cell.value, list) else [""]
+    )  # rich text is a list of texts and of those with a font
+    return any(font is not None and bool(font.strike) for font in (getattr(part, "font", own) for part in parts))
+
+
+def _strikes_words(path: Path) -> bool:
+    """Whether words within cells are struck through, for which a reader has to look at the fonts of words."""
+    with zipfile.ZipFile(path) as book:
+        texts = [name for name in book.namelist() if name.lower().endswith("sharedstrings.xml")]
+        return any(b"strike" in book.read(name) for name in texts)
 
 
 def _text_of(cell: "ReadOnlyCell") -> str:

@@ -3,12 +3,12 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, TypeVar, get_origin
 
 import typer
 
 from asmil.files import Facts
-from asmil.settings import ABOUT, Group, Settings
+from asmil.settings import ABOUT, Group, Settings, kinds_of
 
 Command = TypeVar("Command", bound=Callable[..., None])
 PARTIAL = typer.Option(False, "--partial", help="Also of a run that is not finished: a partial look (exit code 1).")
@@ -65,14 +65,8 @@ def _type(name: str) -> object:
     annotation, commas = Settings.model_fields[name].annotation, ABOUT[name].commas
     if (_is_pairs(name) or get_origin(annotation) is list) and not commas:
         return list[str] | None
-    kinds = [] if commas else _flat(annotation)
+    kinds = [] if commas else kinds_of(annotation)
     return next((kind | None for kind in (bool, int, float, Path) if kind in kinds), str | None)
-
-
-def _flat(annotation: object) -> list[object]:
-    """The plain types within unions and Annotated."""
-    inner = get_args(annotation)
-    return [annotation] if not inner else [t for a in inner for t in _flat(a)]
 
 
 def settings_from(flags: dict[str, object], config: Path | None = None, *, show: bool = False) -> Settings:

@@ -99,6 +99,26 @@ def _stored_chunks(array: Group, *, enough: int) -> int:
     return stored
 
 
+INDEX_BYTES, CHECK_BYTES = 16, 4
+"""Of the index at the end of a shard: for each of its chunks, and its checksum."""
+
+
+def _require_filled(array: Group) -> None:
+    """Refuse shards that hold no chunk, as a full disk leaves them: zarr, which would write none, reads them as black.
+
+    Raises:
+        SlideError: there are some; the first is named.
+    """
+    if not getattr(array, "shards", None):
+        return  # an emptied chunk is an error when it is read
+    index = INDEX_BYTES * (math.prod(array.shards) // math.prod(array.chunks)) + CHECK_BYTES
+    folder = Path(array.store.root) / array.path
+    files = (Path(inner) / name for inner, _, names in os.walk(folder) for name in names if name not in _METADATA)
+    if empty := sorted(file for file in files if file.stat().st_size <= index):
+        found = f"{len(empty)} of the files of {array.path or folder.name}, as {empty[0].relative_to(folder)}"
+        raise SlideError("it has shards without pixels", found=found, fix="copy or write it again")
+
+
 class _Pyramid:
     """The arrays of one multiscale image, and where x, y and colour are among their axes."""
 
@@ -131,6 +151,7 @@ class _Pyramid:
             if array.nchunks > MAX_EMPTY * (100 + stored):
                 found = f"{stored} of {array.nchunks} chunks"
                 raise SlideError("it claims to be far larger than it is", found=found, fix="copy or write it again")
+            _require_filled(array)
 
     def _scale(self, image: dict, axes: list[dict]) -> tuple[float, float] | None:
         mpp = []

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from asmil.errors import CohortError
-from asmil.units import with_decimal_points
+from asmil.units import numbers_of, with_decimal_points
 
 # Cells of text to numbers, flags and strata, with words for what cannot be read.
 
@@ -53,7 +53,7 @@ def letters(name: str) -> str:
 
 def read_numbers(cells: pd.Series, *, meant: str = "a number") -> tuple[np.ndarray, list[str | None]]:
     """float64 (rows,), nan where there is no finite number, and what is wrong with each row. Commas may be decimal."""
-    numbers = pd.to_numeric(with_decimal_points(cells), errors="coerce").to_numpy(np.float64)
+    numbers = np.array(numbers_of(with_decimal_points(cells)), dtype=np.float64)
     numbers = np.where(np.isfinite(numbers), numbers, np.nan)
     return numbers, problems_of(cells, np.isnan(numbers), meant)
 

@@ -1,6 +1,6 @@
 // The right side: what is known of the slide, of one tile, and the tiles to look at first.
 
-import { byId, digits, make, ordinal } from "./page.js";
+import { byId, digits, make, ordinal, percent, probability } from "./page.js";
 
 const SHOWN = 12;
 
@@ -52,11 +52,11 @@ export function showSlide({ row, run, facts, page: { statistics } }) {
       { className: "probability", title: `probability of ${name}` },
       make("span", { className: "label", textContent: name }),
       make("meter", { min: 0, max: 1, value: row.probabilities[i] }),
-      make("span", { className: "muted", textContent: statistics ? row.probabilities[i].toFixed(3) : `${Math.round(100 * row.probabilities[i])} %` }),
+      make("span", { className: "muted", textContent: statistics ? probability(row.probabilities[i]) : percent(row.probabilities[i]) }),
     ),
   );
   const said = statistics ? technical(facts) : inMillimetres(facts);
-  const at = row.threshold === null ? [] : [`${run.classes[1]} is called from ${statistics ? row.threshold.toFixed(3) : `${Math.round(100 * row.threshold)} %`} on`];
+  const at = row.threshold === null ? [] : [`${run.classes[1]} is called from ${statistics ? probability(row.threshold) : percent(row.threshold)} on`];
   byId("facts").replaceChildren(
     make("h2", { textContent: row.slide, title: `case ${row.case}` }),
     make("p", { className: !known ? "" : row.label === row.predicted ? "good" : "bad", textContent: verdict }),

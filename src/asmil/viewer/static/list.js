@@ -1,6 +1,6 @@
 // The list of slides: filtered by text, sorted by what should be looked at first.
 
-import { byId, digits, getJson, make, report } from "./page.js";
+import { byId, digits, getJson, make, percent, probability, report } from "./page.js";
 import { verdictText } from "./say.js";
 
 const WRONG = 1000; // more than any loss, so that what was decided wrongly comes before what was nearly
@@ -117,8 +117,8 @@ export class SlideList {
 
   #measure(row, text) {
     const { name, share } = told(row, this.run);
-    if (!this.page.statistics) return share === undefined ? "" : `probability of ${name}: ${Math.round(100 * share)} %`;
-    return [`p(${name}) ${share?.toFixed(2)}`, text(row)].filter(Boolean).join(" · ");
+    if (!this.page.statistics) return (share ?? null) === null ? "" : `probability of ${name}: ${percent(share)}`;
+    return [`p(${name}) ${(share ?? null) === null ? "" : probability(share, 2)}`, text(row)].filter(Boolean).join(" · ");
   }
 
   choose(row) {

@@ -29,6 +29,24 @@ export function digits(value, count = 3) {
   return String(Number(value.toPrecision(count)));
 }
 
+/** A share in whole per cent, with decimals where these would be a 0 or 100 that it is not: `percent` in shown.py. */
+export function percent(share) {
+  for (const places of [0, 1, 2]) {
+    const text = (100 * share).toFixed(places);
+    if (share === 0 || share === 1 || (Number(text) !== 0 && Number(text) !== 100)) return `${text} %`;
+  }
+  return share > 0.5 ? "> 99.99 %" : "< 0.01 %";
+}
+
+/** A probability with so many decimals, and with up to six where these would be a 0 or 1 that it is not. */
+export function probability(value, places = 3) {
+  for (let more = places; more <= 6; more++) {
+    const text = value.toFixed(more);
+    if (value === 0 || value === 1 || (Number(text) !== 0 && Number(text) !== 1)) return text;
+  }
+  return value > 0.5 ? "> 0.999999" : "< 0.000001";
+}
+
 /** 1st, 2nd, 3rd, 4th, 11th ... */
 export function ordinal(n) {
   const last = n % 100 >= 11 && n % 100 <= 13 ? 0 : n % 10;
