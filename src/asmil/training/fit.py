@@ -360,13 +360,10 @@ def _compiled(members: Sequence[Member]) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from torch._functorch import config
-
     for model in wanted:
         model.forward = torch.compile(model.forward, dynamic=True)
     try:
-        with config.patch(donated_buffer=False):  # the gradient ratio needs the graph twice
-            yield
+        yield
     finally:
         for model in wanted:
             del model.forward

@@ -37,7 +37,7 @@ class TrainSettings:
     what is left. `data_seed` decides the order of the bags and which tiles are drawn: the seeds of a run, which are
     those of weights and dropout, have it in common, so that their models can be trained together.
     `weight_decay` None is the model's own (`weight_decay_of`).
-    `compile` compiles the model's forward and backward while it is trained.
+    `compile` compiles the model's forward and backward while it is trained; the ratio of gradients is not known then.
     """
 
     epochs: int | None = None

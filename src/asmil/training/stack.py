@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from asmil import draws
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch
+from asmil.errors import ConfigError
 from asmil.tasks import Task
 from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, trained_names
 
@@ -102,6 +103,9 @@ class Stack:
         task: Task | None = None,
         places: Sequence[int] = (),
     ):
+        if settings.compile and any(own is not None and own.max_gradient_ratio is not None for own in stabilizers):
+            what = "a compiled model does not tell the gradients of its scores, by which beta would be tuned"
+            raise ConfigError(what, found="compile and max_gradient_ratio", fix="leave out one of the two")
         self.models, self.stabilizers, self.keys = list(models), list(stabilizers), list(keys)
         self.settings, self.task, self.places = settings, task, list(places)
         self.device = next(models[0].parameters()).device
@@ -172,7 +176,9 @@ class Stack:
                 weights = [own[name] for name in self.rows.names]
             task = self._task_loss(logits, batch)
         align, scale, ratio = beta * kl, torch.ones_like(kl), torch.zeros_like(kl)
-        if stabilizer and beta and (measure or stabilizer.max_gradient_ratio is not None):
+        if self.settings.compile:  # whether the loss passes through the scores then goes by the version of Python
+            ratio = torch.full_like(kl, torch.nan)
+        elif stabilizer and beta and (measure or stabilizer.max_gradient_ratio is not None):
             ratio = _norms(align, scores) / _norms(task + extra, scores).clamp(min=1e-30)
             scale = stabilizer.tuned(ratio)
             align, ratio = align * scale, ratio * scale
