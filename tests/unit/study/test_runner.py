@@ -347,6 +347,8 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
             values *= 12
         if i == 1:
             values[:] = values[0]
+        if i == 3:
+            xy[:] = 0
         facts["mpp"] = 0.25 if i == 2 else 0.5
 
     features, command = _own_study(tmp_path, write)
@@ -361,6 +363,7 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
     assert "1 in 1 slide: s0 1 of 20" in said
     assert "own: tiles at a place that another tile of the slide has" in said
     assert "own: all tiles of a slide are the same, as of an encoder that failed: s1" in said
+    assert "own: tiles that are all at one place, and are read as tiles without places (1 of 12 slides: s3)" in said
     assert "own: tiles are of several scales, and all are learned from" in said
     assert training.calls
 
