@@ -187,9 +187,9 @@ class OwnSet:
         drawn = None if annotations is None else Path(annotations).expanduser()
         return Dataset(
             self.name,
-            load_bags(store, cohort),
+            bags := load_bags(store, cohort),
             cohort,
-            remarks=of_one_kind(store, cohort),
+            remarks=of_one_kind(store, bags),
             splits=made,
             annotations=drawn,
             positive=tuple(positive),

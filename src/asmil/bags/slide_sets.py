@@ -19,6 +19,7 @@ from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
 from asmil.bags.reading.entry import require_one_encoder, several_scales
+from asmil.bags.reading.twins import HEAPED
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import Splits, draw_validation, patient_table
 from asmil.bags.store import FeatureStore, open_features
@@ -43,15 +44,20 @@ def open_made_features(
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
-def of_one_kind(store: FeatureStore, cohort: Cohort) -> tuple[str, ...]:
+def of_one_kind(store: FeatureStore, bags: Sequence[Bag]) -> tuple[str, ...]:
     """What there is to know of the slides' features before they are learned from together.
 
     Raises:
         FeatureError: they are of several encoders.
     """
-    infos = [store.info(slide) for slide in cohort.slides]
+    infos = [store.info(bag.slide) for bag in bags]
     require_one_encoder(infos)
-    return tuple(several_scales(infos))
+    told = several_scales(infos)
+    # a bag has the places of its file, but where these are one and the same for all tiles
+    placed = [info.coordinates == "level0" and info.tile_level0_px is not None for info in infos]
+    if heaped := [bag.slide for bag, known in zip(bags, placed, strict=True) if known and bag.level0_xy is None]:
+        told.append(f"{HEAPED} ({len(heaped)} of {len(bags)} slides: {listed(heaped)})")
+    return tuple(told)
 
 
 def load_slides(
@@ -76,9 +82,9 @@ def load_slides(
     annotations = folder / "annotations"
     return Dataset(
         name,
-        load_bags(store, cohort),
+        bags := load_bags(store, cohort),
         cohort,
-        remarks=of_one_kind(store, cohort),
+        remarks=of_one_kind(store, bags),
         annotations=annotations if annotations.is_dir() else None,
         positive=(own.positive,),
         source=own.source,
@@ -153,9 +159,9 @@ def load_official(official: Official, choices: Choices) -> Dataset:
         _check_test(splits, part)
     return Dataset(
         official.name,
-        load_bags(store, cohort),
+        bags := load_bags(store, cohort),
         cohort,
-        remarks=of_one_kind(store, cohort),
+        remarks=of_one_kind(store, bags),
         splits=splits,
         annotations=official.annotations,
         positive=official.positive,

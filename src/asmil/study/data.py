@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -127,7 +126,7 @@ def load_data(part: Part, config: StudyConfig) -> StudyData:
     """
     options = dict(part.options)
     root = options.pop("root", None)
-    return StudyData(load_dataset(part.name, root=Path(root) if root else None, **options), config)
+    return StudyData(load_dataset(part.name, root=root or None, **options), config)
 
 
 def _print_of(bag: Bag, features: np.ndarray) -> Fingerprint:

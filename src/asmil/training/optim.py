@@ -21,6 +21,11 @@ EPOCHS = 40
 """At most, of cohorts so large that these are more steps than needed."""
 
 
+_LEAST = dict.fromkeys(("epochs", "batch_size", "tiles_per_bag"), 1) | dict.fromkeys(
+    ("learning_rate", "weight_decay", "clip_norm", "warmup_epochs", "patience", "min_steps", "restarts", "data_seed"), 0
+)
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """Settings of `fit`.
@@ -63,16 +68,16 @@ class TrainSettings:
             raise ConfigError("unknown way to select an epoch", found=self.select, fix=f"one of {', '.join(ways)}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError("unknown precision", found=self.precision, fix="auto, fp32 or bf16")
-        if not 0 <= self.tile_dropout < 1:
-            raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
         for part in fields(self):
             value, kinds = getattr(self, part.name), get_args(part.type) or (part.type,)
             known = type(value) in kinds or (isinstance(value, Real) and not isinstance(value, bool))
             if not known and (int in kinds or float in kinds):
                 raise ConfigError(f"{part.name} must be a number", found=repr(value))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0), ("restarts", 0)):
+        if not 0 <= self.tile_dropout < 1:
+            raise ConfigError("tile_dropout is a share in [0, 1)", found=self.tile_dropout)
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < least:
+            if value is not None and not value >= least:  # nor is NaN
                 raise ConfigError(f"{name} must be at least {least}", found=value)
 
     def least_epochs(self, bags: int) -> int:

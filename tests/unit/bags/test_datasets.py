@@ -26,6 +26,39 @@ def test_an_unknown_dataset_or_option_is_named():
         load_dataset("digits", tiles=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "says"),
+    [
+        ("own", "features", 5, "int.*give a path"),
+        ("own", "annotations", 7, "int.*give a path"),
+        ("own", "splits", ["a.csv"], "list.*give a path"),
+        ("own", "positive", "tumour", "str.*give a list of names"),
+        ("own", "positive", 3, "int.*give a list of names"),
+        ("tcga", "slide_table", {"a": 1}, "dict.*give a path"),
+        ("tcga", "by_site", "yes", "str.*true or false"),
+        ("tcga", "val_fraction", "a fifth", "str.*give a number"),
+        ("digits", "bags", True, "bool.*give a number"),
+        ("digits", "seed", None, "None.*give a number"),
+        ("bracs", "classes", [7], "list.*give a number"),
+        ("own", "root", ["labels.csv"], "list.*give a path"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(name, option, value, says):
+    """As a study's file may say it; a text for a list of names would be one of its letters."""
+    with pytest.raises(ConfigError, match=f"{option} cannot be .*{says}"):
+        load_dataset(name, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("digits", {"bags": 20.5}), ("digits", {"seed": 1.5}), ("tcga", {"seed": -1}), ("bracs", {"seed": -1})],
+)
+def test_numbers_that_are_to_be_whole_are(name, wrong):
+    ((option, value),) = wrong.items()
+    with pytest.raises(DatasetError, match=f"{option} must be a whole number.*{option}={value}"):
+        load_dataset(name, **wrong)
+
+
 @pytest.mark.parametrize("name", list_datasets())
 def test_every_option_is_documented(name):
     page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")

@@ -151,11 +151,25 @@ def test_words_struck_through_are_seen_as_excel_writes_them(tmp_path):
 
 def test_words_of_other_fonts_and_lines_beside_the_table_strike_nothing_out(tmp_path):
     def change(sheet: Worksheet) -> None:
-        strike("D3", "A20")(sheet)  # empty cells
+        strike("D3", "A20", "A21")(sheet)  # empty cells, and a blank one
+        sheet["A21"] = " "
         sheet["C6"] = CellRichText(TextBlock(InlineFont(b=True), "Tu"), "mour")
 
     read = read_table(workbook(tmp_path, change))
     assert (read["Slide"].tolist(), read["label"][4]) == (SLIDES, "Tumour")
+
+
+def test_a_cell_of_a_style_that_there_is_not_is_read(tmp_path):
+    """As some writers leave it; the value is what it is."""
+    path = workbook(tmp_path, lambda sheet: None)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name).decode() for name in old.namelist()}
+    members[SHEET], changed = re.subn(r'<c r="C5"', '<c r="C5" s="99"', members[SHEET])
+    with zipfile.ZipFile(path, "w") as new:
+        for name, text in members.items():
+            new.writestr(name, text)
+    assert changed == 1
+    assert read_table(path)["label"].tolist() == LABELS
 
 
 @pytest.mark.parametrize("merged", ["B2:B3", "A4:B6"])

@@ -81,6 +81,21 @@ def test_settings_of_a_training_in_python_are_numbers(given):
     assert TrainSettings(epochs=None, batch_size=np.int64(2), learning_rate=np.float32(1e-4)).batch_size == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"learning_rate": -1e-3}, "learning_rate must be at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be at least 0"),
+        ({"weight_decay": -1}, "weight_decay must be at least 0"),
+        ({"data_seed": -1}, "data_seed must be at least 0"),
+        ({"tile_dropout": "0.5"}, "tile_dropout must be a number"),
+    ],
+)
+def test_a_training_of_numbers_that_it_cannot_have_is_refused(given, says):
+    with pytest.raises(ConfigError, match=says):
+        TrainSettings(**given)
+
+
 def test_one_positive_class_needs_no_list(tmp_path):
     assert load_settings(_yaml(tmp_path, "positive: tumour\n")).positive == ["tumour"]
 

@@ -142,27 +142,51 @@ def test_stored_chunks_are_counted_as_far_as_asked(tmp_path, zarr_format, shards
     assert _stored_chunks(array, enough=-99) == 0
 
 
-@pytest.mark.parametrize("left", ["nothing", "an index"])
-def test_ome_zarr_with_shards_of_no_pixels_is_refused(tmp_path, left):
-    """As a full disk leaves them: zarr reads a shard without bytes as its fill value, which is black."""
+@pytest.fixture
+def sharded(tmp_path):
+    """A slide in shards of 3 x 2 x 2 chunks, of which the last is not written: its pixels are known all the same."""
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
     pixels = np.random.default_rng(0).integers(1, 255, (3, 256, 320), np.uint8)
-    pixels[:, 128:, 160:] = 0  # of which no shard is written: its pixels are known all the same
+    pixels[:, 128:, 160:] = 0
     group.create_array("0", data=pixels, chunks=(1, 64, 80), shards=(3, 128, 160))
     axes = [{"name": "c"}, *({"name": n, "type": "space", "unit": "micrometer"} for n in "yx")]
     scale = [{"type": "scale", "scale": [1, 0.5, 0.5]}]
     datasets = [{"path": "0", "coordinateTransformations": scale}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    with open_slide(tmp_path / "a.zarr") as slide:
-        np.testing.assert_array_equal(slide.read((0, 0), (320, 256), mpp=0.5), pixels.transpose(1, 2, 0))
-    shards = sorted((tmp_path / "a.zarr" / "0" / "c").rglob("?"))
+    return tmp_path / "a.zarr", pixels.transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("left", ["nothing", "an index"])
+def test_ome_zarr_with_shards_of_no_pixels_is_refused(sharded, left):
+    """As a full disk leaves them: zarr reads a shard without bytes as its fill value, which is black."""
+    path, pixels = sharded
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read((0, 0), (320, 256), mpp=0.5), pixels)
+    shards = sorted((path / "0" / "c").rglob("?"))
     shard = [path for path in shards if path.is_file()][1]
     stored = shard.read_bytes()
     index = stored[-(16 * 12 + 4) :]
     shard.write_bytes(b"" if left == "nothing" else index)
     with pytest.raises(SlideError, match=r"shards without pixels.*1 of the files of 0, as c/0/0/1.*write it again"):
-        open_slide(tmp_path / "a.zarr")
+        open_slide(path)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._0", "desktop.ini", "Thumbs.db", ".nfs0000000000a1"])
+def test_what_a_file_manager_leaves_among_shards_is_no_shard(sharded, name):
+    path, pixels = sharded
+    (path / "0" / "c" / "0" / "0" / name).write_bytes(b"x" * 120)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read((0, 0), (320, 256), mpp=0.5), pixels)
+
+
+def test_a_shard_whose_index_says_that_it_is_empty_is_read(sharded):
+    path, pixels = sharded
+    index = b"\xff" * (16 * 12)
+    check = pytest.importorskip("google_crc32c").value(index)
+    (path / "0" / "c" / "0" / "1" / "1").write_bytes(index + check.to_bytes(4, "little"))
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read((0, 0), (320, 256), mpp=0.5), pixels)
 
 
 def test_a_bad_file_among_slides_costs_no_other(tiff):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -347,6 +348,8 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
             values *= 12
         if i == 1:
             values[:] = values[0]
+        if i == 3:
+            xy[:] = 0
         facts["mpp"] = 0.25 if i == 2 else 0.5
 
     features, command = _own_study(tmp_path, write)
@@ -361,8 +364,20 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
     assert "1 in 1 slide: s0 1 of 20" in said
     assert "own: tiles at a place that another tile of the slide has" in said
     assert "own: all tiles of a slide are the same, as of an encoder that failed: s1" in said
+    assert "own: tiles that are all at one place, and are read as tiles without places (1 of 12 slides: s3)" in said
     assert "own: tiles are of several scales, and all are learned from" in said
     assert training.calls
+
+
+@pytest.mark.parametrize("option", ["features: 5", "root: [a.csv]", "annotations: 7", "positive: tumour"])
+def test_an_option_of_another_kind_is_no_fault_of_ours(training, tmp_path, option):
+    _, command = _own_study(tmp_path, lambda *given: None)
+    text, name = (tmp_path / "own.yaml").read_text(), option.split(":")[0]
+    text = re.sub(rf" {name}: [^,}}]*(, )?", " ", text).replace("{name: own,", f"{{name: own, {option}, ")
+    (tmp_path / "own.yaml").write_text(text)
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, training.calls) == (2, [])
+    assert f"own: {name} cannot be of the type" in " ".join(result.output.split())
 
 
 def test_features_of_several_encoders_are_refused(training, tmp_path):

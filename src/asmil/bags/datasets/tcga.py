@@ -59,8 +59,8 @@ def load_tcga(
     elif by_site:
         made = make_splits(cohort, folds=folds, val_fraction=val_fraction, seed=seed, by_site=True)
     source = "The Cancer Genome Atlas Research Network, portal.gdc.cancer.gov; labels from your table"
-    told = of_one_kind(store, cohort)
     bags = load_bags(store, cohort)
+    told = of_one_kind(store, bags)
     return Dataset("tcga", bags, cohort, remarks=told, splits=made, source=source, licence="NIH, open access")
 
 

@@ -298,6 +298,9 @@ def require_one_size(prints: Mapping[str, Fingerprint]) -> list[str]:
     )
 
 
+HEAPED = "tiles that are all at one place, and are read as tiles without places"
+
+
 def odd_tiles(prints: Mapping[str, Fingerprint], *, places_for: str = "") -> list[str]:
     """Sentences about tiles that say nothing, or the same as another: they are kept, and count as all others do.
 
@@ -324,7 +327,7 @@ def odd_tiles(prints: Mapping[str, Fingerprint], *, places_for: str = "") -> lis
     said = {
         "tiles whose features are one number throughout, as padding and tiles that failed have": flat,
         "tiles at a place that another tile of the slide has, as where two extractions were joined": doubled,
-        "tiles that are all at one place, and are read as tiles without places": heaped,
+        HEAPED: heaped,
     }
     found = [f"{what} ({told(counts)})" for what, counts in said.items() if counts]
     if alone and places_for:

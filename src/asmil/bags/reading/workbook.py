@@ -237,18 +237,21 @@ def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> tuple[Lines, list[Ma
         while row and row[-1].value is None:
             row = row[:-1]
         if row:
-            rows.append((line, [_text_of(cell) for cell in row]))
-            if through := frozenset(at for at, cell in enumerate(row) if cell.value is not None and _is_struck(cell)):
+            texts = [_text_of(cell) for cell in row]
+            rows.append((line, texts))
+            if through := frozenset(at for at, text in enumerate(texts) if text.strip() and _is_struck(row[at])):
                 struck.append(Mark("struck", str(line), through))
     return rows, struck
 
 
 def _is_struck(cell: "ReadOnlyCell") -> bool:
     """Whether a line goes through a cell, or through some of its words."""
-    own = cell.font
-    parts = (
-        cell.value if isinstance(cell.value, list) else [""]
-    )  # rich text is a list of texts and of those with a font
+    try:
+        own = cell.font
+    except IndexError:  # of a style that the workbook does not have: it is seen as all others are
+        return False
+    # rich text is a list of texts and of those with a font
+    parts = cell.value if isinstance(cell.value, list) else [""]
     return any(font is not None and bool(font.strike) for font in (getattr(part, "font", own) for part in parts))
 
 

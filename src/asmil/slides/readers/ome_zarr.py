@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -103,6 +104,16 @@ INDEX_BYTES, CHECK_BYTES = 16, 4
 """Of the index at the end of a shard: for each of its chunks, and its checksum."""
 
 
+_SHARD = re.compile(r"(c\.)?\d+(\.\d+)*")
+"""The name of a shard's file. Beside them lie what file managers and file servers leave: .DS_Store, desktop.ini."""
+
+
+def _is_known_empty(shard: Path) -> bool:
+    """Whether its index says of every chunk that there is none: a writer may keep such a shard, a full disk cannot."""
+    index = shard.read_bytes()[:-CHECK_BYTES]
+    return bool(index) and len(index) % INDEX_BYTES == 0 and not index.strip(b"\xff")
+
+
 def _require_filled(array: Group) -> None:
     """Refuse shards that hold no chunk, as a full disk leaves them: zarr, which would write none, reads them as black.
 
@@ -113,8 +124,8 @@ def _require_filled(array: Group) -> None:
         return  # an emptied chunk is an error when it is read
     index = INDEX_BYTES * (math.prod(array.shards) // math.prod(array.chunks)) + CHECK_BYTES
     folder = Path(array.store.root) / array.path
-    files = (Path(inner) / name for inner, _, names in os.walk(folder) for name in names if name not in _METADATA)
-    if empty := sorted(file for file in files if file.stat().st_size <= index):
+    files = (Path(inner) / name for inner, _, names in os.walk(folder) for name in names if _SHARD.fullmatch(name))
+    if empty := sorted(file for file in files if file.stat().st_size <= index and not _is_known_empty(file)):
         found = f"{len(empty)} of the files of {array.path or folder.name}, as {empty[0].relative_to(folder)}"
         raise SlideError("it has shards without pixels", found=found, fix="copy or write it again")
 
