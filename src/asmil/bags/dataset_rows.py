@@ -167,7 +167,7 @@ class OwnSet:
         from asmil.bags.datasets import Dataset, DatasetError
         from asmil.bags.labels import read_cohort
         from asmil.bags.loading import load_bags
-        from asmil.bags.slide_sets import of_one_kind, open_made_features
+        from asmil.bags.slide_sets import of_one_kind, open_made_features, usable
         from asmil.bags.split_files import read_splits
 
         if root is None or not root.is_file():
@@ -183,6 +183,7 @@ class OwnSet:
             classes=classes,
             features=store,
         )
+        cohort = usable(store, cohort)
         made = None if splits is None else read_splits(splits, cohort)
         drawn = None if annotations is None else Path(annotations).expanduser()
         return Dataset(

@@ -44,6 +44,16 @@ def open_made_features(
     raise DatasetError(f"{name} needs tile features of its slides", found=found, fix=fix)
 
 
+def usable(store: FeatureStore, labelled: Cohort) -> Cohort:
+    """The slides whose features can be learned from; of the others the problems say why, as in `asmil crossval`.
+
+    Raises:
+        CohortError: none is left.
+    """
+    store.set_aside(store.read_through(labelled.slides)[1])
+    return labelled.match(store.slides, unreadable=store.problems)
+
+
 def of_one_kind(store: FeatureStore, bags: Sequence[Bag]) -> tuple[str, ...]:
     """What there is to know of the slides' features before they are learned from together.
 
@@ -78,7 +88,7 @@ def load_slides(
         fix = f"give root=FOLDER with labels.csv, slides/ and annotations/, or set ASMIL_DATA to a folder with {name}/"
         raise DatasetError(f"the data of {name} are not found", found=top or "no root option, no ASMIL_DATA", fix=fix)
     store = open_made_features(features, features_encoder, name=name, slides=str(folder / "slides"))
-    cohort = read_cohort(folder / "labels.csv", features=store)
+    cohort = usable(store, read_cohort(folder / "labels.csv", features=store))
     annotations = folder / "annotations"
     return Dataset(
         name,

@@ -15,7 +15,7 @@ def write_slides():
         folder.mkdir(exist_ok=True)
         with h5py.File(folder / file, "w") as out:
             for slide in slides:
-                out[f"{slide}/feat"] = np.ones((2, 3), np.float16)
+                out[f"{slide}/feat"] = np.arange(6, dtype=np.float16).reshape(2, 3)
         return folder
 
     return write

@@ -156,7 +156,7 @@ class TestSlides:
     @pytest.mark.parametrize(("name", "positive", "negative"), [("colon", 51, 49), ("idc", 70, 70)])
     def test_the_real_tables(self, data_dir, tmp_path, name, positive, negative):
         for slide in pd.read_csv(data_dir / name / "labels.csv")["slide_id"]:
-            torch.save(torch.ones(2, 4), tmp_path / f"{slide}.pt")
+            torch.save(torch.arange(8.0).reshape(2, 4), tmp_path / f"{slide}.pt")
         dataset = load_dataset(name, root=data_dir, features=tmp_path)
         assert Counter(bag.label for bag in dataset.bags) == {1: positive, 0: negative}
         assert dataset.cohort.problems == []

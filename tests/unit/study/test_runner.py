@@ -348,6 +348,8 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
             values *= 12
         if i == 1:
             values[:] = values[0]
+        if i == 11:
+            values[3, 4] = np.nan
         if i == 3:
             xy[:] = 0
         facts["mpp"] = 0.25 if i == 2 else 0.5
@@ -363,8 +365,9 @@ def test_what_is_left_out_of_a_table_and_odd_features_are_told(training, tmp_pat
     assert "own: tiles whose features are one number throughout, as padding" in said
     assert "1 in 1 slide: s0 1 of 20" in said
     assert "own: tiles at a place that another tile of the slide has" in said
-    assert "own: all tiles of a slide are the same, as of an encoder that failed: s1" in said
-    assert "own: tiles that are all at one place, and are read as tiles without places (1 of 12 slides: s3)" in said
+    assert "own s1 failed data s1.h5 has the same features for all of its 20 tiles" in said
+    assert "own s11 failed data" in said
+    assert "own: tiles that are all at one place, and are read as tiles without places (1 of 10 slides: s3)" in said
     assert "own: tiles are of several scales, and all are learned from" in said
     assert training.calls
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from asmil.bags.datasets import Dataset, DatasetError
 from asmil.bags.labels import read_cohort
 from asmil.bags.loading import load_bags
-from asmil.bags.slide_sets import of_one_kind, open_made_features
+from asmil.bags.slide_sets import of_one_kind, open_made_features, usable
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import make_splits
 from asmil.bags.tables import listed, tcga_case, tcga_site
@@ -46,6 +46,7 @@ def load_tcga(
         raise DatasetError("the table of labels is not found", found=found, fix="give root=PATH of a csv or xlsx")
     store = open_made_features(features, features_encoder, name="tcga", slides="SLIDES")
     cohort = read_cohort(root, slide_table=slide_table, label=label_column, classes=classes, features=store)
+    cohort = usable(store, cohort)
     if foreign := [slide for slide in cohort.slides if tcga_case(slide) is None]:
         raise CohortError("slides are not named by TCGA barcodes", found=listed(foreign))
     pairs = zip(cohort.slides, cohort.cases, strict=True)
