@@ -73,6 +73,13 @@ def _dicom(path, **other):
     return path
 
 
+def test_dicom_of_a_kind_of_value_that_there_is_not(tmp_path):
+    content = (path := _dicom(tmp_path / "a.dcm")).read_bytes()
+    path.write_bytes(content.replace(b"\x02\x00\x00\x00UL", b"\x02\x00\x00\x00UH", 1))
+    with pytest.raises(SlideError, match="DICOM header cannot be read"):
+        open_slide(path, mpp=0.5)
+
+
 def test_dicom_as_it_should_be_is_read(tmp_path):
     with open_slide(_dicom(tmp_path / "a.dcm"), mpp=0.5) as slide:
         assert (slide.reader, slide.size) == ("dicom", (120, 100))
@@ -81,7 +88,8 @@ def test_dicom_as_it_should_be_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"TotalPixelMatrixColumns": 60_000}, "4 frames of 1876 tiles"),
+        ({"TotalPixelMatrixColumns": 60_000}, "4 frames, 1876 tiles"),
+        ({"NumberOfFrames": 2_000_000_000}, "several focal planes.*2000000000 frames, 4 tiles"),
         ({"Rows": None}, "header cannot be read.*Rows"),
         ({"Columns": 0}, "it cannot be read: ZeroDivisionError"),
     ],

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from asmil.errors import SlideError
+from asmil.errors import SlideError, blaming
 from asmil.files import composed, suffix_of
 from asmil.slides.native import NativeReader, PositionalFile
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError, has_no_suffix
@@ -246,18 +246,16 @@ def _dataset(path: Path, *, until: int | None = None) -> Iterator[tuple[Header, 
         import pydicom
     except ImportError as error:
         raise SlideError("the package pydicom is missing", fix="pip install 'asmil[wsi]'") from error
-    try:
-        # identifiers longer than the standard allows are common; values are checked when they are first used
-        with warnings.catch_warnings(), _Bounded(path) as file:
-            warnings.simplefilter("ignore")
-            if until is None:
-                header = pydicom.dcmread(file, stop_before_pixels=True)
-            else:
-                header = pydicom.filereader.read_partial(file, lambda tag, vr, length: tag >= until)
-            header.get("SeriesInstanceUID")
-            yield header, file
-    except (OSError, ValueError, AttributeError, KeyError, pydicom.errors.InvalidDicomError) as error:
-        raise SlideError("its DICOM header cannot be read", found=str(error)) from error
+    # identifiers longer than the standard allows are common; values are checked when they are first used
+    broken = blaming(SlideError, "its DICOM header cannot be read", fix="copy or download the file again")
+    with broken, warnings.catch_warnings(), _Bounded(path) as file:
+        warnings.simplefilter("ignore")
+        if until is None:
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+        else:
+            header = pydicom.filereader.read_partial(file, lambda tag, vr, length: tag >= until)
+        header.get("SeriesInstanceUID")
+        yield header, file
 
 
 def _header(path: Path, *, until: int) -> Header:
@@ -301,6 +299,9 @@ def _cells(header: Header) -> list[tuple[int, int]]:
     count, full = int(header.get("NumberOfFrames", 1)), header.get("DimensionOrganizationType") == "TILED_FULL"
     columns = math.ceil(header.TotalPixelMatrixColumns / header.Columns)
     rows = math.ceil(header.TotalPixelMatrixRows / header.Rows)
+    found, fix = f"{count} frames, {rows * columns} tiles", "write one focal plane and one optical path"
+    if count > min(rows * columns, 1 << 21):  # of 256 px on 370,000 x 370,000 px; they are listed before one is read
+        raise ContentError("it claims to have several focal planes or optical paths", found=found, fix=fix)
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if groups and "PlanePositionSlideSequence" in groups[0]:
         positions = [group.PlanePositionSlideSequence[0] for group in groups]
@@ -313,11 +314,8 @@ def _cells(header: Header) -> list[tuple[int, int]]:
     else:
         cells = [divmod(index, columns) for index in range(count)]
     if rows * columns > (1 if full else MAX_EMPTY) * count:
-        found = f"{count} frames of {rows * columns} tiles"
         raise ContentError("it claims to be far larger than it is", found=found, fix="copy or download it again")
     if len(set(cells)) != count or max(cells) >= (rows, columns):
-        found = f"{count} frames, {rows * columns} tiles"
-        fix = "write one focal plane and one optical path"
         raise ContentError("it has several focal planes or optical paths", found=found, fix=fix)
     return cells
 
