@@ -38,7 +38,7 @@ def test_a_compiled_training_has_the_losses_of_a_plain_one(monkeypatch):
 
 
 def test_a_compiled_training_does_not_tune_beta():
-    """Under Python 3.13 the ratio is not known, and beta would be as if no limit had been given."""
+    """Under Python 3.12 and 3.13 the ratio is not known, and beta would be as if no limit had been given."""
     model = create_model("abmil", in_dim=8, n_classes=2, dim=16)
     stabilizer = AttentionStabilizer(model, max_gradient_ratio=0.3)
     with pytest.raises(ConfigError, match="compiled model does not tell the gradients"):
