@@ -322,11 +322,10 @@ class FeatureStore(Shown):
         if not deep:
             return list(self.problems)
         prints, found = self.read_through(self.slides)
-        same = "has the features of {two.slide} ({share} of the tiles)"
-        twins = [
-            Problem(two.other, same.format(two=two, share=percent(two.share, "%")), "keep one of the two")
-            for two in find_twins(prints, self.array)
-        ]
+        twins = []
+        for two in find_twins(prints, self.array):
+            what = f"has the features of {two.slide} ({percent(two.share, '%')} of the tiles)"
+            twins.append(Problem(two.other, what, "keep one of the two"))
         return [*self.problems, *found, *twins]
 
     def _find(self, slide: str) -> str:

@@ -178,11 +178,8 @@ def _lines_of(path: Path) -> tuple[Lines, "Sheet | None"]:
     """The lines of a file that are not blank, and the sheet of a workbook that they are of."""
     file, name = table_file(path)
     if not file.is_file():
-        what, fix = (
-            "a folder is no table" if file.is_dir() else "there is no such table",
-            "check the path: csv, tsv or xlsx",
-        )
-        raise CohortError(what, found=path, fix=fix)
+        what = "a folder is no table" if file.is_dir() else "there is no such table"
+        raise CohortError(what, found=path, fix="check the path: csv, tsv or xlsx")
     if suffix_of(file) in OTHER_BOOKS:
         fix = "save it as xlsx, or as csv (UTF-8), with one header row"
         raise CohortError(f"{file.name} is a workbook of a kind that is not read", found=suffix_of(file), fix=fix)
