@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -121,6 +122,8 @@ def _number(text: str | None) -> float | None:
 _BYTES_PER_VALUE = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 _NDPI_FORMAT = 65420  # Hamamatsu: offsets of further tables are stored in a way of its own
 _TILE_SIDES, _WIDE = (322, 323), (4, 16)  # TileWidth and TileLength; as 32 or 64 bits
+_ONCE = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 322, 323, 324, 325})  # what places the pixels
+_STORED_BYTES, _LONG8 = (279, 325), 16  # StripByteCounts and TileByteCounts; some libraries end over a claim of these
 _MAX_TABLES = 4096
 MAX_TILE_PX = 1 << 16
 
@@ -163,12 +166,37 @@ def _walk(file: BinaryIO, size: int) -> None:
         table = file.read(entries * entry_bytes) if entries * entry_bytes <= size - offset else b""
         if len(table) < entries * entry_bytes:
             raise SlideError("its TIFF tables are damaged", found=f"a table of {entries} entries at byte {offset}")
-        for tag, kind, count, value in struct.iter_unpack(order + entry_format, table):
-            if count * _BYTES_PER_VALUE.get(kind, 1) > size:
-                raise SlideError("its TIFF tables are damaged", found=f"tag {tag} with {count} values")
-            if tag in _TILE_SIDES and kind in _WIDE and value > MAX_TILE_PX:
-                raise SlideError("its TIFF tables are damaged", found=f"tiles of {value} px")
-            if tag == _NDPI_FORMAT:
-                return
+        if not _check_entries(file, struct.iter_unpack(order + entry_format, table), size, order, wide=magic == 43):
+            return
+        file.seek(offset + count_bytes + len(table))
         link = file.read(link_bytes)
         offset = struct.unpack(order + link_format, link)[0] if len(link) == link_bytes else 0
+
+
+def _check_entries(
+    file: BinaryIO, entries: Iterator[tuple[int, ...]], size: int, order: str, *, wide: bool
+) -> bool:
+    """Check the entries of one table; whether what follows it is as in other TIFFs."""
+    once: set[int] = set()
+    for tag, kind, count, value in entries:
+        if count * _BYTES_PER_VALUE.get(kind, 1) > size:
+            raise SlideError("its TIFF tables are damaged", found=f"tag {tag} with {count} values")
+        if tag in once:  # readers differ in which of the two they take, and in what they check of it
+            raise SlideError("its TIFF tables are damaged", found=f"tag {tag} twice in one table")
+        once |= {tag} & _ONCE
+        if tag in _TILE_SIDES and kind in _WIDE and value > MAX_TILE_PX:
+            raise SlideError("its TIFF tables are damaged", found=f"tiles of {value} px")
+        if tag in _STORED_BYTES and kind == _LONG8:
+            most = value if count == 1 and wide else _largest(file, order, count, value)
+            if most > size:
+                raise SlideError("its TIFF tables are damaged", found=f"a tile of {most} bytes")
+        if tag == _NDPI_FORMAT:
+            return False
+    return True
+
+
+def _largest(file: BinaryIO, order: str, count: int, place: int) -> int:
+    """The largest of `count` 64-bit values at a place, or 0 where they are not in the file."""
+    file.seek(place)
+    data = file.read(count * 8)
+    return max(struct.unpack(f"{order}{len(data) // 8}Q", data[: len(data) // 8 * 8]), default=0)

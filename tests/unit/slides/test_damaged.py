@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from asmil.errors import ScaleError, SlideError
 from asmil.slides import SLIDE_READERS, list_scenes, open_slide, scan_slides, slide_files, write_slide
 from asmil.slides.readers.dicom import READER as DICOM
 from asmil.slides.readers.ome_zarr import _stored_chunks
+from asmil.slides.tiff_tags import check_tables
 
 
 @pytest.fixture
@@ -33,6 +35,39 @@ def test_tables_of_a_tiff_that_lead_in_a_circle_are_refused_by_every_reader(tiff
         open_slide(tiff)
     assert str(error.value).count("leads back") == 3  # tiff, openslide and image
     assert time.monotonic() - start < 60
+
+
+def test_a_table_that_says_twice_where_the_tiles_lie_is_refused_by_every_reader(tiff):
+    data = bytearray(tiff.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, first)
+    places = [first + 2 + 12 * entry for entry in range(entries)]
+    software, counts = (next(at for at in places if struct.unpack_from("<H", data, at)[0] == tag) for tag in (305, 325))
+    data[software : software + 12] = data[counts : counts + 12]
+    tiff.write_bytes(data)
+    with pytest.raises(SlideError) as error:
+        open_slide(tiff)
+    assert str(error.value).count("tag 325 twice in one table") == 3  # tiff, openslide and image
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_a_tile_that_claims_more_bytes_than_the_file_has_is_refused(tiles, tmp_path):
+    side = 256 if tiles == 1 else 512
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)
+    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", bigtiff=True, resolution=(20_000, 20_000))
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags["TileByteCounts"].offset
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<HQ", data, at + 2, 16, tiles)
+    stored = at + 12 if tiles == 1 else len(data)
+    if tiles > 1:
+        struct.pack_into("<Q", data, at + 12, stored)
+        data += bytes(8 * tiles)
+    struct.pack_into("<Q", data, stored + 8 * (tiles - 1), len(data) + 1)
+    path.write_bytes(data)
+    with pytest.raises(SlideError, match=f"a tile of {len(data) + 1} bytes"):
+        check_tables(path)
 
 
 def test_whatever_a_reader_raises_is_why_it_was_passed_over(tiff, monkeypatch):

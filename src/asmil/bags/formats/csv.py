@@ -1,6 +1,7 @@
 """CSV files with a row per tile and numbered columns (DSMIL), and `x`, `y` columns where tiles have a place."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,15 @@ def _columns(source: Path) -> list[str]:
 
 
 def _nearly(columns: list[str]) -> bool:
-    """Whether most columns are numbered, if not in order: features with a damaged header, and no other table."""
+    """Whether most columns are numbered, or many in a row: features with a damaged header, and no other table."""
     cells = re.split(r"[,;\t| ]", ",".join(columns))
-    return sum(cell[-1:].isdigit() for cell in cells) > max(7, len(cells) // 2)
+    steps = sum(last.isdigit() and after == str(int(last) + 1) for last, after in pairwise(map(_end, cells)))
+    return sum(cell[-1:].isdigit() for cell in cells) > max(7, len(cells) // 2) or steps > 7
+
+
+def _end(cell: str) -> str:
+    """The number that a name ends with, or nothing."""
+    return re.search("[0-9]{0,9}$", cell)[0]  # type: ignore[index]
 
 
 def _feature_columns(columns: list[str]) -> list[str]:
