@@ -12,6 +12,7 @@ import h5py
 
 from asmil.bags.formats import FEATURE_FORMATS
 from asmil.bags.reading.entry import Entry, FeatureFormat, OneVectorError, feature_shape
+from asmil.bags.reading.heaps import require_readable_texts
 from asmil.bags.reading.source import HDF5, Source, feature_files, opened
 from asmil.bags.tables import Problem, listed, slide_name
 from asmil.errors import FeatureError, as_typed, did_you_mean
@@ -229,6 +230,8 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat], set_aside: SetAsid
 
     Of a file of several slides, those that cannot be used are set aside.
     """
+    if suffix_of(path) in HDF5 and path.is_file() and path.stat().st_size:
+        require_readable_texts(path)
     with opened(path) as source:
         for name, format in formats.items():
             if suffix_of(path) not in format.suffixes or not format.sniff(source):
