@@ -111,6 +111,10 @@ class CommandGroup(TyperGroup):
         if args and args[0] in CALLED:
             ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
         name, stub, rest = super().resolve_command(ctx, args)
+        for before, arg in zip(["", *rest], rest, strict=False):
+            if not arg.strip() or (arg.startswith("--") and arg.endswith("=")):
+                given = arg.rstrip("= ") or (before if before.startswith("-") else "an argument")
+                ctx.fail(f"{given} is empty, as of a shell's variable that is not set.")
         return name, _load(name) if name and stub else stub, rest
 
     def invoke(self, ctx: Any) -> object:

@@ -206,7 +206,7 @@ def require_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             fix = f"{did_you_mean(name, TRACKERS)} there are {', '.join(TRACKERS)}".strip()
-            raise ConfigError(f"there is no tracker {name!r}", found=f"--log-to {','.join(names)}", fix=fix)
+            raise ConfigError(f"there is no tracker {name!r}", found=",".join(names), fix=fix)
         if find_spec(name) is None:
             raise ConfigError(f"{name} is not installed", found=f"--log-to {name}", fix=f"pip install 'asmil[{name}]'")
 

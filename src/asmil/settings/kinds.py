@@ -57,3 +57,15 @@ def no_flag(value: object, annotation: object) -> object:
     if numbers and any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else [value])):
         raise ValueError("Input should be a number")
     return value
+
+
+def no_gap(value: object) -> object:
+    """A value as it is; an empty text, as of a shell's variable that is not set, is none: as a path it would be the
+    current folder.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("Input should not be empty; leave it out, or say what is meant")
+    return value

@@ -19,6 +19,7 @@ from asmil.settings.kinds import (
     Shard,
     Texts,
     no_flag,
+    no_gap,
     split_names,
 )
 
@@ -305,8 +306,8 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_flag(cls, value: object, info: ValidationInfo) -> object:
-        return no_flag(value, cls.model_fields[str(info.field_name)].annotation)
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        return no_gap(no_flag(value, cls.model_fields[str(info.field_name)].annotation))
 
     @model_validator(mode="before")
     @classmethod

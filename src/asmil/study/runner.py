@@ -1,5 +1,6 @@
 """A study from its settings to its tables: every unfinished cell trained, in one process or by an engine."""
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +130,14 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
+_FLAG = re.compile(r"--(label|classes|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b")
+
+
+def _as_key(flag: re.Match[str]) -> str:
+    """What the option of a data set is called in the file of a study, where tables name the flag of `crossval`."""
+    return "label_column" if flag[1] == "label" else flag[1].replace("-", "_")
+
+
 def _folder(config: StudyConfig, arm: Arm) -> Path:
     return config.out / ARMS / arm.name
 
@@ -147,7 +156,7 @@ def _prepare(
             for sentence in data.check():
                 hear.warn(f"{part.label}: {sentence}")
         except AsmilError as error:
-            problems.append(f"{part.label}: {error}")
+            problems.append(f"{part.label}: {_FLAG.sub(_as_key, str(error))}")
             continue
         facts[part.label], left_out[part.label] = data.facts(), tuple(data.dataset.cohort.problems)
         for arm in (arm for arm in arms if arm.dataset.label == part.label):

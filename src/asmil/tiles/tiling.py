@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
-from asmil.errors import ScaleError, TissueError
+from asmil.errors import ScaleError, TissueError, require_kind
 from asmil.files import written_beside
 from asmil.slides import Slide
 from asmil.tiles.tissue import Tissue
@@ -86,9 +86,12 @@ def tile(
         min_tissue: least share of a tile's area within the tissue, in (0, 1].
 
     Raises:
+        ConfigError: `slide` or `tissue` is none.
         TissueError: no tile is left, the slide is smaller than a tile, or a setting is out of range.
         ScaleError: `mpp` is finer than the slide beyond the tolerance.
     """
+    require_kind(tissue, Tissue, called="tissue", fix="give what find_tissue or read_tissue returns")
+    require_kind(slide, (Slide, tuple), called="a slide", fix="give what open_slide returns")
     if isinstance(slide, Slide):
         size, slide_mpp, bounds = slide.size, slide.mpp, slide.bounds
     else:

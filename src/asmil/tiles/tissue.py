@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from asmil.errors import TissueError
+from asmil.errors import TissueError, require_kind
 from asmil.slides import Slide
 from asmil.tiles.geojson import Bounds
 from asmil.tiles.masks import TISSUE_METHODS, Thumbnail, mask_polygons
@@ -91,9 +91,10 @@ def find_tissue(
         smoothing_um: standard deviation of the smoothing before.
 
     Raises:
-        TissueError: a negative or infinite parameter.
+        ConfigError: `slide` is none. TissueError: a negative or infinite parameter.
         UnknownPartError: no such method.
     """
+    require_kind(slide, Slide, called="a slide", fix="give what open_slide returns")
     for name, value in (("min_area_um2", min_area_um2), ("max_hole_um2", max_hole_um2), ("smoothing_um", smoothing_um)):
         if not 0 <= value < np.inf:
             raise TissueError(f"{name} is not negative", found=f"{value:g}")

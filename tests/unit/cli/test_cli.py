@@ -83,6 +83,21 @@ def test_a_command_by_the_name_that_others_give_it_is_named(run):
     assert set(CALLED.values()) <= set(command_summaries())
 
 
+@pytest.mark.parametrize(
+    ("typed", "called"),
+    [
+        (["check", "--features", ""], "--features"),
+        (["check", "--features="], "--features"),
+        (["evaluate", " "], "an argument"),
+        (["view", "run", "--port", ""], "--port"),
+    ],
+)
+def test_an_empty_argument_is_a_variable_that_is_not_set_and_no_current_folder(run, typed, called):
+    result = run(*typed)
+    assert result.exit_code == 2
+    assert f"Error: {called} is empty, as of a shell's variable that is not set." in result.output
+
+
 def test_an_asmil_error_is_three_lines_and_exit_code_2(run):
     def doctor():
         raise SlideError("cannot read the slide", found="a.svs", fix="copy it again")

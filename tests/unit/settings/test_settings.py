@@ -152,6 +152,7 @@ def test_the_place_inside_a_list_is_found(tmp_path):
         ("just text\n", "run.yaml:1:1: a configuration is a list"),
         ("model_options: &a {self: *a}\n", "this value contains itself"),
         ("? [a, b]\n: 3\n", "run.yaml:1:3: a key must be a word"),
+        ("features: ''\n", "run.yaml:1:11: features: Input should not be empty"),
         ("device: gpu\n", "'cuda:<number>', found 'gpu'"),
         ("mpp: .nan\n", "run.yaml:1:6: mpp"),
         ("seeds: []\n", "run.yaml:1:8: seeds"),
@@ -190,7 +191,7 @@ JSON = st.recursive(
 @given(
     options=st.dictionaries(TEXT | WORDS, JSON, max_size=4),
     positive=st.lists(TEXT | WORDS, max_size=3),
-    label=TEXT | WORDS,
+    label=TEXT.filter(str.strip) | WORDS,
     learning_rate=st.floats(1e-12, 1e3),
     seeds=st.integers(1, 99) | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4),
 )

@@ -383,6 +383,17 @@ def test_an_option_of_another_kind_is_no_fault_of_ours(training, tmp_path, optio
     assert f"own: {name} cannot be of the type" in " ".join(result.output.split())
 
 
+def test_what_to_do_is_said_in_the_words_of_the_file(training, tmp_path):
+    _, command = _own_study(tmp_path, lambda *given: None)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(labels.read_text().replace("slide,patient,label", "slide,patient,response"))
+    result = CliRunner().invoke(app, command)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 2
+    assert "label_column" in said
+    assert "--label" not in said
+
+
 def test_features_of_several_encoders_are_refused(training, tmp_path):
     def write(i, values, xy, facts):
         facts["encoder"] = "uni" if i else "conch"

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from PIL import Image
 
-from asmil.errors import TissueError
+from asmil.errors import ConfigError, TissueError
 from asmil.slides import open_slide
 from asmil.tiles import Tissue, find_tissue, tile
 
@@ -148,3 +148,14 @@ def test_edited_in_qupath(tmp_path):
 def test_bad_tissue_files(tmp_path, data, pattern):
     with pytest.raises(TissueError, match=pattern):
         load(tmp_path, data)
+
+
+def test_a_path_is_no_slide(tmp_path):
+    with pytest.raises(ConfigError, match="a slide cannot be of the type str.*open_slide"):
+        find_tissue("a.svs")
+    with open_slide(picture(tmp_path / "a.png", np.full((300, 300, 3), PINK, np.uint8)), mpp=1) as slide:
+        tissue = find_tissue(slide)
+        with pytest.raises(ConfigError, match="tissue cannot be of the type Slide"):
+            tile(slide, slide, mpp=1, tile_px=64)
+    with pytest.raises(ConfigError, match="a slide cannot be None"):
+        tile(None, tissue, mpp=1, tile_px=64)
