@@ -173,9 +173,7 @@ def _walk(file: BinaryIO, size: int) -> None:
         offset = struct.unpack(order + link_format, link)[0] if len(link) == link_bytes else 0
 
 
-def _check_entries(
-    file: BinaryIO, entries: Iterator[tuple[int, ...]], size: int, order: str, *, wide: bool
-) -> bool:
+def _check_entries(file: BinaryIO, entries: Iterator[tuple[int, ...]], size: int, order: str, *, wide: bool) -> bool:
     """Check the entries of one table; whether what follows it is as in other TIFFs."""
     once: set[int] = set()
     for tag, kind, count, value in entries:

@@ -86,9 +86,8 @@ def tile(
         min_tissue: least share of a tile's area within the tissue, in (0, 1].
 
     Raises:
-        ConfigError: `slide` or `tissue` is none.
+        ConfigError: `slide` or `tissue` is none. ScaleError: `mpp` is finer than the slide beyond the tolerance.
         TissueError: no tile is left, the slide is smaller than a tile, or a setting is out of range.
-        ScaleError: `mpp` is finer than the slide beyond the tolerance.
     """
     require_kind(tissue, Tissue, called="tissue", fix="give what find_tissue or read_tissue returns")
     require_kind(slide, (Slide, tuple), called="a slide", fix="give what open_slide returns")
