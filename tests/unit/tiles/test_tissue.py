@@ -151,7 +151,7 @@ def test_bad_tissue_files(tmp_path, data, pattern):
 
 
 def test_a_path_is_no_slide(tmp_path):
-    with pytest.raises(ConfigError, match="a slide cannot be of the type str.*open_slide"):
+    with pytest.raises(ConfigError, match=r"a slide cannot be of the type str.*open_slide"):
         find_tissue("a.svs")
     with open_slide(picture(tmp_path / "a.png", np.full((300, 300, 3), PINK, np.uint8)), mpp=1) as slide:
         tissue = find_tissue(slide)
