@@ -9,7 +9,8 @@ import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ SUFFIXES = (".geojson", ".json", ".xml", ".geojson.gz", ".json.gz", ".xml.gz")
 MASK_SUFFIXES = tuple(f"_mask{suffix}" for suffix in label_image.SUFFIXES)
 OUTSIDE_MARGIN = 0.01
 """Share of the slide's longer side by which a hand-drawn outline may leave the slide."""
-MOST_BYTES = 1 << 30
+MOST_BYTES, PIECE = 1 << 30, 1 << 24
 """Of a file of outlines, which is read whole."""
 SETTLED_NS = 2 * 10**9
 """A folder that changed since may change again without its time telling."""
@@ -195,7 +196,8 @@ def _add_outlines(drawing: Drawing, bounds: Bounds | None) -> None:
     packed = suffix_of(path) == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)  # a packed file may claim to hold anything
+            # a packed file may claim to hold anything, and what `read` is asked for it takes at once
+            content = b"".join(islice(iter(partial(file.read, PIECE), b""), MOST_BYTES // PIECE + 1))
     except (OSError, EOFError, zlib.error) as error:
         raise AnnotationError(f"cannot read {path}", found=getattr(error, "strerror", None) or error) from error
     if len(content) > MOST_BYTES:

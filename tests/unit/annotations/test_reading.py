@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 import unicodedata
 
 import numpy as np
@@ -239,7 +240,10 @@ def test_packed_outlines_are_read_and_bounded(tmp_path, monkeypatch):
     path = tmp_path / "s.geojson.gz"
     path.write_bytes(gzip.compress(json.dumps(ONE).encode()))
     assert find_annotation(tmp_path, "s") == path
+    tracemalloc.start()
     assert read_annotations(path).area_of(["tumor"]).area == 96
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26  # and not as much as the largest file may hold
+    tracemalloc.stop()
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(AnnotationError, match="cannot read"):
         read_annotations(path)
