@@ -337,6 +337,8 @@ def test_slideflow_with_overlap_takes_the_side_in_micrometres_once_the_scale_is_
     assert bag.tile_level0_px == SIDE
     assert store.load("s1").tile_level0_px == STEP
     assert any("too small if tiles overlap" in note for note in store.info("s1").notes)
+    (tmp_path / "bags_config.json").write_text(json.dumps({"tile_px": 256, "tile_um": 1e308}))
+    assert open_features(tmp_path).load("s1", slide_mpp=0.25).tile_level0_px == STEP  # which no length is
 
 
 def _patches(folder: Path, **about: object) -> None:

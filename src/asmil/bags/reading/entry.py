@@ -341,12 +341,12 @@ def attributes(*holders) -> Facts:
 
 
 def number(attributes, *names: str) -> float | None:
-    """The first of the named attributes that is a positive number, or None."""
+    """The first of the named attributes that can be a length, a scale or a factor, or None."""
     for name in names:
         value = attributes.get(name)
         if isinstance(value, list | tuple | np.ndarray):
             value = value[0] if len(value) else None
-        if isinstance(value, int | float | np.integer | np.floating) and 0 < value < math.inf:
+        if isinstance(value, int | float | np.integer | np.floating) and 1e-9 < value < 1e9:
             return float(value)
     return None
 
