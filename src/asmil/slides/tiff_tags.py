@@ -121,11 +121,12 @@ def _number(text: str | None) -> float | None:
 
 _BYTES_PER_VALUE = {3: 2, 8: 2, 4: 4, 9: 4, 11: 4, 13: 4, 5: 8, 10: 8, 12: 8, 16: 8, 17: 8, 18: 8}
 _NDPI_FORMAT = 65420  # Hamamatsu: offsets of further tables are stored in a way of its own
-_TILE_SIDES, _WIDE = (322, 323), (4, 16)  # TileWidth and TileLength; as 32 or 64 bits
+_TILE_SIDES, _WHOLE = (322, 323), {3: "H", 4: "I", 16: "Q"}  # TileWidth and TileLength, and how they are written
 _ONCE = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 322, 323, 324, 325})  # what places the pixels
 _STORED_BYTES, _LONG8 = (279, 325), 16  # StripByteCounts and TileByteCounts; some libraries end over a claim of these
 _MAX_TABLES = 4096
-MAX_TILE_PX = 1 << 16
+MAX_TILE_PX = 1 << 27
+"""Of one tile, for which some libraries ask 4 bytes each at once: 11,585 px square."""
 
 
 def check_tables(path: Path) -> None:
@@ -176,14 +177,17 @@ def _walk(file: BinaryIO, size: int) -> None:
 def _check_entries(file: BinaryIO, entries: Iterator[tuple[int, ...]], size: int, order: str, *, wide: bool) -> bool:
     """Check the entries of one table; whether what follows it is as in other TIFFs."""
     once: set[int] = set()
+    tile_px = 1
     for tag, kind, count, value in entries:
         if count * _BYTES_PER_VALUE.get(kind, 1) > size:
             raise SlideError("its TIFF tables are damaged", found=f"tag {tag} with {count} values")
         if tag in once:  # readers differ in which of the two they take, and in what they check of it
             raise SlideError("its TIFF tables are damaged", found=f"tag {tag} twice in one table")
         once |= {tag} & _ONCE
-        if tag in _TILE_SIDES and kind in _WIDE and value > MAX_TILE_PX:
-            raise SlideError("its TIFF tables are damaged", found=f"tiles of {value} px")
+        if tag in _TILE_SIDES and kind in _WHOLE and (wide or kind != _LONG8):
+            (side,) = struct.unpack_from(order + _WHOLE[kind], struct.pack(order + ("Q" if wide else "I"), value))
+            if (tile_px := tile_px * side) > MAX_TILE_PX:
+                raise SlideError("its TIFF tables are damaged", found=f"tiles of {tile_px} px")
         if tag in _STORED_BYTES and kind == _LONG8:
             most = value if count == 1 and wide else _largest(file, order, count, value)
             if most > size:

@@ -70,6 +70,26 @@ def test_a_tile_that_claims_more_bytes_than_the_file_has_is_refused(tiles, tmp_p
         check_tables(path)
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_tiles_that_no_memory_holds_are_refused_and_others_are_not(byteorder, bigtiff, tmp_path):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    facts = {"photometric": "rgb", "resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, pixels, tile=(256, 256), byteorder=byteorder, bigtiff=bigtiff, **facts)
+    with open_slide(path) as slide:
+        assert np.array_equal(slide.read((0, 0), 512, mpp=0.5), pixels)
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages[0].tags[name].offset for name in ("TileWidth", "TileLength")]
+    data = bytearray(path.read_bytes())
+    for at in places:
+        struct.pack_into(f"{byteorder}H", data, at + 2, 3)
+        struct.pack_into(f"{byteorder}H", data, at + (12 if bigtiff else 8), 65_520)
+    path.write_bytes(data)
+    with pytest.raises(SlideError, match=f"tiles of {65_520**2} px"):
+        check_tables(path)
+
+
 def test_whatever_a_reader_raises_is_why_it_was_passed_over(tiff, monkeypatch):
     def detect(path):
         raise KeyError("of a library")
