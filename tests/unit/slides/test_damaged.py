@@ -193,6 +193,17 @@ def test_ome_zarr_that_claims_to_be_a_continent_is_refused(tmp_path):
         open_slide(tmp_path / "a.zarr")
 
 
+def test_ome_zarr_with_a_level_of_no_pixels_is_refused(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=np.zeros((64, 64), np.uint8), chunks=(32, 32))
+    group.create_array("1", shape=(0, 32), chunks=(32, 32), dtype=np.uint8)
+    axes, levels = [{"name": name} for name in "yx"], [{"path": "0"}, {"path": "1"}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": levels}]
+    with pytest.raises(SlideError, match="a level has no pixels"):
+        open_slide(tmp_path / "a.zarr")
+
+
 @pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (16, 32))])
 def test_stored_chunks_are_counted_as_far_as_asked(tmp_path, zarr_format, shards):
     zarr = pytest.importorskip("zarr")

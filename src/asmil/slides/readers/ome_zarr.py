@@ -153,6 +153,8 @@ class _Pyramid:
             shape = dict(zip(self.names, array.shape, strict=True))
             if not {"x", "y"} <= set(shape) or shape.get("c", 1) not in (1, 3) or shape.get("t", 1) != 1:
                 raise ContentError("it is not one grey or RGB picture", found=f"axes {shape}", fix=EIGHT_BIT_RGB)
+            if not min(array.shape):
+                raise SlideError("a level has no pixels", found=f"axes {shape}", fix="copy or write it again")
             if str(array.dtype) != "uint8":
                 raise ContentError("its pixels are not of 8 bits", found=str(array.dtype), fix=EIGHT_BIT_RGB)
         if math.prod(self.chunk_of(0)) > MAX_CHUNK_PX:
