@@ -210,7 +210,11 @@ def _create(path: Path, owner: Owner) -> bool:
 def _beside(path: Path, owner: Owner) -> Path:
     # its name says whose it is, too: who is killed as the file is made writes nothing into it
     partial = path.with_name(f".{_place(owner.machine)}-{owner.pid}-{owner.started}.{secrets.token_hex(8)}.partial")
-    partial.write_text(owner.text())
+    try:
+        partial.write_text(owner.text())
+    except OSError as error:  # a full disk lets a file be made and nothing be written into it, and names none
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return partial
 
 

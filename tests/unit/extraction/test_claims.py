@@ -1,5 +1,6 @@
 """Claims: one owner at a time, the dead are replaced, and nothing is left."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -52,6 +53,17 @@ def test_a_claimed_slide_is_nobody_elses_until_it_is_released(claims, tmp_path):
         assert others.take("b").deaths == 0
         own.release()
         assert others.take("a") is not None
+    assert locks(tmp_path) == []
+
+
+def test_a_full_disk_is_told_with_the_file_and_nothing_is_left(claims, tmp_path, monkeypatch):
+    def full(self, text):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OSError, match=r"No space left on device.*s1\.lock"):
+        claims.take("s1")
     assert locks(tmp_path) == []
 
 
