@@ -12,10 +12,15 @@ import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asmil.errors import AsmilError, require_kind
+
+if TYPE_CHECKING:
+    import h5py
+    from _typeshed import ReadableBuffer
 
 Facts: TypeAlias = dict[str, Any]
 """Plain values by name, as JSON, YAML and the attributes of HDF5 hold them; who reads one checks what kind it is."""
@@ -54,6 +59,47 @@ def written_beside(path: str | Path) -> Iterator[Path]:
         if refused is not None:
             raise OSError(refused.errno, refused.strerror, str(path)) from error
         raise
+
+
+@contextmanager
+def new_hdf5(path: str | Path) -> Iterator["h5py.File"]:
+    """Yield a new HDF5 file, which is at `path` when it is complete.
+
+    Its library (2.0.0) cannot close a file that the disk took no more of, and ends the process with a segmentation
+    fault later. So it is told that all is written, and what the disk said is raised afterwards.
+
+    Raises:
+        OSError: the disk takes no more.
+    """
+    import h5py
+
+    with written_beside(path) as partial, _Written(partial, "r+") as written:
+        with h5py.File(written, "w") as made:
+            yield made
+        if written.refused is not None:
+            raise OSError(written.refused.errno, written.refused.strerror, str(path)) from written.refused
+
+
+class _Written(FileIO):
+    """A file for the library of HDF5, in which writing never fails; `refused` is why nothing more was written."""
+
+    refused: OSError | None = None
+
+    def write(self, data: "ReadableBuffer") -> int:
+        rest, size = memoryview(data), memoryview(data).nbytes
+        try:
+            while self.refused is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.refused = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.refused = self.refused or error
+            return size or 0
 
 
 def _refused(partial: Path) -> OSError | None:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -75,3 +77,25 @@ def test_a_full_disk_is_said_whatever_the_writer_says(tmp_path, monkeypatch, rai
     assert (full.errno, full.filename) == (errno.ENOSPC, str(tmp_path / "a.pt"))
     assert full.__cause__ is raised
     assert fails(full=False) is raised
+
+
+def test_hdf5_on_a_full_disk_is_an_error_of_the_file_and_not_the_end_of_the_process(tmp_path):
+    """A limit on the size of files stands for the disk: h5py.File on a path ends such a process by a signal."""
+    script = """
+import resource, signal, sys
+import numpy as np
+from asmil.files import new_hdf5
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+for form in ({}, {"chunks": (1, 100)}, {"chunks": (10, 100), "compression": "gzip"}):
+    try:
+        with new_hdf5(sys.argv[1] + "/a.h5") as file:
+            file.create_dataset("features", data=np.random.default_rng(0).random((1000, 100)), **form)
+            file["features"].attrs["note"] = "x" * 300
+    except OSError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("File too large") == done.stdout.count(str(tmp_path / "a.h5")) == 3
+    assert not list(tmp_path.iterdir())

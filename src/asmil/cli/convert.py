@@ -46,7 +46,7 @@ def convert(
                 write(read_slide(store, slide, slide_mpp=mpp, tile_px=tile_px), config.out)
                 outcome.ok(slide)
             advance(1)
-    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
+    outcome.write(config.out / FAILURES)
     wrote("features", config.out)
     exit_with(outcome)

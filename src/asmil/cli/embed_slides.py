@@ -54,7 +54,7 @@ def embed_slides(
                 write_slide_vector(store, slide, config.out, encoder=made, slide_mpp=mpp)
                 outcome.ok(slide)
             advance(1)
-    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
+    outcome.write(config.out / FAILURES)
     wrote("features", config.out)
     exit_with(outcome)

@@ -56,8 +56,8 @@ def tissue(**settings: object) -> None:
     write_slide_table(
         table, [row_of(name, one, **found, **problems.get(name, {"result": "ok"})) for name, one, found in rows]
     )
-    outcome.write(config.out / FAILURES)
     hear.closing(outcome)
+    outcome.write(config.out / FAILURES)
     shown = f"look at {config.out / TISSUE}/*.jpg; settings slide by slide: {as_typed('--slide-settings', table)}"
     wrote("settings", table, shown=shown)
     exit_with(outcome)

@@ -15,7 +15,7 @@ from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
 from asmil.extraction import FEATURES
-from asmil.files import Facts, safe_name, written_beside
+from asmil.files import Facts, new_hdf5, safe_name
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
 from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
@@ -113,7 +113,7 @@ def _settle(
         require_unlike(bag.features.numpy(), info.path)
         prediction = ensemble.predict(bag, slide_file=slide_file)
         row = row_of(ensemble, prediction, tile_um=info.tile_um, accepted=accepted)
-        with written_beside(place) as partial, h5py.File(partial, "w") as file:
+        with new_hdf5(place) as file:
             file["attention"] = prediction.attention.astype(np.float32)
             file.attrs.update(key=key, row=json.dumps(row))
         return Predicted(slide, place, row)
@@ -338,8 +338,8 @@ def predict_published(
     store, outcome, hear = open_features(features, encoder=features_encoder), Outcome(), hear or default_listener()
     model.require_fit(store)
     table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
-    outcome.write(settings.out / FAILURES)
     hear.closing(outcome)
+    outcome.write(settings.out / FAILURES)
     return Predictions(settings.out, model.classes, table, outcome)
 
 

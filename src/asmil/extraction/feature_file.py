@@ -12,7 +12,7 @@ import numpy as np
 
 from asmil.encoders import Encoder
 from asmil.errors import FeatureError
-from asmil.files import written_beside
+from asmil.files import new_hdf5
 from asmil.tiles import TileGrid
 from asmil.units import mpp_of_objective, same_mpp, whole
 
@@ -84,7 +84,7 @@ def write_features(
             found=f"shape {features.shape}, {len(grid)} tiles",
         )
     attributes = _attributes(grid, encoder=encoder, slide=slide) | (extra or {})
-    with written_beside(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         stored, done = file.create_dataset("features", features.shape, np.float16), 0
         for block in features if isinstance(features, Rows) else [features.astype(np.float16)]:
             if not np.isfinite(block).all():

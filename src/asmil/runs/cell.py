@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import RunError
-from asmil.files import Facts, file_stamp, safe_name, write_csv, write_text, written_beside
+from asmil.files import Facts, file_stamp, new_hdf5, safe_name, write_csv, write_text
 from asmil.progress import model_name
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_table, vector, with_numbers
@@ -224,7 +224,7 @@ def _log(path: Path, *stamp: int) -> pd.DataFrame:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with written_beside(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         for name, values in arrays.items():
             file.create_dataset(name, data=np.asarray(values, dtype=np.float32))
 

@@ -6,12 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from asmil.errors import FeatureError, RunError
-from asmil.files import Facts, safe_name, write_json, write_text, written_beside
+from asmil.files import Facts, new_hdf5, safe_name, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_json, read_table, vector
 
@@ -41,7 +40,7 @@ class PredictedFolder:
         """Write predictions.csv, and attention.h5 (a float32 dataset (tiles,) per slide)."""
         table = pd.DataFrame(rows)
         write_text(self.folder / layout.PREDICTIONS, table.to_csv(index=False) if len(table) else "slide\n")
-        with written_beside(self.folder / layout.ATTENTION) as partial, h5py.File(partial, "w") as file:
+        with new_hdf5(self.folder / layout.ATTENTION) as file:
             for slide, values in attention:
                 file.create_dataset(safe_name(slide), data=values)
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 import numpy as np
 import torch
 
 from asmil.attention import effective_tiles, jsd, normalized_entropy, top_mass
 from asmil.bags import Bag, by_slide
-from asmil.files import Facts, written_beside
+from asmil.files import Facts, new_hdf5
 
 
 class Listener(Protocol):
@@ -73,7 +72,7 @@ class AttentionRecorder:
         Beside them the group `EMBEDDINGS` with `epoch` (recorded,), `slide` (slides,) and `embedding` float16
         (recorded, slides, dim), where anything was recorded.
         """
-        with written_beside(path) as partial, h5py.File(partial, "w") as file:
+        with new_hdf5(path) as file:
             bag_of = {bag.slide: bag for bag in bags if bag.tiles_of}
             for name, recorded in self._kept.items():
                 maps = np.stack(recorded).astype(np.float32)

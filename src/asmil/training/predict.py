@@ -58,8 +58,8 @@ Outputs = tuple[Tensor, Tensor, Tensor]
 """Of several models: logits (models, bags, outputs), attention (models, tiles), embedding (models, bags, dim)."""
 
 TILES_AT_ONCE, ON_CPU = 65_536, 4_096
-"""Of a batch without gradients, on a GPU of all models at work together: 128 MB of 1024 float16 features. A CPU is up to
-twice as fast with what its caches hold."""
+"""Of a batch without gradients: on a GPU for all models at work together, 128 MB of 1024 float16 features; a CPU is up
+to twice as fast with what its caches hold."""
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.slide_tiles import SlideTiles, new_hdf5
-from asmil.files import safe_name
+from asmil.bags.reading.slide_tiles import SlideTiles
+from asmil.files import new_hdf5, safe_name
 
 KIND, VERSION = "encoding-type", "encoding-version"
 

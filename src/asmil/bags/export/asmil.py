@@ -7,8 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from asmil.bags.reading.slide_tiles import SlideTiles, half, new_hdf5
-from asmil.files import safe_name
+from asmil.bags.reading.slide_tiles import SlideTiles, half
+from asmil.files import new_hdf5, safe_name
 from asmil.units import whole
 
 _SCALES = ("tile_px", "mpp", "slide_mpp")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.reading.slide_tiles import SlideTiles, appendable, new_hdf5
-from asmil.files import safe_name, written_beside
+from asmil.bags.reading.slide_tiles import SlideTiles, appendable
+from asmil.files import new_hdf5, safe_name, written_beside
 from asmil.units import whole
 
 

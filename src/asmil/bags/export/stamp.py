@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.reading.slide_tiles import SlideTiles, half, new_hdf5
-from asmil.files import safe_name
+from asmil.bags.reading.slide_tiles import SlideTiles, half
+from asmil.files import new_hdf5, safe_name
 
 _LAYOUT = "2.3.0"
 """The version of STAMP whose layout this is; its reader compares it with its own."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asmil.bags.reading.slide_tiles import SlideTiles, appendable, new_hdf5
-from asmil.files import safe_name
+from asmil.bags.reading.slide_tiles import SlideTiles, appendable
+from asmil.files import new_hdf5, safe_name
 from asmil.units import mpp_of_objective, whole
 
 

@@ -2,8 +2,6 @@
 
 import importlib.metadata
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from asmil.bags.reading.entry import FeatureInfo, number
 from asmil.bags.store import FeatureStore
 from asmil.encoders import SlideEncoderCard, Tiles, check_tiles
 from asmil.errors import FeatureError
-from asmil.files import Facts, safe_name, written_beside
+from asmil.files import Facts, new_hdf5, safe_name
 from asmil.units import mpp_of_objective
 
 if TYPE_CHECKING:
@@ -132,13 +130,6 @@ def half(tiles: SlideTiles) -> np.ndarray:
         fix = "the layouts clam and trident keep float32"
         raise FeatureError(f"the features of {tiles.slide} do not fit float16", found=f"{largest:g}", fix=fix)
     return tiles.features.astype(np.float16)
-
-
-@contextmanager
-def new_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, there only when it is complete."""
-    with written_beside(path) as partial, h5py.File(partial, "w") as file:
-        yield file
 
 
 def appendable(file: h5py.File, name: str, *, data: np.ndarray, rows: int) -> h5py.Dataset:
