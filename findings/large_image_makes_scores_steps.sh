@@ -9,15 +9,13 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'large-image==1.35.6' 'large-image-converter==1.35.6' 'large-image-source-tiff==1.35.6' 'pyvips==3.2.0' 'pyvips-binary==8.18.7' 'tifffile==2026.3.3' 'imagecodecs==2026.3.6' 'numpy==2.4.6'
 cd "$folder"
-venv/bin/python - 2> log <<'PYTHON' || (tail -3 log; exit 1)
+venv/bin/python - 2> log <<'PYTHON' | grep -v COLORMAP || (tail -3 log; exit 1)
 import importlib.metadata
-import logging
 
 import large_image_converter
 import numpy as np
 import tifffile
 
-logging.disable(logging.CRITICAL)
 print(*(f"{name} {importlib.metadata.version(name)}" for name in ("large-image-converter", "large-image", "pyvips-binary")))
 
 
