@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What: pydicom's `compress`, called on a colour picture whose values are stored plane by plane (PlanarConfiguration 1), takes the bytes for pixels. By RLE the picture is destroyed; by JPEG 2000 pydicom undoes it when it reads, and no other reader can. Given the array the JPEG 2000 file is right, and pydicom's own reader destroys it. JPEG-LS is right.
+# What: pydicom's `compress`, called on a colour picture whose values are stored plane by plane (PlanarConfiguration 1), takes the bytes for pixels. By RLE the picture is destroyed; by JPEG 2000 pydicom undoes it when it reads, and whoever takes the picture as the codec gives it (imagecodecs here) has another one. Given the array the JPEG 2000 file is right, and pydicom's own reader destroys it. JPEG-LS is right.
 # Versions: pydicom 3.0.2, pylibjpeg-openjpeg 2.6.0, pyjpegls 1.5.1; read again by imagecodecs 2026.3.6. Seen 2026-12-01.
 # Why it matters: "lossless" archives of pictures that came plane by plane (gross photographs, exports, what a converter unpacked from RLE). The documentation asks for PlanarConfiguration to be there, not for a value, and what pydicom reads back looks right for JPEG 2000. Set it to 0 with `set_pixel_data` first.
 # Source: pydicom/pixels/encoders/base.py turns the planes for JPEG-LS only, and only for arrays.
