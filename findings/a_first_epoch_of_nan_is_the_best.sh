@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What: the number by which the best epoch is chosen is NaN after the first epoch and .5, .6, .9, .7, .7 ... afterwards. Keras stops after the fourth, as nothing is better than NaN, and its two callbacks give back and keep the weights of the first epoch; ignite's checkpoint is of the first epoch too, under the name of nan. Lightning, transformers and skorch keep the fourth, that of .9. A NaN that comes later is passed over by all.
-# Versions: keras 3.15.1, pytorch-ignite 0.5.5, lightning 2.6.6, transformers 5.24.0, skorch 1.4.0, torch 2.13.0. Seen 2026-12-01.
+# What: the number by which the best epoch is chosen is NaN after the first epoch and .5, .6, .9, .7, .7 ... afterwards. Keras stops after the fourth, as nothing is better than NaN, and its two callbacks give back and keep the weights of the first epoch; the checkpoints of ignite and MONAI are of the first epoch too, under the name of nan. Lightning, transformers and skorch keep the fourth, that of .9. A NaN that comes later is passed over by all.
+# Versions: keras 3.15.1, pytorch-ignite 0.5.5, monai 1.6.1, lightning 2.6.6, transformers 5.24.0, skorch 1.4.0, torch 2.13.0. Seen 2026-12-01.
 # Of Lightning it was reported and mended in 2020: https://github.com/Lightning-AI/pytorch-lightning/issues/2636
 # Why it matters: after one epoch a bag model often says the same of every slide, and the correlation of a constant (with a stage, an expression, an age) is NaN, as are other ratios. A fold of untrained weights is tested, without an error. A loss is hardly ever NaN first and well later; metrics are.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'torch==2.13.0' 'keras==3.15.1' 'pytorch-ignite==0.5.5' 'lightning==2.6.6' 'transformers==5.24.0' 'accelerate==1.15.0' 'skorch==1.4.0' 'numpy==2.4.6'
+"$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'torch==2.13.0' 'keras==3.15.1' 'pytorch-ignite==0.5.5' 'monai==1.6.1' 'lightning==2.6.6' 'transformers==5.24.0' 'accelerate==1.15.0' 'skorch==1.4.0' 'numpy==2.4.6'
 cd "$folder"
 cat > trial.py <<'PYTHON'
 import logging
@@ -77,6 +77,28 @@ def by_ignite(values):
     return torch.load(keep.last_checkpoint)["weight"].item(), trainer.state.epoch
 
 
+def by_monai(values):
+    from ignite.engine import Engine, Events
+    from monai.handlers import CheckpointSaver
+
+    model, coming = Counter(), iter(values)
+
+    @torch.no_grad()
+    def train(engine, batch):
+        model.weight.add_(1)
+
+    trainer, judge = Engine(train), Engine(lambda engine, batch: None)
+    judge.state.key_metric_name = "value"
+    judge.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update(value=next(coming)))
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: judge.run([0]))
+    kept = f"monai{len(os.listdir())}"
+    os.mkdir(kept)
+    CheckpointSaver(save_dir=kept, save_dict={"model": model}, save_key_metric=True, key_metric_n_saved=1).attach(judge)
+    trainer.run([0], max_epochs=EPOCHS)
+    (path,) = os.listdir(kept)
+    return torch.load(os.path.join(kept, path))["weight"].item(), trainer.state.epoch
+
+
 def by_lightning(values):
     import lightning
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -136,13 +158,13 @@ def by_skorch(values):
 
 print(f"expected: the correlation of a constant is {of_a_constant}; of {[of_a_constant, *LATER]} the fourth epoch is kept")
 seen = {}
-for package in (by_keras, by_ignite, by_lightning, by_transformers, by_skorch):
+for package in (by_keras, by_ignite, by_monai, by_lightning, by_transformers, by_skorch):
     name = package.__name__[3:]
     for when, values in {"first": [of_a_constant, *LATER], "third": [0.4, 0.5, of_a_constant, *LATER[2:]]}.items():
         kept, trained = package(values)
         seen[name, when] = int(kept)
         print(f"seen:     {name:12s} NaN in the {when} epoch: epoch {int(kept)} is kept, {trained} were trained")
-stated = all(epoch == (1 if when == "first" and name in ("keras", "ignite") else 4) for (name, when), epoch in seen.items())
+stated = all(epoch == (1 if when == "first" and name in ("keras", "ignite", "monai") else 4) for (name, when), epoch in seen.items())
 raise SystemExit(0 if stated else "no longer as stated")
 PYTHON
 OMP_NUM_THREADS=1 venv/bin/python trial.py > said 2>&1 || { cat said >&2; exit 1; }
