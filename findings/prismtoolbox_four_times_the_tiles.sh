@@ -4,7 +4,7 @@
 # Versions: prismtoolbox 0.2.0, OpenSlide 4.0.1. Seen 2026-12-01.
 # Why it matters: which slides, goes by the odd pixel of their sides and by the program that made the pyramid (`[::2, ::2]`, the usual way in Python, rounds up, Aperio down). Their bags are larger, every piece of
 # tissue is in four tiles, and a model that counts tiles, or is trained on a number of them, sees other tissue. The attribute "downsample" beside the tiles says 1.9995.
-# pathml 3.0.8 has the same line in its OpenSlide backend (read, not run).
+# pathml 3.0.8 and wholeslidedata 0.0.16 cut it likewise where they read a tile (read, not run).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
