@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What: `apply_color_profile=True` of dlup changes nothing: the option is kept and never read. The pixels are those that are stored.
 # Versions: dlup 0.9.4 with OpenSlide 4.0.1, against Pillow 13.0.0, which applies the same profile. Seen 2026-12-01.
-# Why it matters: who turns it on, for slides of scanners whose profiles differ, compares "corrected" and "not corrected" and finds that it makes no difference. dlup 0.6.1 still applied it.
+# Why it matters: who turns it on, for slides of scanners whose profiles differ, compares "corrected" and "not corrected" and finds that it makes no difference. dlup 0.6.1 still read it (its source).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
