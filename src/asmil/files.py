@@ -102,6 +102,18 @@ class _Written(FileIO):
             return size or 0
 
 
+class BoundedFile(io.BufferedReader):
+    """A file that is never asked for more than it has: a damaged length would be memory of that size."""
+
+    def __init__(self, path: Path):
+        super().__init__(FileIO(path))
+        self._end = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, self._end - self.tell())
+        return super().read(rest if size is None or size < 0 else min(size, rest))
+
+
 def _refused(partial: Path) -> OSError | None:
     """Why no more can be written to a file, asked of the file system: not all writers pass its answer on."""
     try:

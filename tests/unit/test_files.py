@@ -4,12 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 
 import pytest
 
 from asmil.errors import AsmilError
-from asmil.files import composed, original_name, safe_name, walk, written_beside
+from asmil.files import BoundedFile, composed, original_name, safe_name, walk, written_beside
 
 NAMES = (
     *("A:1", "A_1", "A%3A1", "A%253A1", "a/b", "a\\b", "50%", "5%0", "100%25", "x y", " x", "x ", ".x", "..", "..."),
@@ -99,3 +100,12 @@ for form in ({}, {"chunks": (1, 100)}, {"chunks": (10, 100), "compression": "gzi
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("File too large") == done.stdout.count(str(tmp_path / "a.h5")) == 3
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_asked_for_no_more_than_it_has(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    tracemalloc.start()
+    with BoundedFile(tmp_path / "a") as file:
+        assert (file.read(2), file.read(1 << 31), file.read(1 << 31), file.read()) == (b"12", b"345", b"", b"")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()

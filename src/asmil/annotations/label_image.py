@@ -19,7 +19,7 @@ from PIL import Image
 
 from asmil.annotations.drawing import Drawing
 from asmil.errors import AnnotationError
-from asmil.files import suffix_of
+from asmil.files import BoundedFile, suffix_of
 from asmil.slides import tag_mpp
 from asmil.tiles import mask_polygons
 
@@ -109,13 +109,13 @@ def add_label_image(
 def _opened(path: Path) -> Iterator[tuple[list[_Level], float | None]]:
     """Levels from fine to coarse, and the um per pixel of the first, where it is stated."""
     if suffix_of(path) == ".png":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            try:
-                image = Image.open(path, formats=["PNG"])
-            except Image.DecompressionBombError as error:
-                raise _too_large(path, error) from error
-        with image:
+        with BoundedFile(path) as file:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                try:
+                    image = Image.open(file, formats=["PNG"])
+                except Image.DecompressionBombError as error:
+                    raise _too_large(path, error) from error
             if image.mode not in ("1", "L", "P", "I", "I;16"):
                 raise _no_labels(path, f"pixels of type {image.mode}")
             if image.width * image.height > WHOLE_PX:

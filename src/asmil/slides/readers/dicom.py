@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from asmil.errors import SlideError, blaming
-from asmil.files import composed, suffix_of
+from asmil.files import BoundedFile, composed, suffix_of
 from asmil.slides.native import NativeReader, PositionalFile
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError, has_no_suffix
 from asmil.slides.tiff_levels import decode_jpeg, decode_jpeg2000, require_imagecodecs
@@ -30,18 +30,6 @@ _PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _ITEM, _END = 0xE000FFFE, 0xE0DDFFFE
 MAX_EMPTY = 1000
 """Tiles of empty glass to each that is stored: more are a damaged size, and no end of white to read."""
-
-
-class _Bounded(io.BufferedReader):
-    """A file that is never asked for more than it has: a damaged length would be memory of that size."""
-
-    def __init__(self, path: Path):
-        super().__init__(io.FileIO(path))
-        self._end = path.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        rest = max(0, self._end - self.tell())
-        return super().read(rest if size is None or size < 0 else min(size, rest))
 
 
 # The series in a folder.
@@ -248,7 +236,7 @@ def _dataset(path: Path, *, until: int | None = None) -> Iterator[tuple[Header, 
         raise SlideError("the package pydicom is missing", fix="pip install 'asmil[wsi]'") from error
     # identifiers longer than the standard allows are common; values are checked when they are first used
     broken = blaming(SlideError, "its DICOM header cannot be read", fix="copy or download the file again")
-    with broken, warnings.catch_warnings(), _Bounded(path) as file:
+    with broken, warnings.catch_warnings(), BoundedFile(path) as file:
         warnings.simplefilter("ignore")
         if until is None:
             header = pydicom.dcmread(file, stop_before_pixels=True)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
-from asmil.files import suffix_of
+from asmil.files import BoundedFile, suffix_of
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
 from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, unit_of_imagej
 
@@ -27,7 +27,7 @@ class ImageReader:
     def __init__(self, path: Path):
         self.path = path
         try:
-            with _no_bomb_limit(), Image.open(path) as image:
+            with _no_bomb_limit(), BoundedFile(path) as file, Image.open(file) as image:
                 _check(path, image)
                 self.vendor = f"image ({image.format})"
                 self.file_mpp = _tiff_mpp(image)
@@ -50,7 +50,7 @@ class ImageReader:
             found, fix = "an overview in JPEG", f"put the folder {path.stem} with its .dat files beside it"
             raise ContentError("the pixels of this MIRAX slide are missing", found=found, fix=fix)
         try:
-            with _no_bomb_limit(), Image.open(path, formats=FORMATS) as image:
+            with _no_bomb_limit(), BoundedFile(path) as file, Image.open(file, formats=FORMATS) as image:
                 return str(image.format)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             reason = "not one of " + ", ".join(FORMATS)
