@@ -239,6 +239,19 @@ def test_a_table_of_features_with_a_damaged_header_is_named(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("damage", [",FALSE" * 80 + "\n", ",a\rb\n"], ids=["words", "a carriage return"])
+def test_a_table_of_features_whose_header_grew_is_named(damage, tmp_path):
+    for name in ("good", "bad", "mac"):
+        pd.DataFrame(features()).to_csv(tmp_path / f"{name}.csv", index=False)
+    text = (tmp_path / "bad.csv").read_text()
+    (tmp_path / "bad.csv").write_bytes(text.replace("\n", damage, 1).encode())
+    (tmp_path / "mac.csv").write_bytes(text.replace("\n", "\r").encode())
+    store = open_features(tmp_path)
+    assert [problem.slide for problem in store.problems] == ["bad.csv"]
+    assert store.slides == ["good", "mac"]
+    assert torch.equal(store.load("mac").features, store.load("good").features)
+
+
 def test_coordinates_of_twenty_two_digits_are_refused(tmp_path):
     table = pd.DataFrame(features()).assign(x=grid()[:, 0].astype(str), y=grid()[:, 1])
     table.to_csv(tmp_path / "good.csv", index=False)

@@ -46,15 +46,20 @@ class _Csv:
 
 
 def _columns(source: Path) -> list[str]:
-    with source.open(encoding="utf-8", errors="replace") as file:
-        return file.readline().rstrip("\r\n").replace('"', "").split(",")
+    with source.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        line = file.readline(1 << 22)
+    # lines end by a carriage return alone where no other end is; within a line it is damage
+    line = line.rstrip("\r\n") if line.endswith("\n") else line.partition("\r")[0]
+    return line.replace('"', "").split(",")
 
 
 def _nearly(columns: list[str]) -> bool:
-    """Whether most columns are numbered, or many in a row: features with a damaged header, and no other table."""
+    """Whether most columns are numbered, or more than seven in a row, or that many are numbers, as where the header is
+    lost: features with a damaged header, and no other table."""
     cells = re.split(r"[,;\t| ]", ",".join(columns))
     steps = sum(last.isdigit() and after == str(int(last) + 1) for last, after in pairwise(map(_end, cells)))
-    return sum(cell[-1:].isdigit() for cell in cells) > max(7, len(cells) // 2) or steps > 7
+    numbers = sum(re.fullmatch(r"-?\d+\.\d+", cell) is not None for cell in cells)
+    return sum(cell[-1:].isdigit() for cell in cells) > max(7, len(cells) // 2) or max(steps, numbers) > 7
 
 
 def _end(cell: str) -> str:
