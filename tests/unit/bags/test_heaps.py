@@ -1,5 +1,8 @@
 """Texts in HDF5 files: what is not as its library writes it is tried in another process, which has an end."""
 
+import shutil
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -47,3 +50,18 @@ def test_texts_that_take_too_long_are_refused(feature_file, monkeypatch):
     monkeypatch.setattr(heaps, "_TRY", heaps._TRY.replace("with h5py.File", "while True:\n    pass\nwith h5py.File"))
     with pytest.raises(FeatureError, match="texts that HDF5 reads without end"):
         require_readable_texts(feature_file)
+
+
+def test_a_file_that_may_not_be_read_is_one_row(feature_file, monkeypatch):
+    shutil.copy(feature_file, feature_file.with_name("b.h5"))
+    as_root = Path.open
+
+    def opened(self, *args, **kwargs):
+        if self.name == "b.h5":
+            raise PermissionError(13, "Permission denied", str(self))
+        return as_root(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", opened)
+    store = open_features(feature_file.parent)
+    assert store.slides == ["a"]
+    assert ["Permission denied" in problem.what for problem in store.problems] == [True]
