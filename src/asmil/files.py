@@ -229,10 +229,23 @@ def stem_of(path: Path) -> str:
     return composed(path.stem)
 
 
-def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """As `os.walk`, and into linked folders too; a folder that several ways lead to is entered once."""
+_OF_SYSTEMS = ("lost+found", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that a user may never read, at the top of a disk."""
+
+
+def walk(folder: Path, *, closed: list[Path]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, and into linked folders too; a folder that several ways lead to is entered once.
+
+    Folders that may not be read come to `closed`, whose owner says so: what is in them would be missing without a word.
+    """
+
+    def add(error: OSError) -> None:
+        place = Path(error.filename)
+        if not place.name.startswith(".") and place.name not in _OF_SYSTEMS:
+            closed.append(place)
+
     root, seen = folder.resolve(), set[Path]()
-    for name, folders, files in os.walk(folder, followlinks=True):
+    for name, folders, files in os.walk(folder, followlinks=True, onerror=add):
         here = Path(name)
         place = here.resolve()
         if place in seen:

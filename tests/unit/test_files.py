@@ -6,11 +6,15 @@ import subprocess
 import sys
 import tracemalloc
 import unicodedata
+from pathlib import Path
 
 import pytest
 
-from asmil.errors import AsmilError
+from asmil.annotations import AnnotationError, find_annotation
+from asmil.bags.reading.source import opened
+from asmil.errors import AsmilError, FeatureError
 from asmil.files import BoundedFile, composed, original_name, safe_name, walk, written_beside
+from asmil.slides import scan_slides
 
 NAMES = (
     *("A:1", "A_1", "A%3A1", "A%253A1", "a/b", "a\\b", "50%", "5%0", "100%25", "x y", " x", "x ", ".x", "..", "..."),
@@ -52,7 +56,7 @@ def test_linked_folders_are_entered_once(tmp_path):
     (root / "a_first").symlink_to(root / "own")
     (elsewhere / "below" / "loop").symlink_to(root)
     (root / "own" / "loop").symlink_to("..")
-    files = [here / name for here, _, names in walk(root) for name in names]
+    files = [here / name for here, _, names in walk(root, closed=[]) for name in names]
     assert sorted(file.name for file in files) == [f"{number}.txt" for number in range(4)]
     assert root / "own" / "1.txt" in files, "not by the link that leads there"
 
@@ -109,3 +113,26 @@ def test_a_file_is_asked_for_no_more_than_it_has(tmp_path):
         assert (file.read(2), file.read(1 << 31), file.read(1 << 31), file.read()) == (b"12", b"345", b"", b"")
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_those_of_systems_are_not(tmp_path, monkeypatch):
+    for name in ("a", "b", ".hidden", "lost+found"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    listed = os.scandir
+
+    def refused(path):
+        if Path(path).name != "a" and Path(path) != tmp_path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr("os.scandir", refused)
+    closed = []
+    assert [files for _, _, files in walk(tmp_path, closed=closed)] == [[], ["file"]]
+    assert closed == [tmp_path / "b"]
+    with pytest.raises(FeatureError, match=r"the folder .*b may not be read"), opened(tmp_path / "b"):
+        pass
+    assert scan_slides(tmp_path) == [tmp_path / "b"]
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(AnnotationError, match=r"the folder .*b may not be read"):
+        find_annotation(tmp_path / "b", "s")

@@ -153,6 +153,8 @@ def _files_in(folder: Path) -> tuple[Files, Files]:
         changed_ns = folder.stat().st_mtime_ns
         settled = time.time_ns() - changed_ns > SETTLED_NS
         return _listed(folder, changed_ns) if settled else _listed.__wrapped__(folder, changed_ns)
+    except PermissionError as error:
+        raise AnnotationError(f"the folder {folder} may not be read", fix="ask for the right to") from error
     except OSError:
         return {}, {}
 

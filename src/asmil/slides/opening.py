@@ -267,9 +267,9 @@ def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
     Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
-    JPEG parts beside a VMS or VMU index. A folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files, also
-    those without suffix, of one series count as one slide: their folder, where nothing else is in it, else the file of
-    the finest level.
+    JPEG parts beside a VMS or VMU index; a folder that may not be read is listed itself, and fails as a slide does. A
+    folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files, also those without suffix, of one series count
+    as one slide: their folder, where nothing else is in it, else the file of the finest level.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -279,7 +279,8 @@ def scan_slides(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise SlideError("there is no such folder of slides", found=folder)
     found: list[Path] = []
-    for root, folders, files in walk(folder):
+    closed: list[Path] = []
+    for root, folders, files in walk(folder, closed=closed):
         if {"config.yaml", "environment.json"} <= set(files):
             folders.clear()
             continue
@@ -288,7 +289,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
         folders[:] = [name for name in folders if name not in zarr]
         found += [Path(root, name) for name in zarr if is_ome_zarr(Path(root, name))]
         found += _slides_of(Path(root), [name for name in files if not name.startswith(".")])
-    found = _by_folder(found)
+    found = sorted([*_by_folder(found), *closed])
     by_name: dict[str, Path] = {}
     for path in found:
         other = by_name.setdefault(name_of(path), path)

@@ -49,18 +49,20 @@ Source: TypeAlias = h5py.File | ZarrSource | Path
 def feature_files(path: Path) -> Iterator[Path]:
     """Files of a known suffix, sorted within their folders; a `.zarr` folder is one file and never looked into.
 
-    A leading dot marks what is still being written.
+    A leading dot marks what is still being written. A folder that may not be read is a file that cannot be.
     """
     if path.is_file() or suffix_of(path) == ".zarr":
         yield path
         return
-    for folder, folders, files in walk(path):
+    closed: list[Path] = []
+    for folder, folders, files in walk(path, closed=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         stores = [name for name in folders if suffix_of(name) == ".zarr"]
         folders[:] = [name for name in folders if name not in stores]
         for name in sorted(stores + files):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield folder / name
+    yield from closed
 
 
 @contextmanager
@@ -75,6 +77,8 @@ def opened(path: Path) -> Iterator[Source]:
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         what = f"{path.name} is empty (0 bytes)" if path.exists() else f"{path.name} is not there"
         raise FeatureError(what, fix="extract the slide again")
+    if path.is_dir() and suffix_of(path) != ".zarr":
+        raise FeatureError(f"the folder {path} may not be read", fix="ask for the right to, or move it elsewhere")
     with blaming(FeatureError, f"{path.name} cannot be read", fix=AGAIN):
         if suffix_of(path) in HDF5:
             with h5py.File(path, "r", locking="best-effort") as file, _layout_of(path):
