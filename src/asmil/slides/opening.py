@@ -24,7 +24,7 @@ from asmil.slides.reader import (
     scene_number,
 )
 from asmil.slides.readers.dicom import dicom_name, is_dicom, series_in
-from asmil.slides.readers.ome_zarr import is_ome_zarr
+from asmil.slides.readers.ome_zarr import is_ome_zarr, was_ome_zarr
 from asmil.slides.slide import Slide
 from asmil.units import PLAUSIBLE_MPP, mpp_of_objective, plausible_mpp, same_mpp
 
@@ -268,8 +268,9 @@ def scan_slides(folder: str | Path) -> list[Path]:
 
     Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
     JPEG parts beside a VMS or VMU index; a folder that may not be read is listed itself, and fails as a slide does. A
-    folder `*.zarr` is a slide if it holds OME-Zarr images. DICOM files, also those without suffix, of one series count
-    as one slide: their folder, where nothing else is in it, else the file of the finest level.
+    folder `*.zarr` is a slide if it holds OME-Zarr images, or its notes are damaged. DICOM files, also those without
+    suffix, of one series count as one slide: their folder, where nothing else is in it, else the file of the finest
+    level.
 
     Raises:
         SlideError: no such folder, or two slides whose names differ only in folder or suffix, so that the
@@ -287,7 +288,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         zarr = [name for name in folders if name.lower().endswith(".zarr")]
         folders[:] = [name for name in folders if name not in zarr]
-        found += [Path(root, name) for name in zarr if is_ome_zarr(Path(root, name))]
+        found += [path for path in (Path(root, name) for name in zarr) if is_ome_zarr(path) or was_ome_zarr(path)]
         found += _slides_of(Path(root), [name for name in files if not name.startswith(".")])
     found = sorted([*_by_folder(found), *closed])
     by_name: dict[str, Path] = {}

@@ -193,6 +193,26 @@ def test_ome_zarr_that_claims_to_be_a_continent_is_refused(tmp_path):
         open_slide(tmp_path / "a.zarr")
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_ome_zarr_slide_whose_notes_are_damaged_is_not_passed_over(zarr_format, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    for name in ("cut", "emptied", "features", "lost", "whole"):
+        group = zarr.open_group(tmp_path / f"{name}.zarr", mode="w", zarr_format=zarr_format)
+        key = "features" if name == "features" else "0"
+        group.create_array(key, data=np.full((64, 64), 200, np.uint8), chunks=(32, 32))
+        axes = [{"name": axis} for axis in "yx"]
+        image = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]}
+        group.attrs.update({"encoder": "uni"} if name == "features" else image if zarr_format == 2 else {"ome": image})
+    notes = ".zattrs" if zarr_format == 2 else "zarr.json"
+    (tmp_path / "cut.zarr" / notes).write_text('{"multi')
+    (tmp_path / "emptied.zarr" / notes).write_text("")
+    (tmp_path / "lost.zarr" / notes).unlink()
+    assert [path.stem for path in scan_slides(tmp_path)] == ["cut", "emptied", "lost", "whole"]
+    for name in ("cut", "emptied", "lost"):
+        with pytest.raises(SlideError):
+            open_slide(tmp_path / f"{name}.zarr", mpp=0.5)
+
+
 def test_ome_zarr_with_a_level_of_no_pixels_is_refused(tmp_path):
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)

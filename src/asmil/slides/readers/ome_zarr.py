@@ -254,4 +254,16 @@ def is_ome_zarr(path: Path) -> bool:
     return bool(_image_paths(path))
 
 
+def was_ome_zarr(path: Path) -> bool:
+    """Whether a folder that holds no image may have lost what says so: its notes cannot be read, or are gone from above
+    an array that is called 0, as levels are."""
+    notes = [path / name for name in _METADATA if (path / name).is_file()]
+    if not notes:
+        return any((path / "0" / name).is_file() for name in (".zarray", "zarr.json"))
+    try:
+        return not all(isinstance(json.loads(note.read_text(encoding="utf-8")), dict) for note in notes)
+    except (OSError, ValueError, RecursionError):
+        return True
+
+
 READER = OmeZarrReader
