@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What: Flower's differential privacy scales what a hospital has learnt so that its norm is `clipping_norm`, and takes all arrays for one vector. BatchNorm's `num_batches_tracked`, a whole number that is part of a state_dict, is among them: it grows by 40 in 40 bags, so the norm is 40 instead of .5, and of what was learnt a fortieth is kept. After 400 bags it is a four-hundredth.
 # Versions: flwr 1.42.0, torch 2.13.0. Seen 2026-12-01.
-# Why it matters: the more slides a hospital has, the less of what it learnt arrives; the loss stays where it was, and that looks like the price of privacy. The logged line says only that parameters are clipped; the same with `fixedclipping_mod` in the client. Flower's own examples send all of `state_dict()`. Users who met it let whole numbers pass (https://github.com/londonaicentre/FLIP/issues/832); in Flower's tracker none was found. Source: `compute_clip_model_update` and `get_norm`, which are given every array.
+# Why it matters: the more slides a hospital has, the less of what it learnt arrives; the loss stays where it was, and that looks like the price of privacy. The logged line says only that parameters are clipped; the same with `fixedclipping_mod` in the client. The example in Flower's own docstring of ArrayRecord sends all of `state_dict()`. Users who met it let whole numbers pass (https://github.com/londonaicentre/FLIP/issues/832); in Flower's tracker none was found. Source: `compute_clip_model_update` and `get_norm`, which are given every array.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
