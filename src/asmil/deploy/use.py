@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def predict_slides(
 ) -> list[Predicted]:
     """Predict slides and write `predictions.csv` and `attention.h5` (one float32 dataset (tiles,) per slide).
 
-    A slide that is finished is kept as long as neither its feature file nor the models change; what is wrong with one
-    slide is told, and the others go on. The tables are of these slides and written at the end, also of an interrupt.
+    A slide that is finished is kept as long as neither its feature file nor the models change, nor what is known of the
+    run's own slides; what is wrong with one is told. The tables are written at the end, also of an interrupt.
 
     Args:
         slides: names in the store, all of it if None.
@@ -86,8 +87,7 @@ def predict_slides(
 def _places(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     places: dict[Path, str] = {}
     for name in names:
-        place = folder / SETTLED / f"{safe_name(name)}.h5"
-        if places.setdefault(place, name) != name:
+        if places.setdefault(place := folder / SETTLED / f"{safe_name(name)}.h5", name) != name:
             found = f"{places[place]} and {name}"
             raise AsmilError("two slides make the same file name", found=found, fix="rename one")
     return {name: place for place, name in places.items()}
@@ -105,8 +105,8 @@ def _settle(
     try:
         info = store.info(slide)
         accepted = ensemble.preprocessing.check(slide, facts_of(info), accept=accept)
-        state, models = info.path.stat(), f"{ensemble.digest} {dict(ensemble.thresholds)}"
-        key = f"{models} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
+        state = info.path.stat()
+        key = f"{ensemble.knows} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
         if row := _read(place, key=key):
             return Predicted(slide, place, row, kept=True)
         bag = store.load(slide)
@@ -123,11 +123,9 @@ def _settle(
 
 def _read(place: Path, *, key: str) -> Facts:
     """The row of a slide that is finished; empty if it is not."""
-    try:
-        with h5py.File(place) as file:
-            return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
-    except (OSError, KeyError, ValueError):  # none there, or not ours
-        return {}
+    with suppress(OSError, KeyError, ValueError), h5py.File(place) as file:  # none there, or not ours
+        return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
+    return {}
 
 
 def row_of(
@@ -356,10 +354,12 @@ def _predict_stored(
     """Predict the slides of a store, of which `--slides` still has the file, into `settings.out`; the rows of those
     that could be."""
     files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
-    names = SlideNames(files)
-    slides = [slide for slide in store.slides if not settings.slides or names.find_or_file(slide)]
-    said = f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}"
-    for line in (said, *store.lines(slides)):
+    names, lost = SlideNames(files), SlideNames([row.name for row in outcome.set_aside])
+    # what lies there of a slide that extraction lost is of before: of another file of its name, or of other outlines
+    stored = [slide for slide in store.slides if not lost.find_or_file(slide)]
+    slides = [slide for slide in stored if not settings.slides or names.find_or_file(slide)]
+    hear.note(f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}")
+    for line in store.lines(slides):
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
@@ -374,8 +374,8 @@ def _predict_stored(
                 outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
                 return
             outcome.ok(slide.slide)
-            if heatmaps:
-                with outcome.attempt(slide.slide, stage="heatmap"):
+            with outcome.attempt(slide.slide, stage="heatmap"):
+                if heatmaps:
                     _draw(ensemble, slide, store, made, file=files.get(slide.slide))
 
         predicted = predict_slides(
