@@ -38,7 +38,11 @@ def extract_folder(
 
     since = room.start_time(folder)
     own = _own_settings(settings, files, cohort=cohort)
-    slides = slides_in(shard_of(files, settings.shard), settings=settings, own_settings=own)
+    shard = shard_of(files, settings.shard)
+    if files and not shard:
+        fix = "no more shards than there are slides: each is a part of their files"
+        raise ConfigError("no slide is in this shard", found=f"{settings.shard} of {len(files)} files", fix=fix)
+    slides = slides_in(shard, settings=settings, own_settings=own)
     if cohort is not None:
         slides = _labelled(slides, cohort, outcome)
         files = list(dict.fromkeys(slide.path for slide in slides))
