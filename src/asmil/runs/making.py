@@ -40,7 +40,9 @@ def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outc
     found = [(slide, names.find_or_file(slide)) for slide in store.slides]
     problems = [Problem(slide, lost[rows[0]]) for slide, rows in found if rows]
     store.set_aside(problems)
-    for problem in problems if made.begun else ():  # which then refuses to go on, and what is wrong is said nowhere else
+    for problem in (
+        problems if made.begun else ()
+    ):  # which then refuses to go on, and what is wrong is said nowhere else
         hear.warn(f"{problem.slide}: {problem.what}")
     return store
 

@@ -85,12 +85,17 @@ def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> No
 
 def _notes(records: "list[Record]") -> Iterator[str]:
     """What there is to know of slides that went well."""
+    from asmil.bags import listed
     from asmil.extraction import UNSTAINED
 
     tiles, unstained = sum(record.tiles for record in records), 0
+    said: dict[str, list[str]] = {}
     for record in records:
         if record.reason:
-            yield f"{record.slide}: {record.reason}"
+            said.setdefault(record.reason, []).append(record.slide)
+    for reason, slides in said.items():
+        yield f"{slides[0]}: {reason}" if len(slides) == 1 else f"{reason} [{len(slides)}: {listed(slides)}]"
+    for record in records:
         own = record.flags.get(UNSTAINED, 0)
         unstained += own
         if own > record.tiles / 2:

@@ -228,6 +228,25 @@ def test_a_picture_that_is_to_be_shown_turned_is_read_as_it_is_stored(tmp_path, 
     with open_slide(path, mpp=0.5) as slide:
         assert slide.size == (96, 64)
         found = slide.read((0, 0), slide.size, mpp=0.5)
-        assert any(f"orientation {orientation}" in note for note in slide.notes) == (orientation > 1 and "tiles" not in kind)
+        assert any(f"orientation {orientation}" in note for note in slide.notes) == (
+            orientation > 1 and "tiles" not in kind
+        )
     assert np.abs(found.astype(int) - pixels).mean() < 3  # of jpeg at the edges
     assert found[5, 5, 0] > 200 > 50 > found[60, 90, 0]
+
+
+def test_a_scale_that_was_given_over_that_of_the_file_is_told(tmp_path):
+    """One --slide-mpp for a folder of mixed scanners must not change the scale of some without a word."""
+    path = tmp_path / "fine.tif"
+    tags = {"resolution": (4e4, 4e4), "resolutionunit": "CENTIMETER"}  # .25 um/px
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", tile=(16, 16), **tags)
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.notes == ["the file says 0.25 um/px, and it is read at 0.5, as was given"]
+    with open_slide(path, objective=10) as slide:  # 1 um/px: further off than objectives are rounded
+        assert slide.notes == ["the file says 0.25 um/px, and it is read at 1, as was given"]
+    for same in ({}, {"mpp": 0.2503}, {"objective": 40}):
+        with open_slide(path, **same) as slide:
+            assert slide.notes == []
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", tile=(16, 16), resolution=(72, 72))
+    with open_slide(path, mpp=0.5) as slide:  # of a print: no slide has that
+        assert slide.notes == []

@@ -102,7 +102,10 @@ def test_a_sign_that_cannot_be_written_is_named(page, folder, made):
         assert answer.status_code == 422
         assert word in answer.text
     assert not (folder / "verdicts.csv").exists()
-    assert client.put(f"{place}/verdict", content=r'{"verdict": "agree", "note": "\ud83d\ude00"}').json()["note"] == "\U0001f600"
+    assert (
+        client.put(f"{place}/verdict", content=r'{"verdict": "agree", "note": "\ud83d\ude00"}').json()["note"]
+        == "\U0001f600"
+    )
 
 
 def test_a_table_that_is_no_table_is_named_and_left(page, folder):

@@ -114,7 +114,9 @@ def _check(path: Path, image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """How viewers of photographs are to turn it (EXIF), 1 where that is not said."""
-    with suppress(OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # EXIF that is damaged says none
+    with suppress(
+        OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error
+    ):  # EXIF that is damaged says none
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
 
