@@ -12,14 +12,15 @@ import pandas as pd
 
 from asmil.bags import FeatureStore, SlideNames, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
+from asmil.deploy.prepared import as_the_run
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
-from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.errors import AsmilError, FeatureError, RunError
 from asmil.extraction import FEATURES
 from asmil.files import Facts, new_hdf5, safe_name
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
-from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
+from asmil.settings import Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import name_of, scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
@@ -234,23 +235,6 @@ class Predictions:
         return self.table.to_html(max_rows=20)
 
 
-def settings_for_new(own: Settings, given: Facts) -> Settings:
-    """The settings of a run, without what is about its own slides and its own machine, and over them what was given.
-
-    Raises:
-        ConfigError: neither slides nor features are given, or both; or the output folder is the run itself.
-    """
-    typed = {name: value for name, value in given.items() if value is not None}
-    if ("slides" in typed) == ("features" in typed):
-        raise ConfigError("predict needs slides or features", fix="give --slides FOLDER, or --features FOLDER")
-    left_out = {name for name, about in ABOUT.items() if about.group in (Group.SOURCE, Group.SCALE, Group.EXTRACTION)}
-    recipe = own.model_dump(exclude=left_out | {"slide_settings", "also_encoder", "device"})
-    settings = load_settings(None, recipe | typed, flags=False)
-    if settings.out.resolve() == own.out.resolve():
-        raise ConfigError("--out is the run itself, whose predictions.csv would be lost", fix="choose another --out")
-    return settings
-
-
 def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
     """Measure the run's own slides where that was not done before, and say what there is to compare with."""
     if ensemble.profile is None:
@@ -291,11 +275,17 @@ def predict_new(
     heatmaps: bool,
     accept: Sequence[str],
     hear: Listener,
+    chosen: Sequence[str] = (),
 ) -> Predictions:
-    """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be."""
+    """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be.
+
+    Args:
+        chosen: the settings that somebody gave for these slides.
+    """
     ensemble.preprocessing.require_compared(accept)
     features, table = settings.features, pd.DataFrame()
     if features is None:
+        settings = as_the_run(ensemble, settings, chosen=[name for name in chosen if name not in accept])
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)
     if settings.features is not None or features.exists():  # else no slide could be embedded
         store = open_features(features, encoder=settings.features_encoder)
