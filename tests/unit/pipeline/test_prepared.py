@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asmil.errors import ConfigError
+from asmil.errors import ConfigError, RunError
 from asmil.runs import evaluate, extract, predict, run, train
 from asmil.slides.synthetic import make_slides
 
@@ -61,6 +61,13 @@ def test_features_that_do_not_say_how_they_were_made_need_features(tmp_path, mon
         predict("run", made[0] / "new", out="other", listener=Deaf())
     assert "encoder, mpp" in caught.value.found
     assert "--features" in caught.value.fix
+
+
+def test_a_folder_without_slides_predicts_nothing(again):
+    Path("nothing").mkdir()
+    with pytest.raises(RunError, match="no slide could be predicted") as none:
+        predict("run", "nothing", out="other", listener=Deaf())
+    assert "feature files by --features" in none.value.fix
 
 
 def test_what_is_no_list_of_names_is_told(again):
