@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from asmil.deploy.card import model_card, write_card
     from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Member, Published, load_ensemble
     from asmil.deploy.onnx_file import Exported, OnnxModel, export_onnx, export_run
+    from asmil.deploy.prepared import settings_for_new
     from asmil.deploy.profile import Preprocessing, Profile
     from asmil.deploy.qupath import write_qupath
     from asmil.deploy.use import (
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         predict_published,
         predict_slides,
         prepare,
-        settings_for_new,
         write_heatmap,
     )
 else:

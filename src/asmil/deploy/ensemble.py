@@ -133,8 +133,7 @@ class Ensemble:
         warnings = [] if seen_as is None else [self._about_training(bag, seen_as, len(members), slide_file)]
         members = members or self.members
         predictions = [predict(member.model, [bag], task=member.task)[0] for member in members]
-        by_member = np.stack([p.probabilities for p in predictions]).astype(np.float64)
-        found = self._distance(bag, members)
+        by_member, found = np.stack([p.probabilities for p in predictions]), self._distance(bag, members)
         alarms = self.profile.alarms() if self.profile else None
         if found and alarms:
             warnings += alarms.warnings(found, len(bag))
@@ -143,9 +142,9 @@ class Ensemble:
             warnings.append(f"{flat} of {len(bag)} tiles have features that are one number throughout")
         return EnsemblePrediction(
             slide=bag.slide,
-            probabilities=by_member.mean(0),
+            probabilities=by_member.mean(0, dtype=np.float64),
             attention=np.stack([p.attention for p in predictions]).mean(0, dtype=np.float64),
-            by_member=by_member,
+            by_member=by_member.astype(np.float64),
             members=tuple((member.fold, member.seed) for member in members),
             distance=found,
             seen_as=seen_as,
@@ -155,10 +154,9 @@ class Ensemble:
 
     def _threshold(self, members: Sequence[Member]) -> float | None:
         """The mean over the members of the threshold of their fold, as a slide tested in several folds has it."""
-        folds = [member.fold for member in members]
-        if any(fold not in self.thresholds for fold in folds):
-            return None
-        return float(np.mean([self.thresholds[fold] for fold in folds]))
+        chosen = [self.thresholds.get(member.fold) for member in members]
+        known = [threshold for threshold in chosen if threshold is not None]
+        return float(np.mean(known)) if len(known) == len(chosen) else None
 
     @cached_property
     def thresholds(self) -> dict[int, float]:
@@ -168,6 +166,11 @@ class Ensemble:
             return {}
         point = self.run.metrics.get("operating_point") or {}
         return {one["fold"]: one["threshold"] for one in point.get("thresholds", ())}
+
+    @property
+    def knows(self) -> str:
+        """What a prediction comes from beside the slide: models, thresholds, and what is compared with."""
+        return f"{self.digest} {dict(self.thresholds)} {self.profile and self.profile.key}"
 
     def evidence(self, bag: Bag, *, slide_file: Path | None = None) -> dict[str, np.ndarray]:
         """What each tile of a slide says for each class, float64 (tiles,) by class: mean of the members that `predict`
@@ -185,8 +188,7 @@ class Ensemble:
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
         """The slide of the run that a bag is, by name, features or file; None for a new one."""
-        named = self._names.find(bag.slide) if bag.slide else []
-        if named:
+        if bag.slide and (named := self._names.find(bag.slide)):
             return named[0]
         return self._twin(bag, slide_file)
 
@@ -363,6 +365,7 @@ class Published:
         self.model = model.to(device)
         with self.path.open("rb") as file:
             self.digest = f"{hashlib.file_digest(file, 'sha256').hexdigest()} {heads} {' '.join(self.classes)}"
+        self.knows = self.digest
 
     def predict(self, bag: Bag, *, slide_file: Path | None = None) -> EnsemblePrediction:
         """Predict one slide from its features (tiles, dim); `slide_file` is not looked at."""

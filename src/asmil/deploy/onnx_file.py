@@ -289,9 +289,11 @@ class OnnxModel:
         if not len(features):
             fix = "a slide without tiles has no prediction: look at its tissue"
             raise FeatureError("there is nothing to predict from", found="0 tiles", fix=fix)
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused as infinite
+            features = features.astype(np.float32)
         if not np.isfinite(features).all():
             raise FeatureError("the features are not finite", found="NaN or infinities", fix="extract the slide again")
-        return tuple(self._session.run(list(OUTPUTS), {INPUT: features.astype(np.float32)}))
+        return tuple(self._session.run(list(OUTPUTS), {INPUT: features}))
 
 
 # The models of a run.

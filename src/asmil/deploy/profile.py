@@ -281,6 +281,11 @@ class Profile:
         return false_alarms([facts.held_out for facts in known if facts.held_out], [facts.tiles for facts in known])
 
     @cached_property
+    def key(self) -> str:
+        """Changes with anything that is known here of the slides."""
+        return blake2b(json.dumps(asdict(self), default=str).encode()).hexdigest()
+
+    @cached_property
     def prints(self) -> dict[str, Fingerprint]:
         """The fingerprints of the slides, as far as they were taken."""
         return {name: _print_of(facts.print, facts.tiles) for name, facts in self.slides.items() if facts.print}

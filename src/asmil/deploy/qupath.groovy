@@ -8,13 +8,14 @@ if (!folder.isDirectory()) {
     return
 }
 
-// asmil names a slide by its file without the suffix
-def stem = getProjectEntry()?.getImageName() ?: getCurrentServer().getMetadata().getName()
-def file = { kind -> new File(new File(folder, kind), stem + '.geojson') }
-while (!file('figures').isFile() && stem.contains('.'))
-    stem = stem.substring(0, stem.lastIndexOf('.'))
+// asmil names a slide by its file without the suffix; a name that cannot be a file's is written otherwise there
+def image = getProjectEntry()?.getImageName() ?: getCurrentServer().getMetadata().getName()
+def written = NAMES_OF_FILES
+def place = { kind, slide -> new File(new File(folder, kind), written.getOrDefault(slide, slide) + '.geojson') }
+def stem = place('figures', image).isFile() ? image : image.replaceFirst(/(?i)SUFFIXES$/, '')
+def file = { kind -> place(kind, stem) }
 if (!file('figures').isFile()) {
-    println "asmil: nothing of ${getProjectEntry()?.getImageName()} in ${folder}"
+    println "asmil: nothing of ${image} in ${folder}; an image is found by the name of its slide, ${stem}"
     return
 }
 

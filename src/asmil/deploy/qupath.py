@@ -5,10 +5,13 @@ import json
 from pathlib import Path
 
 from asmil.errors import RunError
-from asmil.files import write_text
+from asmil.files import original_name, safe_name, write_text
 from asmil.runs import QUPATH, PredictedFolder, Run, figure_file, qupath_script
+from asmil.slides import SLIDE_SUFFIXES
 
-PLACE, SCORES = "FOLDER_OF_THE_RUN", ".geojson"
+PLACE, NAMES, SUFFIXES = "FOLDER_OF_THE_RUN", "NAMES_OF_FILES", "SUFFIXES"
+"""What the script has in the place of the folder, of names that a file cannot have, and of the suffixes of slides."""
+SCORES = ".geojson"
 
 
 def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, int]:
@@ -30,14 +33,26 @@ def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, in
     else:
         from asmil.report import write_heatmaps
 
-        slides = write_heatmaps(Run.open(folder), kinds=(SCORES,), partial=partial)
+        files = write_heatmaps(Run.open(folder), kinds=(SCORES,), partial=partial)
+        slides = [original_name(file.name.removesuffix(SCORES)) for file in files]
         fix = "bring the features back to where the run found them"
     if not slides:
         raise RunError(f"{folder} has no tiles for QuPath", found=f"no figures/<slide>{SCORES}", fix=fix)
     script = (importlib.resources.files("asmil.deploy") / QUPATH).read_text(encoding="utf-8")
     path = qupath_script(Path(folder))
-    write_text(path, script.replace(PLACE, groovy_text(str(Path(folder).resolve()))))
+    suffixes = "|".join(sorted(suffix[1:] for suffix in SLIDE_SUFFIXES | {".zarr"}))
+    for word, value in (
+        (SUFFIXES, rf"\.({suffixes})"),
+        (NAMES, _groovy_map({slide: safe for slide in slides if (safe := safe_name(slide)) != slide})),
+        (PLACE, groovy_text(str(Path(folder).resolve()))),
+    ):
+        script = script.replace(word, value)
+    write_text(path, script)
     return path, len(slides)
+
+
+def _groovy_map(names: dict[str, str]) -> str:
+    return f"[{', '.join(f'{groovy_text(key)}: {groovy_text(value)}' for key, value in names.items()) or ':'}]"
 
 
 def groovy_text(text: str) -> str:

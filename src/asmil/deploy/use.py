@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import pandas as pd
 
 from asmil.bags import FeatureStore, SlideNames, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
+from asmil.deploy.prepared import as_the_run
 from asmil.deploy.profile import facts_of
 from asmil.encoders import create_encoder, with_stain
-from asmil.errors import AsmilError, ConfigError, FeatureError, RunError
+from asmil.errors import AsmilError, FeatureError, RunError
 from asmil.extraction import FEATURES
 from asmil.files import Facts, new_hdf5, safe_name
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
-from asmil.settings import ABOUT, Group, Settings, device_of, extract_folder, load_settings, require_place
+from asmil.settings import Settings, device_of, extract_folder, load_settings, require_place
 from asmil.slides import name_of, scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
@@ -56,8 +58,8 @@ def predict_slides(
 ) -> list[Predicted]:
     """Predict slides and write `predictions.csv` and `attention.h5` (one float32 dataset (tiles,) per slide).
 
-    A slide that is finished is kept as long as neither its feature file nor the models change; what is wrong with one
-    slide is told, and the others go on. The tables are of these slides and written at the end, also of an interrupt.
+    A slide that is finished is kept as long as neither its feature file nor the models change, nor what is known of the
+    run's own slides; what is wrong with one is told. The tables are written at the end, also of an interrupt.
 
     Args:
         slides: names in the store, all of it if None.
@@ -86,8 +88,7 @@ def predict_slides(
 def _places(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     places: dict[Path, str] = {}
     for name in names:
-        place = folder / SETTLED / f"{safe_name(name)}.h5"
-        if places.setdefault(place, name) != name:
+        if places.setdefault(place := folder / SETTLED / f"{safe_name(name)}.h5", name) != name:
             found = f"{places[place]} and {name}"
             raise AsmilError("two slides make the same file name", found=found, fix="rename one")
     return {name: place for place, name in places.items()}
@@ -105,8 +106,8 @@ def _settle(
     try:
         info = store.info(slide)
         accepted = ensemble.preprocessing.check(slide, facts_of(info), accept=accept)
-        state, models = info.path.stat(), f"{ensemble.digest} {dict(ensemble.thresholds)}"
-        key = f"{models} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
+        state = info.path.stat()
+        key = f"{ensemble.knows} {slide} {state.st_size} {state.st_mtime_ns} {slide_file} {accepted}"
         if row := _read(place, key=key):
             return Predicted(slide, place, row, kept=True)
         bag = store.load(slide)
@@ -123,11 +124,9 @@ def _settle(
 
 def _read(place: Path, *, key: str) -> Facts:
     """The row of a slide that is finished; empty if it is not."""
-    try:
-        with h5py.File(place) as file:
-            return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
-    except (OSError, KeyError, ValueError):  # none there, or not ours
-        return {}
+    with suppress(OSError, KeyError, ValueError), h5py.File(place) as file:  # none there, or not ours
+        return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
+    return {}
 
 
 def row_of(
@@ -236,23 +235,6 @@ class Predictions:
         return self.table.to_html(max_rows=20)
 
 
-def settings_for_new(own: Settings, given: Facts) -> Settings:
-    """The settings of a run, without what is about its own slides and its own machine, and over them what was given.
-
-    Raises:
-        ConfigError: neither slides nor features are given, or both; or the output folder is the run itself.
-    """
-    typed = {name: value for name, value in given.items() if value is not None}
-    if ("slides" in typed) == ("features" in typed):
-        raise ConfigError("predict needs slides or features", fix="give --slides FOLDER, or --features FOLDER")
-    left_out = {name for name, about in ABOUT.items() if about.group in (Group.SOURCE, Group.SCALE, Group.EXTRACTION)}
-    recipe = own.model_dump(exclude=left_out | {"slide_settings", "also_encoder", "device"})
-    settings = load_settings(None, recipe | typed, flags=False)
-    if settings.out.resolve() == own.out.resolve():
-        raise ConfigError("--out is the run itself, whose predictions.csv would be lost", fix="choose another --out")
-    return settings
-
-
 def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
     """Measure the run's own slides where that was not done before, and say what there is to compare with."""
     if ensemble.profile is None:
@@ -293,11 +275,17 @@ def predict_new(
     heatmaps: bool,
     accept: Sequence[str],
     hear: Listener,
+    chosen: Sequence[str] = (),
 ) -> Predictions:
-    """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be."""
+    """Predict all slides that `settings` name, or all of their features; a `RunError` where none can be.
+
+    Args:
+        chosen: the settings that somebody gave for these slides.
+    """
     ensemble.preprocessing.require_compared(accept)
     features, table = settings.features, pd.DataFrame()
     if features is None:
+        settings = as_the_run(ensemble, settings, chosen=[name for name in chosen if name not in accept])
         features = embed_new(ensemble, settings, outcome=outcome, accept=accept, hear=hear)
     if settings.features is not None or features.exists():  # else no slide could be embedded
         store = open_features(features, encoder=settings.features_encoder)
@@ -356,10 +344,12 @@ def _predict_stored(
     """Predict the slides of a store, of which `--slides` still has the file, into `settings.out`; the rows of those
     that could be."""
     files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
-    names = SlideNames(files)
-    slides = [slide for slide in store.slides if not settings.slides or names.find_or_file(slide)]
-    said = f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}"
-    for line in (said, *store.lines(slides)):
+    names, lost = SlideNames(files), SlideNames([row.name for row in outcome.set_aside])
+    # what lies there of a slide that extraction lost is of before: of another file of its name, or of other outlines
+    stored = [slide for slide in store.slides if not lost.find_or_file(slide)]
+    slides = [slide for slide in stored if not settings.slides or names.find_or_file(slide)]
+    hear.note(f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}")
+    for line in store.lines(slides):
         hear.note(line)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
@@ -374,8 +364,8 @@ def _predict_stored(
                 outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
                 return
             outcome.ok(slide.slide)
-            if heatmaps:
-                with outcome.attempt(slide.slide, stage="heatmap"):
+            with outcome.attempt(slide.slide, stage="heatmap"):
+                if heatmaps:
                     _draw(ensemble, slide, store, made, file=files.get(slide.slide))
 
         predicted = predict_slides(

@@ -15,9 +15,9 @@ from PIL import Image
 
 from asmil.errors import ConfigError, UnknownPartError, did_you_mean
 from asmil.extraction.ledger import THUMBNAILS, TISSUE
-from asmil.files import Facts, composed, safe_name, write_csv, write_json, written_beside
+from asmil.files import Facts, composed, safe_name, stem_of, suffix_of, write_csv, write_json, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
-from asmil.slides import SLIDE_READERS, Slide, file_name
+from asmil.slides import SLIDE_READERS, SLIDE_SUFFIXES, Slide, file_name
 from asmil.tiles import (
     EDITED,
     MAX_HOLE_UM2,
@@ -164,7 +164,7 @@ def read_slide_table(path: str | Path, *, slides: Iterable[str] | None = None) -
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
             continue
         values = {column: cell for column, cell in zip(header, cells, strict=False) if column}
-        slide = values.pop("slide", "")
+        slide = _slide_of(values.pop("slide", ""), known)
         if not slide:
             problems.append(f"row {number}, column slide: there is no name")
         elif slide in table:
@@ -245,6 +245,13 @@ def _number(cell: str, *, positive: bool) -> float:
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise ValueError(f"{cell!r} is not a {'positive number' if positive else 'number of at least 0'}")
     return number
+
+
+def _slide_of(cell: str, known: set[str] | None) -> str:
+    """The slide that a cell names, by itself or by its file with the suffix."""
+    stem = stem_of(Path(cell))
+    named = known is None or cell in known or suffix_of(cell) not in SLIDE_SUFFIXES or stem not in known
+    return cell if named else stem
 
 
 def _near(name: str, known: Iterable[str]) -> str:

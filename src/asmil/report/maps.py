@@ -87,7 +87,8 @@ def write_heatmaps(
         raise RunError(
             f"{', '.join(lost)} has no heatmap in {run.folder}",
             found="no attention or no tile coordinates",
-            fix="name a slide that the run predicted, and whose features are at hand",
+            fix=did_you_mean(lost[0], run.predictions["slide"])
+            or "name a slide that the run predicted, and whose features are at hand",
         )
     return [path for pair in pairs for path in pair]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
     """The features of the labelled slides, extracted now as far as they are not there."""
-    from asmil.bags import open_features
+    from asmil.bags import Problem, SlideNames, open_features
 
     go_on(made, settings_identity(settings), hear)
     made.write_settings(settings)
@@ -33,7 +33,18 @@ def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outc
     outcome.write(made.failures_file)
     require_some(stores, outcome, hear)
     made.set_features(stores[0])
-    return open_features(made.features)
+    store = open_features(made.features)
+    # features that lie there of a slide that was lost now are of before: of another file of its name, or other outlines
+    lost = {row.name: row.reason for row in outcome.set_aside}
+    names = SlideNames(lost)
+    found = [(slide, names.find_or_file(slide)) for slide in store.slides]
+    problems = [Problem(slide, lost[rows[0]]) for slide, rows in found if rows]
+    store.set_aside(problems)
+    for problem in (
+        problems if made.begun else ()
+    ):  # which then refuses to go on, and what is wrong is said nowhere else
+        hear.warn(f"{problem.slide}: {problem.what}")
+    return store
 
 
 def train_into(

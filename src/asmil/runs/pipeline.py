@@ -208,6 +208,8 @@ def heatmap(
     from asmil.report import write_heatmaps
 
     made, outcome, hear = Run.open(run), Outcome(), listener or default_listener()
+    for slide in slides:
+        require_kind(slide, str, called="the name of a slide", fix="give a text")
     _look_at(made, partial, outcome, hear, into=made.folder)
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
     with hear.stage("heatmaps", total=None):
@@ -273,6 +275,7 @@ def predict(
     from asmil.deploy import load_ensemble, predict_new, prepare, settings_for_new
 
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
+    require_kind(accept, (list, tuple), called="accept", fix="give a list of settings' names")
     own = {name: getattr(settings, name) for name in settings.model_fields_set} if settings else {}
     typed = {"slides": slides} | own | given | {"out": out or made.predicted}
     if typed.get("features") is not None and typed.get("weights") is not None:
@@ -284,7 +287,8 @@ def predict(
     with hear.stage("open", total=None):
         ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
-    found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear)
+    chosen = [name for name, value in typed.items() if value is not None]
+    found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear, chosen=chosen)
     hear.closing(outcome)
     return found
 

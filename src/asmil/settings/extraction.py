@@ -38,7 +38,11 @@ def extract_folder(
 
     since = room.start_time(folder)
     own = _own_settings(settings, files, cohort=cohort)
-    slides = slides_in(shard_of(files, settings.shard), settings=settings, own_settings=own)
+    shard = shard_of(files, settings.shard)
+    if files and not shard:
+        fix = "no more shards than there are slides: each is a part of their files"
+        raise ConfigError("no slide is in this shard", found=f"{settings.shard} of {len(files)} files", fix=fix)
+    slides = slides_in(shard, settings=settings, own_settings=own)
     if cohort is not None:
         slides = _labelled(slides, cohort, outcome)
         files = list(dict.fromkeys(slide.path for slide in slides))
@@ -81,12 +85,17 @@ def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> No
 
 def _notes(records: "list[Record]") -> Iterator[str]:
     """What there is to know of slides that went well."""
+    from asmil.bags import listed
     from asmil.extraction import UNSTAINED
 
     tiles, unstained = sum(record.tiles for record in records), 0
+    said: dict[str, list[str]] = {}
     for record in records:
         if record.reason:
-            yield f"{record.slide}: {record.reason}"
+            said.setdefault(record.reason, []).append(record.slide)
+    for reason, slides in said.items():
+        yield f"{slides[0]}: {reason}" if len(slides) == 1 else f"{reason} [{len(slides)}: {listed(slides)}]"
+    for record in records:
         own = record.flags.get(UNSTAINED, 0)
         unstained += own
         if own > record.tiles / 2:

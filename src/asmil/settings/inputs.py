@@ -376,7 +376,8 @@ def note_tables(
     """
     from asmil.bags import SlideNames
 
-    problems = [*matched.problems, *(store.problems if store else ())]
+    told = {row.name for row in outcome.set_aside}  # of extraction, which says whether it was skipped
+    problems = [one for one in (*matched.problems, *(store.problems if store else ())) if one.slide not in told]
     rows, used = SlideNames(labelled.slides), set(matched.slides)
     files = SlideNames([*store.slides, *(problem.slide for problem in store.problems)] if store else [])
     for problem in problems:

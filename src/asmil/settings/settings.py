@@ -156,7 +156,7 @@ class Settings(BaseModel):
     out: Path = in_output(Path("runs/run"), "Output folder.")
 
     slide_mpp: PositiveFloat | None = in_scale(
-        None, "Micrometres per pixel of the slides themselves, where the files do not say it.", unit="um/px"
+        None, "Micrometres per pixel of the slides themselves; it overrules what slide files say.", unit="um/px"
     )
     objective: PositiveFloat | None = in_scale(
         None, "Objective power of the slides (40 = .25 um/px), where the files do not say their mpp.", unit="x"

@@ -64,7 +64,7 @@ def open_slide(
         path: the file; a folder for OME-Zarr, and for the files of one DICOM series, of which any stands for all.
         scene: which picture of a file of several; the slide is then named `<stem>.scene-<n>`. None: the first,
             named by the stem, with a `scene_note` where there are others.
-        mpp: micrometres per level-0 pixel; overrules the file.
+        mpp: micrometres per level-0 pixel; overrules the file, and a note says so where that differs.
         objective: nominal magnification; decides where the file has no mpp, or one that contradicts it.
         reader: name of the reader, instead of the first that knows the file.
 
@@ -83,9 +83,11 @@ def open_slide(
         source.close()
         raise
     named = name_of(path)
-    return Slide(
+    slide = Slide(
         path, source, name=named, reader=name, mpp=value, mpp_source=origin, scene=scene, passed_over=passed_over
     )
+    slide.notes += _overruled(source, value)
+    return slide
 
 
 def list_scenes(path: str | Path, *, reader: str | None = None) -> list[Scene]:
@@ -183,6 +185,15 @@ def _resolve_mpp(source: Reader, *, path: Path, mpp: float | None, objective: fl
             fix=_REMEDY,
         )
     return value, "file"
+
+
+def _overruled(source: Reader, mpp: float) -> list[str]:
+    """That a file says another scale than is used, in a note; what no slide can have needs none."""
+    stated = source.file_mpp or ()
+    if not stated or not all(plausible_mpp(value) for value in stated) or all(same_mpp(mpp, one) for one in stated):
+        return []
+    said = " x ".join(f"{value:.4g}" for value in dict.fromkeys(stated))
+    return [f"the file says {said} um/px, and it is read at {mpp:.4g}, as was given"]
 
 
 def _unknown_mpp(source: Reader, path: Path) -> ScaleError:

@@ -111,6 +111,9 @@ def _taker(take: Taker, turn: asyncio.Semaphore, *, token: str) -> Endpoint:
                 return _refused(RunError("this is too much to keep", found=f"more than {MOST_BYTES:,} bytes"), 413)
         try:
             said = json.loads(body or b"{}")
+            json.dumps(said, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # a browser sends one where a text was cut to its length within an emoji
+            return _refused(RunError("nothing was kept", found="half of a sign in the text", fix="leave it out"))
         except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict):

@@ -69,8 +69,10 @@ class Verdicts:
             raise RunError("there is no such verdict", found=verdict[:40], fix=f"say one of {', '.join(VERDICTS)}")
         if verdict == "relabel" and label not in classes:
             raise RunError("there is no such class", found=label[:40] or "none", fix=f"one of {', '.join(classes)}")
-        if len(note) > MOST_NOTE or "\0" in note:
+        if len(note) > MOST_NOTE:
             raise RunError("the note is too long", found=f"{len(note):,} letters", fix=f"at most {MOST_NOTE:,}")
+        if "\0" in note:
+            raise RunError("the note holds a sign that no table can", found="U+0000", fix="write it again, by hand")
         own = next(row for row in rows if row["slide"] == slide)
         known = own["label"] or (own["predicted"] if verdict == "agree" else "")
         now = datetime.now(UTC).isoformat(timespec="seconds") if verdict or note else ""

@@ -158,6 +158,23 @@ def test_without_the_runs_features_it_is_said_what_cannot_be_seen(asmil, run, fe
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
 
 
+def test_what_was_predicted_before_the_runs_own_slides_were_known_is_predicted_anew(asmil, run, trained, tmp_path):
+    """A slide of the cohort under another name is known by its features alone, and those were not at hand."""
+    (tmp_path / "new").mkdir()
+    shutil.copy(next((trained / "features").glob("*.h5")), tmp_path / "new" / "renamed.h5")
+    config = run / "config.yaml"
+    config.write_text(re.sub(r"(?m)^features: .*", f"features: {tmp_path / 'gone'}", config.read_text()))
+    call = ("predict", run, "--features", tmp_path / "new", "--out", tmp_path / "out")
+    asmil(*call)
+    before = pd.read_csv(tmp_path / "out" / "predictions.csv").iloc[0]
+    assert before.members == 4
+    asmil(*call, "--run-features", trained / "features")
+    row = pd.read_csv(tmp_path / "out" / "predictions.csv").iloc[0]
+    assert row.in_cohort_as == next((trained / "features").glob("*.h5")).stem
+    assert row.members < 4
+    assert "never saw it" in row.warnings
+
+
 def test_names_cannot_leave_the_folder(run, features, tmp_path, monkeypatch):
     store, ensemble, out = open_features(features), load_ensemble(run), tmp_path / "deep" / "out"
     evil = "../../evil"

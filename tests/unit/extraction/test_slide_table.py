@@ -121,3 +121,13 @@ def test_files_that_are_no_text_are_refused(tmp_path):
         table(tmp_path, "slide,objective\nä,40\n", encoding="latin-1")
     with pytest.raises(ConfigError, match="not a readable table"):
         read_slide_table(tmp_path / "absent.csv")
+
+
+def test_a_slide_may_be_named_by_its_file(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("slide,slide_mpp\nb.tif,0.25\nc.d.SVS,0.5\ne.f,1\n")
+    table = read_slide_table(path, slides=["b", "c.d", "e.f"])
+    assert {slide: values["slide_mpp"] for slide, values in table.items()} == {"b": 0.25, "c.d": 0.5, "e.f": 1.0}
+    path.write_text("slide,slide_mpp\nb.tif,0.25\nb,0.5\n")
+    with pytest.raises(ConfigError, match="in row 2 already"):
+        read_slide_table(path, slides=["b"])

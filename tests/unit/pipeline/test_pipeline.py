@@ -353,10 +353,6 @@ def test_what_would_be_passed_over_is_refused(again):
         made.predict(features="features", weights="theirs.pt", out="new")
     with pytest.raises(ConfigError, match="a seed is given twice"):
         train(**again | {"seeds": [0, 0], "out": "other"})
-    Path("nothing").mkdir()
-    with pytest.raises(RunError, match="no slide could be predicted") as none:
-        made.predict("nothing", out="new", listener=Deaf())
-    assert "feature files by --features" in none.value.fix
 
 
 def test_settings_given_by_name_are_checked_like_those_of_a_file(small):

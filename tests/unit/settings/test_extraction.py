@@ -9,6 +9,7 @@ from asmil.bags import read_cohort
 from asmil.errors import ConfigError
 from asmil.extraction import EncoderChoice
 from asmil.progress import Outcome, Screen
+from asmil.runs import extract
 from asmil.settings import extract_folder, load_settings, slide_files_of
 from asmil.settings.extraction import shard_of
 from asmil.slides import SlideFile
@@ -41,6 +42,15 @@ def test_shards_are_all_slides_each_once():
     shards = [shard_of(SLIDES, f"{i}/3") for i in (1, 2, 3)]
     assert sorted(path for shard in shards for path in shard) == SLIDES
     assert [len(shard) for shard in shards] == [4, 3, 3]
+
+
+def test_a_shard_without_slides_says_so(tmp_path):
+    (tmp_path / "slides").mkdir()
+    for name in "abc":
+        (tmp_path / "slides" / f"{name}.tif").write_bytes(b"II*\0")
+    with pytest.raises(ConfigError, match="no slide is in this shard") as caught:
+        extract(slides=tmp_path / "slides", out=tmp_path / "out", shard="4/5", device="cpu")
+    assert caught.value.found == "4/5 of 3 files"
 
 
 @pytest.mark.parametrize(("first", "step"), [(1, 1), (0, 1), (5, 3)])

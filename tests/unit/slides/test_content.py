@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from asmil.errors import SlideError
 from asmil.slides import ContentError, open_slide
@@ -209,3 +209,44 @@ def test_masks_of_a_cloud_optimised_tiff_are_no_levels(tmp_path):
         assert (slide.reader, slide.scenes) == ("tiff", 1)
         assert [level.size for level in slide.levels] == [(300, 200), (150, 100), (75, 50)]
         np.testing.assert_array_equal(slide.read((0, 0), (150, 100), mpp=1.0), NOISE[::2, ::2, :3])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["strips.tif", "deflated.tif", "tiles.tif", "photo.jpg", "picture.png"])
+def test_a_picture_that_is_to_be_shown_turned_is_read_as_it_is_stored(tmp_path, kind, orientation):
+    """As OpenSlide and QuPath read it: positions are of the stored pixels, whatever the container."""
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:32, :32] = (250, 10, 10)
+    path, exif = tmp_path / kind, Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    if kind == "tiles.tif":
+        tags = [(int(ExifTags.Base.Orientation), "H", 1, orientation, True)]
+        tifffile.imwrite(path, pixels, photometric="rgb", tile=(16, 16), extratags=tags)
+    else:
+        packed = {"compression": "tiff_adobe_deflate"} if kind == "deflated.tif" else {}
+        Image.fromarray(pixels).save(path, exif=exif, **packed)
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.size == (96, 64)
+        found = slide.read((0, 0), slide.size, mpp=0.5)
+        assert any(f"orientation {orientation}" in note for note in slide.notes) == (
+            orientation > 1 and "tiles" not in kind
+        )
+    assert np.abs(found.astype(int) - pixels).mean() < 3  # of jpeg at the edges
+    assert found[5, 5, 0] > 200 > 50 > found[60, 90, 0]
+
+
+def test_a_scale_that_was_given_over_that_of_the_file_is_told(tmp_path):
+    """One --slide-mpp for a folder of mixed scanners must not change the scale of some without a word."""
+    path = tmp_path / "fine.tif"
+    tags = {"resolution": (4e4, 4e4), "resolutionunit": "CENTIMETER"}  # .25 um/px
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", tile=(16, 16), **tags)
+    with open_slide(path, mpp=0.5) as slide:
+        assert slide.notes == ["the file says 0.25 um/px, and it is read at 0.5, as was given"]
+    with open_slide(path, objective=10) as slide:  # 1 um/px: further off than objectives are rounded
+        assert slide.notes == ["the file says 0.25 um/px, and it is read at 1, as was given"]
+    for same in ({}, {"mpp": 0.2503}, {"objective": 40}):
+        with open_slide(path, **same) as slide:
+            assert slide.notes == []
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint8), photometric="rgb", tile=(16, 16), resolution=(72, 72))
+    with open_slide(path, mpp=0.5) as slide:  # of a print: no slide has that
+        assert slide.notes == []

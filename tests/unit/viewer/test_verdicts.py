@@ -89,6 +89,25 @@ def test_what_is_no_verdict_is_refused_and_nothing_written(page, folder, said):
     assert not (folder / "verdicts.csv").exists()
 
 
+def test_a_sign_that_cannot_be_written_is_named(page, folder, made):
+    """Half an emoji is what a browser sends of a note that was cut to its greatest length within one."""
+    client, base, rows = page
+    place = f"{base}/{rows[made.REAL]['number']}"
+    for method, path, said, word in (
+        ("PUT", "verdict", r'{"verdict": "agree", "note": "look \ud83d"}', "half of a sign"),
+        ("POST", "outlines", r'{"class": "\ud83d", "ring": [10, 10, 90, 10, 90, 90]}', "half of a sign"),
+        ("PUT", "verdict", r'{"verdict": "agree", "note": "look \u0000"}', "no table can"),
+    ):
+        answer = client.request(method, f"{place}/{path}", content=said)
+        assert answer.status_code == 422
+        assert word in answer.text
+    assert not (folder / "verdicts.csv").exists()
+    assert (
+        client.put(f"{place}/verdict", content=r'{"verdict": "agree", "note": "\ud83d\ude00"}').json()["note"]
+        == "\U0001f600"
+    )
+
+
 def test_a_table_that_is_no_table_is_named_and_left(page, folder):
     client, base, _ = page
     (folder / "verdicts.csv").write_text("slide,label\na,b\n")

@@ -1,11 +1,12 @@
 """Plain images (PNG, JPEG, untiled TIFF) as slides of one level."""
 
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from asmil.errors import SlideError
 from asmil.files import BoundedFile, suffix_of
@@ -14,6 +15,13 @@ from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, uni
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
+
+TURN = Image.Transpose
+STORED = {
+    **{2: TURN.FLIP_LEFT_RIGHT, 3: TURN.ROTATE_180, 4: TURN.FLIP_TOP_BOTTOM, 5: TURN.TRANSPOSE},
+    **{6: TURN.ROTATE_90, 7: TURN.TRANSVERSE, 8: TURN.ROTATE_270},
+}
+"""By orientation of EXIF, what takes a picture that was turned as it says back to how it is stored."""
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 
@@ -33,7 +41,11 @@ class ImageReader:
                 self.file_mpp = _tiff_mpp(image)
                 pages = getattr(image, "n_frames", 1)
                 self.notes = (f"of {pages} pictures in the file the first is read, whole",) * (pages > 1)
-                self._pixels = _rgb(image)
+                turned = _orientation(image)
+                if turned in STORED:
+                    as_stored = "the first row of the file is the upper one, for positions too"
+                    self.notes += (f"the file asks to be shown turned (orientation {turned}); {as_stored}",)
+                self._pixels = _rgb(image if image.format != "TIFF" else _as_stored(image, turned))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise SlideError(
                 f"{path} cannot be decoded", found=str(error), fix="check that the file is complete"
@@ -98,6 +110,22 @@ def _check(path: Path, image: Image.Image) -> None:
     if image.mode.startswith(("I", "F")) or packed:
         found = f"pixels of type {(packed or [image.mode])[0]}"
         raise ContentError("it is not an 8-bit image", found=found, fix=EIGHT_BIT_RGB)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How viewers of photographs are to turn it (EXIF), 1 where that is not said."""
+    with suppress(
+        OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error
+    ):  # EXIF that is damaged says none
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _as_stored(image: Image.Image, orientation: int) -> Image.Image:
+    """A TIFF as its rows are stored, which Pillow turns; no other reader of slides does, nor QuPath."""
+    image.load()
+    back = STORED.get(orientation)
+    return image if back is None else image.transpose(back)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
