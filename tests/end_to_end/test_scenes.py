@@ -92,7 +92,8 @@ def test_every_scene_is_a_slide_and_a_label_of_the_file_holds_for_all(inside, fi
 def test_the_first_scene_alone_where_it_is_asked_for(inside, files, tmp_path):
     done = inside("embed", "--slides", files / "slides", "--out", tmp_path, *EMBED, "--scenes", "first")
     assert [path.stem for path in feature_files(tmp_path)] == [f"s{i}.ome" for i in range(8)]
-    assert "note: s0.ome: the file holds 2 scenes" in done.stderr
+    assert "note: the file holds 2 scenes" in done.stderr
+    assert "[8: s0.ome, s1.ome," in done.stderr
 
 
 def test_tissue_and_check_know_scenes_too(inside, files, tmp_path):

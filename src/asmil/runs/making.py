@@ -34,16 +34,12 @@ def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outc
     require_some(stores, outcome, hear)
     made.set_features(stores[0])
     store = open_features(made.features)
-    # features that lie there of a slide that was lost now are of before: of another file of its name, or other outlines
-    lost = {row.name: row.reason for row in outcome.set_aside}
-    names = SlideNames(lost)
-    found = [(slide, names.find_or_file(slide)) for slide in store.slides]
-    problems = [Problem(slide, lost[rows[0]]) for slide, rows in found if rows]
-    store.set_aside(problems)
-    for problem in (
-        problems if made.begun else ()
-    ):  # which then refuses to go on, and what is wrong is said nowhere else
-        hear.warn(f"{problem.slide}: {problem.what}")
+    if not made.begun:  # one that has learned from them goes on with what it has learned from
+        # features that lie there of a slide that was lost now are of before: of another file, or of other outlines
+        lost = {row.name: row.reason for row in outcome.set_aside}
+        names = SlideNames(lost)
+        found = [(slide, names.find_or_file(slide)) for slide in store.slides]
+        store.set_aside([Problem(slide, lost[rows[0]]) for slide, rows in found if rows])
     return store
 
 
