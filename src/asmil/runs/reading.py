@@ -106,12 +106,18 @@ def open_h5(path: Path, *, fix: str) -> Iterator[h5py.File]:
         yield file
 
 
+MOST_PACKED = 2000
+"""Bytes of numbers to one of the file: gzip packs zeros by 1,030."""
+
+
 def vector(part: h5py.Dataset, *, dims: int = 1) -> np.ndarray:
-    """The values of a dataset of that many axes; of another it raises a ValueError, for `open_h5` to name."""
-    values = part[()]
-    if np.ndim(values) != dims or not np.issubdtype(values.dtype, np.floating):
-        raise ValueError(f"{part.name} has {np.ndim(values)} axes of {getattr(values, 'dtype', type(values))}")
-    return values
+    """The values of a dataset of that many axes; of another, or one that claims more than its file can hold, it raises
+    a ValueError, for `open_h5` to name."""
+    if not isinstance(part, h5py.Dataset) or part.ndim != dims or not np.issubdtype(part.dtype, np.floating):
+        raise ValueError(f"{part.name} has {getattr(part, 'ndim', 'no')} axes of {getattr(part, 'dtype', type(part))}")
+    if part.nbytes > MOST_PACKED * Path(part.file.filename).stat().st_size:
+        raise ValueError(f"{part.name} claims {part.nbytes:,} bytes")
+    return part[()]
 
 
 # The shape of metrics.json, as far as something is made of it: an edited one is refused where it is read.
@@ -202,9 +208,23 @@ class Metrics(_Part):
 
 
 def check_identity(said: Facts) -> None:
-    """Raise a TypeError or AttributeError where what decided a run says of a slide anything but a list of contents."""
-    if not all(isinstance(own, list) for own in said.get("data", {}).get("features", {}).values()):
+    """Raise a TypeError or AttributeError where what decided a run says of a slide anything but lists: of what its
+    features hold, and of texts in its row."""
+    data = said.get("data", {})
+    if not all(isinstance(own, list) for own in data.get("features", {}).values()):
         raise TypeError("the features of a slide are no list of what they hold")
+    cohort = data.get("cohort", {})
+    rows = cohort.values() if isinstance(cohort, dict) else ()
+    if not all(isinstance(row, list) and all(isinstance(cell, str) for cell in row) for row in rows):
+        raise TypeError("the row of a slide is no list of texts")
+
+
+def options_of(said: object) -> Facts:
+    """The options of a task; a TypeError or ValueError where they are none, or its classes no list."""
+    options = dict(said)  # type: ignore[call-overload]
+    if not isinstance(options.get("classes", []), list):
+        raise TypeError("its classes are no list")
+    return options
 
 
 def check_metrics(metrics: Facts, *, path: Path, fix: str) -> Facts:

@@ -18,7 +18,7 @@ from asmil.files import Facts, path_of, safe_name, write_json, write_text
 from asmil.machine import environment
 from asmil.progress import NOTED, Listener, tracked
 from asmil.runs import layout
-from asmil.runs.reading import check_identity, check_metrics, read_json, read_table, reading, with_numbers
+from asmil.runs.reading import check_identity, check_metrics, options_of, read_json, read_table, reading, with_numbers
 from asmil.settings import ABOUT, CLASSIFICATION, Settings, dump_settings, lacks_data, load_settings, task_facts
 from asmil.slides import name_of, scan_slides
 from asmil.tasks import create_task
@@ -129,7 +129,7 @@ class Records:
         path = self.folder / layout.TASK
         said = read_json(path, fix=COPY) if path.is_file() else {}
         with reading(path, fix=COPY, what="names no task of asmil"):
-            return {"name": str(said["name"]), "options": dict(said["options"])} if said else {}
+            return {"name": str(said["name"]), "options": options_of(said["options"])} if said else {}
 
     @cached_property
     def task(self) -> "Task | None":

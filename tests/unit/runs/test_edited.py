@@ -103,6 +103,27 @@ def test_a_value_of_another_kind_in_what_decided_the_results(old):
     assert told
 
 
+def test_a_row_of_lists_and_classes_that_are_none(old):
+    """Found by fuzzing, as what follows."""
+    path = old.folder / "identity.json"
+    for row in ([["p0"], "a"], "p0", {"case": "p0"}):
+        path.write_text(json.dumps({"model": "abmil", "data": {"cohort": {"s0": row}, "features": {}}}))
+        refused(lambda: Run(old.folder).identity, path)
+    said = json.loads((old.folder / "task.json").read_text())
+    for classes in (5, "ab", {"a": 1}):
+        (old.folder / "task.json").write_text(json.dumps(said | {"options": {"classes": classes}}))
+        refused(lambda: Run(old.folder).classes, old.folder / "task.json")
+
+
+def test_attention_of_a_billion_tiles_in_a_small_file(old):
+    cell = old.cell(0, 0)
+    with h5py.File(cell.folder / "attention.h5", "a") as file:
+        name = next(iter(file))
+        del file[name]
+        file.create_dataset(name, (1 << 40,), np.float32, chunks=(1 << 16,))
+    assert "4,398,046,511,104 bytes" in str(refused(cell.attentions, cell.folder / "attention.h5").found)
+
+
 @pytest.mark.parametrize("kind", GARBAGE)
 @pytest.mark.parametrize("name", OF_A_CELL)
 def test_a_file_of_a_cell(old, name, kind):
