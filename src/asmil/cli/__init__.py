@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -111,7 +112,7 @@ class CommandGroup(TyperGroup):
         if args and args[0] in CALLED:
             ctx.fail(f"No such command {args[0]!r}. What you look for is called {CALLED[args[0]]!r}.")
         name, stub, rest = super().resolve_command(ctx, args)
-        for before, arg in zip(["", *rest], rest, strict=False):
+        for before, arg in pairwise(["", *rest]):
             if not arg.strip() or (arg.startswith("--") and arg.endswith("=")):
                 given = arg.rstrip("= ") or (before if before.startswith("-") else "an argument")
                 ctx.fail(f"{given} is empty, as of a shell's variable that is not set.")

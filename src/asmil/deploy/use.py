@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from asmil.extraction import FEATURES
 from asmil.files import Facts, new_hdf5, safe_name
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
 from asmil.runs import PredictedFolder, figure_file, tiles_of
-from asmil.settings import Settings, device_of, extract_folder, load_settings, require_place
+from asmil.settings import Settings, device_of, extract_folder, load_settings, lost_of, require_place
 from asmil.slides import name_of, scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
@@ -88,7 +87,8 @@ def predict_slides(
 def _places(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     places: dict[Path, str] = {}
     for name in names:
-        if places.setdefault(place := folder / SETTLED / f"{safe_name(name)}.h5", name) != name:
+        place = folder / SETTLED / f"{safe_name(name)}.h5"
+        if places.setdefault(place, name) != name:
             found = f"{places[place]} and {name}"
             raise AsmilError("two slides make the same file name", found=found, fix="rename one")
     return {name: place for place, name in places.items()}
@@ -124,9 +124,11 @@ def _settle(
 
 def _read(place: Path, *, key: str) -> Facts:
     """The row of a slide that is finished; empty if it is not."""
-    with suppress(OSError, KeyError, ValueError), h5py.File(place) as file:  # none there, or not ours
-        return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
-    return {}
+    try:
+        with h5py.File(place) as file:
+            return json.loads(file.attrs["row"]) if file.attrs["key"] == key and "attention" in file else {}
+    except (OSError, KeyError, ValueError):  # none there, or not ours
+        return {}
 
 
 def row_of(
@@ -344,9 +346,8 @@ def _predict_stored(
     """Predict the slides of a store, of which `--slides` still has the file, into `settings.out`; the rows of those
     that could be."""
     files = {name_of(path): path for path in scan_slides(settings.slides)} if settings.slides else {}
-    names, lost = SlideNames(files), SlideNames([row.name for row in outcome.set_aside])
-    # what lies there of a slide that extraction lost is of before: of another file of its name, or of other outlines
-    stored = [slide for slide in store.slides if not lost.find_or_file(slide)]
+    names, lost = SlideNames(files), lost_of(store, outcome)
+    stored = [slide for slide in store.slides if slide not in lost]
     slides = [slide for slide in stored if not settings.slides or names.find_or_file(slide)]
     hear.note(f"{len(slides):,} slides, by the names of their files (no table is read); {', '.join(ensemble.classes)}")
     for line in store.lines(slides):
@@ -364,8 +365,8 @@ def _predict_stored(
                 outcome.failed(slide.slide, stage="predict", reason=str(slide.error))
                 return
             outcome.ok(slide.slide)
-            with outcome.attempt(slide.slide, stage="heatmap"):
-                if heatmaps:
+            if heatmaps:
+                with outcome.attempt(slide.slide, stage="heatmap"):
                     _draw(ensemble, slide, store, made, file=files.get(slide.slide))
 
         predicted = predict_slides(

@@ -10,6 +10,7 @@ from asmil.settings import (
     extract_folder,
     go_on,
     learned_from,
+    lost_of,
     recipe_of,
     require_some,
     settings_identity,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
     """The features of the labelled slides, extracted now as far as they are not there."""
-    from asmil.bags import Problem, SlideNames, open_features
+    from asmil.bags import Problem, open_features
 
     go_on(made, settings_identity(settings), hear)
     made.write_settings(settings)
@@ -35,11 +36,7 @@ def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outc
     made.set_features(stores[0])
     store = open_features(made.features)
     if not made.begun:  # one that has learned from them goes on with what it has learned from
-        # features that lie there of a slide that was lost now are of before: of another file, or of other outlines
-        lost = {row.name: row.reason for row in outcome.set_aside}
-        names = SlideNames(lost)
-        found = [(slide, names.find_or_file(slide)) for slide in store.slides]
-        store.set_aside([Problem(slide, lost[rows[0]]) for slide, rows in found if rows])
+        store.set_aside([Problem(slide, reason) for slide, reason in lost_of(store, outcome).items()])
     return store
 
 

@@ -12,7 +12,7 @@ from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
 from asmil.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from asmil.bags import Cohort
+    from asmil.bags import Cohort, FeatureStore
     from asmil.extraction import Extraction, Record
     from asmil.slides import SlideFile
 
@@ -81,6 +81,19 @@ def require_some(stores: Sequence[Path], outcome: Outcome, hear: Listener) -> No
         hear.closing(outcome)
         first = next((f"{row.name}: {row.reason}" for row in outcome.set_aside), "no slide with a label")
         raise RunError("no slide could be used", found=f"{outcome}; {first}", fix=f"see {FAILURES}, or `asmil check`")
+
+
+def lost_of(store: "FeatureStore", outcome: Outcome) -> dict[str, str]:
+    """The slides of a store that extraction lost now, each with the reason.
+
+    What lies there of one is of before: of another file of its name, or of other outlines.
+    """
+    from asmil.bags import SlideNames
+
+    reasons = {row.name: row.reason for row in outcome.set_aside}
+    names = SlideNames(reasons)
+    found = {slide: names.find_or_file(slide) for slide in store.slides}
+    return {slide: reasons[rows[0]] for slide, rows in found.items() if rows}
 
 
 def _notes(records: "list[Record]") -> Iterator[str]:

@@ -130,8 +130,8 @@ MAX_TILE_PX = 1 << 27
 
 
 def check_tables(path: Path) -> None:
-    """Check that no table of a TIFF claims more bytes than the file has, or leads back to an earlier one, which would
-    be read forever; other files pass.
+    """Check that no table of a TIFF claims more bytes than the file has, says twice where tiles lie, has tiles that no
+    memory holds, or leads back to an earlier one, which would be read forever; other files pass.
 
     Raises:
         SlideError: one does.

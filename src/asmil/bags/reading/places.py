@@ -230,9 +230,9 @@ def _places_in(path: Path, formats: dict[str, FeatureFormat], set_aside: SetAsid
 
     Of a file of several slides, those that cannot be used are set aside.
     """
-    if suffix_of(path) in HDF5 and path.is_file() and path.stat().st_size:
-        require_readable_texts(path)
     with opened(path) as source:
+        if isinstance(source, h5py.File):
+            require_readable_texts(path)
         for name, format in formats.items():
             if suffix_of(path) not in format.suffixes or not format.sniff(source):
                 continue

@@ -114,9 +114,8 @@ def _check(path: Path, image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     """How viewers of photographs are to turn it (EXIF), 1 where that is not said."""
-    with suppress(
-        OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error
-    ):  # EXIF that is damaged says none
+    # EXIF that is damaged says none
+    with suppress(OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
 
