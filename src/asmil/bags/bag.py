@@ -134,6 +134,20 @@ class BagBatch:
         """Cut a tensor whose rows are this batch's tiles into one tensor per bag."""
         return self.layout.split(packed)
 
+    def between(self, first: int, last: int) -> "BagBatch":
+        """The bags from `first` to before `last`, as views."""
+        bags, rows = slice(first, last), slice(self.starts[first], self.starts[last])
+        return replace(
+            self,
+            features=self.features[rows],
+            layout=Packed(self.lengths[bags], device=self.layout.device),
+            labels=None if self.labels is None else self.labels[bags],
+            targets=None if self.targets is None else self.targets[bags],
+            level0_xy=None if self.level0_xy is None else self.level0_xy[rows],
+            tile_level0_px=self.tile_level0_px[bags],
+            slides=self.slides[bags],
+        )
+
     def padded(self) -> tuple[Float[Tensor, "bags longest dim"], Bool[Tensor, "bags longest"]]:
         """Features padded with zeros to the longest bag, and the mask of real tiles (True), for models that need it."""
         return self.layout.pad(self.features), self.layout.real

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from asmil.attention import is_even
 from asmil.bags import Bag, BagBatch
 from asmil.tasks import Task
-from asmil.training.batches import is_elsewhere, lists_of, packed
+from asmil.training.batches import ON_CPU, TILES_AT_ONCE, is_elsewhere, lists_of, packed
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,6 @@ def predict(
 
 Outputs = tuple[Tensor, Tensor, Tensor]
 """Of several models: logits (models, bags, outputs), attention (models, tiles), embedding (models, bags, dim)."""
-
-TILES_AT_ONCE, ON_CPU = 65_536, 4_096
-"""Of a batch without gradients: on a GPU for all models at work together, 128 MB of 1024 float16 features; a CPU is up
-to twice as fast with what its caches hold."""
 
 
 @torch.no_grad()

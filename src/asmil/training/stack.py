@@ -23,6 +23,7 @@ from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch
 from asmil.errors import ConfigError
 from asmil.tasks import Task
+from asmil.training.batches import ON_CPU, parts_of
 from asmil.training.optim import RowAdamW, Rows, TrainSettings, autocast, trained_names
 
 SMALL = {"cpu": 5e7, "cuda": 5e10}
@@ -154,14 +155,41 @@ class Stack:
         for stabilizer in self.stabilizers:
             if stabilizer:
                 stabilizer.update()
-        return {name: self._own(values.detach()) for name, values in losses.items()}
+        return {name: self._own(values) for name, values in losses.items()}
 
     def _own(self, values: Tensor) -> Tensor:
         """Of what was computed for every row, what the models are, in their order."""
         return values if self._taken is None else values.index_select(0, self._taken)
 
     def _losses(self, batch: BagBatch, seeds: Sequence[int], *, measure: bool) -> tuple[Losses, Tensor, list[str]]:
-        """Of every row: losses, gradient (rows, weights), and the parameters without one."""
+        """Of every row: losses, gradient (rows, weights), and the parameters without one. All are means over bags, so
+        a large batch is computed in parts."""
+        if not self.places:
+            torch.manual_seed(seeds[0])
+        first, *others = self._parts(batch)
+        losses, gradient, without = self._of_part(first, seeds, share=len(first) / len(batch), measure=measure)
+        for part in others:
+            own, more, missing = self._of_part(part, seeds, share=len(part) / len(batch), measure=measure)
+            losses = {name: value + own[name] for name, value in losses.items()}
+            gradient, without = gradient.add_(more), [name for name in without if name in missing]
+        pull, task = (losses.pop(name).sqrt() for name in ("pull", "against"))
+        losses["ratio"] = losses["scale"] * (pull / task.clamp(min=1e-30))
+        return losses, gradient, without
+
+    def _parts(self, batch: BagBatch) -> list[BagBatch]:
+        """Parts that a CPU's caches hold, where nothing compares the bags of a batch with one another."""
+        stabilizer = self.stabilizers[0]
+        limited = stabilizer is not None and stabilizer.max_gradient_ratio is not None
+        compared = limited or self._normalizes or (self.task is not None and self.task.smallest_batch > 1)
+        if self.places or compared or self.device.type != "cpu":
+            return [batch]
+        return parts_of(batch, most_tiles=ON_CPU)
+
+    def _of_part(
+        self, batch: BagBatch, seeds: Sequence[int], *, share: float, measure: bool
+    ) -> tuple[Losses, Tensor, list[str]]:
+        """What a part of a batch, with this share of its bags, adds to its losses and gradient. `pull` and `against`:
+        the squared norms of the gradients, with respect to the scores, of alignment and task."""
         stabilizer = self.stabilizers[0]
         beta = stabilizer.beta if stabilizer else 0.0
         with autocast(self.device, self.settings):
@@ -169,25 +197,26 @@ class Stack:
                 logits, extra, kl, gate, scores = self._in_one_pass(batch, seeds, aligned=beta > 0)
                 weights = list(self._leaves.values())
             else:
-                torch.manual_seed(seeds[0])
                 *alone, scores = self.trainees[0](batch, beta > 0)
                 logits, extra, kl, gate = (part.unsqueeze(0) for part in alone)
                 own = dict(self.models[0].named_parameters())
                 weights = [own[name] for name in self.rows.names]
             task = self._task_loss(logits, batch)
-        align, scale, ratio = beta * kl, torch.ones_like(kl), torch.zeros_like(kl)
+        task, extra, kl, gate = (share * value for value in (task, extra, kl, gate))
+        align, scale, pull, against = beta * kl, torch.ones_like(kl), torch.zeros_like(kl), torch.ones_like(kl)
         if self.settings.compile:  # whether the loss passes through the scores then goes by the version of Python
-            ratio = torch.full_like(kl, torch.nan)
+            pull = torch.full_like(kl, torch.nan)
         elif stabilizer and beta and (measure or stabilizer.max_gradient_ratio is not None):
-            ratio = _norms(align, scores) / _norms(task + extra, scores).clamp(min=1e-30)
-            scale = stabilizer.tuned(ratio)
-            align, ratio = align * scale, ratio * scale
+            pull, against = (_squared_norms(loss, scores) for loss in (align, task + extra))
+            scale = stabilizer.tuned(pull.sqrt() / against.sqrt().clamp(min=1e-30))
+            align = align * scale
         found = torch.autograd.grad((task + extra + align).sum(), weights, allow_unused=True)
         whole = [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
         gradient = torch.cat([part.reshape(len(kl), -1) for part in whole], 1)
         without = [name for name, part in zip(self.rows.names, found, strict=True) if part is None]
-        losses = {"task": task, "extra": extra, "kl": kl, "gate": gate, "align": align, "scale": scale, "ratio": ratio}
-        return losses, gradient, without
+        losses = {"task": task, "extra": extra, "kl": kl, "gate": gate, "align": align, "scale": share * scale}
+        losses |= {"pull": pull, "against": against}
+        return {name: value.detach() for name, value in losses.items()}, gradient, without
 
     def _task_loss(self, logits: Float[Tensor, "models bags outputs"], batch: BagBatch) -> Float[Tensor, " models"]:
         if self.task is not None:
@@ -233,6 +262,11 @@ class Stack:
         return self._own(logits), self._own(attention), self._own(embedding)
 
     @cached_property
+    def _normalizes(self) -> bool:
+        """Whether a part of the model takes a mean over all bags of a batch."""
+        return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.models[0].modules())
+
+    @cached_property
     def _slots(self) -> "Slots":
         return Slots(self.trainees[0])
 
@@ -260,9 +294,9 @@ class Stack:
             self.anchors.release()
 
 
-def _norms(losses: Float[Tensor, " models"], scores: Sequence[Tensor]) -> Float[Tensor, " models"]:
-    """Norms of the gradients with respect to the scores; nan where a loss does not pass through them."""
+def _squared_norms(losses: Float[Tensor, " models"], scores: Sequence[Tensor]) -> Float[Tensor, " models"]:
+    """Squared norms of the gradients with respect to the scores; nan where a loss does not pass through them."""
     found = torch.autograd.grad(losses.sum(), list(scores), retain_graph=True, allow_unused=True)
     if not found or any(part is None for part in found):
         return torch.full_like(losses, torch.nan)
-    return torch.stack([part.float().reshape(len(losses), -1).square().sum(1) for part in found]).sum(0).sqrt()
+    return torch.stack([part.float().reshape(len(losses), -1).square().sum(1) for part in found]).sum(0)

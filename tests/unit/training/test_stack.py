@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from asmil import draws
 from asmil.attention import AttentionStabilizer
 from asmil.bags import BagBatch, make_bags
 from asmil.errors import ConfigError
 from asmil.models import MILOutput, create_model, list_models, model_info, model_options
+from asmil.tasks import create_task
 from asmil.training import FitResult, Member, Stack, Standardized, TrainSettings, fit, predict, train_members
 from asmil.training.optim import RowAdamW, Rows, trained_names
 from asmil.training.stack import PLACES
@@ -107,6 +109,40 @@ def test_the_draws_of_a_model_are_its_own_bit_for_bit(seeds):
         known[seed] = float(lone.step(BagBatch.from_bags(TRAIN[:4]), [0.0], at=(3, 7), measure=False)["task"])
     assert len(set(known.values())) == 3
     assert losses.tolist() == pytest.approx([known[seed] for seed in seeds], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_a_large_step_in_parts_is_the_step(name, monkeypatch):
+    """A CPU computes some thousand tiles at a time; with draws that drop nothing, the order of sums alone differs."""
+    monkeypatch.setattr(draws, "_take", lambda shape, device: torch.full(shape, 32767, dtype=torch.int16))
+    stabilizer = {"beta": 0.5} if model_info(name).aligned else None
+    one = member(name, 3, stabilizer=stabilizer)
+    stack, batch = stack_of([one], alone=True), BagBatch.from_bags(TRAIN[:7])
+    if stabilizer:
+        with torch.no_grad():  # an anchor that says something else than the model
+            for weights in one.stabilizer.anchor.module.parameters():
+                weights.mul_(1.5)
+    one.model.train()
+    whole, slope, without = stack._losses(batch, [5], measure=True)
+    monkeypatch.setattr("asmil.training.stack.ON_CPU", 25)
+    assert [len(part) for part in stack._parts(batch)] != [7]
+    parts, steps, missing = stack._losses(batch, [5], measure=True)
+    assert without == missing
+    assert whole.keys() == parts.keys()
+    for loss, value in whole.items():
+        torch.testing.assert_close(parts[loss], value, rtol=1e-4, atol=1e-6, equal_nan=True)
+    torch.testing.assert_close(steps, slope, rtol=1e-3, atol=1e-5 * float(slope.abs().max()))
+
+
+@pytest.mark.parametrize("case", ["batch norm", "a limit of gradients", "a task that compares slides"])
+def test_a_step_that_compares_its_bags_is_not_cut(case, monkeypatch):
+    monkeypatch.setattr("asmil.training.stack.ON_CPU", 25)
+    one = member("abmil", 0, stabilizer={"max_gradient_ratio": 0.3} if case == "a limit of gradients" else {})
+    if case == "batch norm":
+        one.model.extra = nn.BatchNorm1d(3)
+    stack, batch = stack_of([one], alone=True), BagBatch.from_bags(TRAIN[:7])
+    stack.task = create_task("survival_cox") if case == "a task that compares slides" else None
+    assert stack._parts(batch) == [batch]
 
 
 def test_each_stops_by_itself_and_the_others_go_on():
