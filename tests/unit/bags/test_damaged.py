@@ -213,6 +213,20 @@ def test_a_numpy_header_that_claims_four_gigabytes_is_refused_unread(tmp_path):
     assert f"a header of 4,294,967,280 bytes in {len(whole) + 2:,}" in str(store.problems[0])
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_array_of_ten_billion_chunks_is_refused_uncounted(version, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    for name, tiles in (("good", TILES), ("bad", 10**10)):
+        group = zarr.open_group(tmp_path / f"{name}.zarr", mode="w", zarr_format=version)
+        array = group.create_array("features", shape=(tiles, DIM), chunks=(1, DIM), dtype="f4")
+        array[:TILES] = features()
+    started = time.monotonic()
+    store = open_features(tmp_path)
+    assert store.slides == ["good"]
+    assert "claims to hold more than it can (960,000,000,000 bytes in a file of" in str(store.problems[0])
+    assert time.monotonic() - started < 20
+
+
 @pytest.mark.parametrize("bomb", ["member", "header"])
 def test_packed_bombs_are_refused_with_their_numbers(bomb, tmp_path):
     torch.save(torch.from_numpy(features()), tmp_path / "s.pt")

@@ -142,7 +142,7 @@ def member(group: Group, *path: str) -> Group | Array | None:
 
 def is_array(item: object) -> bool:
     """Whether a member is an array."""
-    return item is not None and hasattr(item, "nchunks_initialized")
+    return hasattr(type(item), "nchunks_initialized")  # asked of the array itself, zarr would count its chunks
 
 
 def whole(array: Group, source: ZarrSource) -> Array:
