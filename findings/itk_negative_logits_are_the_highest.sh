@@ -8,7 +8,7 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --no-compile --disable-pip-version-check 'SimpleITK==2.5.7' 'itk-io==5.4.7' 'tifffile==2026.3.3' 'pyvips==3.2.0' 'pyvips-binary==8.18.7' 'pillow==13.0.0' 'opencv-python-headless==5.0.0.93' 'numpy==2.4.6'
 cd "$folder"
-venv/bin/python - 2>errors <<'PYTHON'
+venv/bin/python - 2>errors <<'PYTHON' || { cat errors >&2; exit 1; }
 import importlib.metadata
 
 import cv2
