@@ -2,7 +2,7 @@
 # What: tifffile writes a mask of Booleans as one bit a pixel with "0 is white" (MINISWHITE) unless told otherwise, and does not turn the bits over for it: True is black. Pillow, OpenCV, libvips, SimpleITK and imageio by Pillow read the other mask, tissue for glass; tifffile, scikit-image and rasterio look at the bits only and read what was meant.
 # Versions: tifffile 2026.3.3 (imageio 2.38.2 writes by it), Pillow 13.0.0, opencv-python-headless 5.0.0.93, libvips 8.18.7 (pyvips 3.2.0), SimpleITK 2.5.7, scikit-image 0.26.0, rasterio 1.4.4. Seen 2026-12-01.
 # Why it matters: tissue masks and annotations are Booleans. Tiles are cut from the glass, or the share of attention in the tumour is that outside.
-# Source: that tifffile and what reads by it leave such bits as they are is known, https://github.com/scikit-image/scikit-image/issues/1940 and https://github.com/imageio/imageio/issues/355; that it writes masks so by default is not in its documentation.
+# Source: that tifffile and what reads by it leave such bits as they are is known, https://github.com/scikit-image/scikit-image/issues/1940 and https://github.com/imageio/imageio/issues/355; that it writes masks so by default its documentation does not say.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
