@@ -190,6 +190,9 @@ def write_report(
             page = write_comparison(made, other, partial=partial)
     else:
         settings = _with_results(settings or made.settings, given)
+        if settings.labels != made.settings.labels and not set(subgroups) - set(made.cohort):
+            fix = "name one: --subgroup COLUMN; or leave the table out"
+            raise ConfigError("a report reads columns of the table for groups alone", found="no such group", fix=fix)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
     _closed(made, outcome, hear, always=False)
@@ -324,7 +327,7 @@ def export(
     path = path_of(out, "out") if out is not None else (made.card_file if card else made.folder / ONNX)
     if not card and suffix_of(path) != ".onnx":
         raise ConfigError(
-            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
+            "the name of an ONNX file ends in .onnx", found=out, fix="--out model.onnx, or --card for the card alone"
         )
     _look_at(made, partial, outcome, hear, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
@@ -341,7 +344,7 @@ def _settled(settings: Given, given: dict[str, object]) -> Settings:
 
 def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True) -> Run:
     made.outcome = outcome
-    if always or not outcome.whole:
+    if always or outcome.rows:
         hear.closing(outcome)
     return made
 

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts, path_of
-from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag
+from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag, no_gap
 from asmil.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -142,10 +142,14 @@ def _part(value: object) -> Part:
     return Part(name=name, label=check_label(str(given.pop("label", name))), options=given)
 
 
-def _check_options(options: Iterable[str], known: Iterable[str], *, of: str) -> None:
-    for option in options:
+def _check_options(options: Mapping[str, object], known: Iterable[str], *, of: str) -> None:
+    for option, given in options.items():
         if option not in known:
             raise _wrong(f"{of} has no option {option!r}{_near(option, known)}", at=option)
+        try:
+            no_gap(given)
+        except ValueError as error:
+            raise _wrong(f"{option} of {of}: {error}", at=option) from error
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -179,7 +183,7 @@ def _settings(value: object, validate: Callable[[object], TrainSettings]) -> Tra
     kinds = {field.name: field.type for field in dataclasses.fields(TrainSettings)}
     for name, given in value.items() if isinstance(value, dict) else ():
         try:
-            no_flag(given, kinds.get(name))
+            no_gap(no_flag(given, kinds.get(name)))
         except ValueError as error:
             raise _wrong(f"{name}: {error}, found {given!r}", at=name) from error
     try:
@@ -229,8 +233,8 @@ class StudyConfig(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_flag(cls, value: object, info: ValidationInfo) -> object:
-        return no_flag(value, cls.model_fields[str(info.field_name)].annotation)
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        return no_gap(no_flag(value, cls.model_fields[str(info.field_name)].annotation))
 
 
 def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
