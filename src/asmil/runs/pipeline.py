@@ -326,9 +326,8 @@ def export(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = path_of(out, "out") if out is not None else (made.card_file if card else made.folder / ONNX)
     if not card and suffix_of(path) != ".onnx":
-        raise ConfigError(
-            "the name of an ONNX file ends in .onnx", found=out, fix="--out model.onnx, or --card for the card alone"
-        )
+        fix = "--out model.onnx, or --card for the card alone"
+        raise ConfigError("the name of an ONNX file ends in .onnx", found=out, fix=fix)
     _look_at(made, partial, outcome, hear, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
