@@ -12,7 +12,7 @@ from asmil.errors import ConfigError, RunError, require_kind
 from asmil.files import Facts, path_of, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
-from asmil.runs.layout import CONFIG, ONNX
+from asmil.runs.layout import CONFIG, ONNX, figure_file
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
     ABOUT,
@@ -217,12 +217,13 @@ def heatmap(
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
+    gone = "no attention, or its features are gone"
     if not files:
-        raise RunError(
-            f"nothing of {made.folder} can be drawn",
-            found="no attention, or its features are gone",
-            fix=f"where they were moved, write their folder as `features` into {made.folder / CONFIG}",
-        )
+        fix = f"where they were moved, write their folder as `features` into {made.folder / CONFIG}"
+        raise RunError(f"nothing of {made.folder} can be drawn", found=gone, fix=fix)
+    for slide in () if slides else made.predictions["slide"]:
+        if figure_file(made.folder, slide, ".png") not in files:
+            outcome.noted(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
     _closed(made, outcome, hear, always=False)
     return files
 
@@ -233,8 +234,7 @@ def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
     Without a thumbnail there are the maps alone.
 
     Raises:
-        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it, or
-            other features than were trained on.
+        RunError: the run is not finished or evaluated, or the slide has no attention or places, or other features.
     """
     from asmil.report import slide_figure
 

@@ -186,3 +186,28 @@ def test_export_without_a_place_writes_into_the_run(run, asmil):
     assert str(run / "model.onnx") in asmil("export", run)
     assert (run / "model.onnx").is_file()
     assert "ends in .onnx" in asmil("export", run, "--out", run / "model.pt", code=2)
+
+
+def test_a_run_is_not_compared_with_itself(run, asmil):
+    assert "a run is not compared with itself" in asmil("report", run, "--against", run / ".", code=2)
+
+
+def test_a_column_that_no_table_has_is_asked_for_by_its_own_flag(run, asmil):
+    out = asmil("report", run, "--subgroup", "grade_of_somebody", code=2)
+    assert "name one of them with --subgroup" in out
+    assert "--site-column" not in out
+
+
+def test_slides_that_are_not_drawn_for_want_of_features_are_named(trained, asmil, tmp_path):
+    """All that can be drawn is; of one that is asked for by name it is an error that does not ask for that name."""
+    run, features = shutil.copytree(trained[0], tmp_path / "run"), tmp_path / "features"
+    shutil.copytree(trained[0].parent / "features", features)
+    edit_yaml(run, features=str(features))
+    lost = sorted(features.glob("*.h5"))[0]
+    lost.unlink()
+    out = asmil("heatmap", run)
+    assert f"{lost.stem}  noted   heatmaps  nothing is drawn: no attention, or its features are gone" in out
+    assert len(list((run / "figures").glob("*.png"))) == 11
+    out = asmil("heatmap", run, "--slide", lost.stem, code=2)
+    assert "did you mean" not in out
+    assert "whose features are at hand" in out
