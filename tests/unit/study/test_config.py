@@ -86,7 +86,8 @@ settings:
     ("before", "after", "expected"),
     [
         ("epochs: 3", "epochs: 0", "epochs must be at least 1"),
-        ("epochs: 3", "learning_rate: -1", "learning_rate must be at least 0"),
+        ("epochs: 3", "learning_rate: -1", "learning_rate must be a number above 0"),
+        ("epochs: 3", "learning_rate: 0", "learning_rate must be a number above 0"),
         ("epochs: 3", "tiles_per_bag: 0", "tiles_per_bag must be at least 1"),
         ("epochs: 3", "epochs: true", r"study.yaml:\d+:\d+: epochs: Input should be a number, found True"),
         ("folds: 2", "folds: true", "folds: Input should be a number, found True"),
