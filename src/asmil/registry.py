@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Integral, Real
 from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from types import ModuleType, NoneType, UnionType
+from typing import Any, TypeVar, get_args
 
 from asmil.errors import AsmilError, ConfigError, PartError, UnknownPartError, blaming, did_you_mean, require_kind
 from asmil.files import Facts
@@ -177,6 +178,19 @@ class FolderRegistry:
             fix = f"{did_you_mean(wrong, known)} its options: {listed}"
             raise ConfigError(f"the {self.kind} {name!r} has no option {wrong!r}", fix=fix.strip())
 
+    def check_kinds(self, name: str, options: Facts) -> None:
+        """Raise a `ConfigError` for the first value that its parameter's annotation excludes: "no" for a switch, which
+        Python takes for true, or half a layer. Only plain kinds are looked at."""
+        parameters = inspect.signature(self[name]).parameters
+        for option, value in options.items():
+            annotation, default = parameters[option].annotation, parameters[option].default
+            kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+            if value is default or not all(kind in _PLAIN for kind in kinds):
+                continue
+            if not any(_is(kind, value) for kind in kinds):
+                what = f"{option} of the {self.kind} {name!r} must be {' or '.join(_PLAIN[kind] for kind in kinds)}"
+                raise ConfigError(what, found=repr(value), fix=f"its default is {default!r}")
+
     def _folders(self) -> list[str]:
         spec = importlib.util.find_spec(self.package)
         return list(spec.submodule_search_locations or []) if spec else []
@@ -224,6 +238,17 @@ class FolderRegistry:
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self.names()
+
+
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+_WIDER: dict[type, type] = {int: Integral, float: Real}  # numpy's numbers
+
+
+def _is(kind: type, value: object) -> bool:
+    """Whether a value is of a plain kind; whole numbers are numbers, and true is none."""
+    if type(value).__name__ in ("bool", "bool_"):  # of numpy, too
+        return kind is bool
+    return isinstance(value, _WIDER.get(kind, kind))
 
 
 @cache

@@ -13,6 +13,19 @@ HOMES = ("progress/outcome.py", "extraction/ledger.py", "runs/layout.py", "study
 ELSEWHERE = {
     ("slides/opening.py", "config.yaml"): "runs among slides are passed over, by a room above the one that writes them",
     ("slides/opening.py", "environment.json"): "the same",
+    ("slides/opening.py", "failures.csv"): "and what was extracted",
+    ("slides/opening.py", "state.csv"): "the same",
+    **{
+        ("bags/reading/source.py", name): "of runs, models and predictions only features are read; as above"
+        for name in (
+            "config.yaml",
+            "environment.json",
+            "sealed.json",
+            "model.safetensors",
+            "attention.h5",
+            "predictions.csv",
+        )
+    },
     ("encoders/cards.py", "model.safetensors"): "what hubs call a file of weights",
 }
 

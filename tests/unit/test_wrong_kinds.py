@@ -8,6 +8,7 @@ import asmil
 from asmil.annotations import read_annotations
 from asmil.bags import load_dataset, read_splits, read_table
 from asmil.errors import AsmilError, ConfigError
+from asmil.models import create_model, list_models, model_options
 from asmil.settings import load_settings
 from asmil.study import load_study
 from asmil.tasks import create_task
@@ -78,3 +79,39 @@ def test_what_can_be_meant_is_taken(cohort):
     assert asmil.read_cohort(cohort.table, classes=np.array(["b", "a"])).classes == ("b", "a")
     assert asmil.read_cohort(cohort.table, classes=("b", "a"), label=None).classes == ("b", "a")
     assert load_settings(None).folds == 5
+
+
+def _plain(kind: type) -> list[tuple[str, str]]:
+    """The options of all models whose default is of this kind."""
+    return [(name, option) for name in list_models() for option, d in model_options(name).items() if type(d) is kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "says"),
+    [
+        (bool, "no", "true or false"),
+        (bool, 1, "true or false"),
+        (int, 2.5, "a whole number"),
+        (int, True, "a whole number"),
+        (float, "x", "a number"),
+        (float, True, "a number"),
+        (str, 5, "a text"),
+    ],
+)
+def test_options_of_models_are_of_their_kind(kind, value, says):
+    """'no' is true to Python, and a model with gates where none were wanted trains without a word."""
+    options = _plain(kind)
+    assert options
+    for name, option in options:
+        with pytest.raises(ConfigError, match=f"{option} of the model '{name}' must be {says}"):
+            create_model(name, in_dim=8, n_classes=2, **{option: value})
+
+
+def test_numpys_numbers_and_whole_numbers_for_others_are_taken():
+    model = create_model("abmil", in_dim=8, n_classes=2, dim=np.int64(4), gated=np.bool_(False), dropout=0)
+    assert model.projection.linear.out_features == 4
+
+
+def test_options_of_tasks_are_of_their_kind():
+    with pytest.raises(ConfigError, match="bins of the task 'survival' must be a whole number"):
+        create_task("survival", bins="four")

@@ -11,6 +11,7 @@ The model's outputs and `state_dict` stay as they are; at inference nothing happ
 import math
 import warnings
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -24,6 +25,30 @@ from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS
 from asmil.errors import AttentionError
 
 Schedule = float | Callable[[int], float]
+
+
+def _require_numbers(schedules: dict[str, object], positive: dict[str, object], counts: dict[str, object]) -> None:
+    """Raise an `AttentionError` where an option is no number of its kind: beta 'x' or -1, half an epoch."""
+    for name, value in (schedules | positive | counts).items():
+        if (callable(value) and name in schedules) or (value is None and name == "max_gradient_ratio"):
+            continue
+        least = "above 0" if name in positive else "of at least 0"
+        whole = "a whole number" if name in counts else "a number"
+        known = isinstance(value, Integral if name in counts else Real) and not isinstance(value, bool)
+        if not known or not math.isfinite(value) or not (value > 0 if name in positive else value >= 0):  # type: ignore[arg-type,operator]
+            raise AttentionError(f"{name} must be {whole} {least}", found=repr(value))
+
+
+def _require_kinds(reduction: object, *, tile_dim: object, mask: object, **switches: object) -> None:
+    if reduction not in ("sum", "mean"):
+        raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')
+    if tile_dim is not None and (not isinstance(tile_dim, Integral) or isinstance(tile_dim, bool)):
+        raise AttentionError("tile_dim must be the number of an axis", found=repr(tile_dim))
+    if not (mask is None or callable(mask) or isinstance(mask, Tensor)):
+        raise AttentionError("a mask is a tensor or a function", found=repr(mask))
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise AttentionError(f"{name} must be true or false", found=repr(value))
 
 
 class AttentionStabilizer:
@@ -76,6 +101,12 @@ class AttentionStabilizer:
         max_gradient_ratio: float | None = None,
         gated: bool = True,
     ):
+        _require_numbers(
+            {"beta": beta, "momentum": momentum},
+            {"temperature": temperature, "max_gradient_ratio": max_gradient_ratio},
+            {"start_epoch": start_epoch, "warmup_epochs": warmup_epochs},
+        )
+        _require_kinds(reduction, tile_dim=tile_dim, mask=mask, normalized=normalized, gated=gated)
         if anchor not in ("ema", "frozen"):
             raise AttentionError("unknown kind of anchor", found=repr(anchor), fix='use "ema" or "frozen"')
         if online_normalizer not in FULL_SUPPORT:

@@ -25,7 +25,7 @@ def convert(
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
     from asmil.progress import FAILURES, Outcome
-    from asmil.settings import note_tables, read_tables, require_place, slide_mpp_of
+    from asmil.settings import note_tables, read_tables, require_place, require_some, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], screen(), Outcome()
     config = settings_from(settings | {"features": source})
@@ -46,7 +46,8 @@ def convert(
                 write(read_slide(store, slide, slide_mpp=mpp, tile_px=tile_px), config.out)
                 outcome.ok(slide)
             advance(1)
-    hear.closing(outcome)
     outcome.write(config.out / FAILURES)
+    require_some([config.out], outcome, hear)
+    hear.closing(outcome)
     wrote("features", config.out)
     exit_with(outcome)

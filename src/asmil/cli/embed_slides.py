@@ -27,7 +27,7 @@ def embed_slides(
     from asmil.encoders import create_slide_encoder, slide_card
     from asmil.errors import AsmilError
     from asmil.progress import FAILURES, Outcome
-    from asmil.settings import device_of, require_place
+    from asmil.settings import device_of, require_place, require_some
 
     config, hear, outcome = settings_from(settings | {"features": source}), screen(), Outcome()
     card = slide_card(slide_encoder)
@@ -54,7 +54,8 @@ def embed_slides(
                 write_slide_vector(store, slide, config.out, encoder=made, slide_mpp=mpp)
                 outcome.ok(slide)
             advance(1)
-    hear.closing(outcome)
     outcome.write(config.out / FAILURES)
+    require_some([config.out], outcome, hear)
+    hear.closing(outcome)
     wrote("features", config.out)
     exit_with(outcome)

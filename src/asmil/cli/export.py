@@ -10,7 +10,9 @@ from asmil.cli.parts.told import screen, wrote
 
 def export(
     run: Path = typer.Argument(help="Run folder."),
-    out: Path = typer.Option(None, help="File to write, model.onnx; <name>.json and <name>_card.md lie beside it."),
+    out: Path = typer.Option(
+        None, help="File to write; <name>.json and <name>_card.md lie beside it. [RUN/model.onnx]", show_default=False
+    ),
     fold: int = typer.Option(None, help="Only the models of this fold; without it, and --seed, the mean of all."),
     seed: int = typer.Option(None, help="Only the models of this seed."),
     card: bool = typer.Option(False, "--card", help="Only the card: card.md and card.json, in the run unless --out."),
@@ -20,10 +22,7 @@ def export(
     """Write an ONNX file (Standardise included, no anchor) that agrees with torch, or none; and the model's card."""
     from asmil import runs
     from asmil.cli import exit_with
-    from asmil.errors import ConfigError
 
-    if not card and out is None:
-        raise ConfigError("export needs a file to write", fix="--out model.onnx, or --card for the card alone")
     made, hear = runs.Run.open(run), screen()
     found = runs.export(
         made, out, fold=fold, seed=seed, card=card, run_features=run_features, partial=partial, listener=hear

@@ -166,7 +166,11 @@ def _encoder(ensemble: Ensemble) -> dict[str, object]:
 
 def _preprocessing(ensemble: Ensemble) -> dict[str, object]:
     encoder = {"encoder", "weight_hash", "precision"}
-    stated = {name: values for name, values in ensemble.preprocessing.values.items() if name not in encoder}
+    stated = {  # what was extracted with "none", and is known to be
+        name: ["none" if value is None or value == [] else value for value in values]
+        for name, values in ensemble.preprocessing.values.items()
+        if name not in encoder
+    }
     settings = ensemble.run.settings
     return stated | {"stain_normalisation": settings.stain if settings.features is None else None}
 

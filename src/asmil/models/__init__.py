@@ -63,9 +63,10 @@ def create_model(name: str, *, in_dim: int, n_classes: int, **options: object) -
 
     Raises:
         UnknownPartError: no model of that name.
-        ConfigError: the model has no such option, or its value is out of range.
+        ConfigError: the model has no such option, or its value is of another kind or out of range.
     """
     MODELS.check_options(name, options)
+    MODELS.check_kinds(name, options)
     return MODELS[name](in_dim, n_classes, **options)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from asmil.bags import read_cohort, table_file
-from asmil.errors import RunError
+from asmil.errors import CohortError, RunError
 from asmil.evaluation import (
     FEW_PATIENTS,
     RATES,
@@ -231,7 +231,11 @@ def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
         )
     options = table_options(settings)
     options["site_column"] = name
-    cohort = read_cohort(path, **options)
+    try:
+        cohort = read_cohort(path, **options)
+    except CohortError as error:  # which calls it the column of the site
+        fix = (error.fix or "").replace("the site column with --site-column", "one of them with --subgroup")
+        raise CohortError(error.what, found=error.found, fix=fix) from error
     table = cohort.match(run.predictions["slide"]).table.set_index("slide")
     own = run.predictions.set_index("slide")["label"].reindex(table.index)
     if (own != table["label"]).any():

@@ -170,9 +170,11 @@ def write_comparison(run: Run | str | Path, other: Run | str | Path, *, partial:
 
     Raises:
         RunError: one of them is not finished, was not evaluated, is of another task than classification, or has other
-            labels.
+            labels; or they are one.
     """
     runs = Run.open(run), Run.open(other)
+    if runs[0].folder.resolve() == runs[1].folder.resolve():
+        raise RunError("a run is not compared with itself", found=other, fix="give another run: --against RUN")
     looks = [f"{one.folder.name}: {text}" for one in runs if (text := one.require_results(partial=partial))]
     pair = Pair(*runs)
     gaps = pair.differences()

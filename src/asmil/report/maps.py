@@ -84,11 +84,14 @@ def write_heatmaps(
         pairs = list(pool.map(lambda slide: _write_heatmap(run, slide, kinds), names))
     lost = [name for name, pair in zip(names, pairs, strict=True) if not pair]
     if slides is not None and lost:
+        known, fix = (
+            list(run.predictions["slide"]),
+            "name a slide that the run predicted, and whose features are at hand",
+        )
         raise RunError(
             f"{', '.join(lost)} has no heatmap in {run.folder}",
             found="no attention or no tile coordinates",
-            fix=did_you_mean(lost[0], run.predictions["slide"])
-            or "name a slide that the run predicted, and whose features are at hand",
+            fix=fix if lost[0] in known else did_you_mean(lost[0], known) or fix,
         )
     return [path for pair in pairs for path in pair]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         PREDICTIONS,
         QUPATH,
         REPORT,
+        STUDY,
         TRACKED,
         figure_file,
         outlines_file,

@@ -52,10 +52,8 @@ class Run(Records, Shown):
             return folder
         run = cls(folder)
         if not (run.folder / layout.IDENTITY).is_file():
-            fix = "give a folder that `asmil run` or `asmil crossval` made"
-            if run.folder.is_file():
-                fix += "; `asmil predict --published FILE` takes a model of the authors' script"
-            raise RunError(f"{folder} is not a run", found=f"no {layout.IDENTITY}", fix=fix)
+            found, fix = layout.found_instead(run.folder)
+            raise RunError(f"{folder} is not a run", found=found, fix=fix)
         return run
 
     @classmethod

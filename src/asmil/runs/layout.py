@@ -1,9 +1,12 @@
 """Where everything lies in a run folder: every file name of a run stands here, or in the room above that writes it."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from asmil import extraction, progress
-from asmil.files import safe_name
+from asmil.errors import as_typed
+from asmil.files import safe_name, suffix_of
 
 # Of the whole run, in the order in which they are written.
 CONFIG = "config.yaml"  # all settings, defaults included
@@ -23,6 +26,8 @@ REPORT, BUNDLE = "report.html", "report.zip"  # the page; the page with pictures
 CARD, ONNX = "card.md", "model.onnx"  # what `export` writes, where no other place is named
 MADE_OF = "made_of.json"  # of a folder of predictions: where run, features and slides were
 VERDICTS = "verdicts.csv"  # what a person said of the slides, in the viewer: a table of labels
+
+STUDY = "study.json"  # no file of a run: by it a study is known, which has no models to open
 
 # Folders beside them; `extraction` fills features and thumbnails.
 FEATURES, FEATURES_NOTE = extraction.FEATURES, "run.json"  # the note says which kind of features the run learns from
@@ -46,6 +51,57 @@ NEEDED = (MODEL, LOG, DYNAMICS, ATTENTION, PREDICTIONS)
 """What every cell has; anchor and scores are of stabilised models only."""
 
 _CELLS, _SEED = "folds", "seed_"
+
+
+OF_TORCH = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+"""Suffixes of files that may be a model of the authors' script."""
+DEEPEST = 4
+"""Folders from a run to the deepest that asmil makes in it: what lies deeper is of somebody else."""
+
+
+def is_predictions(folder: Path) -> bool:
+    """Whether a folder holds predictions, and is no run, whose own are out of fold, and none of its cells."""
+    others = (IDENTITY, SEAL, MODEL)
+    return all((folder / name).is_file() for name in (PREDICTIONS, ATTENTION)) and not any(
+        (folder / name).exists() for name in others
+    )
+
+
+def found_instead(path: Path) -> tuple[str, str]:
+    """What is found at a path that is no run, and what to do with it: the one answer of all that take a run."""
+    fix = "give a folder that `asmil run` or `asmil crossval` made"
+    if not path.exists():
+        return "no such file or folder", fix
+    around = [path.absolute(), *path.absolute().parents[:DEEPEST]]
+    shown = [place if path.is_absolute() else Path(os.path.relpath(place)) for place in around]
+
+    def part_of(kind: str, place: Path) -> str:
+        return f"{kind}" if place == shown[0] else f"a part of {kind}, {place}"
+
+    for place in filter(is_predictions, shown):
+        maps = "pictures of them: asmil predict RUN --heatmaps, with the run that predicted"
+        look = as_typed("asmil", "view", place)
+        return part_of("predictions of new slides", place), f"{look}, or asmil qupath, take them; {maps}"
+    for place in shown:
+        if (place / IDENTITY).is_file():
+            return part_of("a run", place), f"give the run: {as_typed(place)}"
+    for place in shown:
+        if (place / STUDY).is_file():
+            page = f"its page is {place / REPORT}; it keeps tables and no models"
+            return part_of("a study", place), f"{page}: asmil crossval trains one arm as a run"
+    with suppress(OSError):
+        if path.is_dir() and (runs := sorted(own.name for own in path.iterdir() if (own / IDENTITY).is_file())):
+            more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+            return f"a folder of runs: {', '.join(runs[:3])}{more}", f"give one of them: {as_typed(path / runs[0])}"
+        stores = [*path.glob(f"{FEATURES}/*/{extraction.STORE}"), *path.glob(f"*/{extraction.STORE}")]
+        if stores or any((place / extraction.STORE).is_file() for place in shown):
+            train = as_typed("asmil", "crossval", "--features", shown[0], "--labels")
+            return "features, and no models", f"train some: {train} TABLE --out RUN"
+    if path.is_file():
+        if suffix_of(path) in OF_TORCH:
+            fix += "; `asmil predict --published FILE` takes a model of the authors' script"
+        return f"a file, {path.name}", fix
+    return f"no {IDENTITY}", fix
 
 
 def cell_folder(run: Path, fold: int, seed: int) -> Path:

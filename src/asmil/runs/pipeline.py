@@ -12,7 +12,7 @@ from asmil.errors import ConfigError, RunError, require_kind
 from asmil.files import Facts, path_of, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
 from asmil.runs import Run
-from asmil.runs.layout import CONFIG, ONNX
+from asmil.runs.layout import CONFIG, ONNX, figure_file
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
     ABOUT,
@@ -190,6 +190,9 @@ def write_report(
             page = write_comparison(made, other, partial=partial)
     else:
         settings = _with_results(settings or made.settings, given)
+        if settings.labels != made.settings.labels and not set(subgroups) - set(made.cohort):
+            fix = "name one: --subgroup COLUMN; or leave the table out"
+            raise ConfigError("a report reads columns of the table for groups alone", found="no such group", fix=fix)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
     _closed(made, outcome, hear, always=False)
@@ -214,12 +217,13 @@ def heatmap(
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
+    gone = "no attention, or its features are gone"
     if not files:
-        raise RunError(
-            f"nothing of {made.folder} can be drawn",
-            found="no attention, or its features are gone",
-            fix=f"where they were moved, write their folder as `features` into {made.folder / CONFIG}",
-        )
+        fix = f"where they were moved, write their folder as `features` into {made.folder / CONFIG}"
+        raise RunError(f"nothing of {made.folder} can be drawn", found=gone, fix=fix)
+    for slide in () if slides else made.predictions["slide"]:
+        if figure_file(made.folder, slide, ".png") not in files:
+            outcome.noted(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
     _closed(made, outcome, hear, always=False)
     return files
 
@@ -230,8 +234,7 @@ def plot(run: Which, slide: str, *, partial: bool = False) -> "Figure":
     Without a thumbnail there are the maps alone.
 
     Raises:
-        RunError: the run is not finished or was not evaluated, or the slide has no attention or no places in it, or
-            other features than were trained on.
+        RunError: the run is not finished or evaluated, or the slide has no attention or places, or other features.
     """
     from asmil.report import slide_figure
 
@@ -323,9 +326,8 @@ def export(
     made, hear, outcome = Run.open(run), listener or default_listener(), Outcome()
     path = path_of(out, "out") if out is not None else (made.card_file if card else made.folder / ONNX)
     if not card and suffix_of(path) != ".onnx":
-        raise ConfigError(
-            "export needs a file to write", found=out, fix="--out model.onnx, or --card for the card alone"
-        )
+        fix = "--out model.onnx, or --card for the card alone"
+        raise ConfigError("the name of an ONNX file ends in .onnx", found=out, fix=fix)
     _look_at(made, partial, outcome, hear, into=path.parent)
     ensemble = load_ensemble(made, partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
@@ -341,7 +343,7 @@ def _settled(settings: Given, given: dict[str, object]) -> Settings:
 
 def _closed(made: Run, outcome: Outcome, hear: Listener, *, always: bool = True) -> Run:
     made.outcome = outcome
-    if always or not outcome.whole:
+    if always or outcome.rows:
         hear.closing(outcome)
     return made
 

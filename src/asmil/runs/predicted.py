@@ -32,9 +32,8 @@ class PredictedFolder:
 
     @property
     def there(self) -> bool:
-        """Whether a folder holds predictions, and is no run, whose own are out of fold."""
-        names = (layout.PREDICTIONS, layout.ATTENTION)
-        return all((self.folder / name).is_file() for name in names) and not (self.folder / layout.IDENTITY).exists()
+        """Whether a folder holds predictions of new slides, and is no run, and none of its cells."""
+        return layout.is_predictions(self.folder)
 
     def write(self, rows: Sequence[Facts], attention: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write predictions.csv, and attention.h5 (a float32 dataset (tiles,) per slide)."""

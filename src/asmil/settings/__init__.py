@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         tell_tables,
         workers_of,
     )
-    from asmil.settings.kinds import Device, Names, PositiveInt, kinds_of, no_flag
+    from asmil.settings.kinds import MOST_SEEDS, Device, Names, PositiveInt, kinds_of, no_flag, no_gap
     from asmil.settings.reading import (
         KEY,
         Described,

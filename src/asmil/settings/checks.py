@@ -259,9 +259,16 @@ def _check_annotations(config: Settings, cohort: Cohort, *, known: dict[str, Kno
 
 
 def note_unused(config: Settings, slides: Iterable[str], outcome: Outcome) -> None:
-    """Note the annotation files that are of none of these slides: they are not looked at."""
+    """Note the annotation files that are of none of these slides, and what has no effect for want of a setting."""
     if config.annotations is None:
+        flags = {"--positive": config.positive, "--froc": config.froc}
+        if idle := [flag for flag, given in flags.items() if given]:
+            reason = f"{' and '.join(idle)} without effect: there are no annotations (--annotations FOLDER)"
+            outcome.noted("annotations", stage="annotations", reason=reason)
         return
+    if not config.positive:
+        reason = "attention is not measured against them: name the class that is looked for, --positive CLASS"
+        outcome.noted("annotations", stage="annotations", reason=reason)
     from asmil.annotations import unused_annotations
 
     if unused := unused_annotations(config.annotations, slides):

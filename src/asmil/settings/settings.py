@@ -16,6 +16,7 @@ from asmil.settings.kinds import (
     NonNegative,
     PositiveFloat,
     PositiveInt,
+    SeedCount,
     Shard,
     Texts,
     no_flag,
@@ -239,7 +240,7 @@ class Settings(BaseModel):
     allow_duplicates: bool = in_folds(False, "Let parts of a fold share content.", decides="nothing")
     splits: Path | None = in_folds(None, "Your own splits: CLAM folder, ACMIL json, splits.csv.", decides="content")
 
-    seeds: PositiveInt | Annotated[list[Annotated[int, Field(lt=2**63)]], Field(min_length=1)] = in_training(
+    seeds: SeedCount | Annotated[list[Annotated[int, Field(lt=2**63)]], Field(min_length=1)] = in_training(
         3, "Models trained per fold; their probabilities are averaged."
     )
     epochs: PositiveInt | None = in_training(

@@ -274,10 +274,16 @@ def name_of(path: Path) -> str:
     return stem_of(path)
 
 
+def _is_of_asmil(folder: Path, folders: list[str], files: list[str]) -> bool:
+    """Whether a run lies here, or what `asmil embed`, `tissue` or `predict` wrote, whose pictures are no slides."""
+    begun = not {"failures.csv", "state.csv"}.isdisjoint(files) or any(folder.glob("features/*/store.json"))
+    return {"config.yaml", "environment.json"} <= set(files) or (begun and {"thumbnails", "tissue"} <= set(folders))
+
+
 def scan_slides(folder: str | Path) -> list[Path]:
     """List the slide files below a folder, sorted by path.
 
-    Linked folders are entered. Hidden files and folders and asmil's own run folders are passed over, and so are the
+    Linked folders are entered. Hidden files and folders and what asmil itself made are passed over, and so are the
     JPEG parts beside a VMS or VMU index; a folder that may not be read is listed itself, and fails as a slide does. A
     folder `*.zarr` is a slide if it holds OME-Zarr images, or its notes are damaged. DICOM files, also those without
     suffix, of one series count as one slide: their folder, where nothing else is in it, else the file of the finest
@@ -293,7 +299,7 @@ def scan_slides(folder: str | Path) -> list[Path]:
     found: list[Path] = []
     closed: list[Path] = []
     for root, folders, files in walk(folder, closed=closed):
-        if {"config.yaml", "environment.json"} <= set(files):
+        if _is_of_asmil(Path(root), folders, files):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -306,11 +312,8 @@ def scan_slides(folder: str | Path) -> list[Path]:
     for path in found:
         other = by_name.setdefault(name_of(path), path)
         if other is not path:
-            raise SlideError(
-                "two slides have the same name",
-                found=f"{other} and {path}",
-                fix="rename or remove one of them",
-            )
+            both = f"{other} and {path}"
+            raise SlideError("two slides have the same name", found=both, fix="rename or remove one of them")
     return found
 
 

@@ -11,7 +11,7 @@ from tifffile import TiffFile, TiffPageSeries
 
 from asmil.errors import SlideError
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
-from asmil.slides.tiff_tags import OmeImage, Page, aperio_number, ome_images, tag_mpp
+from asmil.slides.tiff_tags import OmeImage, Page, aperio_number, ome_images, tag_mpp, turned_note
 
 # Decoding one tile of a TIFF, for the compressions that slides use.
 
@@ -216,7 +216,9 @@ def tiff_scenes(tiff: TiffFile, vendor: str) -> list[TiffScene]:
     scenes = _ome_scenes(tiff) if tiff.is_ome else _page_scenes(tiff, aperio=vendor == "aperio")
     if not scenes:
         raise SlideError("it is not tiled")
-    return scenes
+    if not (turned := turned_note(tiff.pages[0].aspage().tags.valueof("Orientation", default=1))):
+        return scenes
+    return [replace(scene, note="; ".join(filter(None, [scene.note, turned]))) for scene in scenes]
 
 
 def _level(pages: Sequence[Page]) -> TiffLevel:
@@ -237,13 +239,20 @@ def _level(pages: Sequence[Page]) -> TiffLevel:
 
 
 def _page_scenes(tiff: TiffFile, *, aperio: bool) -> list[TiffScene]:
-    """Scenes of top-level pages: a page that is no smaller copy begins a scene; the copies follow, or are SubIFDs."""
+    """Scenes of top-level pages: a page that is no smaller copy begins a scene; the copies follow, or are SubIFDs.
+
+    Copies may also come before what they are of, or in between: pages that are marked as such, of the scene's shape.
+    """
     pyramids: list[list[Page]] = []
     for page in (page.aspage() for page in tiff.pages):
         if not page.is_tiled or page.subfiletype & _MASK:
             continue  # thumbnail, label and macro of Aperio; strips; masks of a cloud-optimised TIFF
-        if pyramids and (aperio or page.subfiletype & _REDUCED or _is_fraction(page, pyramids[-1][-1])):
-            pyramids[-1] += [page] * _is_smaller(page, pyramids[-1][0])
+        first = pyramids[-1][0] if pyramids else page
+        marked = (page.subfiletype | first.subfiletype) & _REDUCED and not aperio
+        if pyramids and marked and _is_smaller(first, page):
+            pyramids[-1].insert(0, page)
+        elif pyramids and (aperio or page.subfiletype & _REDUCED or _is_fraction(page, pyramids[-1][-1])):
+            pyramids[-1] += [page] * _is_smaller(page, first)
         else:
             inner = (sub.aspage() for sub in page.pages or ())
             pyramids.append([page, *(sub for sub in inner if sub.is_tiled and _is_smaller(sub, page))])

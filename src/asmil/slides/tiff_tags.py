@@ -47,6 +47,14 @@ def tag_mpp(page: Page) -> tuple[float, float] | None:
     return resolution_mpp(x, y, unit_of_imagej(page.description or "") or unit)
 
 
+def turned_note(orientation: int) -> str:
+    """What is said of a picture that asks viewers to turn it (EXIF, or the tag of a TIFF); empty where none has to."""
+    if not 2 <= orientation <= 8:
+        return ""
+    as_stored = "the first row of the file is the upper one, for positions too"
+    return f"the file asks to be shown turned (orientation {orientation}); {as_stored}"
+
+
 def unit_of_imagej(description: str) -> str | None:
     """The unit of length in the description that ImageJ writes, for which TIFF's own tag then says none."""
     found = re.search(r"^unit=(.+)$", description, re.MULTILINE) if description.startswith("ImageJ=") else None

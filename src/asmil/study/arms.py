@@ -9,6 +9,7 @@ from pathlib import Path
 from asmil.errors import ConfigError, RunError
 from asmil.files import write_json
 from asmil.models import model_info
+from asmil.runs import STUDY
 from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData
 from asmil.training import Recipe
@@ -17,7 +18,7 @@ Cell = tuple[int, int]
 """Fold and seed."""
 
 # What lies in a study's folder, and, in a folder of `ARMS`, of an arm; the rest is as in a run (`asmil.runs`).
-STUDY, RESULTS, ARMS = "study.json", "results.csv", "arms"
+RESULTS, ARMS = "results.csv", "arms"
 TABLES = ("history", "predictions", "cells")
 """The tables of an arm; a cell counts as finished with its row in the last one, which is written last."""
 

@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts, path_of
-from asmil.settings import KEY, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag
+from asmil.settings import KEY, MOST_SEEDS, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag, no_gap
 from asmil.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LABEL = re.compile(r"(?!.*--)[A-Za-z0-9][\w.+=-]*")
+LONGEST = 60
+"""Letters of a label; three make the name of a folder, which has at most 255."""
 READ_AS_MISSING = {"NA", "N/A", "NULL", "NaN", "None", "nan", "null"}
 """Labels that readers of a table would take for an empty cell."""
 
@@ -127,6 +129,8 @@ def _try(part: Part) -> None:
 
 def check_label(label: str) -> str:
     """A label that can be part of a file name and a cell of a table; for pydantic."""
+    if len(label) > LONGEST:
+        raise _wrong(f"a label has at most {LONGEST} letters, of which folders are made, found {len(label)}")
     if not LABEL.fullmatch(label) or label in READ_AS_MISSING:
         raise _wrong(f"{label!r} cannot be a label: use letters, digits and ._+=- (no --), and no word for nothing")
     return label
@@ -142,10 +146,14 @@ def _part(value: object) -> Part:
     return Part(name=name, label=check_label(str(given.pop("label", name))), options=given)
 
 
-def _check_options(options: Iterable[str], known: Iterable[str], *, of: str) -> None:
-    for option in options:
+def _check_options(options: Mapping[str, object], known: Iterable[str], *, of: str) -> None:
+    for option, given in options.items():
         if option not in known:
             raise _wrong(f"{of} has no option {option!r}{_near(option, known)}", at=option)
+        try:
+            no_gap(given)
+        except ValueError as error:
+            raise _wrong(f"{option} of {of}: {error}", at=option) from error
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -164,7 +172,24 @@ def _wrong(text: str, *, at: str = "") -> PydanticCustomError:
 
 def _seeds(value: object) -> object:
     """A count n stands for 0 ... n - 1."""
-    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= MOST_SEEDS:
+        raise ValueError(f"Input should be a count from 1 to {MOST_SEEDS}, or a list of seeds")
+    return list(range(value))
+
+
+def _differ_in_more_than_case(labels: Iterable[object]) -> None:
+    """Raise a ValueError for labels whose folders would be one where file names have no case."""
+    known = dict[str, str]()
+    for label in map(str, labels):
+        if (other := known.setdefault(label.casefold(), label)) != label:
+            raise ValueError(f"{other} and {label} differ in case alone, and would be one folder on some disks")
+
+
+def _different_names(values: dict[str, T]) -> dict[str, T]:
+    _differ_in_more_than_case(values)
+    return values
 
 
 def _different(values: list[T]) -> list[T]:
@@ -172,6 +197,7 @@ def _different(values: list[T]) -> list[T]:
     twice = sorted({str(label) for label in labels if labels.count(label) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} is there twice (parts with other options need a label of their own)")
+    _differ_in_more_than_case(labels)
     return values
 
 
@@ -179,7 +205,7 @@ def _settings(value: object, validate: Callable[[object], TrainSettings]) -> Tra
     kinds = {field.name: field.type for field in dataclasses.fields(TrainSettings)}
     for name, given in value.items() if isinstance(value, dict) else ():
         try:
-            no_flag(given, kinds.get(name))
+            no_gap(no_flag(given, kinds.get(name)))
         except ValueError as error:
             raise _wrong(f"{name}: {error}, found {given!r}", at=name) from error
     try:
@@ -213,9 +239,16 @@ class StudyConfig(BaseModel):
             Annotated[Facts | None, BeforeValidator(stabilizer_options)],
         ],
         Parts,
+        AfterValidator(_different_names),
     ] = {"none": None, "anchor": {}}
     folds: Annotated[int, Field(ge=2)] = 5
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds), Parts, Distinct] = [0, 1, 2, 3, 4]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], BeforeValidator(_seeds), Parts, Distinct] = [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     resplit: bool = True
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     settings: Annotated[TrainSettings, WrapValidator(_settings)] = TrainSettings()
@@ -229,8 +262,8 @@ class StudyConfig(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_flag(cls, value: object, info: ValidationInfo) -> object:
-        return no_flag(value, cls.model_fields[str(info.field_name)].annotation)
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        return no_gap(no_flag(value, cls.model_fields[str(info.field_name)].annotation))
 
 
 def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
@@ -247,7 +280,8 @@ def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) 
     try:
         config = StudyConfig(**(source.values | flags))
     except ValidationError as error:
-        problems += [_mistake(one, source) for one in error.errors()]
+        broken = bool(source.problems)  # what comes after is not read, and no mistake of its own
+        problems += [_mistake(one, source) for one in error.errors() if not (broken and one["type"] == "missing")]
     if not problems:
         return config
     marks = [source.mark(problem) for problem in problems]

@@ -42,7 +42,8 @@ def create_task(name: str, **options: object) -> "Task":
 
     Raises:
         UnknownPartError: no task of that name.
-        ConfigError: the task has no such option, or its value is out of range.
+        ConfigError: the task has no such option, or its value is of another kind or out of range.
     """
     TASKS.check_options(name, options)
+    TASKS.check_kinds(name, options)
     return cast("Task", TASKS[name](**options))

@@ -22,7 +22,7 @@ EPOCHS = 40
 
 
 _LEAST = dict.fromkeys(("epochs", "batch_size", "tiles_per_bag"), 1) | dict.fromkeys(
-    ("learning_rate", "weight_decay", "clip_norm", "warmup_epochs", "patience", "min_steps", "restarts", "data_seed"), 0
+    ("weight_decay", "clip_norm", "warmup_epochs", "patience", "min_steps", "restarts", "data_seed"), 0
 )
 
 
@@ -79,6 +79,8 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value >= least:  # nor is NaN
                 raise ConfigError(f"{name} must be at least {least}", found=value)
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError("learning_rate must be a number above 0", found=self.learning_rate)
 
     def least_epochs(self, bags: int) -> int:
         """Epochs of so many bags that `min_steps` take."""

@@ -44,7 +44,7 @@ def test_the_scale_of_each_slide_comes_from_the_table(tmp_path):
     for index, name in enumerate("abc"):
         write(source / f"{name}.h5", index)
     labels.write_text("slide_id,case_id,label,mpp\na,1,x,0.25\nb,2,y,0.5\n")
-    assert convert(source, "--to", "stamp", "--out", out).exit_code == 1
+    assert convert(source, "--to", "stamp", "--out", out).exit_code == 2, "nothing says a scale"
     result = convert(source, "--to", "stamp", "--out", out, "--labels", labels, "--tile-px", 224)
     assert result.exit_code == 0, result.output
     store = open_features(out)
@@ -71,3 +71,35 @@ def test_what_is_converted_twice_is_equal_to_the_last_byte(tmp_path, layout):
         made.append({path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()})
         time.sleep(1.1)  # HDF5 and zip keep times in seconds
     assert made[0] == made[1]
+
+
+def test_of_what_asmil_made_only_features_are_read(tmp_path):
+    """Attention and recordings lie in HDF5 files too: of a run, of its models, of predictions."""
+    for kind, names in {"run": ["config.yaml", "environment.json", "verdicts.csv"],
+                        "cell": ["model.safetensors", "sealed.json"],
+                        "run/folds/0/seed_0": ["sealed.json"], "run/predictions": ["predictions.csv"],
+                        "predicted": ["predictions.csv"]}.items():  # fmt: skip
+        (tmp_path / kind / "features").mkdir(parents=True)
+        for name in names:
+            (tmp_path / kind / name).write_text("{}")
+        with h5py.File(tmp_path / kind / "attention.h5", "w") as file:
+            file["s1"] = np.full(9, 1 / 9, np.float32)
+    for source in ("run", "predicted"):
+        write(tmp_path / source / "features" / "s1.h5", 0)
+        result = convert(tmp_path / source, "--to", "asmil", "--out", tmp_path / f"of_{source}")
+        assert (result.exit_code, open_features(tmp_path / f"of_{source}").slides) == (0, ["s1"]), result.output
+    result = convert(tmp_path / "cell", "--to", "asmil", "--out", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "no tile features in" in result.output
+
+
+def test_what_converts_nothing_is_not_done(tmp_path):
+    """As of `asmil embed` and `predict`: exit code 1 is of what is done in part."""
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.h5", 0)
+    with h5py.File(tmp_path / "in" / "a.h5", "r+") as file:
+        file["features"][2, 2] = np.nan
+    result = convert(tmp_path / "in", "--to", "asmil", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "no slide could be used" in result.output
+    assert "a,failed,convert,a.h5 holds NaN" in (tmp_path / "out/failures.csv").read_text().replace('"', "")

@@ -159,3 +159,55 @@ def test_the_folder_of_a_run_is_no_place_for_predictions(asmil, run, trained):
     said = asmil("predict", run, "--features", trained[0].parent / "features", "--out", run, code=2)
     assert "--out is the run itself" in said
     assert (run / "predictions.csv").read_bytes() == before
+
+
+def test_a_table_that_a_report_would_not_read_is_refused(run, asmil, trained):
+    out = asmil("report", run, "--labels", "nowhere.csv", code=2)
+    assert "reads columns of the table for groups alone" in out
+    asmil("report", run, "--labels", "nowhere.csv", "--subgroup", "site", code=2)  # a column that the run has itself
+    asmil("report", run, "--labels", trained[0].parent / "labels.csv", "--subgroup", "slide_id")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--annotations", "FOLDER"], "name the class that is looked for, --positive CLASS"),
+        (["--positive", "tumour", "--froc", "camelyon16"], "--positive and --froc without effect"),
+    ],
+)
+def test_what_has_no_effect_on_an_evaluation_is_said(given, said, run, asmil, tmp_path):
+    (tmp_path / "outlines").mkdir()
+    given = [tmp_path / "outlines" if text == "FOLDER" else text for text in given]
+    assert said in asmil("evaluate", run, "--bootstrap", 5, *given)
+    assert "annotations" not in asmil("evaluate", run, "--bootstrap", 5)
+
+
+def test_export_without_a_place_writes_into_the_run(run, asmil):
+    assert str(run / "model.onnx") in asmil("export", run)
+    assert (run / "model.onnx").is_file()
+    assert "ends in .onnx" in asmil("export", run, "--out", run / "model.pt", code=2)
+
+
+def test_a_run_is_not_compared_with_itself(run, asmil):
+    assert "a run is not compared with itself" in asmil("report", run, "--against", run / ".", code=2)
+
+
+def test_a_column_that_no_table_has_is_asked_for_by_its_own_flag(run, asmil):
+    out = asmil("report", run, "--subgroup", "grade_of_somebody", code=2)
+    assert "name one of them with --subgroup" in out
+    assert "--site-column" not in out
+
+
+def test_slides_that_are_not_drawn_for_want_of_features_are_named(trained, asmil, tmp_path):
+    """All that can be drawn is; of one that is asked for by name it is an error that does not ask for that name."""
+    run, features = shutil.copytree(trained[0], tmp_path / "run"), tmp_path / "features"
+    shutil.copytree(trained[0].parent / "features", features)
+    edit_yaml(run, features=str(features))
+    lost = sorted(features.glob("*.h5"))[0]
+    lost.unlink()
+    out = asmil("heatmap", run)
+    assert f"{lost.stem}  noted   heatmaps  nothing is drawn: no attention, or its features are gone" in out
+    assert len(list((run / "figures").glob("*.png"))) == 11
+    out = asmil("heatmap", run, "--slide", lost.stem, code=2)
+    assert "did you mean" not in out
+    assert "whose features are at hand" in out

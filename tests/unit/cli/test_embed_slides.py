@@ -138,7 +138,7 @@ def test_tiles_that_say_nothing_are_taken_only_if_a_person_says_so(embed, tmp_pa
 def test_tiles_of_trident_are_known_by_their_magnification(embed, tmp_path):
     def write(name, magnification):
         with h5py.File(tmp_path / f"tiles/{name}.h5", "w") as file:
-            file["features"] = np.ones((4, WIDTH), np.float32)
+            file["features"] = np.arange(4 * WIDTH, dtype=np.float32).reshape(4, WIDTH) % 7
             file["features"].attrs["encoder"] = "ctranspath"
             file["coords"] = np.arange(8).reshape(4, 2) * 1024
             file["coords"].attrs.update(patch_size=256, patch_size_level0=1024, target_magnification=magnification)
@@ -193,3 +193,14 @@ def test_tiles_are_refused_by_a_model_of_vectors_also_where_they_do_not_say_thei
     table = (tmp_path / "new/failures.csv").read_text() + said
     assert "features_of is tiles, the run was trained with slides" in table
     assert "asmil embed-slides FEATURES --slide-encoder chief" in table
+
+
+def test_what_cannot_be_learned_from_becomes_no_vector(embed, tmp_path):
+    """Tiles that are all the same are refused as in training; where nothing is left, the command is not done."""
+    write_tiles(tmp_path / "tiles/a.h5")
+    with h5py.File(write_tiles(tmp_path / "tiles/b.h5"), "r+") as file:
+        file["features"][:] = 1
+    assert "b.h5 has the same features for all of its 20 tiles" in embed(tmp_path / "tiles", tmp_path / "out", code=1)
+    assert open_features(tmp_path / "out").slides == ["a"]
+    (tmp_path / "tiles/a.h5").unlink()
+    assert "no slide could be used" in embed(tmp_path / "tiles", tmp_path / "none", code=2)

@@ -11,7 +11,8 @@ import torch
 
 from asmil.attention import Packed
 from asmil.bags import BagBatch, make_bags, open_features
-from asmil.deploy import OnnxModel, load_ensemble, onnx_file
+from asmil.deploy import OnnxModel, card, load_ensemble, onnx_file
+from asmil.deploy.profile import Preprocessing
 from asmil.errors import AsmilError, FeatureError
 from asmil.models import create_model
 from asmil.training import Standardized
@@ -64,22 +65,32 @@ def test_the_file_says_what_it_needs(exported):
 
 def test_the_card_has_the_runs_facts_and_says_what_is_not_known(exported, trained):
     stem = exported[0].with_name("model_card")
-    card, text = json.loads(stem.with_suffix(".json").read_text()), stem.with_suffix(".md").read_text()
+    facts, text = json.loads(stem.with_suffix(".json").read_text()), stem.with_suffix(".md").read_text()
     metrics = json.loads((trained / "run" / "metrics.json").read_text())
-    assert card["validation"]["auroc"] == metrics["test"]["auroc"]
-    assert card["calibration"]["ece"] == metrics["test"]["ece"]
-    assert card["data"]["classes"]["tumour"] == {"slides": 8, "cases": 8}
-    assert card["data"]["sites"] is None
+    assert facts["validation"]["auroc"] == metrics["test"]["auroc"]
+    assert facts["calibration"]["ece"] == metrics["test"]["ece"]
+    assert facts["data"]["classes"]["tumour"] == {"slides": 8, "cases": 8}
+    assert facts["data"]["sites"] is None
     assert "| sites | not known |" in text
-    assert card["encoder"]["name"] == "synthetic"
-    assert card["encoder"]["licence"] is None
-    assert len(card["weights_sha256"]) == 4
+    assert facts["encoder"]["name"] == "synthetic"
+    assert facts["encoder"]["licence"] is None
+    assert len(facts["weights_sha256"]) == 4
     assert "not a medical device" in text
     low, high = metrics["test"]["auroc"]["ci95"]
     assert f"| auroc | {metrics['test']['auroc']['value']:.4g} ({low:.4g} to {high:.4g}) |" in text
     # no setting that decides the models is left out, and what was not given is said as it was done
-    assert {"min_steps", "patience", "epochs"} <= card["training"].keys()
-    assert card["training"]["weight_decay"] == 0.01
+    assert {"min_steps", "patience", "epochs"} <= facts["training"].keys()
+    assert facts["training"]["weight_decay"] == 0.01
+
+
+def test_what_was_extracted_without_is_known_in_the_card():
+    stated = Preprocessing({"exclude": [[], ["fold"]], "tissue_threshold": [None], "encoder": ["x"]})
+    run = SimpleNamespace(settings=SimpleNamespace(features=None, stain="macenko"))
+    assert card._preprocessing(SimpleNamespace(preprocessing=stated, run=run)) == {
+        "exclude": ["none", ["fold"]],
+        "tissue_threshold": ["none"],
+        "stain_normalisation": "macenko",
+    }
 
 
 def test_the_card_alone(asmil, run, trained):

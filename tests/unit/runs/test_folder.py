@@ -11,7 +11,7 @@ import pytest
 
 from asmil.bags import Splits, read_cohort
 from asmil.errors import RunError
-from asmil.runs import Cell, Run, even
+from asmil.runs import Cell, PredictedFolder, Run, even
 from asmil.tasks import create_task
 
 
@@ -19,8 +19,43 @@ def test_a_run_is_created_where_it_can_be_and_nothing_is_written(tmp_path):
     run = Run.create(tmp_path / "deep" / "run")
     assert not (tmp_path / "deep").exists()
     assert run.identity == {}
-    with pytest.raises(RunError, match=r"is not a run.*no identity\.json"):
+    with pytest.raises(RunError, match=r"is not a run.*no such file or folder"):
         Run.open(run.folder)
+
+
+FOUND_INSTEAD = {
+    "run/folds": ("a part of a run, {}/run", "give the run: {}/run"),
+    "run/folds/0/seed_0": ("a part of a run, {}/run", "give the run: {}/run"),
+    "run/folds/0/seed_0/model.safetensors": ("a part of a run, {}/run", "give the run: {}/run"),
+    "run/cohort.csv": ("a part of a run, {}/run", "give the run: {}/run"),
+    "run/predictions": ("predictions of new slides", "asmil view {}/run/predictions"),
+    "run/predictions/predictions.csv": ("a part of predictions of new slides, {}/run/predictions", "asmil view"),
+    "study": ("a study", "its page is {}/study/report.html"),
+    "study/arms/a--b--none": ("a part of a study, {}/study", "its page is {}/study/report.html"),
+    "embedded": ("features, and no models", "asmil crossval --features {}/embedded --labels TABLE"),
+    "embedded/features/store": ("features, and no models", "--features {}/embedded/features/store"),
+    ".": ("a folder of runs: run", "give one of them: {}/run"),
+    "weights.pt": ("a file, weights.pt", "asmil predict --published FILE"),
+    "labels.csv": ("a file, labels.csv", "give a folder that `asmil run`"),
+    "empty": ("no identity.json", "give a folder that `asmil run`"),
+}
+
+
+@pytest.mark.parametrize("given", FOUND_INSTEAD)
+def test_what_is_no_run_is_told_by_what_it_is(run, given):
+    """A folder of another kind, or a part of one: what was found, and what to do."""
+    here = run.folder.parent
+    for name in ("run/predictions", "study/arms/a--b--none", "embedded/features/store", "empty"):
+        (here / name).mkdir(parents=True)
+    for name in ("run/predictions/predictions.csv", "run/predictions/attention.h5", "study/study.json",
+                 "embedded/features/store/store.json", "weights.pt", "labels.csv"):  # fmt: skip
+        (here / name).write_text("{}")
+    found, fix = (text.format(here) for text in FOUND_INSTEAD[given])
+    with pytest.raises(RunError) as error:
+        Run.open(here / given)
+    assert error.value.found == found
+    assert fix in error.value.fix
+    assert PredictedFolder(here / given).there is (given == "run/predictions")
 
 
 def test_an_output_folder_that_cannot_be_is_refused(tmp_path):

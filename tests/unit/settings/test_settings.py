@@ -84,8 +84,10 @@ def test_settings_of_a_training_in_python_are_numbers(given):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"learning_rate": -1e-3}, "learning_rate must be at least 0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be at least 0"),
+        ({"learning_rate": -1e-3}, "learning_rate must be a number above 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0"),
         ({"weight_decay": -1}, "weight_decay must be at least 0"),
         ({"data_seed": -1}, "data_seed must be at least 0"),
         ({"tile_dropout": "0.5"}, "tile_dropout must be a number"),

@@ -232,3 +232,15 @@ def test_scan(cmu_slide, tmp_path, data_dir):
     (tmp_path / "b/one.tif").touch()
     with pytest.raises(SlideError, match=r"one\.svs.*one\.tif"):
         scan_slides(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["failures.csv", "features/store/store.json"])
+def test_pictures_that_asmil_made_of_slides_are_no_slides(left, tmp_path):
+    """Of `asmil embed`, `tissue` and `predict`, finished or not; a folder that only looks alike is read."""
+    for name in ("made/thumbnails/a.jpg", "made/tissue/a.jpg", "own/thumbnails/b.png", "own/tissue/c.png", "d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "made" / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "made" / left).write_text("")
+    assert [path.name for path in scan_slides(tmp_path)] == ["d.png", "b.png", "c.png"]
+    assert scan_slides(tmp_path / "made") == []

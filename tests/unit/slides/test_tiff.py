@@ -247,3 +247,18 @@ def test_a_page_without_a_mark_is_a_level_if_it_is_a_whole_fraction(tmp_path, fa
         for side in (900, round(900 / factor)):
             file.write(np.zeros((side, side, 3), np.uint8), tile=(128, 128), photometric="rgb")
     assert len(list_scenes(path)) == scenes
+
+
+@pytest.mark.parametrize("marks", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)])
+@pytest.mark.parametrize("order", [(64, 32, 16), (16, 32, 64), (32, 64, 16)])
+def test_the_finest_level_is_the_largest_picture_wherever_it_stands(order, marks, tmp_path):
+    """Copies marked as such may come first; the pyramid began with the first page, and larger ones were lost."""
+    path, pixels = tmp_path / "s.tif", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    with tifffile.TiffWriter(path) as file:
+        for size, mark in zip(order, sorted(marks) if order[0] == 64 else marks, strict=True):
+            file.write(pixels[:: 64 // size, :: 64 // size], tile=(16, 16), subfiletype=mark, photometric="rgb",
+                       resolution=(20_000 * size / 64, 20_000 * size / 64), resolutionunit="CENTIMETER")  # fmt: skip
+    with open_slide(path) as slide:
+        assert (slide.reader, slide.size, slide.mpp) == ("tiff", (64, 64), 0.5)
+        assert [level.size[0] for level in slide.levels] == [64, 32, 16]
+        assert np.array_equal(slide.read((0, 0), (64, 64), mpp=0.5), pixels)

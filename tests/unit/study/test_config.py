@@ -5,7 +5,7 @@ import pytest
 from asmil.bags import DATASETS
 from asmil.errors import ConfigError
 from asmil.models import MODELS, model_options
-from asmil.study import list_arms
+from asmil.study import list_arms, load_study
 
 from .conftest import DIGITS, STUDY
 
@@ -86,14 +86,23 @@ settings:
     ("before", "after", "expected"),
     [
         ("epochs: 3", "epochs: 0", "epochs must be at least 1"),
-        ("epochs: 3", "learning_rate: -1", "learning_rate must be at least 0"),
+        ("epochs: 3", "learning_rate: -1", "learning_rate must be a number above 0"),
+        ("epochs: 3", "learning_rate: 0", "learning_rate must be a number above 0"),
         ("epochs: 3", "tiles_per_bag: 0", "tiles_per_bag must be at least 1"),
         ("epochs: 3", "epochs: true", r"study.yaml:\d+:\d+: epochs: Input should be a number, found True"),
         ("folds: 2", "folds: true", "folds: Input should be a number, found True"),
         ("seeds: 2", "seeds: [true]", "seeds: Input should be a number"),
         ("seeds: 2", "seeds: []", "at least 1 item"),
         ("seeds: 2", "seeds: [1, 1]", "1 is there twice"),
-        ("seeds: 2", "seeds: 0", "at least 1 item"),
+        ("seeds: 2", "seeds: 0", "a count from 1 to 1000, or a list of seeds, found 0"),
+        ("seeds: 2", "seeds: 99999999999999999999", "a count from 1 to 1000"),
+        ("seeds: 2", "seeds: [99999999999999999999]", "less than 9223372036854775808"),
+        ("seeds: 2", "seeds: 2\ndevice: ''", "device: Input should not be empty"),
+        ("epochs: 3", "select: ''", "select: Input should not be empty"),
+        (DIGITS, "{name: digits, root: ''}", "root of dataset 'digits': Input should not be empty"),
+        ("[mean, abmil]", "[mean, {name: max, label: MEAN}]", "mean and MEAN differ in case alone"),
+        ("none: null", "Anchor: null, anchor2: null, none: null", "Anchor and anchor differ in case alone"),
+        ("[mean, abmil]", f"[{{name: abmil, label: {'a' * 61}}}]", "a label has at most 60 letters.*found 61"),
         ("[mean, abmil]", "[abmil, {name: abmil, hidden: 3}]", "abmil is there twice"),
         ("[mean, abmil]", "[{name: abmil, label: a--b}]", "'a--b' cannot be a label"),
         ("[mean, abmil]", "[{hidden: 3}]", "give a name"),
@@ -106,6 +115,39 @@ settings:
 def test_what_a_study_cannot_be(study, before, after, expected):
     with pytest.raises(ConfigError, match=expected):
         study(STUDY.replace(before, after))
+
+
+def test_an_empty_folder_of_a_study_is_not_the_current_one(tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY + "out: ''\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"study\.yaml:7:6: out: Input should not be empty"):
+        load_study(tmp_path / "study.yaml")
+
+
+def test_what_is_no_yaml_is_the_only_problem(study):
+    with pytest.raises(ConfigError, match="this is not YAML") as error:
+        study("models: [{\n" + STUDY)
+    assert "1 problem in" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        *((f"beta: {value}", "beta must be a number of at least 0") for value in ("-1", "x", "true", ".nan", "")),
+        *((f"start_epoch: {value}", "start_epoch must be a whole number") for value in ("-1", "1.5")),
+        ("momentum: true", "momentum must be a number"),
+        ("warmup_epochs: x", "warmup_epochs must be a whole number of at least 0, found 'x'"),
+        ("max_gradient_ratio: -1", "max_gradient_ratio must be a number above 0"),
+        ("temperature: 0", "temperature must be a number above 0"),
+        ("reduction: most", "unknown reduction, found 'most'"),
+        ("gated: 3", "gated must be true or false"),
+        ("normalized: x", "normalized must be true or false"),
+        ("mask: 1", "a mask is a tensor or a function"),
+    ],
+)
+def test_options_of_a_stabiliser_are_refused_before_training(study, option, expected):
+    """They failed in training with what Python said, or were taken: half an epoch, a ratio below 0."""
+    with pytest.raises(ConfigError, match=expected):
+        study(STUDY.replace("none: null", f"none: null, other: {{{option}}}"))
 
 
 def test_no_option_of_a_part_is_called_as_a_key_of_studies():

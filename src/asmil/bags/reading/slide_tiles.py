@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from asmil.bags.reading.entry import FeatureInfo, number
+from asmil.bags.reading.stored_slide import require_unlike
 from asmil.bags.store import FeatureStore
 from asmil.encoders import SlideEncoderCard, Tiles, check_tiles
 from asmil.errors import FeatureError
@@ -172,7 +173,8 @@ def write_slide_vector(
     the tiles.
 
     Raises:
-        FeatureError: the features cannot be read, or have no places where the encoder needs them.
+        FeatureError: the features cannot be read, are the same in all tiles, or have no places where the encoder needs
+            them.
         EncoderError: the vector cannot be computed.
     """
     path = folder / f"{safe_name(slide)}.h5"
@@ -191,6 +193,7 @@ def write_slide_vector(
         return False
     made_of = _made_of(store, slide)
     tiles = read_slide(store, slide, slide_mpp=slide_mpp)
+    require_unlike(tiles.features, tiles.info.path)
     import torch
 
     places: Facts = {}

@@ -17,6 +17,7 @@ import numpy as np
 from asmil.bags.reading.entry import AGAIN, Array, Facts, require_believable
 from asmil.bags.tables import listed
 from asmil.errors import FeatureError, blaming
+from asmil.extraction import FEATURES
 from asmil.files import suffix_of, walk
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ Source: TypeAlias = h5py.File | ZarrSource | Path
 def feature_files(path: Path) -> Iterator[Path]:
     """Files of a known suffix, sorted within their folders; a `.zarr` folder is one file and never looked into.
 
-    A leading dot marks what is still being written. A folder that may not be read is a file that cannot be.
+    A leading dot marks what is still being written. A folder that may not be read is a file that cannot be. Of what
+    asmil makes only features count: attention and recordings of runs, models and predictions lie in such files too.
     """
     if path.is_file() or suffix_of(path) == ".zarr":
         yield path
@@ -57,6 +59,13 @@ def feature_files(path: Path) -> Iterator[Path]:
     closed: list[Path] = []
     for folder, folders, files in walk(path, closed=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if set(files) >= {"config.yaml", "environment.json"}:
+            folders[:], files = [name for name in folders if name == FEATURES], []
+        elif "sealed.json" in files or set(files) >= {"model.safetensors", "attention.h5"}:
+            folders.clear()
+            continue
+        elif set(files) >= {"predictions.csv", "attention.h5"}:
+            files = [name for name in files if name != "attention.h5"]
         stores = [name for name in folders if suffix_of(name) == ".zarr"]
         folders[:] = [name for name in folders if name not in stores]
         for name in sorted(stores + files):

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from asmil.errors import SlideError
 from asmil.files import BoundedFile, suffix_of
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
-from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, unit_of_imagej
+from asmil.slides.tiff_tags import check_tables, ome_images, resolution_mpp, turned_note, unit_of_imagej
 
 MAX_IMAGE_PX = 1 << 30
 """An image is held in memory whole: 3 GiB at this size. Pillow's own limit of .18e9 px is for web servers."""
@@ -42,9 +42,8 @@ class ImageReader:
                 pages = getattr(image, "n_frames", 1)
                 self.notes = (f"of {pages} pictures in the file the first is read, whole",) * (pages > 1)
                 turned = _orientation(image)
-                if turned in STORED:
-                    as_stored = "the first row of the file is the upper one, for positions too"
-                    self.notes += (f"the file asks to be shown turned (orientation {turned}); {as_stored}",)
+                if said := turned_note(turned):
+                    self.notes += (said,)
                 self._pixels = _rgb(image if image.format != "TIFF" else _as_stored(image, turned))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise SlideError(
