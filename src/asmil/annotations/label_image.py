@@ -146,6 +146,10 @@ def _check_page(path: Path, page: tifffile.TiffPage) -> None:
         raise _no_labels(path, f"{page.samplesperpixel} channels of {page.dtype}")
     if page.compression in _LOSSY:
         raise _no_labels(path, "JPEG, which blurs values into one another")
+    by_tifffile = page.bitspersample == 1 and page.software.startswith("tifffile")  # which stores true as 1
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not by_tifffile:
+        found, fix = "the file says that 0 is white", "write it as whole numbers of 8 bits, with 0 as black"
+        raise AnnotationError(f"whether {path.name} is meant turned over cannot be told", found=found, fix=fix)
     piece = int(np.prod(page.chunks))
     stored = max(page.databytecounts, default=0)
     if page.imagewidth * page.imagelength > MOST_PX or piece > WHOLE_PX:

@@ -138,6 +138,18 @@ def test_a_negative_mask_knows_its_classes(tmp_path):
     assert drawn.area_of(["tumor"]).is_empty
 
 
+@pytest.mark.parametrize("bits", [1, 8])
+def test_a_mask_in_which_0_is_white_is_no_guess(tmp_path, mask, bits):
+    """What marks its areas by white, and what turns its colours over alone, say the same."""
+    tifffile.imwrite(tmp_path / "b.tif", mask > 0)  # with 0 as white, by a writer whose way is known
+    drawn = read_annotations(tmp_path / "b.tif", slide_size=SIZE)
+    assert drawn.area_of(["1"]).area == 4 * (mask > 0).sum()
+    stored = (mask > 0) if bits == 1 else mask
+    tifffile.imwrite(tmp_path / "m.tif", stored, photometric="miniswhite", software="another")
+    with pytest.raises(AnnotationError, match="turned over cannot be told. Found: the file says that 0 is white"):
+        read_annotations(tmp_path / "m.tif", slide_size=SIZE)
+
+
 def _bomb(path):
     """A PNG of a few bytes that claims 60000 x 60000 px."""
 
