@@ -150,7 +150,8 @@ def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem
     if task is not None and "survival" in task.name:
         fix = "correct the table: a patient has one time and one event"
         raise CohortError("patients have slides of different times or events", found=patients, fix=fix)
-    what = f"{mixed.sum()} patients have slides of different labels: {patients}"
+    who = "1 patient has" if mixed.sum() == 1 else f"{mixed.sum():,} patients have"
+    what = f"{who} slides of different labels: {patients}"
     return [Problem("", what, "intended where labels are per slide")]
 
 
