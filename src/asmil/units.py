@@ -47,7 +47,8 @@ def has_decimal_commas(cells: "pd.Series") -> bool:
     """Whether a column has commas in numbers, which are no thousands, and no points."""
     commas = cells[cells.str.fullmatch(_COMMA)]
     no_thousands = commas.str.split(",").str[1].str.len() != 3
-    return bool(no_thousands.any()) and not cells.str.contains(".", regex=False).any()
+    points = cells.str.contains(r"\d\.\d", regex=True)  # of numbers: that of "ca. 30" says nothing
+    return bool(no_thousands.any()) and not points.any()
 
 
 def numbers_of(cells: Iterable[str]) -> list[float]:

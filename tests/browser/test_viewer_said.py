@@ -3,6 +3,7 @@
 import importlib.resources
 import json
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -238,11 +239,17 @@ def test_no_window_is_too_narrow(opened, address, made, size):
     width, height = WIDTHS[size]
     page = opened(f"{address[0]}#{made.REAL}", width=width, height=height, has_touch=size != "desktop")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.wait_for_selector(".legend span")
+    legend, *scale = (page.locator(f".{part}").first.bounding_box() for part in ("legend span", "scalebar", "power"))
+    for box in scale:
+        assert legend["y"] + legend["height"] <= box["y"] or legend["x"] >= box["x"] + box["width"]
     page.click("#after")
     page.wait_for_function(f"() => document.body.dataset.ready !== '{made.REAL}'")
     order = [page.locator(part).bounding_box()["y"] for part in ("main", "#verdict", "#list")]
     if size == "phone":
         assert order == sorted(order)
+    shares = [text for text in page.locator("#slides .measure").all_inner_texts() if text]
+    assert [text for text in shares if not re.match(r"\d+ % probability of ", text)] == []
     page.locator("#verdict [value=exclude]").check()
     expect(page.locator("#kept")).to_have_text("Saved in verdicts.csv")
     page.click("#unsay")

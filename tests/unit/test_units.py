@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asmil.units import numbers_of
+from asmil.units import numbers_of, with_decimal_points
 
 
 def test_numbers_are_read_bit_for_bit():
@@ -22,3 +22,13 @@ def test_what_is_no_number_is_none(cell):
 
 def test_numbers_of_a_column():
     assert numbers_of(pd.Series([" 3 ", "-1e3", "inf"])) == [3, -1000, math.inf]
+
+
+@pytest.mark.parametrize("word", ["ca. 30", "n. d.", "siehe 2. Befund"])
+def test_a_word_with_a_point_is_no_number_with_one(word):
+    assert with_decimal_points(pd.Series(["12,5", word, "7"])).tolist() == ["12.5", word, "7"]
+
+
+@pytest.mark.parametrize("other", ["1.234", "1.234,5", "2.5"])
+def test_beside_numbers_with_points_commas_stay(other):
+    assert with_decimal_points(pd.Series(["12,5", other])).tolist() == ["12,5", other]

@@ -59,7 +59,7 @@ class Cohort(Shown):
         said = [f"tables: {self.reading.line()}"]
         kinds = [f"{name} ({slides.get(name, 0):,} slides, {groups.get(name, 0):,} patients)" for name in self.classes]
         if self.task is None:
-            last = f"; positive is {self.classes[-1]} ({self.reading.positive}; --classes says otherwise)"
+            last = f"; positive is {self.classes[-1]} ({self.reading.positive}; --classes names another)"
             what = f"classes {', '.join(kinds)}" + (last if len(kinds) == 2 and self.reading.positive else "")
         else:
             what = f"{self.task.name} of {', '.join(self.task.columns)}: {'; '.join(self._of_targets())}"

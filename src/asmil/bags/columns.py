@@ -107,6 +107,18 @@ def find_column(table: pd.DataFrame, role: str, override: str | None = None) -> 
     return found[0] if found else None
 
 
+def find_label(table: pd.DataFrame, named: Mapping[str, str | None], *, slides_too: bool) -> str | None:
+    """The column of the labels; where the one of the slides is due and missing too, as in a table of another language,
+    the error says both at once."""
+    try:
+        return find_column(table, "label", named["label"])
+    except CohortError as error:
+        if not slides_too or named["slide"] is not None or candidates(table, "slide"):
+            raise
+        fix = f"{error.fix}, and that of the slides with {FLAGS['slide']}"
+        raise CohortError(error.what, found=error.found, fix=fix) from error
+
+
 def used_columns(table: pd.DataFrame, named: Mapping[str, str | None]) -> set[str]:
     """The columns that a cohort is read from, as far as they are known: those `named` by role, else of usual names.
 

@@ -18,6 +18,7 @@ from asmil.bags.columns import (
     canonical_labels,
     class_key,
     find_column,
+    find_label,
     one_spelling,
     plain,
     require_few_classes,
@@ -150,8 +151,8 @@ def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem
     if task is not None and "survival" in task.name:
         fix = "correct the table: a patient has one time and one event"
         raise CohortError("patients have slides of different times or events", found=patients, fix=fix)
-    what = f"{mixed.sum()} patients have slides of different labels: {patients}"
-    return [Problem("", what, "intended where labels are per slide")]
+    who = "1 patient has" if mixed.sum() == 1 else f"{mixed.sum():,} patients have"
+    return [Problem("", f"{who} slides of different labels: {patients}", "intended where labels are per slide")]
 
 
 def _without_excluded(raw: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
@@ -280,7 +281,7 @@ def joined(
     spellings: Spellings,
 ) -> tuple[pd.DataFrame, list[Problem], Reading]:
     """The label table with slide, case (maybe empty) and label, joined with the slide table by patient."""
-    label = find_column(table, "label", columns["label"])
+    label = find_label(table, columns, slides_too=slides is None)
     if slides is None:
         slide, case = (find_column(table, role, columns[role]) for role in ("slide", "case"))
         if slide is None:

@@ -113,7 +113,7 @@ class Splits(Shown):
         if self.drawn:
             val = self.table[(self.table["part"] == "val") & self.table["fold"].isin(self.drawn)]
             what = f"{len(self.drawn)} of {len(self.folds)} folds are given without validation slides that can be used"
-            unused.append(f"{what}, so some are drawn from train: {_range(val.groupby('fold').size())}")
+            unused.append(f"{what}, so some are drawn from train ({_range(val.groupby('fold').size())} in each)")
         tests = self.table[self.table["part"] == "test"].groupby("fold")["label"]
         found = [f"fold {fold} ({own.iloc[0]})" for fold, own in tests if own.nunique() == 1]
         what = f"{len(found)} of {len(self.folds)} folds test slides of one class only, where AUROC is not defined"

@@ -30,7 +30,8 @@ def export(
     if found.onnx:
         worst = max(found.differences, key=lambda tiles: found.differences[tiles])
         difference, compared = f"{found.differences[worst]:.1e}", ", ".join(map(str, found.differences))
-        head = f"{found.onnx}: {found.members} models; largest difference from torch {difference}"
+        models = f"{found.members} model{'s' * (found.members > 1)}"
+        head = f"{found.onnx}: {models}; largest difference from torch {difference}"
         wrote("onnx", found.onnx, shown=f"{head}, on {worst} tiles (compared on {compared})")
     for path in found.card:
         wrote("card", path)

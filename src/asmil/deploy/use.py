@@ -356,6 +356,10 @@ def _predict_stored(
         outcome.failed(problem.slide or str(problem.path), stage="data", reason=problem.what)
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
     made = PredictedFolder(settings.out)
+    where = settings.slides or store.path
+    for slide in sorted({*made.slides}.difference(slides, lost)):
+        gone = f"had a row of an earlier call, and has none now: it is not in {where} any more"
+        outcome.noted(slide, stage="predict", reason=gone)
     made.note(run, models=ensemble.digest, store=store, slides=settings.slides)
     with hear.stage("predict", total=len(slides)) as advance:
 

@@ -299,7 +299,7 @@ def _point(run: Run) -> tuple[str, ...]:
     if len(run.classes) != 2:
         return ()
     ordered, how = sorted_classes(run.classes)
-    why = f"{how}; --classes says otherwise" if list(ordered) == run.classes else "the last of its classes"
+    why = f"{how}; --classes names another" if list(ordered) == run.classes else "the last of its classes"
     point = run.metrics.get("operating_point") if has_threshold(run) else None
     thresholds = (point or {}).get("thresholds") or []
     at = [one["threshold"] for one in thresholds]

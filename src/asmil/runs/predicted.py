@@ -130,6 +130,14 @@ class PredictedFolder:
         return [str(name).removeprefix("prob_") for name in self.table if str(name).startswith("prob_")]
 
     @property
+    def slides(self) -> list[str]:
+        """The slides that have a row, whatever is predicted; none where there is no table that can be read."""
+        try:
+            return read_table(self.folder / layout.PREDICTIONS, columns=("slide",), fix=AGAIN)["slide"].tolist()
+        except RunError:
+            return []
+
+    @property
     def written_at(self) -> int:
         """When the predictions were written, in nanoseconds."""
         return (self.folder / layout.PREDICTIONS).stat().st_mtime_ns

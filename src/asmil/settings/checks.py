@@ -172,7 +172,7 @@ def _check_slides(
                     outcome.ok(slide.name)
                     usable[slide.name] = found.size, found.mpp, found.bounds
                 else:
-                    outcome.noted(slide.name, stage="labels", reason="no row in the table of labels")
+                    outcome.noted(slide.name, stage="labels", reason="no row of the table of labels is used for it")
             advance(1)
     for line in [*_of_slides(opened), *looks.lines()]:
         tell(line)

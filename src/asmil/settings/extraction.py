@@ -206,7 +206,7 @@ def _labelled(slides: "list[SlideFile]", cohort: "Cohort", outcome: Outcome) -> 
     rows = SlideNames(cohort.slides)
     found = [slide for slide in slides if rows.find_or_file(slide.name)]
     for slide in set(slides).difference(found):
-        outcome.noted(slide.name, stage="labels", reason="this slide has no row in the table of labels")
+        outcome.noted(slide.name, stage="labels", reason="no row of the table of labels is used for it")
     return found
 
 

@@ -276,7 +276,9 @@ def check_recipe(settings: Settings, labelled: "Cohort", *, width: int) -> None:
             create_model(settings.model, in_dim=width, n_classes=outputs, **settings.model_options)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in settings.model_options.items()) or "no options"
-        raise ConfigError(f"the model {settings.model!r} cannot be made", found=f"{given}; {error}") from error
+        fix = "--model-option NAME=VALUE gives what it is made with"
+        what = f"the model {settings.model!r} cannot be made"
+        raise ConfigError(what, found=f"{given}; {error}", fix=fix) from error
     if of_others(settings.model):
         try_out(settings.model, in_dim=width, n_classes=outputs, **settings.model_options)
 

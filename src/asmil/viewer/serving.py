@@ -128,6 +128,6 @@ def serve(app: "ASGIApp", bound: socket.socket, *, started: Callable[[], None] =
             await super().startup(sockets)
             started()
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", server_header=False)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", server_header=False, lifespan="off")
     with suppress(KeyboardInterrupt):  # uvicorn gives the signal on once it has ended
         Server(config).run(sockets=[bound])

@@ -292,3 +292,12 @@ def test_names_that_lost_their_zeros_are_told():
     frame = pd.DataFrame({"slide": [str(i) for i in range(24)], "label": CLASSES})
     with pytest.raises(CohortError, match="lost their zeros in front: save that column as text"):
         read_cohort(frame).match([f"{i:04d}" for i in range(24)])
+
+
+def test_a_table_of_another_language_is_asked_for_both_columns_at_once():
+    table = pd.DataFrame({"Präparat": ["a", "b"], "Diagnose": ["x", "y"]})
+    with pytest.raises(CohortError, match=r"no column 'label'.*with --label, and that of the slides with --slide-col"):
+        read_cohort(table, label="label")
+    with pytest.raises(CohortError) as caught:
+        read_cohort(table.rename(columns={"Präparat": "slide"}), label="label")
+    assert "--slide-column" not in str(caught.value)

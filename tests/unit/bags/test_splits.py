@@ -281,7 +281,7 @@ def test_a_validation_part_that_was_drawn_is_said(tmp_path):
     cohort = read_cohort(pd.DataFrame({"slide": [f"s{i:02d}" for i in range(24)], "label": ["a", "b"] * 12}))
     rows = pd.DataFrame({"slide": cohort.slides, "part": ["train"] * 16 + ["test"] * 8})
     rows.to_csv(tmp_path / "two.csv", index=False)
-    says = "1 of 1 folds are given without validation slides that can be used, so some are drawn from train: 4"
+    says = "1 of 1 folds are given without validation slides that can be used, so some are drawn from train (4 in each)"
     assert read_splits(tmp_path / "two.csv", cohort, val_fraction=0.25).remarks(cohort) == [says]
     rows.assign(part=["train"] * 12 + ["val"] * 4 + ["test"] * 8).to_csv(tmp_path / "three.csv", index=False)
     assert read_splits(tmp_path / "three.csv", cohort).remarks(cohort) == []

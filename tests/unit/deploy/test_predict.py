@@ -108,6 +108,20 @@ def test_features_that_are_nowhere_and_those_without_any_difference_are_no_predi
     assert "no slide could be predicted" in done.stderr
 
 
+def test_a_slide_that_was_taken_away_loses_its_row_and_that_is_said(asmil, run, features, tmp_path):
+    """Every night into one folder: what was archived since has no row any more, which nobody would have seen."""
+    call = ("predict", run, "--features", features, "--out", tmp_path / "out")
+    asmil(*call)
+    (features / "new_1.h5").rename(tmp_path / "new_1.h5")
+    done = asmil(*call)
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv").slide) == ["new_0", "new_2"]
+    (row,) = pd.read_csv(tmp_path / "out" / "failures.csv").to_dict("records")
+    assert (row["name"], row["result"], row["stage"]) == ("new_1", "noted", "predict")
+    assert "is not in" in row["reason"]
+    assert "new_1" in done.stderr + done.stdout
+    assert "any more" not in asmil(*call).stderr
+
+
 def test_another_version_of_asmil_is_told_and_not_refused(run, trained, features, tmp_path):
     own = shutil.copytree(trained / "features", tmp_path / "own")
     for folder, version in ((own, "0.1"), (features, "0.2")):

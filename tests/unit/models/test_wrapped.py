@@ -125,6 +125,8 @@ FAULTS = {
     "return self.head(x.mean(0)) * float('nan')": "not finite",
     "return self.head(x.mean(0) + torch.randn(5))": "other logits for the same bag again",
     "self.n += 1; return self.head(x.mean(0)) * self.n": "other logits for the same bag again",
+    "return self.head(x[torch.randperm(len(x))[:64]].mean(0))": "bag of 1,500 tiles again",
+    "self.n += self.training; return self.head(x.mean(0)) * self.n": "answers by what is not saved",
     "return self.head(x.mean(0)).softmax(-1)": "probabilities, which add up to 1",
     "y = self.head(x.mean(0)); return {'logits': y, 'aux_loss': y.sum()}": "'aux_loss' too, which nothing would train",
     "self.embed = self.head; return self.head(x.mean(0))": "the same weights under two names",
@@ -144,6 +146,18 @@ def test_what_a_model_of_a_file_does_wrong_is_said_before_anything_is_read(forwa
     with pytest.raises(ConfigError, match=FAULTS[forward]):
         try_out(f"{path}:Mine", in_dim=5, n_classes=2)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_of_small_bags_alone_is_tried_out_with_those(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Mine(nn.Module):\n"
+        "    def __init__(self, in_dim, n_classes):\n        super().__init__()\n"
+        "        self.head, self.where = nn.Linear(in_dim, n_classes), nn.Embedding(100, in_dim)\n\n"
+        "    def forward(self, x):\n        return self.head((x + self.where(torch.arange(len(x)))).mean(0))\n"
+    )
+    monkeypatch.setenv("ASMIL_TRUST", str(path))
+    try_out(f"{path}:Mine", in_dim=5, n_classes=2)
 
 
 @pytest.mark.parametrize("name", ["abmil", "asmil", "clam_sb", "camil", "dtfd", "transmil"])

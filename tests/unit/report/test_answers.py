@@ -37,7 +37,7 @@ def test_rates_stand_with_their_intervals_and_counts(run):
 def test_which_class_is_positive_and_why(run):
     (said,) = screen(run)["point"]
     assert said.startswith(
-        "Positive is class tumour (guessed from the names; --classes says otherwise). A slide is called"
+        "Positive is class tumour (guessed from the names; --classes names another). A slide is called"
     )
     assert "the threshold of each fold was chosen on validation slides alone, for the best balanced accuracy" in said
     assert "PPV and NPV hold for the share of class tumour here, 50 %" in said

@@ -197,6 +197,60 @@ def test_models_that_cannot_run_in_one_pass_run_one_after_the_other():
             assert torch.equal(a, b)
 
 
+class Remembering(nn.Module):
+    """A model of somebody else that keeps something of every bag that it is trained on, in one of many ways."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.layer, self.out = way, nn.Linear(10, 8), nn.Linear(8, 2)
+        self.register_buffer("memory", torch.zeros(8))
+        self.register_buffer("steps", torch.zeros(()))
+        self.plain, self.queue, self.named = torch.zeros(8), [], {}
+
+    def forward(self, batch: BagBatch) -> MILOutput:
+        tiles = self.layer(batch.features).relu()
+        embedding = batch.layout.sum(tiles) / batch.layout.counts(tiles)
+        mean = embedding.detach().mean(0)
+        largest = max(map(len, batch.split(tiles)))
+        if self.training and (self.way != "large" or largest == max(map(len, TRAIN))):
+            if self.way in ("buffer", "large"):
+                self.memory = 0.9 * self.memory + 0.1 * mean
+            elif self.way == "counter":
+                self.steps += 1
+            elif self.way == "plain":
+                self.plain = 0.9 * self.plain + 0.1 * mean
+            elif self.way == "queue":
+                self.queue.append(mean)
+            else:
+                self.named["last"] = mean
+        kept = [self.memory, self.plain, self.steps.expand(8), *self.queue[-3:], *self.named.values()]
+        embedding = embedding - torch.stack(kept).mean(0)
+        return MILOutput(self.out(embedding), torch.full((len(tiles),), 1 / len(tiles)), embedding)
+
+
+@pytest.mark.parametrize("way", ["buffer", "counter", "plain", "queue", "named", "large"])
+def test_models_that_keep_something_of_their_bags_run_one_after_the_other(way):
+    def remembering(seed):
+        torch.manual_seed(seed)
+        return Member(Remembering(way), SETTINGS, key=("seed", seed), place=seed)
+
+    company = trained([remembering(0), remembering(1)])
+    for seed in (0, 1):
+        (alone,) = trained([remembering(seed)], one_pass=False)
+        assert_alike(company[seed], alone)
+        kept = [[m.model.memory, m.model.plain, m.model.steps, *m.model.queue] for m in (company[seed], alone)]
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*kept, strict=True))
+
+
+@pytest.mark.parametrize("way", ["buffer", "counter", "plain", "queue", "named"])
+def test_trying_a_pass_changes_nothing_of_a_model(way):
+    members = [Member(Remembering(way), SETTINGS, place=seed) for seed in (0, 1)]
+    stack, model = stack_of(members), members[0].model
+    assert not stack.passes(BagBatch.from_bags(TRAIN[:4]), tiles_per_step=40)
+    assert (model.queue, model.named) == ([], {})
+    assert not any(float(value.sum()) for value in (model.memory, model.plain, model.steps))
+
+
 def test_parameters_without_gradient_stay_as_they_are():
     before = foreign(0).model.spare.weight.detach().clone()
     (own,) = trained([foreign(0)])

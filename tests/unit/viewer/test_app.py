@@ -3,6 +3,9 @@
 import io
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections import Counter
@@ -236,3 +239,15 @@ def test_numbers_in_json_are_finite(client, base, rows):
 
     for path in ("/api/runs", f"{base}/slides", f"{base}/unrest", f"{base}/0", f"{base}/0/training/0-0"):
         json.loads(client.get(path).text, parse_constant=refuse)
+
+
+def test_ctrl_c_ends_it_without_a_word_also_twice(run_folder):
+    code = "from asmil.cli import main; main()"
+    command = [sys.executable, "-c", code, "view", str(run_folder), "--no-browser", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = server.stdout.readline().split()[1]
+    assert urllib.request.urlopen(address, timeout=60).status == 200
+    server.send_signal(signal.SIGINT)
+    server.send_signal(signal.SIGINT)
+    _, said = server.communicate(timeout=60)
+    assert (server.returncode, said) == (0, "")

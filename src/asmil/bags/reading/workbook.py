@@ -23,6 +23,9 @@ MOST_UNPACKED, MOST_PACKED = 1 << 25, 100
 MOST_ROWS, MOST_CELLS = 1 << 20, 1 << 25
 """Rows of a sheet, which is what a spreadsheet can have, and cells that its rows may be wide together."""
 
+MOST_COLOURED = 3
+"""One row of so many has a colour where a person marked them; more are stripes, or groups."""
+
 _ZEROS = re.compile("00+")
 
 _MARK = re.compile(rb"<(?:\w+:)?(row|col|mergeCell|c|f|v|strike)(?=[\s/>])([^<>]*)>([^<]*)|<(/)(?:\w+:)?sheetData>")
@@ -82,11 +85,14 @@ def read_sheet(path: Path, name: str) -> Sheet:
         meant, remarks = _meant(path, book, name)
         if meant is None:
             return Sheet([])
-        rows, struck = _filled_rows(meant, path)
+        rows, struck, coloured = _filled_rows(meant, path)
         layout = _layout(path, meant._worksheet_path)
     numbered = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     if not numbered:
         return Sheet([])
+    if 0 < len(coloured) <= len(numbered) / MOST_COLOURED:
+        what = f"rows of {path.name} have a colour, which means nothing here: {listed(map(str, coloured))}"
+        remarks = (*remarks, f"{what}; a column `verdict` with exclude leaves rows out")
     return Sheet(numbered, (*struck, *_marks(path, layout, numbered)), tuple(layout.hidden_columns), remarks)
 
 
@@ -222,12 +228,13 @@ def require_no_marks(name: str, marks: Sequence[Mark], columns: Collection[int],
             raise CohortError(f"{name} {what}", found=of + listed(where, 8), fix=fix)
 
 
-def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> tuple[Lines, list[Mark]]:
-    """The rows of a sheet that have cells, by their numbers, each as long as it is filled; and which are struck out.
+def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> tuple[Lines, list[Mark], list[int]]:
+    """The rows of a sheet that have cells, by their numbers, each as long as it is filled; which are struck out; and
+    which, below the first, are coloured.
 
     A cell far below or to the right makes a million rows, or thousands of columns, of nothing: these are passed over.
     """
-    rows, struck, width = [], list[Mark](), 0
+    rows, struck, coloured, width = [], list[Mark](), list[int](), 0
     for line, row in enumerate(sheet.rows, start=1):
         width += len(row)
         if line > MOST_ROWS or width > MOST_CELLS:
@@ -241,7 +248,21 @@ def _filled_rows(sheet: "ReadOnlyWorksheet", path: Path) -> tuple[Lines, list[Ma
             rows.append((line, texts))
             if through := frozenset(at for at, text in enumerate(texts) if text.strip() and _is_struck(row[at])):
                 struck.append(Mark("struck", str(line), through))
-    return rows, struck
+            seen = [cell for cell, text in zip(row, texts, strict=True) if text.strip()]
+            if len(rows) > 1 and seen and sum(map(_is_coloured, seen)) > len(seen) / 2:
+                coloured.append(line)
+    return rows, struck, coloured
+
+
+def _is_coloured(cell: "ReadOnlyCell") -> bool:
+    """Whether a cell has a background that is not white."""
+    try:
+        if cell.style_array.fillId < 2:  # none, as nearly all
+            return False
+        fill = cell.fill
+    except IndexError:  # as of fonts
+        return False
+    return fill.fill_type == "solid" and fill.fgColor.rgb not in ("FFFFFFFF", "00FFFFFF")
 
 
 def _is_struck(cell: "ReadOnlyCell") -> bool:

@@ -193,9 +193,8 @@ def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> Non
     Raises:
         ConfigError: it does not; what is wrong is said, also of an error in its own code.
     """
-    places = torch.stack([torch.arange(32), torch.zeros(32, dtype=torch.int64)], 1) * 256
     with torch.random.fork_rng(devices=[]):
-        bags = [Bag(torch.randn(n, in_dim), places[:n], f"{n}", label=i) for i, n in enumerate((24, 32))]
+        bags = [Bag(torch.randn(n, in_dim), _places(n), f"{n}", label=i) for i, n in enumerate((24, 32))]
         batch = BagBatch.from_bags(bags)
         before = batch.features.clone()
         try:
@@ -206,6 +205,10 @@ def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> Non
             trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
             with torch.no_grad():
                 logits, again = model.eval()(batch).logits, model(batch).logits
+                other = model if lazy else create_model(name, in_dim=in_dim, n_classes=n_classes, **options).eval()
+                other.load_state_dict(model.state_dict(), strict=False)
+                read = other(batch).logits
+                steady = _answers_alike(model, Bag(torch.randn(_MANY, in_dim), _places(_MANY), "large", label=0))
         except AsmilError:
             raise
         except Exception as error:
@@ -220,12 +223,36 @@ def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> Non
         (not trained, "has no parameters that can be trained"),
         (not torch.equal(batch.features, before), "changes the features that it is given"),
         (not logits.isfinite().all(), "gives logits that are not finite"),
-        (not torch.allclose(logits, again), "gives other logits for the same bag again, in evaluation mode"),
+        (not _alike(logits, again), "gives other logits for the same bag again, in evaluation mode"),
+        (not steady, f"gives other logits for the same bag of {_MANY:,} tiles again, in evaluation mode"),
+        (not _alike(logits, read), "answers by what is not saved: a tensor that it keeps has to be a buffer"),
         (of_one and n_classes > 1, "gives probabilities, which add up to 1, and logits are meant"),
         (len(set(weights)) < len(weights), "has the same weights under two names, and cannot be saved"),
     ):
         if wrong:
             raise ConfigError(f"the model {name} {what}", found="two bags of random features", fix=_CHECK)
+
+
+_MANY = 1500
+"""Tiles of a bag that many samplers of tiles would sample of."""
+
+
+def _places(tiles: int) -> Tensor:
+    return torch.stack([torch.arange(tiles), torch.zeros(tiles, dtype=torch.int64)], 1) * 256
+
+
+def _alike(logits: Tensor, others: Tensor) -> bool:
+    """But for rounding: tiles that come in another order are added up in another one."""
+    return torch.allclose(logits, others, atol=1e-6)
+
+
+def _answers_alike(model: nn.Module, bag: Bag) -> bool:
+    """Whether a large bag has the same answer twice; a model may have a largest bag, and raise for this one."""
+    batch = BagBatch.from_bags([bag])
+    try:
+        return _alike(model(batch).logits, model(batch).logits)
+    except (AsmilError, RuntimeError, ValueError, IndexError):
+        return True
 
 
 _made: dict[tuple[Path, str], Maker] = {}

@@ -117,7 +117,7 @@ export class SlideList {
 
   #measure(row, text) {
     const { name, share } = told(row, this.run);
-    if (!this.page.statistics) return (share ?? null) === null ? "" : `probability of ${name}: ${percent(share)}`;
+    if (!this.page.statistics) return (share ?? null) === null ? "" : `${percent(share)} probability of ${name}`; // the number first: a long name is cut off
     return [`p(${name}) ${(share ?? null) === null ? "" : probability(share, 2)}`, text(row)].filter(Boolean).join(" · ");
   }
 

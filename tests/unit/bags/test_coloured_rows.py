@@ -1,0 +1,45 @@
+"""Rows that a person coloured in a workbook are named; stripes, headings and single cells are not."""
+
+import openpyxl
+import pytest
+from openpyxl.styles import PatternFill
+
+from asmil.bags import read_cohort
+
+YELLOW, WHITE = PatternFill("solid", fgColor="FFFF00"), PatternFill("solid", fgColor="FFFFFF")
+
+
+def lines(path, fill, *cells):
+    sheet = (book := openpyxl.Workbook()).active
+    sheet.append(["slide", "patient", "label"])
+    for number in range(12):
+        sheet.append([f"S{number:02d}", f"P{number // 2}", ("benign", "tumour")[number // 2 % 2]])
+    for row, columns in cells:
+        for column in columns:
+            sheet[f"{column}{row}"].fill = fill
+    book.save(path / "t.xlsx")
+    cohort = read_cohort(path / "t.xlsx")
+    assert len(cohort.slides) == 12
+    return [line for line in cohort.lines() if "colour" in line]
+
+
+def test_coloured_rows_are_named(tmp_path):
+    (line,) = lines(tmp_path, YELLOW, (3, "ABC"), (7, "AC"))
+    assert line == (
+        "remark: rows of t.xlsx have a colour, which means nothing here: 3, 7; "
+        "a column `verdict` with exclude leaves rows out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fill", "cells"),
+    [
+        (YELLOW, [(1, "ABC")]),
+        (YELLOW, [(row, "ABC") for row in range(2, 14, 2)]),
+        (YELLOW, [(3, "C")]),
+        (WHITE, [(3, "ABC")]),
+    ],
+    ids=["heading", "stripes", "a cell", "white"],
+)
+def test_colours_that_mark_no_rows_are_passed_over(fill, cells, tmp_path):
+    assert lines(tmp_path, fill, *cells) == []
