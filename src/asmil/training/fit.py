@@ -198,13 +198,10 @@ def _crews(left: Sequence[Member], train: Sequence[Bag], *, task: Task | None, o
             if len(beside) == 1:
                 shared.append(beside)
         settings = left[0].settings
-        # what somebody else's model does may depend on the size of a bag
-        largest = max(range(len(train)), key=lambda index: len(train[index]))
-        tried = [range(min(len(train), settings.batch_size)), [largest]]
-        batches = bag_batches(train, tried, settings=settings, epoch=0)
+        first = next(bag_batches(train, [range(min(len(train), settings.batch_size))], settings=settings, epoch=0))
         tiles = sum(tiles_drawn(len(bag), settings) for bag in train) * settings.batch_size / len(train)
         crews = [_crew(own, task=task, places=[member.place % PLACES for member in own]) for own in shared]
-        if all(crew.stack.passes(batch, tiles_per_step=tiles) for batch in batches for crew in crews):
+        if all(crew.stack.passes(first, tiles_per_step=tiles) for crew in crews):
             return crews
         for crew in crews:
             crew.stack.release()

@@ -7,8 +7,7 @@ enlarges a last bit within some hundred steps to another model: docs/log.md.) Th
 between a pass and a stack for each.
 """
 
-from collections import deque
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import cast
@@ -37,7 +36,6 @@ PLACES = 3
 Losses = dict[str, Float[Tensor, " models"]]
 Key = tuple[int | str, ...]
 Named = dict[str, Tensor]
-Attributes = MutableMapping[str, object]
 
 
 class Trainee(nn.Module):
@@ -89,59 +87,6 @@ class Slots:
                 kept[name] = value
 
 
-class Kept:
-    """What the parts of a model keep beside their parameters: buffers, and attributes of their own.
-
-    Where a pass for many models changes any of it, what is left there afterwards is of no single model.
-    """
-
-    _OF_TORCH = frozenset(vars(nn.Module()))
-
-    def __init__(self, model: nn.Module):
-        holders = [held for part in model.modules() for held in (cast(Attributes, part._buffers), vars(part))]
-        self._held = [(held, self._own(held)) for held in holders]
-        self._contents = [{name: _content(value) for name, value in own.items()} for _, own in self._held]
-
-    def _own(self, held: Attributes) -> dict[str, object]:
-        return {name: value for name, value in held.items() if name not in self._OF_TORCH}
-
-    @torch.no_grad()
-    def restore(self) -> bool:
-        """Put back what was kept, and say whether anything of it had changed."""
-        changed = False
-        for (held, before), contents in zip(self._held, self._contents, strict=True):
-            for name in self._own(held).keys() - before.keys():
-                del held[name]
-                changed = True
-            for name, value in before.items():
-                shown, content = contents[name]
-                if held.get(name) is not value or _content(value)[0] != shown:
-                    held[name], changed = value, True
-                    _refill(value, content)
-        return changed
-
-
-def _content(value: object) -> tuple[object, object]:
-    """What shows that a value is unchanged, and a copy of what it holds."""
-    if isinstance(value, Tensor):
-        return value._version, value.detach().clone()
-    if isinstance(value, dict):
-        return [*map(id, value.values())], dict(value)
-    return ([*map(id, value)], [*value]) if isinstance(value, list | deque | set) else (None, None)
-
-
-def _refill(value: object, content: object) -> None:
-    """Give a tensor or a container what it held."""
-    if isinstance(value, Tensor) and isinstance(content, Tensor):
-        value.copy_(content)
-    elif isinstance(value, list | deque):
-        value.clear()
-        value.extend(cast(list[object], content))
-    elif isinstance(value, set | dict):
-        value.clear()
-        value.update(cast(dict[object, object], content))
-
-
 class Stack:
     """Models in training, each with its stabiliser (or None) and the key of its draws.
 
@@ -182,23 +127,21 @@ class Stack:
     def passes(self, batch: BagBatch, *, tiles_per_step: float) -> bool:
         """Whether a pass for all places pays for batches of this size, and the models can.
 
-        They cannot where they have hooks around their steps, differ in what is not trained, keep something of a batch,
-        which is each model's own, or do what torch cannot do for many models at once: draws from torch's own generator,
-        sizes that depend on values.
+        They cannot where they have hooks around their steps, differ in what is not trained, or do what torch cannot do
+        for many models at once: sizes that depend on values. Modules of other people are not tried: what one keeps of a
+        batch, or draws, is its own model's, and a pass leaves it what is of no single one.
         """
         hooks = any(hasattr(model, hook) for model in self.models for hook in ("prepare", "after_step"))
         work = tiles_per_step * self.rows.matrix.shape[1]
-        if hooks or not self._alike or self.settings.compile or work > SMALL.get(self.device.type, SMALL["cpu"]):
+        known = self._ours and self._alike and not hooks and not self.settings.compile
+        if not known or work > SMALL.get(self.device.type, SMALL["cpu"]):
             return False
-        kept = Kept(self.trainees[0].model.train())  # some keep what they see in training alone
         try:
             with torch.no_grad():
                 self._in_one_pass(batch, [0] * len(self.models), aligned=False)
         except (RuntimeError, NotImplementedError):
             return False
-        finally:
-            changed = kept.restore()
-        return not changed
+        return True
 
     def step(self, batch: BagBatch, rates: Sequence[float], *, at: tuple[int, int], measure: bool) -> Losses:
         """A step of every model at `at`, its epoch and step.
@@ -340,6 +283,11 @@ class Stack:
         moving |= set() if self.anchors is None else {f"anchor.{name}" for name in self.anchors.names}
         named = dict([*trainee.named_parameters(), *trainee.named_buffers()])
         return {name: value for name, value in named.items() if name not in moving}
+
+    @property
+    def _ours(self) -> bool:
+        """Whether every module is torch's or asmil's, which keep nothing of their bags."""
+        return all(type(part).__module__.split(".")[0] in ("asmil", "torch") for part in self.models[0].modules())
 
     @property
     def _alike(self) -> bool:
