@@ -185,7 +185,7 @@ class FolderRegistry:
         for option, value in options.items():
             annotation, default = parameters[option].annotation, parameters[option].default
             kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-            if value is default or not all(kind in _PLAIN for kind in kinds):
+            if value is default or not all(isinstance(kind, type) and kind in _PLAIN for kind in kinds):
                 continue
             if not any(_is(kind, value) for kind in kinds):
                 what = f"{option} of the {self.kind} {name!r} must be {' or '.join(_PLAIN[kind] for kind in kinds)}"

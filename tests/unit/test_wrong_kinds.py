@@ -1,5 +1,7 @@
 """What a person gives in Python for a path, a name or a cohort, and is none: one clear error, never a TypeError."""
 
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from asmil.annotations import read_annotations
 from asmil.bags import load_dataset, read_splits, read_table
 from asmil.errors import AsmilError, ConfigError
 from asmil.models import create_model, list_models, model_options
+from asmil.registry import FolderRegistry
 from asmil.settings import load_settings
 from asmil.study import load_study
 from asmil.tasks import create_task
@@ -115,3 +118,13 @@ def test_numpys_numbers_and_whole_numbers_for_others_are_taken():
 def test_options_of_tasks_are_of_their_kind():
     with pytest.raises(ConfigError, match="bins of the task 'survival' must be a whole number"):
         create_task("survival", bins="four")
+
+
+def test_annotations_that_are_no_plain_kinds_are_left_alone():
+    """Of other people's parts: a text, or what has no hash."""
+
+    def part(first: "int" = 1, second: Annotated[int, []] = 2, third: list[int] = [3]):  # noqa: B006
+        return first, second, third
+
+    parts = FolderRegistry("part", "asmil.tasks", "TASK", other=lambda name: part)
+    parts.check_kinds("any", {"first": "x", "second": "y", "third": 5})
