@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -43,11 +44,18 @@ def half(whole, tmp_path):
     return run
 
 
+def _copy(run: Run) -> Path:
+    """A run is not compared with itself."""
+    other = run.folder.with_name("other")
+    shutil.rmtree(other, ignore_errors=True)
+    return shutil.copytree(run.folder, other)
+
+
 COMMANDS = {
     "evaluate": lambda run, **options: evaluate(run, bootstrap=10, **options),
     "report": lambda run, **options: write_report(run, heatmaps=1, **options),
     "heatmap": lambda run, **options: write_heatmaps(run, **options),
-    "report --against": lambda run, **options: write_comparison(run, run, **options),
+    "report --against": lambda run, **options: write_comparison(run, _copy(run), **options),
     "figure": lambda run, **options: write_paper_figure("fig1", [run], **options),
     "predict, export": lambda run, **options: load_ensemble(run, **options),
     "export --card": lambda run, **options: write_card(load_ensemble(run, **options), run.card_file),

@@ -35,8 +35,8 @@ MEANING = {
     ExitCode.WHOLE: "all was done",
     ExitCode.SET_ASIDE: "done, but something was set aside: slides or annotations that cannot be used, or models that "
     "are missing in a partial look; of `check` and `bench`: something was found",
-    ExitCode.WRONG: "not done: a wrong flag, setting, file or folder, a machine without what it needs, or a training "
-    "that diverged",
+    ExitCode.WRONG: "not done: a wrong flag, setting, file or folder, nothing that could be predicted, converted or "
+    "embedded, a machine without what it needs, or a training that diverged",
     ExitCode.FAULT: "not done: a fault of asmil, please report it",
     ExitCode.INTERRUPTED: "interrupted by ctrl-C (`view`, whose end it is: 0)",
     ExitCode.TERMINATED: "ended by SIGTERM, as schedulers do",

@@ -188,7 +188,7 @@ def test_other_files_are_no_models_of_ours(tmp_path, mean):
         OnnxModel(tmp_path / "a.onnx")
 
 
-WRONG = [((), "--out"), (("--out", "a.pt"), "--out"), (("--out", "a.onnx", "--fold", 9), "fold 0 seed 0")]
+WRONG = [(("--out", "a.pt"), "--out"), (("--out", "a.onnx", "--fold", 9), "fold 0 seed 0")]
 
 
 @pytest.mark.parametrize(("arguments", "word"), WRONG)

@@ -114,7 +114,7 @@ WRONG = [
     ({"model": "amil"}, "did you mean"),
     ({"model_options": {"dims": 8}}, "did you mean 'dim'"),
     ({"model_options": {"dim": -8}}, "positive widths"),
-    ({"model_options": {"dim": "wide"}}, "cannot be made"),
+    ({"model_options": {"dim": "wide"}}, "dim of the model .abmil. must be a whole number"),
     ({"label": "grade"}, "grade"),
     ({"labels": "label.csv"}, "label.csv"),
     ({"labels": None}, "no table of labels"),
