@@ -233,6 +233,11 @@ _OF_SYSTEMS = ("lost+found", "$RECYCLE.BIN", "System Volume Information")
 """Folders that a user may never read, at the top of a disk."""
 
 
+def holds_run(files: Iterable[str]) -> bool:
+    """Whether these are files of a run's folder, which those who look for slides or features know by two of them."""
+    return {"config.yaml", "environment.json"}.issubset(files)
+
+
 def walk(folder: Path, *, closed: list[Path]) -> Iterator[tuple[Path, list[str], list[str]]]:
     """As `os.walk`, and into linked folders too; a folder that several ways lead to is entered once.
 

@@ -11,15 +11,13 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "asmil"
 HOMES = ("progress/outcome.py", "extraction/ledger.py", "runs/layout.py", "study/arms.py", "deploy/use.py")
 """Where names of files and folders are module-level names in capitals."""
 ELSEWHERE = {
-    ("slides/opening.py", "config.yaml"): "runs among slides are passed over, by a room above the one that writes them",
-    ("slides/opening.py", "environment.json"): "the same",
+    ("files.py", "config.yaml"): "runs among slides and features are known below the room that writes them",
+    ("files.py", "environment.json"): "the same",
     ("slides/opening.py", "failures.csv"): "and what was extracted",
     ("slides/opening.py", "state.csv"): "the same",
     **{
         ("bags/reading/source.py", name): "of runs, models and predictions only features are read; as above"
         for name in (
-            "config.yaml",
-            "environment.json",
             "sealed.json",
             "model.safetensors",
             "attention.h5",

@@ -112,5 +112,10 @@ def _check(target: Tensor, online: Tensor, reduction: str) -> None:
             found=f"{tuple(target.shape)} and {tuple(online.shape)}",
             fix="give both branches the same tiles and rows",
         )
+    require_reduction(reduction)
+
+
+def require_reduction(reduction: object) -> None:
+    """Raise an `AttentionError` for what is no way to reduce over tiles."""
     if reduction not in ("sum", "mean"):
         raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from asmil.attention.anchor import Anchor
-from asmil.attention.divergence import alignment, unevenness
+from asmil.attention.divergence import alignment, require_reduction, unevenness
 from asmil.attention.foreign import Forward, Recorder, Scores, checked, find_part
 from asmil.attention.layout import Dense, Layout, Packed
 from asmil.attention.normalizers import FULL_SUPPORT, NORMALIZERS
@@ -40,8 +40,7 @@ def _require_numbers(schedules: dict[str, object], positive: dict[str, object], 
 
 
 def _require_kinds(reduction: object, *, tile_dim: object, mask: object, **switches: object) -> None:
-    if reduction not in ("sum", "mean"):
-        raise AttentionError("unknown reduction", found=repr(reduction), fix='use "sum" or "mean"')
+    require_reduction(reduction)
     if tile_dim is not None and (not isinstance(tile_dim, Integral) or isinstance(tile_dim, bool)):
         raise AttentionError("tile_dim must be the number of an axis", found=repr(tile_dim))
     if not (mask is None or callable(mask) or isinstance(mask, Tensor)):

@@ -76,7 +76,7 @@ def found_instead(path: Path) -> tuple[str, str]:
     shown = [place if path.is_absolute() else Path(os.path.relpath(place)) for place in around]
 
     def part_of(kind: str, place: Path) -> str:
-        return f"{kind}" if place == shown[0] else f"a part of {kind}, {place}"
+        return kind if place == shown[0] else f"a part of {kind}, {place}"
 
     for place in filter(is_predictions, shown):
         maps = "pictures of them: asmil predict RUN --heatmaps, with the run that predicted"

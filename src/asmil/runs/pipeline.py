@@ -217,12 +217,12 @@ def heatmap(
     kinds = ".png", ".geojson.gz" if packed else ".geojson"
     with hear.stage("heatmaps", total=None):
         files = write_heatmaps(made, list(slides) or None, kinds=kinds, partial=partial)
-    gone = "no attention, or its features are gone"
+    gone, drawn = "no attention, or its features are gone", set(files)
     if not files:
         fix = f"where they were moved, write their folder as `features` into {made.folder / CONFIG}"
         raise RunError(f"nothing of {made.folder} can be drawn", found=gone, fix=fix)
     for slide in () if slides else made.predictions["slide"]:
-        if figure_file(made.folder, slide, ".png") not in files:
+        if figure_file(made.folder, slide, ".png") not in drawn:
             outcome.noted(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
     _closed(made, outcome, hear, always=False)
     return files

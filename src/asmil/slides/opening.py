@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from asmil.errors import AsmilError, ScaleError, SlideError, blaming
-from asmil.files import composed, path_of, stem_of, suffix_of, walk
+from asmil.files import composed, holds_run, path_of, stem_of, suffix_of, walk
 from asmil.registry import FolderRegistry
 from asmil.slides.reader import (
     ContentError,
@@ -276,8 +276,8 @@ def name_of(path: Path) -> str:
 
 def _is_of_asmil(folder: Path, folders: list[str], files: list[str]) -> bool:
     """Whether a run lies here, or what `asmil embed`, `tissue` or `predict` wrote, whose pictures are no slides."""
-    begun = not {"failures.csv", "state.csv"}.isdisjoint(files) or any(folder.glob("features/*/store.json"))
-    return {"config.yaml", "environment.json"} <= set(files) or (begun and {"thumbnails", "tissue"} <= set(folders))
+    noted, drawn = not {"failures.csv", "state.csv"}.isdisjoint(files), {"thumbnails", "tissue"}.issubset(folders)
+    return holds_run(files) or (drawn and (noted or any(folder.glob("features/*/store.json"))))
 
 
 def scan_slides(folder: str | Path) -> list[Path]:

@@ -18,7 +18,7 @@ from asmil.bags.reading.entry import AGAIN, Array, Facts, require_believable
 from asmil.bags.tables import listed
 from asmil.errors import FeatureError, blaming
 from asmil.extraction import FEATURES
-from asmil.files import suffix_of, walk
+from asmil.files import holds_run, suffix_of, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ def feature_files(path: Path) -> Iterator[Path]:
     closed: list[Path] = []
     for folder, folders, files in walk(path, closed=closed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if set(files) >= {"config.yaml", "environment.json"}:
+        if holds_run(files):
             folders[:], files = [name for name in folders if name == FEATURES], []
         elif "sealed.json" in files or set(files) >= {"model.safetensors", "attention.h5"}:
             folders.clear()
