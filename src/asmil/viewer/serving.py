@@ -79,7 +79,8 @@ def refusal(request: "Request", token: str) -> RunError | None:
     origin = request.headers.get("origin")
     same = origin is None or origin.partition("://")[2] == request.headers.get("host")
     reads = request.method in ("GET", "HEAD")
-    if not same or not (reads or secrets.compare_digest(request.headers.get("x-asmil-token", ""), token)):
+    given = request.headers.get("x-asmil-token", "").encode()  # texts are compared only where they are ASCII
+    if not same or not (reads or secrets.compare_digest(given, token.encode())):
         return RunError("only the viewer's own page may write", fix="load the page again")
     return None
 
