@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch._ops import OpOverload
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -88,9 +89,17 @@ def first_call(step: Step, *, device: str = "cpu") -> tuple[float, int]:
 
 
 def flops_of(step: Step) -> int:
-    """Floating point operations of the matrix products and convolutions of one call, the same every time."""
-    with _Operations() as counted:
-        step()
+    """Floating point operations of the matrix products and convolutions of one call, the same every time.
+
+    Attention is computed by its products meanwhile: torch has no formula for some of its fused forms.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), _Operations() as counted:
+            step()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return counted.total
 
 

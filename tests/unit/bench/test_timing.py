@@ -107,6 +107,19 @@ def test_products_into_what_there_is_are_counted_too():
         assert flops_of(call) == 2 * 3 * 4 * 5
 
 
+def test_attention_is_counted_whole_however_torch_computes_it():
+    tiles, dim = 50, 16
+    x = torch.randn(1, tiles, dim)
+    layer = torch.nn.TransformerEncoderLayer(dim, 2, 32, batch_first=True, dropout=0.0)
+    # projections in and out 4, feed-forward twice 2 of tiles x dim x dim; two products of tiles x tiles x dim
+    whole = 2 * (tiles * dim * dim * 8 + 2 * tiles * tiles * dim)
+    for call in (lambda: layer.train()(x), lambda: layer.eval()(x), torch.no_grad()(lambda: layer.eval()(x))):
+        assert flops_of(call) == whole
+    assert torch.backends.mha.get_fastpath_enabled()
+    product = 2 * tiles * tiles * dim
+    assert flops_of(lambda: torch.nn.functional.scaled_dot_product_attention(x, x, x)) == 2 * product
+
+
 def test_the_least_time_is_that_of_the_scarcer():
     machine = Machine("cpu", flops=100.0, copy=10.0)
     assert machine.seconds(200.0, moved=10.0) == 2
