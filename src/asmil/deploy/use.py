@@ -242,6 +242,8 @@ def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
     if ensemble.profile is None:
         with hear.stage("measure the run's slides", total=len(ensemble.slides)) as advance:
             ensemble.prepare(features, progress=advance)
+        if ensemble.profile and not (kept := ensemble.run.profile_file).exists():
+            hear.note(f"{kept} cannot be written: the run's slides are measured anew each time")
     if ensemble.profile is None:
         text = "the features of the run are not at hand: drift and equal content cannot be seen"
         hear.warn(text, fix="--run-features FOLDER, once")

@@ -172,6 +172,16 @@ def test_without_the_runs_features_it_is_said_what_cannot_be_seen(asmil, run, fe
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
 
 
+def test_a_run_that_keeps_no_profile_says_that_it_is_measured_each_time(asmil, run, features, tmp_path, monkeypatch):
+    call, said = ("predict", run, "--features", features, "--out"), "profile.json cannot be written"
+    with monkeypatch.context() as readonly:  # root, who runs this test at times, may write anywhere
+        readonly.setattr(
+            "asmil.runs.records.write_json", lambda *_: (_ for _ in ()).throw(PermissionError("read-only"))
+        )
+        assert said in " ".join(asmil(*call, tmp_path / "a").stderr.split())
+    assert said not in " ".join(asmil(*call, tmp_path / "b").stderr.split())
+
+
 def test_what_was_predicted_before_the_runs_own_slides_were_known_is_predicted_anew(asmil, run, trained, tmp_path):
     """A slide of the cohort under another name is known by its features alone, and those were not at hand."""
     (tmp_path / "new").mkdir()
