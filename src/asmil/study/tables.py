@@ -98,7 +98,7 @@ def _estimate(row: pd.Series, *, signed: bool = False, strong: bool = False) -> 
     if not np.isfinite(row["low"]):
         return Entry(text)
     between = " to " if signed or row["low"] < 0 else "–"
-    return Entry(text, between.join(number(row[end]) for end in ("low", "high")), strong)
+    return Entry(text, between.join(number(row[end]) for end in ("low", "high")), strong and text != "0.000")
 
 
 def _names(*texts: object) -> list[Entry]:
@@ -147,7 +147,7 @@ def _difference_tables(analysis: Analysis) -> Iterator[TextTable]:
         columns = ("Model", "Stabiliser", *metrics)
         note = (
             f"With the stabiliser minus without ({analysis.baseline}), paired by fold and seed. Bold: Holm-adjusted "
-            "p below 0.05 in the family of all comparisons of that metric."
+            "p below 0.05 in the family of all comparisons of that metric, where the difference is not 0.000."
         )
         yield TextTable(f"Differences on {dataset}", columns, tuple(rows), 2, note, section="differences")
 

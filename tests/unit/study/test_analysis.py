@@ -178,6 +178,19 @@ def test_markdown_holds_the_numbers_of_the_tables(table, analysis, tmp_path):
     assert len(widths) == 1
 
 
+def test_what_rounds_to_nothing_is_not_bold(table, tmp_path):
+    keys = ["dataset", "model", "fold", "seed"]
+    alone = table[table["stabilizer"] == "none"].set_index(keys)["test_accuracy"]
+    table = table.assign(test_accuracy=alone.reindex(table.set_index(keys).index).to_numpy())
+    table.loc[table["stabilizer"] == "anchor", "test_accuracy"] += 0.0002 + 1e-6 * table["seed"]
+    found = write_tables(fake_results.write(tmp_path, table), bootstrap=20).tables["differences"]
+    sure = found[(found["metric"] == "test_accuracy") & (found["stabilizer"] == "anchor")]
+    assert (sure["holm_p"] < 0.05).all() and len(sure)
+    text = (tmp_path / "tables.md").read_text()
+    assert "**0.000**" not in text
+    assert "**+" in text
+
+
 def test_results_keep_names_that_look_like_nothing_and_refuse_what_is_no_study(table, tmp_path):
     fake_results.write(tmp_path, table.head(3))
     assert read_results(tmp_path)["stabilizer"].tolist() == ["none"] * 3
