@@ -111,14 +111,15 @@ class Cell:
             if EMBEDDINGS not in file:
                 return None
             group = file[EMBEDDINGS]
-            return group["epoch"][:], vector(group["embedding"], dims=3), list(group["slide"].asstr()[:])
+            names = [name.decode() for name in vector(group["slide"], kind=np.object_)]
+            return vector(group["epoch"], kind=np.integer), vector(group["embedding"], dims=3), names
 
     def score_samples(self) -> dict[str, np.ndarray]:
         """Weight times tiles of `softmax` and `nsf`, some validation tiles each; empty without a stabiliser."""
         if not (self.folder / layout.SCORES).is_file():
             return {}
         with self._opened(layout.SCORES) as file:
-            return {name: np.ravel(file[name][()]) for name in ("softmax", "nsf") if name in file}
+            return {name: np.ravel(vector(file[name], dims=None)) for name in ("softmax", "nsf") if name in file}
 
     @property
     def stabilized(self) -> bool:

@@ -75,8 +75,11 @@ def _plain(cells: pd.Series) -> pd.Series:
     return pd.Series(numbers, cells.index)
 
 
-def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), fix: str) -> pd.DataFrame:
-    """The table with numbers in all columns but those of names; those that begin with `gaps` may have empty places.
+def with_numbers(
+    table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), whole: Sequence[str] = (), fix: str
+) -> pd.DataFrame:
+    """The table with numbers in all columns but those of names; those that begin with `gaps` may have empty places,
+    and those that are `whole` are of int64.
 
     Raises:
         RunError: a column holds something else.
@@ -92,7 +95,12 @@ def with_numbers(table: pd.DataFrame, *, path: Path, gaps: Sequence[str] = (), f
                 found = repr(table[name][wrong].iloc[0])
                 raise RunError(f"{path} holds no number in column {name}", found=found, fix=fix)
             table[name] = numbers
-    return table
+    for name in whole:
+        cut = table[name].to_numpy(np.float64)
+        wrong = ~(np.isfinite(cut) & (cut == np.trunc(cut)) & (np.abs(cut) < 2.0**53))
+        if wrong.any():
+            raise RunError(f"{path} holds no whole number in column {name}", found=f"{cut[wrong][0]}", fix=fix)
+    return table.astype(dict.fromkeys(whole, np.int64))
 
 
 @contextmanager
@@ -110,10 +118,11 @@ MOST_PACKED = 2000
 """Bytes of numbers to one of the file: gzip packs zeros by 1,030."""
 
 
-def vector(part: h5py.Dataset, *, dims: int = 1) -> np.ndarray:
-    """The values of a dataset of that many axes; of another, or one that claims more than its file can hold, it raises
-    a ValueError, for `open_h5` to name."""
-    if not isinstance(part, h5py.Dataset) or part.ndim != dims or not np.issubdtype(part.dtype, np.floating):
+def vector(part: h5py.Dataset, *, dims: int | None = 1, kind: type = np.floating) -> np.ndarray:
+    """The values of a dataset of that many axes (None: of any), of a kind of numbers or texts (np.object_); of another,
+    or one that claims more than its file can hold, it raises a ValueError, for `open_h5` to name."""
+    of_kind = isinstance(part, h5py.Dataset) and np.issubdtype(part.dtype, kind)
+    if not of_kind or part.ndim != (part.ndim if dims is None else dims):
         raise ValueError(f"{part.name} has {getattr(part, 'ndim', 'no')} axes of {getattr(part, 'dtype', type(part))}")
     if part.nbytes > MOST_PACKED * Path(part.file.filename).stat().st_size:
         raise ValueError(f"{part.name} claims {part.nbytes:,} bytes")
@@ -207,23 +216,31 @@ class Metrics(_Part):
     seconds: dict[str, float] = {}
 
 
+class LearnedFrom(_Part):
+    """What a run learned from, as its identity says it: of each slide the texts of its row, and of its features file,
+    tiles, width and digest."""
+
+    cohort: dict[str, list[str]] = {}
+    splits: str = ""
+    features: dict[str, tuple[str, int, int, str]] = {}
+
+
 def check_identity(said: Facts) -> None:
-    """Raise a TypeError or AttributeError where what decided a run says of a slide anything but lists: of what its
-    features hold, and of texts in its row."""
-    data = said.get("data", {})
-    if not all(isinstance(own, list) for own in data.get("features", {}).values()):
-        raise TypeError("the features of a slide are no list of what they hold")
-    cohort = data.get("cohort", {})
-    rows = cohort.values() if isinstance(cohort, dict) else ()
-    if not all(isinstance(row, list) and all(isinstance(cell, str) for cell in row) for row in rows):
-        raise TypeError("the row of a slide is no list of texts")
+    """Raise a ValueError where what decided a run has another shape than it is written in."""
+    try:
+        LearnedFrom.model_validate(said.get("data", {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"data.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def options_of(said: object) -> Facts:
-    """The options of a task; a TypeError or ValueError where they are none, or its classes no list."""
+    """The options of a task; a TypeError or ValueError where they are none, or its classes no list of different
+    ones."""
     options = dict(said)  # type: ignore[call-overload]
-    if not isinstance(options.get("classes", []), list):
-        raise TypeError("its classes are no list")
+    classes = options.get("classes", [])
+    if not isinstance(classes, list) or len(set(map(str, classes))) < len(classes):
+        raise TypeError("its classes are no list of different ones")
     return options
 
 

@@ -199,7 +199,7 @@ class Records:
         """slide, case, label, fold (int), part."""
         path = self.folder / layout.SPLITS
         table = read_table(path, columns=("slide", "case", "label", "fold", "part"), fix=COPY)
-        return with_numbers(table, path=path, fix=COPY).astype({"fold": int})
+        return with_numbers(table, path=path, whole=("fold",), fix=COPY)
 
     @property
     def failures(self) -> pd.DataFrame:

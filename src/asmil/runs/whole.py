@@ -129,7 +129,7 @@ def _sealed(said: Facts) -> dict[str, tuple[int, str]] | None:
     """Size and digest by file, as the seal says; None where it is not what `seal` writes."""
     try:
         kept = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in said["files"].items()}
-    except (LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError):
         return None
     ours = all(Path(name).name == name for name in kept)  # a stranger's seal leads to no file elsewhere
     return kept if ours and set(NEEDED) <= set(kept) else None

@@ -92,7 +92,7 @@ def compare(before: Facts, now: Facts) -> list[Change]:
             changes.append(Change("cohort", "slides are in other folds or parts than they were"))
         if "task" in old and "task" in new and old["task"] != new["task"]:
             changes.append(Change("cohort", f"the task was {old['task']}, is {new['task']}"))
-        changes += [Change("features", text) for text in _changed_features(old["features"], new["features"])]
+        changes += [Change("features", text) for text in _changed_features(old.get("features", {}), new["features"])]
     return changes
 
 

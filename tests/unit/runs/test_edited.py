@@ -91,7 +91,12 @@ def _spoiled(value, wrong):
 def test_a_value_of_another_kind_in_what_decided_the_results(old):
     """Found by fuzzing: a number in the place of a bag's content was a traceback."""
     path, told = old.folder / "identity.json", 0
-    data = {"cohort": "a", "splits": "b", "task": None, "features": {"s0": ["a", 4, 3, "b"], "s1": ["c", 4, 3, "d"]}}
+    data = {
+        "cohort": {"s0": ["p0", "a"]},
+        "splits": "b",
+        "task": None,
+        "features": {"s0": ["a", 4, 3, "b"], "s1": ["c", 4, 3, "d"]},
+    }
     said = {"model": "abmil", "code": "1", "data": data | {"tables": {}, "twins": {}}}
     for wrong in (7, [3], None, "x", {}):
         for spoiled in _spoiled(said, wrong):
@@ -110,9 +115,56 @@ def test_a_row_of_lists_and_classes_that_are_none(old):
         path.write_text(json.dumps({"model": "abmil", "data": {"cohort": {"s0": row}, "features": {}}}))
         refused(lambda: Run(old.folder).identity, path)
     said = json.loads((old.folder / "task.json").read_text())
-    for classes in (5, "ab", {"a": 1}):
+    for classes in (5, "ab", {"a": 1}, ["a", "a"]):
         (old.folder / "task.json").write_text(json.dumps(said | {"options": {"classes": classes}}))
         refused(lambda: Run(old.folder).classes, old.folder / "task.json")
+
+
+def test_a_table_of_slides_or_a_content_of_another_shape(old):
+    path = old.folder / "identity.json"
+    for data in ({"cohort": "s0"}, {"cohort": 5}, {"features": {"s0": ["a", 4, 3]}}, {"features": {"s0": []}}):
+        path.write_text(json.dumps({"model": "abmil", "data": data}))
+        assert "data." in str(refused(lambda: Run(old.folder).identity, path).found)
+
+
+@pytest.mark.parametrize("fold", ["inf", "1.5", "1e300", "-inf"])
+def test_folds_that_are_no_whole_numbers(old, fold):
+    path = old.folder / "splits.csv"
+    head, first, *others = path.read_text().splitlines()
+    cells = dict(zip(head.split(","), first.split(","), strict=True)) | {"fold": fold}
+    path.write_text("\n".join([head, ",".join(cells.values()), *others]) + "\n")
+    refused(lambda: Run(old.folder).splits, path)
+
+
+def test_a_seal_of_endless_files_is_none(made, tmp_path):
+    run = Run(shutil.copytree(made[1].folder, tmp_path / "run"))
+    path = run.cell(0, 0).folder / "sealed.json"
+    said = json.loads(path.read_text())
+    for one in said["files"].values():
+        one["bytes"] = float("inf")
+    path.write_text(json.dumps(said))
+    with pytest.raises(RunError, match="sealed.json"):
+        run.require_whole()
+
+
+def _claim(file, name, shape):
+    kind = file[name].dtype
+    del file[name]
+    file.create_dataset(name, shape, kind, chunks=(1 << 10, *shape[1:]), maxshape=shape)
+
+
+def test_scores_and_epochs_that_claim_more_than_their_file_holds(old):
+    cell = old.cell(0, 0)
+    with h5py.File(cell.folder / "scores.h5", "a") as file:
+        _claim(file, "nsf", (1 << 40, 24))
+    refused(cell.score_samples, cell.folder / "scores.h5")
+    for name in ("epoch", "slide"):
+        path = cell.folder / "dynamics.h5"
+        kept = path.read_bytes()
+        with h5py.File(path, "a") as file:
+            _claim(file[".embeddings"], name, (1 << 40,))
+        refused(cell.embeddings, path)
+        path.write_bytes(kept)
 
 
 def test_attention_of_a_billion_tiles_in_a_small_file(old):
