@@ -94,7 +94,7 @@ def test_trackers_hear_of_every_cell_and_of_those_that_were_there_before(study, 
 def test_a_row_holds_what_the_record_says(study, training, tmp_path):
     config = study()
     result = run_study(config, only="abmil--anchor")
-    row = pd.read_csv(result.table).query("seed == 1 and fold == 1").iloc[0]
+    row = pd.read_csv(result.table, float_precision="round_trip").query("seed == 1 and fold == 1").iloc[0]
     data = load_data(config.datasets[0], config)
     train, val, test = data.parts(1, 1)
     assert not set(train) & set(val) | set(val) & set(test) | set(train) & set(test)
