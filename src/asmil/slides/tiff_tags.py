@@ -48,7 +48,7 @@ def tag_mpp(page: Page) -> tuple[float, float] | None:
 
 
 def page_orientation(page: Page) -> int:
-    """How viewers are to turn a page of tifffile, 2 to 8; 1 where it is to be shown as stored, or says nothing known."""
+    """How viewers are to turn a page of tifffile, 2 to 8; 1 where as it is stored, or nothing known is said."""
     said = page.tags.valueof("Orientation", default=1)
     return said if isinstance(said, int) and 2 <= said <= 8 else 1
 
