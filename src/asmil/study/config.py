@@ -36,6 +36,8 @@ LONGEST = 60
 """Letters of a label; three make the name of a folder, which has at most 255."""
 READ_AS_MISSING = {"NA", "N/A", "NULL", "NaN", "None", "nan", "null"}
 """Labels that readers of a table would take for an empty cell."""
+OWN, ROOTS = "own", {"labels", "table", "labels_table", "label_table", "csv", "file", "path"}
+"""The data set of the user's own, and what its `root` is called by whom nobody told."""
 
 
 class Part(BaseModel):
@@ -57,6 +59,9 @@ def dataset_part(value: object) -> Part:
         known = DATASETS.options(part.name)
     except AsmilError as error:
         raise _wrong(told(error), at="name") from error
+    if part.name == OWN and "root" not in part.options and (said := ROOTS & part.options.keys()):
+        at = min(said)
+        raise _wrong(f"the dataset {OWN!r} has no option {at!r}; its table of labels is `root`", at=at)
     _check_options(part.options, ["root", *known], of=f"dataset {part.name!r}")
     return part
 

@@ -130,7 +130,9 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-_FLAG = re.compile(r"--(label|classes|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b")
+_FLAG = re.compile(
+    r"--(label|classes|folds|by-site|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b"
+)
 
 
 def _as_key(flag: re.Match[str]) -> str:

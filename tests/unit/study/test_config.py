@@ -110,6 +110,11 @@ settings:
         ("folds: 2", "folds: 1", "greater than or equal to 2"),
         ("models: [mean, abmil]", "", "models must be given"),
         (DIGITS, "{name: digits, label: ../up}", "cannot be a label"),
+        (
+            DIGITS,
+            "{name: own, labels: a.csv, features: f}",
+            r"yaml:1:24: the dataset 'own' .* table of labels is `root`",
+        ),
     ],
 )
 def test_what_a_study_cannot_be(study, before, after, expected):
