@@ -60,3 +60,27 @@ def test_a_method_or_flag_that_is_not_there_is_known_before_the_first_slide(slid
     assert "otsu" in inside("tissue", "--slides", slides, "--out", out, "--tissue-method", "otzu", code=2).stderr
     inside("tissue", "--slides", slides, "--out", out, "--exclude-tiles", "blurred", code=2)
     assert not out.exists()
+
+
+def test_what_there_is_to_know_of_a_slide_and_its_outlines_is_said(slides, tmp_path, inside):
+    """A scale given over the file's own was said by `embed` alone; outlines that are damaged counted as no tissue."""
+    tissue = ("tissue", "--slides", slides, "--out", tmp_path / "out")
+    assert "--min-tissue" in inside(*tissue, "--min-tissue", 0, code=2).stderr
+    said = inside(*tissue, "--slide-mpp", 1, "--mpp", 1, "--tile-px", 64, "--exclude-tiles", "pen", code=1)
+    assert "the file says 0.499 um/px, and it is read at 1, as was given" in flat(said.output)
+    assert "tiles that --exclude-tiles leaves out, too" in flat(said.output)
+    row = rows_of(tmp_path / "out" / "slides.csv")["real"]
+    assert (row["result"], row["found_mpp"]) == ("ok", "1")
+    assert "the file says" in row["reason"]
+
+    outlines = tmp_path / "out" / "tissue" / "real.geojson"
+    for text, result, expected in (
+        ("{", "failed", "not a readable GeoJSON file"),
+        ('{"type": "FeatureCollection", "features": []}', "skipped", "draw some in"),
+    ):
+        outlines.write_text(text, encoding="utf-8")
+        (tmp_path / "out" / "slides.csv").unlink()
+        inside(*tissue, code=1)
+        row = rows_of(tmp_path / "out" / "slides.csv")["real"]
+        assert row["result"] == result
+        assert expected in row["reason"]

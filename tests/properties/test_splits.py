@@ -110,7 +110,7 @@ def test_too_few_patients_says_what_is_possible(patients):
     rows = [(f"a{i}", f"p{i}", "common") for i in range(20)]
     rows += [(f"b{i}_{j}", f"q{i}", "rare") for i in range(patients) for j in range(5)]
     cohort = read_cohort(pd.DataFrame(rows, columns=["slide", "case", "label"]))
-    possible = f"use folds={patients}" if patients >= 3 else "leave the class out"
+    possible = f"use --folds {patients}" if patients >= 3 else "leave the class out"
     with pytest.raises(
         SplitError, match=f"'rare' has too few patients for 5 folds.*{patients} patients?, and 5 are.*{possible}"
     ):

@@ -20,7 +20,7 @@ from PIL import Image
 from asmil.annotations.drawing import Drawing
 from asmil.errors import AnnotationError
 from asmil.files import BoundedFile, suffix_of
-from asmil.slides import tag_mpp
+from asmil.slides import exif_orientation, page_orientation, tag_mpp
 from asmil.tiles import mask_polygons
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -120,6 +120,7 @@ def _opened(path: Path) -> Iterator[tuple[list[_Level], float | None]]:
                 raise _no_labels(path, f"pixels of type {image.mode}")
             if image.width * image.height > WHOLE_PX:
                 raise _too_large(path, f"{image.width} x {image.height} px")
+            _check_upright(path, exif_orientation(image))
             yield [_Level(image.size, image)], None
         return
     with tifffile.TiffFile(path) as file:
@@ -150,12 +151,21 @@ def _check_page(path: Path, page: tifffile.TiffPage) -> None:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not by_tifffile:
         found, fix = "the file says that 0 is white", "write it as whole numbers of 8 bits, with 0 as black"
         raise AnnotationError(f"whether {path.name} is meant turned over cannot be told", found=found, fix=fix)
+    _check_upright(path, page_orientation(page))
     piece = int(np.prod(page.chunks))
     stored = max(page.databytecounts, default=0)
     if page.imagewidth * page.imagelength > MOST_PX or piece > WHOLE_PX:
         raise _too_large(path, f"{page.imagewidth} x {page.imagelength} px in pieces of {piece} px")
     if stored > 2 * piece * page.bitspersample // 8 + 65536:  # decoders expand what there is, whatever is declared
         raise _too_large(path, f"{stored} bytes for a piece of {piece} px")
+
+
+def _check_upright(path: Path, turn: int) -> None:
+    """A slide lies as it is stored; of a mask that viewers turn, nobody knows on which of the two it was drawn."""
+    if turn > 1:
+        found = f"orientation {turn}: the file asks to be shown turned, slides are read as they are stored"
+        fix = "write the mask as its slide is stored, without that tag"
+        raise AnnotationError(f"which way {path.name} is meant to lie cannot be told", found=found, fix=fix)
 
 
 def _scale(

@@ -151,8 +151,8 @@ def _of_mixed_patients(table: pd.DataFrame, task: "Task | None") -> list[Problem
     if task is not None and "survival" in task.name:
         fix = "correct the table: a patient has one time and one event"
         raise CohortError("patients have slides of different times or events", found=patients, fix=fix)
-    who = "1 patient has" if mixed.sum() == 1 else f"{mixed.sum():,} patients have"
-    return [Problem("", f"{who} slides of different labels: {patients}", "intended where labels are per slide")]
+    who, kind = f"{mixed.sum():,} patient{'s have' if mixed.sum() > 1 else ' has'}", "values" if task else "labels"
+    return [Problem("", f"{who} slides of different {kind}: {patients}", f"intended where {kind} are per slide")]
 
 
 def _without_excluded(raw: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:

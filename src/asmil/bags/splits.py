@@ -269,7 +269,7 @@ def _check_possible(patients: pd.DataFrame, classes: tuple[str, ...], folds: int
             raise SplitError(
                 f"class {name!r} has too few patients for {folds} folds",
                 found=_too_few(n, folds),
-                fix=f"use folds={most}{fewer}" if most else "leave the class out or merge it with another",
+                fix=f"use --folds {most}{fewer}" if most else "leave the class out or merge it with another",
             )
 
 
@@ -311,7 +311,7 @@ def _by_site(patients: pd.DataFrame, folds: int, rng: np.random.Generator) -> np
         raise SplitError("patients have no site", found=listed(patients.index[blank]), fix="fill in the site column")
     sites, site_of = np.unique(patients["site"].to_numpy(str), return_inverse=True)
     if len(sites) < folds:
-        fix = f"use folds={len(sites)} or fewer" if len(sites) > 1 else "split without by_site"
+        fix = f"use --folds {len(sites)} or fewer" if len(sites) > 1 else "split without --by-site"
         raise SplitError(f"{folds} folds need as many sites", found=f"{len(sites)} sites", fix=fix)
     counts = np.zeros((len(sites), int(patients["label"].max()) + 1))
     np.add.at(counts, (site_of, patients["label"].to_numpy()), 1)

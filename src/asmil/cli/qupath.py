@@ -21,8 +21,9 @@ def qupath(
     from asmil.runs import PredictedFolder, Run
 
     partly = "" if PredictedFolder(run).there else Run.open(run).require_whole(partial=partial)
-    with screen().stage("tiles for QuPath"):
-        script, slides = write_qupath(run, partial=partial)
+    hear = screen()
+    with hear.stage("tiles for QuPath"):
+        script, slides = write_qupath(run, partial=partial, listener=hear)
     shown = f"{slides} slides. In QuPath: Automate > Script editor, open {script}, Run > Run for project"
     wrote("script", script, shown=shown)
     raise typer.Exit(ExitCode.SET_ASIDE if partly else ExitCode.WHOLE)

@@ -23,7 +23,7 @@ def study(
     from asmil.settings import device_of, require_writable
     from asmil.study import load_study, run_study, write_study_report
 
-    settings = load_study(config, {"out": out, "workers": workers, "engine": engine, "log_to": log_to})
+    settings = load_study(config, {"out": out, "workers": workers, "engine": engine, "log_to": log_to}, only=only)
     require_writable(settings.out)
     settings = settings.model_copy(update={"device": device_of(settings.device)})
     hear, outcome = screen(), Outcome()

@@ -4,8 +4,10 @@ import importlib.resources
 import json
 from pathlib import Path
 
+from asmil.bags import listed
 from asmil.errors import RunError
 from asmil.files import original_name, safe_name, write_text
+from asmil.progress import Listener, default_listener
 from asmil.runs import QUPATH, PredictedFolder, Run, figure_file, qupath_script
 from asmil.slides import SLIDE_SUFFIXES
 
@@ -14,7 +16,7 @@ PLACE, NAMES, SUFFIXES = "FOLDER_OF_THE_RUN", "NAMES_OF_FILES", "SUFFIXES"
 SCORES = ".geojson"
 
 
-def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, int]:
+def write_qupath(folder: str | Path, *, partial: bool = False, listener: Listener | None = None) -> tuple[Path, int]:
     """Write `qupath.groovy` into a run or a folder of predictions, and of a run figures/<slide>.geojson of all slides.
 
     The script loads figures/, tissue/ and outlines/ into the image of the same name. In them every position is counted
@@ -28,16 +30,20 @@ def write_qupath(folder: str | Path, *, partial: bool = False) -> tuple[Path, in
     """
     predicted = PredictedFolder(folder)
     if predicted.there:
+        rows = predicted.slides
         slides = [slide for slide in predicted.table["slide"] if figure_file(predicted.folder, slide, SCORES).is_file()]
         fix = "predict again with --heatmaps: what is finished is not predicted twice"
     else:
         from asmil.report import write_heatmaps
 
-        files = write_heatmaps(Run.open(folder), kinds=(SCORES,), partial=partial)
+        run = Run.open(folder)
+        files, rows = write_heatmaps(run, kinds=(SCORES,), partial=partial), run.predictions["slide"].tolist()
         slides = [original_name(file.name.removesuffix(SCORES)) for file in files]
         fix = "bring the features back to where the run found them"
     if not slides:
         raise RunError(f"{folder} has no tiles for QuPath", found=f"no figures/<slide>{SCORES}", fix=fix)
+    if left := sorted({safe_name(slide) for slide in rows} - {safe_name(slide) for slide in slides}):
+        (listener or default_listener()).warn(f"slides of which there are no tiles for QuPath: {listed(left)}", fix=fix)
     script = (importlib.resources.files("asmil.deploy") / QUPATH).read_text(encoding="utf-8")
     path = qupath_script(Path(folder))
     suffixes = "|".join(sorted(suffix[1:] for suffix in SLIDE_SUFFIXES | {".zarr"}))

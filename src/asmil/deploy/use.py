@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from asmil.bags import FeatureStore, SlideNames, open_features, require_unlike
+from asmil.bags import FeatureStore, SlideNames, listed, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.prepared import as_the_run
 from asmil.deploy.profile import facts_of
@@ -18,14 +18,11 @@ from asmil.errors import AsmilError, FeatureError, RunError
 from asmil.extraction import FEATURES
 from asmil.files import Facts, new_hdf5, safe_name
 from asmil.progress import FAILURES, Listener, Outcome, default_listener
-from asmil.runs import PredictedFolder, figure_file, tiles_of
+from asmil.runs import SETTLED, PredictedFolder, figure_file, tiles_of
 from asmil.settings import Settings, device_of, extract_folder, load_settings, lost_of, require_place
 from asmil.slides import name_of, scan_slides
 
 # Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
-
-SETTLED = ".predicted"
-"""Folder of the files of single slides, from which the tables are made: no slide is predicted twice."""
 
 
 @dataclass(frozen=True)
@@ -359,8 +356,8 @@ def _predict_stored(
     run = ensemble.run.folder if isinstance(ensemble, Ensemble) else None
     made = PredictedFolder(settings.out)
     where = settings.slides or store.path
+    gone = f"had a row of an earlier call, and has none now: it is not in {where} any more"
     for slide in sorted({*made.slides}.difference(slides, lost)):
-        gone = f"had a row of an earlier call, and has none now: it is not in {where} any more"
         outcome.noted(slide, stage="predict", reason=gone)
     made.note(run, models=ensemble.digest, store=store, slides=settings.slides)
     with hear.stage("predict", total=len(slides)) as advance:
@@ -378,7 +375,11 @@ def _predict_stored(
         predicted = predict_slides(
             ensemble, store, settings.out, slides=slides, slide_files=files, accept=accept, progress=settled
         )
-    return pd.DataFrame([slide.row for slide in predicted if slide.error is None])
+    done = [slide for slide in predicted if slide.error is None]
+    current = {slide.file.stem for slide in done if heatmaps or slide.kept}
+    if dropped := made.drop_figures(current):
+        hear.note(f"figures of earlier predictions were removed, --heatmaps draws new ones: {listed(dropped)}")
+    return pd.DataFrame([slide.row for slide in done])
 
 
 def _draw(

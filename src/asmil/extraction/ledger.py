@@ -88,10 +88,10 @@ class Ledger:
                 noted.append(replace(before, result="kept"))
                 continue
             content, told = before.content if before is not None else "", result
-            if result.result == "kept" and content and (now := _content(slide.path)) and now != content:
+            if result.result == "kept" and content and (now := content_of(slide.path)) and now != content:
                 told = replace(result, result="failed", reason=self._other_file(slide))
             elif before is None or before.key != key or result.result == "ok" or not content:
-                content = _content(slide.path)
+                content = content_of(slide.path)
             record = Record(
                 slide=slide.name,
                 file=composed(str(slide.path)),
@@ -189,7 +189,8 @@ def table_age(folder: str | Path) -> float:
         return float("inf")
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
+    """The `content_hash` of a slide; empty where it cannot be read."""
     try:
         return content_hash(path)
     except OSError:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from asmil.errors import ConfigError, UnknownPartError, did_you_mean
-from asmil.extraction.ledger import THUMBNAILS, TISSUE
+from asmil.errors import ConfigError, TissueError, UnknownPartError, did_you_mean
+from asmil.extraction.ledger import THUMBNAILS, TISSUE, content_of
 from asmil.files import Facts, composed, safe_name, stem_of, suffix_of, write_csv, write_json, written_beside
 from asmil.registry import FolderRegistry, FunctionRegistry
 from asmil.slides import SLIDE_READERS, SLIDE_SUFFIXES, Slide, file_name
@@ -100,19 +100,23 @@ def tissue_of(slide: Slide, folder: Path, *, settings: ExtractSettings) -> Tissu
     A file edited or drawn elsewhere is used as it is; one as asmil found it is found again where the settings differ.
 
     Raises:
-        TissueError: a tissue file that is not readable.
+        TissueError: a tissue file that is not readable, or was found on another slide file.
     """
     name = safe_name(slide.name)
+    content = content_of(slide.path) if slide.path.is_file() else ""  # of folders every chunk would be asked
     path = folder / TISSUE / f"{name}.geojson"
     if path.exists():
         tissue = Tissue.load(path, slide_size=slide.size, slide_mpp=slide.mpp, bounds=slide.bounds)
+        if tissue.content and content and tissue.content != content:
+            fix = "put that slide back, or delete the outlines: they are found again"
+            raise TissueError(f"{path} was found on another slide than {slide.path.name} is now", fix=fix)
         if tissue.settings in (settings.tissue, EDITED):
             return tissue
     thumbnail = folder / THUMBNAILS / f"{name}.jpg"
     with written_beside(thumbnail) as partial:
         Image.fromarray(slide.thumbnail(max_px=1024)).save(partial, "JPEG", quality=85)
     write_json(thumbnail.with_suffix(".json"), {"slide_size": slide.size, "slide_mpp": slide.mpp})
-    tissue = find_tissue(slide, **settings.tissue)
+    tissue = replace(find_tissue(slide, **settings.tissue), content=content)
     tissue.save(path)
     return tissue
 

@@ -234,7 +234,9 @@ def _of_table(run: Run, name: str, labels: Path | None) -> pd.Series:
     try:
         cohort = read_cohort(path, **options)
     except CohortError as error:  # which calls it the column of the site
-        fix = (error.fix or "").replace("the site column with --site-column", "one of them with --subgroup")
+        fix = (
+            (error.fix or "").replace("the site column with", "one of them with").replace("--site-column", "--subgroup")
+        )
         raise CohortError(error.what, found=error.found, fix=fix) from error
     table = cohort.match(run.predictions["slide"]).table.set_index("slide")
     own = run.predictions.set_index("slide")["label"].reindex(table.index)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         PREDICTIONS,
         QUPATH,
         REPORT,
+        SETTLED,
         STUDY,
         TRACKED,
         figure_file,

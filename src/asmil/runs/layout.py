@@ -32,7 +32,8 @@ STUDY = "study.json"  # no file of a run: by it a study is known, which has no m
 # Folders beside them; `extraction` fills features and thumbnails.
 FEATURES, FEATURES_NOTE = extraction.FEATURES, "run.json"  # the note says which kind of features the run learns from
 THUMBNAILS = extraction.THUMBNAILS
-FIGURES = "figures"
+FIGURES, FIGURE_SUFFIXES = "figures", (".png", ".geojson", ".geojson.gz")
+SETTLED = ".predicted"  # of predictions: a file of each slide, of which tables are made; none is predicted twice
 QUPATH = "qupath.groovy"  # loads figures, tissue and outlines into QuPath
 OUTLINES = "outlines"  # drawn in the viewer: <slide>.geojson
 PREDICTED = "predictions"  # of new slides, where no other folder is named

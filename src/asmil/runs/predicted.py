@@ -1,7 +1,7 @@
 """A folder of predictions of new slides: tables, attention, and where features and slides of them lie."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +42,21 @@ class PredictedFolder:
         with new_hdf5(self.folder / layout.ATTENTION) as file:
             for slide, values in attention:
                 file.create_dataset(safe_name(slide), data=values)
+
+    def drop_figures(self, current: Collection[str]) -> list[str]:
+        """Remove the figures of slides that were predicted here once, but those of `current`; which had any.
+
+        Slides are named as their files are.
+        """
+        dropped, figures = [], self.folder / layout.FIGURES
+        settled = {file.stem for file in (self.folder / layout.SETTLED).glob("*.h5")}
+        for name in sorted(settled.difference(current)):
+            files = [figures / f"{name}{suffix}" for suffix in layout.FIGURE_SUFFIXES]
+            if there := [file for file in files if file.exists()]:
+                dropped.append(name)
+            for file in there:
+                file.unlink()
+        return dropped
 
     def note(self, run: Path | None, *, models: str, store: "FeatureStore", slides: Path | None) -> None:
         """Note where run, features and slides are, and a digest of the models; what is of no run or slides is None."""

@@ -9,6 +9,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 MOST_SEEDS = 1000
 """Models of a fold that a count can ask for: more is a seed where a count is meant."""
 SeedCount = Annotated[int, Field(ge=1, le=MOST_SEEDS)]

@@ -15,6 +15,7 @@ from asmil.settings.kinds import (
     Names,
     NonNegative,
     PositiveFloat,
+    PositiveFraction,
     PositiveInt,
     SeedCount,
     Shard,
@@ -172,7 +173,7 @@ class Settings(BaseModel):
     mpp: PositiveFloat = in_tiles(0.5, "Scale at which tiles are cut, micrometres per pixel.", unit="um/px")
     tile_px: PositiveInt = in_tiles(224, "Side of a tile in pixels at --mpp.", unit="px")
     overlap_px: Annotated[int, Field(ge=0)] = in_tiles(0, "Pixels two neighbouring tiles share.", unit="px")
-    min_tissue: Fraction = in_tiles(0.25, "Least share of a tile that is tissue.")
+    min_tissue: PositiveFraction = in_tiles(0.25, "Least share of a tile that is tissue.")
     tissue_method: str = in_tiles("otsu", "How tissue is found; `asmil list tissue`.")
     slide_settings: Path | None = in_tiles(
         None, "Table (csv) of settings slide by slide; `asmil tissue` writes one to edit."
@@ -295,7 +296,7 @@ class Settings(BaseModel):
     bootstrap: Annotated[int, Field(ge=0)] = in_results(
         1000, "Bootstrap resamples of the confidence intervals.", unit="resamples"
     )
-    min_coverage: Annotated[float, Field(gt=0, le=1)] = in_results(
+    min_coverage: PositiveFraction = in_results(
         0.5, "Share of a tile an annotated region must cover for the tile to count as positive."
     )
     min_sensitivity: Annotated[float, Field(gt=0, le=1)] | None = in_results(

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
         slide_named,
     )
     from asmil.slides.reader import ContentError, DamagedSlideError, Reader, Scene, file_name, scene_name, scene_number
+    from asmil.slides.readers.image import exif_orientation
     from asmil.slides.region import Level
     from asmil.slides.slide import Slide
     from asmil.slides.synthetic import draw_slide, draw_stain, make_slides, write_slide, write_sparse_slide
-    from asmil.slides.tiff_tags import tag_mpp
+    from asmil.slides.tiff_tags import page_orientation, tag_mpp
 else:
     __all__, __getattr__ = door(__name__)

@@ -11,7 +11,7 @@ from tifffile import TiffFile, TiffPageSeries
 
 from asmil.errors import SlideError
 from asmil.slides.reader import EIGHT_BIT_RGB, ContentError
-from asmil.slides.tiff_tags import OmeImage, Page, aperio_number, ome_images, tag_mpp, turned_note
+from asmil.slides.tiff_tags import OmeImage, Page, aperio_number, ome_images, page_orientation, tag_mpp, turned_note
 
 # Decoding one tile of a TIFF, for the compressions that slides use.
 
@@ -216,7 +216,7 @@ def tiff_scenes(tiff: TiffFile, vendor: str) -> list[TiffScene]:
     scenes = _ome_scenes(tiff) if tiff.is_ome else _page_scenes(tiff, aperio=vendor == "aperio")
     if not scenes:
         raise SlideError("it is not tiled")
-    if not (turned := turned_note(tiff.pages[0].aspage().tags.valueof("Orientation", default=1))):
+    if not (turned := turned_note(page_orientation(tiff.pages[0].aspage()))):
         return scenes
     return [replace(scene, note="; ".join(filter(None, [scene.note, turned]))) for scene in scenes]
 

@@ -47,6 +47,12 @@ def tag_mpp(page: Page) -> tuple[float, float] | None:
     return resolution_mpp(x, y, unit_of_imagej(page.description or "") or unit)
 
 
+def page_orientation(page: Page) -> int:
+    """How viewers are to turn a page of tifffile, 2 to 8; 1 where as it is stored, or nothing known is said."""
+    said = page.tags.valueof("Orientation", default=1)
+    return said if isinstance(said, int) and 2 <= said <= 8 else 1
+
+
 def turned_note(orientation: int) -> str:
     """What is said of a picture that asks viewers to turn it (EXIF, or the tag of a TIFF); empty where none has to."""
     if not 2 <= orientation <= 8:

@@ -3,14 +3,15 @@
 import fnmatch
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asmil.errors import ConfigError, RunError
+from asmil.bags import Bag, BagBatch
+from asmil.errors import AsmilError, ConfigError, RunError
 from asmil.files import write_json
 from asmil.models import model_info
 from asmil.runs import STUDY
-from asmil.study.config import Part, StudyConfig
+from asmil.study.config import Part, StudyConfig, told
 from asmil.study.data import StudyData
 from asmil.training import Recipe
 
@@ -81,6 +82,50 @@ def list_arms(config: StudyConfig, *, only: str | None = None) -> list[Arm]:
     if not found:
         raise ConfigError(f"no arm matches {only!r}", found=", ".join(arm.name for arm in arms))
     return found
+
+
+def unfit(config: StudyConfig, *, only: str | None = None) -> list[tuple[str, str]]:
+    """The stabilisers that cannot be attached to a model of their arms: name, and which models and why.
+
+    Where the scores lie depends on the model, so each pair is made once and aligned once, on two small bags.
+
+    Raises:
+        ConfigError: as `list_arms`.
+    """
+    models: dict[tuple[str, str], list[str]] = {}
+    tried: set[tuple[str, str]] = set()
+    for arm in list_arms(config, only=only):
+        pair = (arm.stabilizer, arm.model.label)
+        if arm.options is not None and pair not in tried and (why := misfit(arm.recipe(config))):
+            models.setdefault((arm.stabilizer, why), []).append(arm.model.label)
+        tried.add(pair)
+    return [
+        (name, f"the stabiliser {name!r} does not fit {', '.join(labels)}: {why}")
+        for (name, why), labels in models.items()
+    ]
+
+
+def misfit(recipe: Recipe, *, in_dim: int = 64, n_classes: int = 2) -> str:
+    """Why a model cannot be made for such bags, or its stabiliser not align it; empty where all is well."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        places = torch.stack([torch.arange(8) % 3, torch.arange(8) // 3], dim=1) * 256
+        bags = [
+            Bag(torch.randn(8, in_dim), places, f"probe {label}", f"probe {label}", label, 256.0) for label in (0, 1)
+        ]
+        try:
+            on_cpu = replace(recipe, device="cpu")
+            model = on_cpu.build(in_dim=in_dim, n_classes=n_classes, train=bags, seed=0)
+            if (stabilizer := on_cpu.stabilize(model, bags[0])) is None:
+                return ""
+            model.train()(BagBatch.from_bags(bags))
+            stabilizer.divergence()
+        except AsmilError as error:
+            return told(error)
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:  # of a model of others
+            return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def groups_of(arm: Arm, data: StudyData, *, finished: set[Cell]) -> list[Group]:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from asmil.errors import AsmilError, ConfigError, did_you_mean
 from asmil.files import Facts, path_of
 from asmil.settings import KEY, MOST_SEEDS, Device, MarkedYaml, Mistake, Names, PositiveInt, no_flag, no_gap
-from asmil.training import TrainSettings
+from asmil.training import TrainSettings, check_task
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -36,6 +36,8 @@ LONGEST = 60
 """Letters of a label; three make the name of a folder, which has at most 255."""
 READ_AS_MISSING = {"NA", "N/A", "NULL", "NaN", "None", "nan", "null"}
 """Labels that readers of a table would take for an empty cell."""
+OWN, ROOTS = "own", {"labels", "table", "labels_table", "label_table", "csv", "file", "path"}
+"""The data set of the user's own, and what its `root` is called by whom nobody told."""
 
 
 class Part(BaseModel):
@@ -56,7 +58,10 @@ def dataset_part(value: object) -> Part:
     try:
         known = DATASETS.options(part.name)
     except AsmilError as error:
-        raise _wrong(_text(error), at="name") from error
+        raise _wrong(told(error), at="name") from error
+    if part.name == OWN and "root" not in part.options and (said := ROOTS & part.options.keys()):
+        at = min(said)
+        raise _wrong(f"the dataset {OWN!r} has no option {at!r}; its table of labels is `root`", at=at)
     _check_options(part.options, ["root", *known], of=f"dataset {part.name!r}")
     return part
 
@@ -70,12 +75,12 @@ def model_part(value: object) -> Part:
         trust(part.name)
         known = model_options(part.name)
     except AsmilError as error:
-        raise _wrong(_text(error), at="name") from error
+        raise _wrong(told(error), at="name") from error
     _check_options(part.options, known, of=f"the model {part.name!r}")
     try:
         _try(part)
     except AsmilError as error:
-        raise _wrong(_text(error)) from error
+        raise _wrong(told(error)) from error
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise _wrong(f"the model {part.name!r} does not work with these options: {error}") from error
     return part
@@ -91,12 +96,14 @@ def stabilizer_options(value: object) -> dict[str, object] | None:
     if not isinstance(value, dict):
         raise _wrong(f"a stabiliser is null or {{option: value, ...}}, found {value!r}")
     _check_options(value, stabilizer_defaults(), of="the stabiliser")
-    # where the scores are depends on the model: only `auto` can be tried here
-    tried = {option: given for option, given in value.items() if option not in ("scores", "tile_dim")}
+    # where the scores are depends on the model (`arms.unfit`): here alone whether it can be a place at all
+    if not isinstance(scores := value.get("scores", "auto"), str):
+        raise _wrong(f"scores are auto or the name of a submodule, found {scores!r}", at="scores")
+    tried = {option: given for option, given in value.items() if option != "scores"}
     try:
         AttentionStabilizer(create_model("abmil", in_dim=4, n_classes=2), **tried)
     except AsmilError as error:
-        raise _wrong(_text(error)) from error
+        raise _wrong(told(error)) from error
     except (TypeError, ValueError) as error:
         raise _wrong(f"the stabiliser does not take these options: {error}") from error
     return value
@@ -160,7 +167,8 @@ def _near(name: str, known: Iterable[str]) -> str:
     return "; " + (did_you_mean(name, known) or f"known: {', '.join(known) or 'none'}")
 
 
-def _text(error: AsmilError) -> str:
+def told(error: AsmilError) -> str:
+    """An error in one line: what, what was found, what to do."""
     found = "" if error.found is None else f", found {error.found}"
     return f"{error.what}{found}" + (f"; {error.fix}" if error.fix else "")
 
@@ -209,9 +217,13 @@ def _settings(value: object, validate: Callable[[object], TrainSettings]) -> Tra
         except ValueError as error:
             raise _wrong(f"{name}: {error}, found {given!r}", at=name) from error
     try:
-        return validate(value)
+        checked = validate(value)
+        check_task(checked, None)  # studies compare classifiers
     except ConfigError as error:  # what the settings themselves refuse
+        if isinstance(value, dict) and value.get("select") and "select an epoch" in error.what:
+            raise _wrong(f"select: {told(error)}", at="select") from error
         raise ValueError(f"{error.what} ({error.fix})" if error.fix else error.what) from error
+    return checked
 
 
 Parts = Field(min_length=1)
@@ -266,19 +278,25 @@ class StudyConfig(BaseModel):
         return no_gap(no_flag(value, cls.model_fields[str(info.field_name)].annotation))
 
 
-def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) -> StudyConfig:
+def load_study(
+    path: str | Path, overrides: Mapping[str, object] | None = None, *, only: str | None = None
+) -> StudyConfig:
     """Settings from a YAML file and, over them, from flags; a flag that is None was not given.
 
-    Every model is made once and every stabiliser tried, so that a wrong name or option is found before training.
+    Every model is made once and every stabiliser tried, with each model that it would be trained with (of the arms
+    that are called `only`), so that a wrong name or option is found before training.
 
     Raises:
         ConfigError: every problem at once, with file:line:column, the line and a near name.
     """
+    from asmil.study.arms import unfit  # arms are made of settings
+
     source = MarkedYaml(path_of(path, "a file of a study"))
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
     problems = list(source.problems)
     try:
         config = StudyConfig(**(source.values | flags))
+        problems += [_misfit(name, text, source) for name, text in unfit(config, only=only)] if not problems else []
     except ValidationError as error:
         broken = bool(source.problems)  # what comes after is not read, and no mistake of its own
         problems += [_mistake(one, source) for one in error.errors() if not (broken and one["type"] == "missing")]
@@ -291,6 +309,13 @@ def load_study(path: str | Path, overrides: Mapping[str, object] | None = None) 
     ]
     count = "1 problem" if len(shown) == 1 else f"{len(shown)} problems"
     raise ConfigError("\n".join([*shown, f"{count} in the settings of the study."]))
+
+
+def _misfit(stabilizer: str, text: str, source: MarkedYaml) -> Mistake:
+    """What is wrong with a stabiliser and a model, at the place of the one."""
+    there = [("stabilizers", stabilizer, name) for name in ("scores", "tile_dim")]
+    named = [place for place in there if (KEY, *place) in source.marks]
+    return Mistake(text, location=(KEY, *named[0]) if len(named) == 1 else ("stabilizers", stabilizer))
 
 
 def _mistake(error: "ErrorDetails", source: MarkedYaml) -> Mistake:

@@ -44,6 +44,11 @@ class StudyData:
         """The names of the classes, by index."""
         return self.dataset.cohort.classes
 
+    @property
+    def in_dim(self) -> int:
+        """The numbers of a tile."""
+        return int(self.bags[0].features.shape[1])
+
     @cached_property
     def rows(self) -> dict[str, int]:
         """The index of each slide's bag."""

@@ -18,7 +18,7 @@ from asmil.extraction import Claims, run_tasks, sole
 from asmil.files import write_json, write_text
 from asmil.progress import FAILURES, Advance, Listener, default_listener, model_name, require_trackers, tracked
 from asmil.runs import ENVIRONMENT, MAKING, TRACKED
-from asmil.study.arms import ARMS, RESULTS, Arm, Group, claim, groups_of, list_arms
+from asmil.study.arms import ARMS, RESULTS, Arm, Group, claim, groups_of, list_arms, misfit
 from asmil.study.cells import Rows, add_rows, finished_cells, read_rows, rows_of, write_results
 from asmil.study.config import Part, StudyConfig
 from asmil.study.data import StudyData, load_data
@@ -65,7 +65,7 @@ def run_study(config: StudyConfig, *, only: str | None = None, listener: Listene
     folder.
 
     Raises:
-        ConfigError: a dataset cannot be loaded or leaks; all of them are named.
+        ConfigError: a dataset cannot be loaded or leaks, or an arm's parts do not fit its bags; all of them are named.
         RunError: the folder holds other settings, another process trains one of the arms there, or there is no such
             engine.
     """
@@ -130,7 +130,9 @@ def _alone(out: Path) -> Iterator[None]:
         yield
 
 
-_FLAG = re.compile(r"--(label|classes|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b")
+_FLAG = re.compile(
+    r"--(label|classes|folds|by-site|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b"
+)
 
 
 def _as_key(flag: re.Match[str]) -> str:
@@ -149,7 +151,7 @@ def _prepare(
     facts: dict[str, dict] = {}
     left_out: dict[str, tuple[Problem, ...]] = {}
     groups: list[Group] = []
-    problems, total = [], 0
+    problems, unfit, total = list[str](), list[str](), 0
     for part in {arm.dataset.label: arm.dataset for arm in arms}.values():
         try:
             data = _data(part, config)
@@ -161,7 +163,11 @@ def _prepare(
         facts[part.label], left_out[part.label] = data.facts(), tuple(data.dataset.cohort.problems)
         for arm in (arm for arm in arms if arm.dataset.label == part.label):
             total += sum(len(data.splits(seed).folds) for seed in config.seeds)
-            groups += groups_of(arm, data, finished=finished[arm.name])
+            groups += (left := groups_of(arm, data, finished=finished[arm.name]))
+            if left and (why := misfit(arm.recipe(config), in_dim=data.in_dim, n_classes=len(data.classes))):
+                unfit.append(f"{arm.name}: {why}")
+    if unfit and not problems:
+        raise ConfigError("\n".join(["the parts of some arms do not fit together:", *unfit]))
     if problems:
         raise ConfigError("\n".join(["the study cannot use its data:", *problems]))
     return facts, groups, total, left_out

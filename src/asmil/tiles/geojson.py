@@ -24,7 +24,7 @@ _COLOUR = [160, 90, 160]
 _DETECTIONS = ("detection", "cell", "tile", "tma_core", "root")
 Bounds: TypeAlias = tuple[int, int, int, int]
 """The scanned part of a slide: x, y, width and height in level-0 pixels."""
-ORIGIN = "origin"
+ORIGIN, CONTENT = "origin", "content"
 MARGIN = 0.01
 """Share of the longer side of the scanned part by which a hand-drawn outline may leave it."""
 _OUTSIDE_PX = 1.0  # level-0 pixels that a hand-drawn edge may overshoot the slide
@@ -51,6 +51,7 @@ def write_tissue(tissue: "Tissue", path: str | Path) -> None:
         "settings": tissue.settings,
         "outline": _digest(polygons),
     } | ({ORIGIN: list(tissue.origin)} if any(tissue.origin) else {})
+    slide |= {CONTENT: tissue.content} if tissue.content else {}
     text = json.dumps({"type": "FeatureCollection", "features": features, "asmil": slide})
     write_text(path, text + "\n")
 
@@ -86,11 +87,13 @@ def _read(path: str | Path, *, slide_size: tuple[int, int], slide_mpp: float, bo
     made = data.get("asmil", {}) if isinstance(data, dict) else {}
     if tuple(made.get("slide_size", slide_size)) != tuple(slide_size):
         found = f"{made['slide_size']} px in the file, {list(slide_size)} px in the slide"
-        raise TissueError(f"{path} is the tissue of another slide", found=found)
+        fix = "put that slide back, or delete the outlines: they are found again"
+        raise TissueError(f"{path} is the tissue of another slide", found=found, fix=fix)
     untouched = made.get("outline") == _digest(drawn)
     settings = made["settings"] if untouched and "settings" in made else dict(EDITED)
     corner = (int(bounds[0]), int(bounds[1])) if bounds else (0, 0)
-    return Tissue(polygons, (int(slide_size[0]), int(slide_size[1])), float(slide_mpp), settings, corner)
+    size, content = (int(slide_size[0]), int(slide_size[1])), str(made.get(CONTENT, ""))
+    return Tissue(polygons, size, float(slide_mpp), settings, corner, content)
 
 
 def origin_of(content: object, bounds: Bounds | None, *, reach: Sequence[float]) -> tuple[float, float]:

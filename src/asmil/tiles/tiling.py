@@ -1,5 +1,6 @@
 """Where the tiles of a slide are: the grid laid over the tissue, with all the geometry needed to read and draw it."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,7 +126,8 @@ def tile(
 
 
 def _nothing_left(tissue: Tissue, fraction: np.ndarray, min_tissue: float) -> TissueError:
-    best = f"{tissue.area_um2:.0f} um2 of tissue, the best of {fraction.size} tiles has {fraction.max():.2f}"
+    most = math.floor(fraction.max() * 1000) / 1000  # no share is shown as 1 that is not
+    best = f"{tissue.area_um2:.0f} um2 of tissue, the best of {fraction.size} tiles has {most:g}"
     return TissueError(
         "no tile holds enough tissue",
         found=f"{best}, min_tissue is {min_tissue:g}",

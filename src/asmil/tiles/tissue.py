@@ -24,12 +24,16 @@ MAX_HOLE_UM2 = 16_000.0
 
 SMOOTHING_UM = 4.0
 
+SMALL_FIELD_UM2 = 4 * MIN_AREA_UM2
+"""In fields below this (100 um across) a piece is no dust that takes up a quarter of them."""
+
 
 @dataclass(frozen=True)
 class Tissue:
     """The tissue of one slide as valid polygons in level-0 pixels, and how it was found.
 
-    `origin` is the corner of the scanned part, from which QuPath counts.
+    `origin` is the corner of the scanned part, from which QuPath counts. `content` is a hash of the slide file it was
+    found on, empty where that is not known.
     """
 
     polygons: shapely.MultiPolygon
@@ -37,6 +41,7 @@ class Tissue:
     slide_mpp: float
     settings: Mapping[str, object] = field(default_factory=dict)
     origin: tuple[int, int] = (0, 0)
+    content: str = ""
 
     @property
     def area_um2(self) -> float:
@@ -107,8 +112,12 @@ def find_tissue(
     scanned = _scanned(slide, (height, width))
     thumbnail = Thumbnail.of(rgb, mpp=px_um2**0.5, smoothing_um=smoothing_um)
     mask = TISSUE_METHODS[method](thumbnail, threshold=threshold) & scanned
+    area_um2 = float(scanned.sum()) * px_um2
+    if area_um2 < SMALL_FIELD_UM2:
+        min_area_um2 = min(min_area_um2, area_um2 / 4)
     mask = _large(mask, min_area_um2 / px_um2)
-    mask = ~_large(~mask, max_hole_um2 / px_um2) & scanned
+    if mask.any():  # glass without tissue is no hole in it
+        mask = ~_large(~mask, max_hole_um2 / px_um2) & scanned
     settings = {
         "method": method,
         "threshold": threshold,

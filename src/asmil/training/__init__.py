@@ -5,7 +5,7 @@ from asmil.training.cell import CellResult
 from asmil.training.crossval import crossval, most_epochs
 from asmil.training.fit import FitResult, Member, fit, train_members
 from asmil.training.listeners import EMBEDDINGS, AttentionRecorder, map_statistics
-from asmil.training.optim import EPOCHS, TrainSettings, weight_decay_of
+from asmil.training.optim import EPOCHS, TrainSettings, check_task, weight_decay_of
 from asmil.training.predict import Prediction, predict
 from asmil.training.recipe import Recipe, Standardized, has_scores
 from asmil.training.stack import Stack
@@ -24,6 +24,7 @@ __all__ = [
     "Standardized",
     "TrainSettings",
     "bag_order",
+    "check_task",
     "crossval",
     "fit",
     "has_scores",

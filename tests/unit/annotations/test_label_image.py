@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import ExifTags, Image
 
 from asmil.annotations import AnnotationError, MaskLabels, find_annotation, label_image, read_annotations
 
@@ -148,6 +148,24 @@ def test_a_mask_in_which_0_is_white_is_no_guess(tmp_path, mask, bits):
     tifffile.imwrite(tmp_path / "m.tif", stored, photometric="miniswhite", software="another")
     with pytest.raises(AnnotationError, match=r"turned over cannot be told\. Found: the file says that 0 is white"):
         read_annotations(tmp_path / "m.tif", slide_size=SIZE)
+
+
+@pytest.mark.parametrize("kind", ["m.tif", "m.png"])
+def test_which_way_up_a_mask_is_meant_is_no_guess(tmp_path, mask, kind):
+    """Slides are read as they are stored; a mask may have been drawn on the one or on the other."""
+    for turn in (1, 3):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = turn
+        if kind == "m.png":
+            Image.fromarray(mask).save(tmp_path / kind, exif=exif)
+        else:
+            tiff(tmp_path / kind, mask, extratags=[(int(ExifTags.Base.Orientation), "H", 1, turn, True)])
+        if turn == 1:
+            drawn = read_annotations(tmp_path / kind, slide_size=SIZE, labels=LABELS)
+            assert drawn.area_of(["tumor"]).area == 4 * (mask == 1).sum()
+            continue
+        with pytest.raises(AnnotationError, match=r"which way m\.\w+ is meant to lie .* Found: orientation 3"):
+            read_annotations(tmp_path / kind, slide_size=SIZE, labels=LABELS)
 
 
 def _bomb(path):

@@ -212,7 +212,7 @@ def test_by_site_needs_sites(cohort):
     with pytest.raises(SplitError, match="no sites"):
         make_splits(cohort, folds=2, by_site=True)
     sites = cohort.table.assign(site=[f"h{i // 12}" for i in range(24)])
-    with pytest.raises(SplitError, match=r"3 folds need as many sites.*folds=2"):
+    with pytest.raises(SplitError, match=r"3 folds need as many sites.*--folds 2"):
         make_splits(read_cohort(sites), folds=3, by_site=True)
 
 

@@ -136,3 +136,13 @@ def test_bags_carry_targets_and_no_class(tmp_path, write_feature_files, budget):
     batch = BagBatch.from_bags(some).to("cpu")
     assert batch.labels is None
     assert batch.targets.tolist() == [[1.5], [0.25]]
+
+
+@pytest.mark.parametrize(("task", "kind"), [(create_task("regression", columns=["label"]), "values"), (None, "labels")])
+def test_what_slides_of_a_patient_differ_in_is_called_by_its_name(task, kind):
+    rows = [("s0", "p0", "1"), ("s1", "p0", "2"), ("s2", "p1", "1"), ("s3", "p2", "2")]
+    table = pd.DataFrame(rows, columns=["slide_id", "case_id", "label"])
+    said = [str(problem) for problem in read_cohort(table, task=task, label="label").problems]
+    assert any(
+        f"1 patient has slides of different {kind}: p0 (intended where {kind} are per slide" in one for one in said
+    ), said

@@ -50,6 +50,23 @@ def test_tables_and_pictures(asmil, run, features, tmp_path):
             assert written == pytest.approx(said, rel=1e-4, abs=1e-7)
 
 
+def test_figures_are_of_the_rows_that_there_are(asmil, run, features, tmp_path):
+    """A slide that lost its row kept its picture, and one that was predicted anew the picture of before."""
+    out = tmp_path / "out"
+    call = ("predict", run, "--features", features, "--out", out)
+    asmil(*call, "--heatmaps")
+    (out / "figures" / "notes.txt").write_text("mine", encoding="utf-8")
+    (features / "new_0.h5").unlink()
+    with h5py.File(features / "new_1.h5", "r+") as file:
+        file["features"][:] = file["features"][:][::-1]
+    done = asmil(*call)
+    assert "figures of earlier predictions were removed, --heatmaps draws new ones: new_0, new_1" in done.stderr
+    assert {path.name for path in (out / "figures").iterdir()} == {"new_2.png", "new_2.geojson", "notes.txt"}
+    assert "figures of earlier" not in asmil(*call).stderr
+    assert "figures of earlier" not in asmil(*call, "--heatmaps").stderr
+    assert len(list((out / "figures").glob("*.png"))) == 2
+
+
 def test_other_preprocessing_is_refused_by_name_unless_accepted(asmil, run, features, tmp_path):
     change(features / "new_1.h5", mpp=1.0)
     call = ("predict", run, "--features", features, "--out", tmp_path / "out")

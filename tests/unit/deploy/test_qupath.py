@@ -47,7 +47,13 @@ def test_predictions_need_their_tiles(asmil, run, trained, tmp_path):
     asmil(*call)
     assert "--heatmaps" in asmil("qupath", out, code=2).output
     asmil(*call, "--heatmaps")
-    assert asmil("qupath", out).stdout.startswith(f"{len(PredictedFolder(out).table)} slides.")
+    done, rows = asmil("qupath", out), PredictedFolder(out).slides
+    assert done.stdout.startswith(f"{len(rows)} slides.")
+    assert "no tiles for QuPath" not in done.stderr
+    figure_file(out, rows[1], ".geojson").unlink()
+    done = asmil("qupath", out)
+    assert done.stdout.startswith(f"{len(rows) - 1} slides.")
+    assert f"slides of which there are no tiles for QuPath: {rows[1]}" in done.stderr
 
 
 def test_a_folder_without_a_run_is_refused(asmil, tmp_path):

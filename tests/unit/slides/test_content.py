@@ -233,6 +233,25 @@ def test_a_picture_that_is_to_be_shown_turned_is_read_as_it_is_stored(tmp_path, 
     assert found[5, 5, 0] > 200 > 50 > found[60, 90, 0]
 
 
+@pytest.mark.parametrize("orientation", [1, 2, 3, 6])
+@pytest.mark.parametrize("compression", ["jpeg", "zlib", None])
+def test_openslide_reads_what_is_to_be_shown_turned_as_stored_or_not_at_all(tmp_path, compression, orientation):
+    """What OpenSlide does not decode itself has every tile turned in its place: no picture of anything."""
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:32, :32] = (250, 10, 10)
+    tags = [(int(ExifTags.Base.Orientation), "H", 1, orientation, True)]
+    kept = {"photometric": "rgb", "tile": (32, 32), "compression": compression, "extratags": tags}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **kept)
+    if orientation > 1 and compression != "jpeg":
+        with pytest.raises(SlideError, match=rf"turn each tile of this file in its place: orientation {orientation}"):
+            open_slide(tmp_path / "a.tif", mpp=0.5, reader="openslide")
+        return
+    with open_slide(tmp_path / "a.tif", mpp=0.5, reader="openslide") as slide:
+        found = slide.read((0, 0), slide.size, mpp=0.5)
+        assert any(f"orientation {orientation}" in note for note in slide.notes) == (orientation > 1)
+    assert np.abs(found.astype(int) - pixels).mean() < 3
+
+
 def test_a_scale_that_was_given_over_that_of_the_file_is_told(tmp_path):
     """One --slide-mpp for a folder of mixed scanners must not change the scale of some without a word."""
     path = tmp_path / "fine.tif"

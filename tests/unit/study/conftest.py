@@ -56,9 +56,9 @@ def training(monkeypatch) -> PretendedTraining:
 def study(tmp_path):
     """A function from YAML (the small study, with other lines) to its settings, with `out` in this test's folder."""
 
-    def load(text: str = STUDY, **flags):
+    def load(text: str = STUDY, *, only: str | None = None, **flags):
         path = Path(tmp_path / "study.yaml")
         path.write_text(text, encoding="utf-8")
-        return load_study(path, {"out": tmp_path / "out"} | flags)
+        return load_study(path, {"out": tmp_path / "out"} | flags, only=only)
 
     return load

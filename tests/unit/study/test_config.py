@@ -110,6 +110,11 @@ settings:
         ("folds: 2", "folds: 1", "greater than or equal to 2"),
         ("models: [mean, abmil]", "", "models must be given"),
         (DIGITS, "{name: digits, label: ../up}", "cannot be a label"),
+        (
+            DIGITS,
+            "{name: own, labels: a.csv, features: f}",
+            r"yaml:1:24: the dataset 'own' .* table of labels is `root`",
+        ),
     ],
 )
 def test_what_a_study_cannot_be(study, before, after, expected):
@@ -142,12 +147,55 @@ def test_what_is_no_yaml_is_the_only_problem(study):
         ("gated: 3", "gated must be true or false"),
         ("normalized: x", "normalized must be true or false"),
         ("mask: 1", "a mask is a tensor or a function"),
+        ("tile_dim: x", r"study.yaml:\d+:\d+: tile_dim must be the number of an axis, found 'x'"),
+        ("scores: 5", r"study.yaml:\d+:\d+: scores are auto or the name of a submodule, found 5"),
     ],
 )
 def test_options_of_a_stabiliser_are_refused_before_training(study, option, expected):
     """They failed in training with what Python said, or were taken: half an epoch, a ratio below 0."""
     with pytest.raises(ConfigError, match=expected):
         study(STUDY.replace("none: null", f"none: null, other: {{{option}}}"))
+
+
+def test_what_fits_no_model_of_a_study_is_named_at_its_place_before_anything_is_trained(study):
+    """Where the scores lie depends on the model: each pair is tried, and all that do not fit are named at once."""
+    text = STUDY.replace("[mean, abmil]", "[mean, abmil, dsmil]").replace(
+        "none: null",
+        "none: null, far: {scores: nowhere.here}, one: {scores: query}, axis: {tile_dim: 7}, late: {start_epoch: 2}",
+    )
+    with pytest.raises(ConfigError) as caught:
+        study(text)
+    shown = str(caught.value)
+    for expected in (
+        "study.yaml:3:33: the stabiliser 'far' does not fit abmil: the model has no submodule 'nowhere.here'",
+        "study.yaml:3:33: the stabiliser 'far' does not fit dsmil: the model has no submodule 'nowhere.here'",
+        "study.yaml:3:62: the stabiliser 'one' does not fit abmil: the model has no submodule 'query'",
+        "study.yaml:3:85: the stabiliser 'axis' does not fit abmil: tile_dim is no axis of the scores",
+        "5 problems",
+    ):
+        assert expected in shown
+    assert "'late'" not in shown
+
+
+def test_what_does_not_fit_is_asked_of_the_arms_that_are_trained_alone(study, tmp_path):
+    study(
+        STUDY.replace("[mean, abmil]", "[mean, abmil, dsmil]").replace(
+            "none: null", "none: null, one: {scores: query}"
+        ),
+        only="dsmil--one",
+    )
+    with pytest.raises(ConfigError, match="no arm matches"):
+        study(only="nothing")
+
+
+@pytest.mark.parametrize("select", ["val_metric", "val_loss", "val_auroc", "last"])
+def test_the_epoch_is_chosen_by_what_classifiers_have(study, select):
+    text = STUDY.replace("epochs: 3", f"epochs: 3, select: {select}")
+    if select != "val_metric":
+        assert study(text).settings.select == select
+        return
+    with pytest.raises(ConfigError, match=r"study\.yaml:6:23: select: this way to select an epoch is of another task"):
+        study(text)
 
 
 def test_no_option_of_a_part_is_called_as_a_key_of_studies():

@@ -60,6 +60,22 @@ def test_blank_glass_has_no_tissue(tmp_path, colour):
             tile(slide, tissue, mpp=2.0, tile_px=50)
 
 
+@pytest.mark.parametrize("side", [40, 90, 200])
+def test_a_field_smaller_than_a_hole_is_tissue_where_there_is_some(tmp_path, side):
+    """100 um of blank glass were a hole in tissue that was not there, and so tissue themselves."""
+    glass = np.full((side, side, 3), 240, np.uint8)
+    half = glass.copy()
+    half[:, : side // 2] = (190, 90, 150)
+    for method in ("otsu", "saturation", "entropy"):
+        with open_slide(picture(tmp_path / "glass.png", glass), mpp=0.5) as slide:
+            assert find_tissue(slide, method=method).polygons.is_empty
+    with open_slide(picture(tmp_path / "half.png", half), mpp=0.5) as slide:
+        share = find_tissue(slide, max_hole_um2=0).area_um2 / (side**2 / 4)
+        assert 0.45 < share < 0.8  # the half, and what smoothing adds to it on so few pixels
+    with open_slide(picture(tmp_path / "glass.png", glass), mpp=0.5) as slide:
+        assert find_tissue(slide, method="whole").area_um2 == side**2 / 4
+
+
 def test_a_slide_that_is_all_tissue_is_kept_whole(tmp_path):
     noise = np.random.default_rng(0).integers(-40, 30, (500, 500, 3))
     pixels = np.clip(np.array(PINK) + noise, 0, 255).astype(np.uint8)

@@ -41,7 +41,7 @@ class ImageReader:
                 self.file_mpp = _tiff_mpp(image)
                 pages = getattr(image, "n_frames", 1)
                 self.notes = (f"of {pages} pictures in the file the first is read, whole",) * (pages > 1)
-                turned = _orientation(image)
+                turned = exif_orientation(image)
                 if said := turned_note(turned):
                     self.notes += (said,)
                 self._pixels = _rgb(image if image.format != "TIFF" else _as_stored(image, turned))
@@ -111,7 +111,7 @@ def _check(path: Path, image: Image.Image) -> None:
         raise ContentError("it is not an 8-bit image", found=found, fix=EIGHT_BIT_RGB)
 
 
-def _orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """How viewers of photographs are to turn it (EXIF), 1 where that is not said."""
     # EXIF that is damaged says none
     with suppress(OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):

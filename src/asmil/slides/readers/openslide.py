@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import tifffile
 
 from asmil.errors import SlideError
 from asmil.slides.reader import ContentError
-from asmil.slides.tiff_tags import check_tables, ome_images
+from asmil.slides.tiff_tags import check_tables, ome_images, page_orientation, turned_note
 
 CACHE_BYTES = (32 << 20, 256 << 20)
 """Least and most bytes of decoded tiles kept. More than is read again costs time: each tile then has fresh memory."""
 CACHE_ROWS = 2
 """Rows of tiles, or of what is read at once, that are kept: row-major reading then decodes each tile once."""
+
+OWN_CODECS = (7, 33003, 33005)
+"""Compressions of TIFF that OpenSlide decodes itself, JPEG and JPEG 2000: as stored. All else libtiff draws for it."""
 
 
 class OpenSlideReader:
@@ -31,6 +35,7 @@ class OpenSlideReader:
             kind = SlideError if vendor in (None, "generic-tiff", "dicom") else ContentError
             fix = "check that the file is complete"
             raise kind(f"OpenSlide cannot open this file of {vendor}", found=str(error), fix=fix) from error
+        self.notes = _turned(path)
         self.path, self._open = path, True
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         self.level_sizes = self._slide.level_dimensions
@@ -90,6 +95,22 @@ class OpenSlideReader:
         if self._open:
             self._slide.close()
         self._open = False
+
+
+def _turned(path: Path) -> tuple[str, ...]:
+    """What is said of a TIFF that asks to be shown turned.
+
+    Raises:
+        SlideError: libtiff would turn every tile in its place.
+    """
+    with suppress(tifffile.TiffFileError, ValueError, IndexError), tifffile.TiffFile(path) as tiff:
+        pages = [page.aspage() for page in tiff.pages]
+        said = {int(page.compression): turn for page in pages if (turn := page_orientation(page)) > 1}
+        if drawn := [turn for codec, turn in said.items() if codec not in OWN_CODECS]:
+            found, fix = f"orientation {drawn[0]}, which the file asks for", "leave --reader out"
+            raise SlideError("OpenSlide would turn each tile of this file in its place", found=found, fix=fix)
+        return tuple(sorted({turned_note(turn) for turn in said.values()}))
+    return ()
 
 
 def _opened(path: Path) -> openslide.OpenSlide:
