@@ -143,7 +143,7 @@ def test_a_seal_of_endless_files_is_none(made, tmp_path):
     for one in said["files"].values():
         one["bytes"] = float("inf")
     path.write_text(json.dumps(said))
-    with pytest.raises(RunError, match="sealed.json"):
+    with pytest.raises(RunError, match=r"sealed\.json"):
         run.require_whole()
 
 

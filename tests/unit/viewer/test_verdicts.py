@@ -128,7 +128,8 @@ def test_rows_that_somebody_added_stay(page, folder):
 
 @pytest.mark.parametrize(
     ("headers", "client_host"),
-    [({"x-asmil-token": ""}, "127.0.0.1"), ({"x-asmil-token": "guessed"}, "127.0.0.1"), ({"x-asmil-token": "erdacht: ä".encode()}, "127.0.0.1"),
+    [({"x-asmil-token": ""}, "127.0.0.1"), ({"x-asmil-token": "guessed"}, "127.0.0.1"),
+     ({"x-asmil-token": "erdacht: ä".encode()}, "127.0.0.1"),
      ({"origin": "http://evil.example"}, "127.0.0.1"), ({"origin": "null"}, "127.0.0.1"),
      ({"origin": "http://127.0.0.1:9999"}, "127.0.0.1"), ({}, "10.1.2.3")],
 )  # fmt: skip
