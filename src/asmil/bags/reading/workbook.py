@@ -286,12 +286,19 @@ def _strikes_words(path: Path) -> bool:
 def _text_of(cell: "ReadOnlyCell") -> str:
     """The text of a cell: whole numbers without a point, and nothing of a formula that failed.
 
+    In texts the format writes what XML cannot hold, and the line ends of other systems, as _x000D_, and its reader
+    leaves them so.
+
     A number whose format fills it with zeros in front has them, as they are seen: 0007. One of more digits than a
     spreadsheet keeps is shown as it does: its last digits are not known.
     """
+    from openpyxl.utils.escape import unescape
+
     value, kind = cell.value, cell.data_type
     if value is None or kind == "e":
         return ""
+    if isinstance(value, str):
+        return unescape(value)
     if isinstance(value, float) and abs(value) >= 1e15:
         return f"{value:.14E}"
     if kind != "n" or value != int(value):

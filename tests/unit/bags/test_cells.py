@@ -1,4 +1,4 @@
-"""Rows that a person coloured in a workbook are named; stripes, headings and single cells are not."""
+"""Cells of a workbook: rows that a person coloured are named (stripes, headings and single cells are not); texts."""
 
 import openpyxl
 import pytest
@@ -43,3 +43,17 @@ def test_coloured_rows_are_named(tmp_path):
 )
 def test_colours_that_mark_no_rows_are_passed_over(fill, cells, tmp_path):
     assert lines(tmp_path, fill, *cells) == []
+
+
+def test_line_ends_and_escapes_are_what_they_stand_for(tmp_path):
+    """openpyxl 3.1.5 leaves them as Excel writes them (ECMA-376, 22.4.2.4): one cell of a hospital's system was a
+    class of its own, tumour_x000D_."""
+    rows = [["slide_x000D_", "label"], *([f"S{i}", ("benign", "tumour")[i % 2]] for i in range(12))]
+    rows[2], rows[3], rows[4] = ["S1", "tumour_x000D_\n"], ["S_x0032_", "benign"], ["S_x005F_x0033_", "tumour"]
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    cohort = read_cohort(tmp_path / "t.xlsx")
+    assert set(cohort.slides) == {f"S{i}" for i in range(12) if i != 3} | {"S_x0033_"}
+    assert list(cohort.classes) == ["benign", "tumour"]
