@@ -331,7 +331,7 @@ def _froc(
     """Every slide whose lesions are known, judged; and a problem for every other one."""
     judged, problems, aside = list[_Judged](), list[Problem](), {problem.slide for problem in truth.problems}
     drawn = {slide: _has_lesions(annotations, wanted) for slide, annotations in truth.drawn.items()}
-    with_lesions = set(slides.label[slides.slide.map(drawn).fillna(False).astype(bool)])
+    with_lesions = set(slides.label[[bool(drawn.get(slide)) for slide in slides.slide]])
     columns = [f"prob_{label}" for label in sorted(with_lesions) if f"prob_{label}" in slides]
     chance = slides[columns].sum(axis=1) if columns else pd.Series(1.0, slides.index)
     if "attention_share" in slides:  # relative to even attention over the patient, not over the slide
