@@ -150,10 +150,10 @@ class Reading:
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
     positive: str = ""
 
-    def line(self) -> str:
-        """The roles in one line."""
-        said = []
-        for role, name in {"slide": "slide", "case": "patient", "label": "label", "site": "site"}.items():
+    def line(self, *, labelled: bool = True) -> str:
+        """The roles in one line; not `labelled`, without the label, where a task names columns of its own."""
+        said, roles = [], {"slide": "slide", "case": "patient", "label": "label", "site": "site"}
+        for role, name in roles.items() if labelled else [(r, n) for r, n in roles.items() if r != "label"]:
             others = f" (also possible: {listed(self.also[role])})" if self.also.get(role) else ""
             said.append(f"{name} = {self.columns.get(role) or 'none'}{others}")
         return ", ".join(said)
