@@ -271,3 +271,19 @@ def test_a_damaged_file_of_outlines_is_named_and_left(page, folder, made, conten
         assert answer.status_code == 422
         assert "region.geojson" in answer.json()["what"]
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")])
+def test_the_address_that_is_printed_can_be_opened(host, address, folder, monkeypatch):
+    """Listening at every address is no address: typed into a tablet it leads nowhere."""
+
+    def started(app, bound, *, started):
+        bound.close()
+        started()
+
+    monkeypatch.setattr("asmil.viewer.serve", started)
+    done = CliRunner().invoke(asmil, ["view", str(folder), "--host", host, "--port", "0", "--no-browser"])
+    assert done.exit_code == 0, done.output
+    assert f"viewer: http://{address}:" in done.stdout
+    assert ("http://ITS-IP-ADDRESS:" in done.stderr) == (host == "0.0.0.0")
+    assert ("taken from this machine alone" in done.stderr) == (host == "0.0.0.0")
