@@ -137,7 +137,7 @@ def row_of(
 ) -> Facts:
     """A row of predictions.csv. `tile_um` is the side of a tile, `accepted` says what was prepared otherwise."""
     found, tiles = prediction.distance, len(prediction.attention)
-    unmeasured = (UNMEASURED,) if isinstance(ensemble, Ensemble) and ensemble.profile is None else ()
+    blind = (UNMEASURED,) if isinstance(ensemble, Ensemble) and ensemble.profile is None else ()
     return {
         "slide": prediction.slide,
         **(_of_classes(ensemble, prediction) if ensemble.task is None else _of_values(ensemble, prediction)),
@@ -147,7 +147,7 @@ def row_of(
         "shift": None if found is None else found.shift,
         "clamped": None if found is None else found.clamped,
         "in_cohort_as": prediction.seen_as,
-        "warnings": "; ".join([*prediction.warnings, *unmeasured, *(f"other preprocessing: {text}" for text in accepted)]),
+        "warnings": "; ".join([*prediction.warnings, *blind, *(f"other preprocessing: {text}" for text in accepted)]),
     }
 
 

@@ -20,7 +20,7 @@ from asmil.tiles import ORIGIN, Bounds, origin_of, repaired
 
 COLUMNS = ("slide", "case", "label", "verdict", "note", "date")
 OF_THE_COHORT = ("site", "mpp")
-"""Columns beside them where the run's cohort has them: folds by site and the scale of slides are read from the table."""
+"""Columns beside them where the run's cohort has them: sites, and scales that no file says, are read from a table."""
 VERDICTS = ("agree", "relabel", "exclude")
 """The label is right, it is another one, or the slide is not to be learned from."""
 NOTHING: Facts = {"verdict": "", "label": "", "note": "", "date": ""}

@@ -156,7 +156,7 @@ def test_a_module_that_takes_a_mask_beside_the_tiles_is_told_of_a_function_aroun
         "    def forward(self, bags, mask):\n        return self.head((bags * mask[..., None]).mean(1))\n"
     )
     monkeypatch.setenv("ASMIL_TRUST", str(path))
-    with pytest.raises(ConfigError, match="'mask'.*\n?.*more than the tiles gets it from a function"):
+    with pytest.raises(ConfigError, match=r"'mask'.*\n?.*more than the tiles gets it from a function"):
         try_out(f"{path}:Padded", in_dim=5, n_classes=2)
 
 
