@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 from pandas.api.types import is_string_dtype
@@ -269,8 +269,10 @@ def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> p
     """The cells with one spelling of each name, as was said, or as they are.
 
     Raises:
-        CohortError: there are several of one name, and nobody said what they are.
+        CohortError: there are several of one name, and nobody said what they are; or no such word for it.
     """
+    if spellings not in get_args(Spellings):  # a word in a study's file, say, by which classes would be merged
+        raise CohortError("spellings cannot be this word", found=spellings, fix="ask, same or different")
     alike = [] if spellings == "different" else spelled_alike(cells[cells != ""], patients=patients)
     if alike and spellings == "ask":
         what = "patients" if patients else "classes"
