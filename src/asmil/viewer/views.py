@@ -145,8 +145,10 @@ class RunView(View):
 
     def said_of(self) -> list[Facts]:
         """With site and scale of the run's cohort: trained on without them, slides would be refused or other folds."""
-        kept = self.run.cohort.set_index("slide").reindex(columns=list(OF_THE_COHORT)).dropna(axis=1, how="all")
-        about = kept.astype(object).where(kept.notna(), "").to_dict("index")
+        kept = [name for name in OF_THE_COHORT if name in self.run.cohort]
+        about: dict[str, Facts] = {}
+        for slide, *values in self.run.cohort[["slide", *kept]].itertuples(index=False):
+            about[slide] = {name: value for name, value in zip(kept, values, strict=True) if pd.notna(value)}
         return [row | about.get(row["slide"], {}) for row in self.rows()]
 
     def _spread(self) -> dict[str, float]:
