@@ -56,7 +56,7 @@ class Cohort(Shown):
     def lines(self) -> list[str]:
         """How the tables were understood, for whoever has to see that they were: columns, sizes, what was left out."""
         slides, groups = self.table["label"].value_counts(), self.table.groupby("label")["case"].nunique()
-        said = [f"tables: {self.reading.line()}"]
+        said = [f"tables: {self.reading.line(labelled=self.task is None)}"]
         kinds = [f"{name} ({slides.get(name, 0):,} slides, {groups.get(name, 0):,} patients)" for name in self.classes]
         if self.task is None:
             last = f"; positive is {self.classes[-1]} ({self.reading.positive}; --classes names another)"
@@ -195,6 +195,12 @@ def _told(cells: pd.Series, name: str) -> str:
 def targets_of(table: pd.DataFrame) -> list[str]:
     """The columns of a task's numbers."""
     return [str(column) for column in table if str(column).startswith(TARGET)]
+
+
+def typed(table: pd.DataFrame) -> list[str]:
+    """The columns that a person wrote: those that a task made of them come last, the numbers first."""
+    names = [str(column) for column in table]
+    return names[: next((place for place, name in enumerate(names) if name.startswith(TARGET)), len(names))]
 
 
 def different(table: pd.DataFrame, *, of: str) -> pd.Series:

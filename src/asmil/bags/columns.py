@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 from pandas.api.types import is_string_dtype
@@ -150,10 +150,10 @@ class Reading:
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
     positive: str = ""
 
-    def line(self) -> str:
-        """The roles in one line."""
-        said = []
-        for role, name in {"slide": "slide", "case": "patient", "label": "label", "site": "site"}.items():
+    def line(self, *, labelled: bool = True) -> str:
+        """The roles in one line; not `labelled`, without the label, where a task names columns of its own."""
+        said, roles = [], {"slide": "slide", "case": "patient", "label": "label", "site": "site"}
+        for role, name in roles.items() if labelled else [(r, n) for r, n in roles.items() if r != "label"]:
             others = f" (also possible: {listed(self.also[role])})" if self.also.get(role) else ""
             said.append(f"{name} = {self.columns.get(role) or 'none'}{others}")
         return ", ".join(said)
@@ -269,8 +269,10 @@ def one_spelling(cells: pd.Series, spellings: Spellings, *, patients: bool) -> p
     """The cells with one spelling of each name, as was said, or as they are.
 
     Raises:
-        CohortError: there are several of one name, and nobody said what they are.
+        CohortError: there are several of one name, and nobody said what they are; or no such word for it.
     """
+    if spellings not in get_args(Spellings):  # a word in a study's file, say, by which classes would be merged
+        raise CohortError("spellings cannot be this word", found=spellings, fix="ask, same or different")
     alike = [] if spellings == "different" else spelled_alike(cells[cells != ""], patients=patients)
     if alike and spellings == "ask":
         what = "patients" if patients else "classes"

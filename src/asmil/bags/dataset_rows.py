@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from asmil.bags.datasets import Dataset
@@ -152,6 +152,7 @@ class OwnSet:
         case_column: str | None = None,
         slide_table: str | Path | None = None,
         classes: Sequence[str] | None = None,
+        spellings: Literal["ask", "same", "different"] = "ask",
         splits: str | Path | None = None,
         annotations: str | Path | None = None,
         positive: Sequence[str] = (),
@@ -169,8 +170,9 @@ class OwnSet:
         from asmil.bags.loading import load_bags
         from asmil.bags.slide_sets import of_one_kind, open_made_features, usable
         from asmil.bags.split_files import read_splits
+        from asmil.bags.tables import table_file
 
-        if root is None or not root.is_file():
+        if root is None or not table_file(root)[0].is_file():
             fix = "give root=PATH of a csv, tsv or xlsx"
             raise DatasetError("the table of labels is not found", found=root or "no root option", fix=fix)
         store = open_made_features(features, features_encoder, name=self.name, slides="SLIDES")
@@ -181,6 +183,7 @@ class OwnSet:
             slide_column=slide_column,
             case_column=case_column,
             classes=classes,
+            spellings=spellings,
             features=store,
         )
         cohort = usable(store, cohort)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from asmil.bags.cohort import TARGET, Cohort, check_contradictions, different, targets_of
+from asmil.bags.cohort import TARGET, Cohort, check_contradictions, different, targets_of, typed
 from asmil.bags.columns import (
     LABEL,
     PART_OF,
@@ -286,7 +286,7 @@ def joined(
         slide, case = (find_column(table, role, columns[role]) for role in ("slide", "case"))
         if slide is None:
             fix = "name it with --slide-column, or give a slide table (PATIENT, FILENAME) for labels per patient"
-            raise CohortError("the table has no slide column", found=f"columns {listed(table.columns, 12)}", fix=fix)
+            raise CohortError("the table has no slide column", found=f"columns {listed(typed(table), 12)}", fix=fix)
         require_whole_names(table, (slide, case))
         cases = table[case] if case is not None else pd.Series("", table.index)
         if columns["case"] is None:
@@ -300,7 +300,7 @@ def joined(
         find_column(slides, "case", columns["case"] if columns["case"] in slides else None),
     )
     if case is None or slide is None or case_of_slide is None:
-        found = f"columns {listed(table.columns, 8)} and {listed(slides.columns, 8)}"
+        found = f"columns {listed(typed(table), 8)} and {listed(slides.columns, 8)}"
         fix = "both tables need the patient, the slide table the file name too: --case-column, --slide-column"
         raise CohortError("the tables of labels and slides cannot be joined", found=found, fix=fix)
     require_whole_names(table, [case])

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from asmil.deploy import Ensemble
     from asmil.runs import PredictedFolder
 
+EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""What listens at every address of a machine is no address itself: a browser gets the one of the machine it is on."""
+
 
 def view(
     run: Path = typer.Argument(help="Run folder, or a folder of `asmil predict`."),
@@ -55,7 +58,8 @@ def view(
                 views.append(RunView(opened, slides=slides, else_slides=first, pyramid=pyramid, partial=partial))
     bound = listen(host, port)
     number = bound.getsockname()[1]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{number}/"
+    shown = EVERY.get(host, host)
+    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{number}/"
 
     def ready() -> None:
         _explain(address, number, local=is_loopback(host))
@@ -89,7 +93,9 @@ def evidence_of(predicted: "PredictedFolder") -> "Callable[[str, Path | None], M
 def _explain(address: str, port: int, *, local: bool) -> None:
     typer.echo(f"viewer: {address}   (ctrl-C ends it)")
     if not local:
-        typer.secho("everybody who can reach this machine can look at these slides", fg=typer.colors.YELLOW, err=True)
+        where = f"at http://ITS-IP-ADDRESS:{port}/; verdicts and outlines are taken from this machine alone"
+        text = f"everybody who can reach this machine can look at these slides, {where}"
+        typer.secho(text, fg=typer.colors.YELLOW, err=True)
     elif "SSH_CONNECTION" in os.environ:
         typer.echo(
             f"from your own machine: ssh -N -L {port}:127.0.0.1:{port} {os.uname().nodename}, then the same address"

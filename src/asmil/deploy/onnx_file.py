@@ -315,6 +315,7 @@ def export_run(ensemble: Ensemble, out: Path, *, fold: int | None, seed: int | N
 
     Raises:
         ConfigError: the run is no classifier, or has no such model. AsmilError: as `export_onnx`.
+        RunError: the run was not evaluated, which the card is made of; no file is left then.
     """
     if ensemble.task is not None:
         found, fix = f"a run of {ensemble.task.name}", "asmil predict takes such runs"
@@ -323,6 +324,7 @@ def export_run(ensemble: Ensemble, out: Path, *, fold: int | None, seed: int | N
     if not members:
         known = ", ".join(member.name for member in ensemble.members)
         raise ConfigError("the run has no such model", found=f"fold {fold}, seed {seed}", fix=f"one of {known}")
+    ensemble.run.require_results(partial=bool(ensemble.partial))  # known before the file is made, not after
     if card:
         return Exported(None, len(members), {}, write_card(ensemble, out))
     made = export_onnx(

@@ -136,6 +136,7 @@ def _same(name: str, value: Any, known: Any) -> bool:
 FALSE_ALARMS = 0.01
 """Of each measure, on slides like those of the run, as far as their number allows it."""
 
+UNMEASURED = "drift was not looked for, nor slides of the training by other names: the run's features are not at hand"
 FAR = 2.0
 """Unusual is a slide with over twice the most tiles of the run's slides, or under half the fewest."""
 

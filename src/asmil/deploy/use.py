@@ -12,7 +12,7 @@ import pandas as pd
 from asmil.bags import FeatureStore, SlideNames, listed, open_features, require_unlike
 from asmil.deploy.ensemble import Ensemble, EnsemblePrediction, Published
 from asmil.deploy.prepared import as_the_run
-from asmil.deploy.profile import facts_of
+from asmil.deploy.profile import UNMEASURED, facts_of
 from asmil.encoders import create_encoder, with_stain
 from asmil.errors import AsmilError, FeatureError, RunError
 from asmil.extraction import FEATURES
@@ -137,6 +137,7 @@ def row_of(
 ) -> Facts:
     """A row of predictions.csv. `tile_um` is the side of a tile, `accepted` says what was prepared otherwise."""
     found, tiles = prediction.distance, len(prediction.attention)
+    blind = (UNMEASURED,) if isinstance(ensemble, Ensemble) and ensemble.profile is None else ()
     return {
         "slide": prediction.slide,
         **(_of_classes(ensemble, prediction) if ensemble.task is None else _of_values(ensemble, prediction)),
@@ -146,7 +147,7 @@ def row_of(
         "shift": None if found is None else found.shift,
         "clamped": None if found is None else found.clamped,
         "in_cohort_as": prediction.seen_as,
-        "warnings": "; ".join([*prediction.warnings, *(f"other preprocessing: {text}" for text in accepted)]),
+        "warnings": "; ".join([*prediction.warnings, *blind, *(f"other preprocessing: {text}" for text in accepted)]),
     }
 
 

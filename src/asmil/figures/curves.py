@@ -111,7 +111,7 @@ def epochs_figure(
     """
     figure, (axes,) = new_figure(width_in=4.1, height_in=2.7)
     _draw(axes, [_mean_curve(name, runs) for name, runs in series.items()])
-    if log:
+    if log and any(_positive(values) for values in series.values()):
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)
     else:
@@ -122,6 +122,11 @@ def epochs_figure(
     if len(series) > 1:
         add_legend(axes, loc="best")
     return figure
+
+
+def _positive(several: Sequence[np.ndarray]) -> bool:
+    """Whether a logarithmic axis can show any of it: attention that is even by nature, of mean pooling, never moves."""
+    return any((np.asarray(values) > 0).any() for values in several)
 
 
 def deletion_figure(shares: Sequence[float], falls: Mapping[str, Sequence[float]]) -> Figure:
@@ -150,8 +155,11 @@ def dynamics_figure(
     """
     figure, (above, below) = new_figure(width_in=6.8, height_in=4.4, panels=2)
     _draw(above, [_mean_curve("", jsd)])
-    above.set_yscale("log")
-    plain_ticks(above.yaxis)
+    if _positive(jsd):
+        above.set_yscale("log")
+        plain_ticks(above.yaxis)
+    else:
+        show_flat(above, ends=(0.0, np.inf))
     above.set_ylabel("JSD, epoch to epoch")
     losses = [_mean_curve("validation", val_loss), _mean_curve("training", train_loss)]
     _draw(below, [curve for curve in losses if len(curve.x)])

@@ -14,7 +14,7 @@ from asmil.files import Facts
 from asmil.report.clinical import useful_ranges
 from asmil.report.pages import Section, TaskPart
 from asmil.report.slides import FALSE_ALARM, decided, has_threshold, most_moved
-from asmil.report.words import interval_of, number, paragraphs, percent, plain, plural, sentence, span
+from asmil.report.words import interval_of, listed, number, paragraphs, percent, plain, plural, sentence, span
 from asmil.runs import Run
 
 SUMMARY_NAMES = {"mean_of_folds": "mean of the folds", "pooled": "all folds pooled"}
@@ -126,6 +126,22 @@ def split_facts(splits: pd.DataFrame) -> dict[str, object]:
     }
 
 
+def new_sites(run: Run) -> list[str]:
+    """The sites that each fold was tested on, where they are known and no fold learned from its own; else nothing."""
+    if "site" not in run.cohort:
+        return []
+    sites = run.splits["slide"].map(run.cohort.set_index("slide")["site"]).fillna("")
+    if (sites == "").any() or sites.nunique() < 2:
+        return []
+    tested = []
+    for fold, part in run.splits.assign(site=sites).groupby("fold"):
+        test, others = (set(part.loc[(part["part"] == "test") == held, "site"]) for held in (True, False))
+        if not test or test & others:
+            return []
+        tested.append(f"{listed(sorted(test), 3)} (fold {fold})")
+    return tested
+
+
 def _sizes(splits: pd.DataFrame) -> list[str]:
     sizes = []
     for part, use in PARTS.items():
@@ -171,6 +187,7 @@ def trust_facts(
         "anchor": anchor_facts(run),
         "found_place": _place(attention),
         "sites": len(groups.get("site") or []),
+        "new_sites": new_sites(run),
         "few_below": FEW_PATIENTS,
         "few_groups": [group.name for several in groups.values() for group in several if group.few],
     }

@@ -207,7 +207,9 @@ def group_columns(run: Run, names: Sequence[str] = (), *, labels: Path | None = 
     """
     if names and not run.classes:
         raise RunError(
-            "subgroups are compared for classification only", found=f"task {run.task_name}", fix="leave out --subgroup"
+            "subgroups are compared for classification only",
+            found=f"task {run.task_name}",
+            fix="leave out --subgroup; docs/tasks.md shows how to compare groups of such a run",
         )
     cohort = run.cohort
     asked = list(dict.fromkeys([*(["site"] if "site" in cohort and run.classes else []), *names]))

@@ -20,6 +20,7 @@ FAILURES = progress.FAILURES  # slides that were skipped or failed: name, result
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"  # out of fold, one row per slide; of a cell: val and test rows
 PATIENT_PREDICTIONS = "predictions_patients.csv"  # of another task than classification
+RESULTS = (PREDICTIONS, METRICS, FAILURES, PATIENT_PREDICTIONS)  # the tables that a page is made of
 FINDINGS = "findings.csv"  # every detection of FROC
 PROFILE = "profile.json"  # what its slides are like, measured when it is first put to use
 REPORT, BUNDLE = "report.html", "report.zip"  # the page; the page with pictures and tables

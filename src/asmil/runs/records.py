@@ -370,7 +370,7 @@ class Records:
     @property
     def result_files(self) -> list[Path]:
         """The tables that a page is made of, whether they are there or not."""
-        return [self.folder / name for name in (layout.PREDICTIONS, layout.METRICS, layout.FAILURES)]
+        return [self.folder / name for name in layout.RESULTS]
 
     @property
     def card_file(self) -> Path:

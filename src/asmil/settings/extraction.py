@@ -221,6 +221,6 @@ def _workers(settings: Settings, device: str) -> int:
 
 def _tell_duplicates(groups: list[tuple[Path, ...]], hear: Listener) -> None:
     """Warn of slides that are equal: each keeps its features, but in a split they are a leak."""
-    fix = "keep one of each, or give them the same case, so that a split cannot part them"
+    fix = "keep one of each; where both are trained on, give them the same case, so that a split cannot part them"
     for group in groups:
         hear.warn(f"the same slide under several names: {', '.join(str(path) for path in group)}", fix=fix)

@@ -52,7 +52,7 @@ def data_identity(
     return {
         **tables_identity(cohort.table, splits.table),
         "task": task_facts(cohort),
-        "tables": cohort.reading.line(),
+        "tables": cohort.reading.line(labelled=cohort.task is None),
         "features": {slide: seen.get(slide) or _content(store, slide) for slide in sorted(cohort.slides)},
     }
 

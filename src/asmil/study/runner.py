@@ -131,7 +131,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 _FLAG = re.compile(
-    r"--(label|classes|folds|by-site|splits|positive|slide-table|features-encoder|(?:slide|case|label)-column)\b"
+    r"--(label|classes|folds|by-site|splits|positive|spellings|slide-table|features-encoder|(?:slide|case|label)-column)\b"
 )
 
 

@@ -113,7 +113,7 @@ def _numeric_levels(cells: pd.Series) -> tuple[str, ...]:
         raise CohortError(
             f"the order of the levels of {cells.name} is not known",
             found=", ".join(sorted(distinct)[:12]) or "an empty column",
-            fix="name the levels, lowest first",
+            fix="name the levels, lowest first: --levels LOW,MIDDLE,HIGH (of these)",
         )
     return tuple(sorted(distinct, key=float))
 

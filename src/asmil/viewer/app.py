@@ -189,7 +189,7 @@ class _Pages:
 
     def say(self, request: Request, said: Facts) -> Response:
         view, slide = self._slide(request)
-        return _json(view.verdicts.say(slide, said, rows=view.rows(), classes=view.classes))
+        return _json(view.verdicts.say(slide, said, rows=view.said_of(), classes=view.classes))
 
     def _drawn(self, request: Request) -> Outlines:
         view, slide = self._slide(request)

@@ -19,6 +19,8 @@ from asmil.runs import outlines_file, verdicts_file
 from asmil.tiles import ORIGIN, Bounds, origin_of, repaired
 
 COLUMNS = ("slide", "case", "label", "verdict", "note", "date")
+OF_THE_COHORT = ("site", "mpp")
+"""Columns beside them where the run's cohort has them: sites, and scales that no file says, are read from a table."""
 VERDICTS = ("agree", "relabel", "exclude")
 """The label is right, it is another one, or the slide is not to be learned from."""
 NOTHING: Facts = {"verdict": "", "label": "", "note": "", "date": ""}
@@ -58,8 +60,8 @@ class Verdicts:
     def say(self, slide: str, said: Mapping[str, object], *, rows: Sequence[Facts], classes: Sequence[str]) -> Facts:
         """Keep what is said of a slide: `verdict` ("" takes it back), `note`, and with "relabel" the `label`.
 
-        The table has a row for every slide of `rows` (slide, case, label, predicted). "agree" is with the label or,
-        where there is none, with the prediction, which becomes the label.
+        The table has a row for every slide of `rows` (slide, case, label, predicted, maybe site and mpp). "agree" is
+        with the label or, where there is none, with the prediction, which becomes the label.
 
         Raises:
             RunError: it is no verdict, no class, or a note that is too long; or the file is no such table.
@@ -80,7 +82,7 @@ class Verdicts:
         with self._lock:
             table = self._table()
             unknown = [one for one in rows if one["slide"] not in set(table["slide"])]
-            added = pd.DataFrame([dict.fromkeys(COLUMNS, "") | _known(one) for one in unknown], columns=list(COLUMNS))
+            added = pd.DataFrame([dict.fromkeys(COLUMNS, "") | _known(one) for one in unknown])
             table = pd.concat([table, added], ignore_index=True).fillna("")
             table.loc[table["slide"] == slide, list(row)] = list(row.values())
             write_text(self.path, table.to_csv(index=False))
@@ -88,7 +90,8 @@ class Verdicts:
 
 
 def _known(row: Facts) -> Facts:
-    return {name: row[name] for name in ("slide", "case", "label")}
+    known = {name: row[name] for name in ("slide", "case", "label")}
+    return known | {name: str(row[name]) for name in OF_THE_COHORT if str(row.get(name, ""))}
 
 
 # Outlines: areas that are drawn, as annotations for QuPath.

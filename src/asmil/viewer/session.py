@@ -118,6 +118,10 @@ class View:
         """What is said of each slide: see `views.row_of`."""
         raise NotImplementedError
 
+    def said_of(self) -> list[Facts]:
+        """The rows that `verdicts.csv` is begun with: what else a table of labels says belongs in them."""
+        return self.rows()
+
     def slide(self, number: int) -> str:
         """The name of a slide by its place in the table.
 

@@ -18,7 +18,7 @@ from asmil.report import decided
 from asmil.runs import Cell, PredictedFolder, Run
 from asmil.viewer.layers import Heads, Layers, PredictedLayers
 from asmil.viewer.pyramid import Pyramid
-from asmil.viewer.said import NOTHING
+from asmil.viewer.said import NOTHING, OF_THE_COHORT
 from asmil.viewer.session import View
 
 
@@ -142,6 +142,14 @@ class RunView(View):
             row = row_of(slide, own, predicted=predicted, **about)
             rows.append(row | {"error": error, "recorded": bool(self.layers.recorded(slide))})
         return rows
+
+    def said_of(self) -> list[Facts]:
+        """With site and scale of the run's cohort: trained on without them, slides would be refused or other folds."""
+        kept = [name for name in OF_THE_COHORT if name in self.run.cohort]
+        about: dict[str, Facts] = {}
+        for slide, *values in self.run.cohort[["slide", *kept]].itertuples(index=False):
+            about[slide] = {name: value for name, value in zip(kept, values, strict=True) if pd.notna(value)}
+        return [row | about.get(row["slide"], {}) for row in self.rows()]
 
     def _spread(self) -> dict[str, float]:
         """Slide to the standard deviation over seeds of the probability of its predicted class; of two or more."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asmil.bags import DATASETS, DatasetError, list_datasets, load_dataset, make_splits
-from asmil.errors import ConfigError, UnknownPartError
+from asmil.errors import CohortError, ConfigError, UnknownPartError
 
 CLASSIC = ["elephant", "fox", "musk1", "musk2", "tiger"]
 
@@ -140,6 +140,21 @@ class TestSlides:
         assert set(again.splits.fold(0).test) == set(own.cohort.slides[::3])
         with pytest.raises(DatasetError, match="the table of labels is not found"):
             load_dataset("own", root=root / "none.csv", features=root / "features")
+
+    def test_a_sheet_and_spellings_are_named_as_for_every_command(self, root):
+        table = pd.read_csv(root / "colon" / "labels.csv").assign(label="")
+        table = table[table["slide_id"] != "no_tissue"].assign(label=["no", "yes"] * 5 + ["No", "yes"])
+        with pd.ExcelWriter(root / "mine.xlsx") as book:
+            table.to_excel(book, sheet_name="Cases 2025", index=False)
+            pd.DataFrame({"Code": ["yes"], "Meaning": ["relapse"]}).to_excel(book, sheet_name="Legend", index=False)
+        given = {"root": root / "mine.xlsx#Cases 2025", "features": root / "features"}
+        with pytest.raises(CohortError, match="several sheets"):
+            load_dataset("own", **given | {"root": root / "mine.xlsx"})
+        with pytest.raises(CohortError, match="spellings same"):
+            load_dataset("own", **given)
+        assert len(load_dataset("own", **given, spellings="same").cohort.classes) == 2
+        with pytest.raises(CohortError, match="ask, same or different"):
+            load_dataset("own", **given, spellings="equal")
 
     def test_missing_features_name_the_command_that_makes_them(self, root):
         for features in (None, root / "nothing"):

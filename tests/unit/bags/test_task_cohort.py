@@ -45,6 +45,15 @@ def test_rows_that_cannot_be_read_are_problems_that_say_why():
         assert found in said[slide]
 
 
+def test_what_is_said_of_the_columns_names_those_of_the_table_and_none_of_ours():
+    table = patients().merge(slides(), on="case_id").rename(columns={"slide_id": "No."})
+    with pytest.raises(CohortError) as said:
+        read_cohort(table, task=create_task("survival"))
+    assert said.value.found == "columns case_id, survival_months, censorship, No."
+    cohort = read_cohort(table, slide_column="No.", task=create_task("survival"))
+    assert cohort.lines()[0] == "tables: slide = No., patient = case_id, site = none"
+
+
 @pytest.mark.parametrize("by_patient", [False, True])
 def test_two_different_targets_are_refused_though_their_stratum_is_the_same(by_patient):
     twice = pd.concat([patients(), patients().tail(1).assign(survival_months="37.6")], ignore_index=True)

@@ -188,6 +188,16 @@ def test_other_files_are_no_models_of_ours(tmp_path, mean):
         OnnxModel(tmp_path / "a.onnx")
 
 
+def test_a_run_that_was_not_evaluated_is_refused_before_a_file_is_written(asmil, run, trained):
+    (run / "metrics.json").unlink()
+    (run / "predictions.csv").unlink()
+    said = asmil("export", run, "--run-features", trained / "features", code=2).stderr
+    assert "was not evaluated yet" in said
+    assert "asmil evaluate" in said
+    assert not list(run.glob("*.onnx"))
+    assert not list(run.glob("model*"))
+
+
 WRONG = [(("--out", "a.pt"), "--out"), (("--out", "a.onnx", "--fold", 9), "fold 0 seed 0")]
 
 

@@ -181,12 +181,17 @@ def test_new_features_or_models_are_predicted_anew(run, features, tmp_path):
     assert not any(slide.kept for slide in predict_slides(ensemble, open_features(features), out))
 
 
-def test_without_the_runs_features_it_is_said_what_cannot_be_seen(asmil, run, features, tmp_path):
+def test_without_the_runs_features_it_is_said_what_cannot_be_seen(asmil, run, trained, features, tmp_path):
     config = run / "config.yaml"
     config.write_text(re.sub(r"(?m)^features: .*", f"features: {tmp_path / 'gone'}", config.read_text()))
     done = asmil("predict", run, "--features", features, "--out", tmp_path / "out")
     assert "not at hand" in done.stderr
-    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 3
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert len(table) == 3
+    assert table.warnings.str.contains("drift was not looked for").all()  # who gets the table alone has to know it
+    asmil("predict", run, "--features", features, "--out", tmp_path / "out", "--run-features", trained / "features")
+    warnings = pd.read_csv(tmp_path / "out" / "predictions.csv", na_filter=False).warnings
+    assert not warnings.str.contains("not looked for").any()
 
 
 def test_a_run_that_keeps_no_profile_says_that_it_is_measured_each_time(asmil, run, features, tmp_path, monkeypatch):

@@ -77,3 +77,12 @@ def test_nearly_even_weights_spread_over_many_bins():
     assert 0.9 < low < 0.98
     assert 1.02 < high < 1.1
     assert figure.axes[0].patches[0].get_xy()[:, 1].max() < 0.1
+
+
+def test_attention_that_never_moves_has_no_logarithm(recwarn):
+    """Mean pooling: matplotlib would warn, by a path of its own, on the screen of whoever asked for a report."""
+    still = [np.array([np.nan, 0.0, 0.0])]
+    figure = dynamics_figure(still, train_loss=[np.ones(3)], val_loss=[])
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_yscale() == "linear"
+    assert not recwarn.list

@@ -148,6 +148,18 @@ def test_what_a_model_of_a_file_does_wrong_is_said_before_anything_is_read(forwa
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_module_that_takes_a_mask_beside_the_tiles_is_told_of_a_function_around_it(tmp_path, monkeypatch):
+    path = tmp_path / "padded.py"
+    path.write_text(
+        "from torch import nn\n\n\nclass Padded(nn.Module):\n    def __init__(self, in_dim, n_classes):\n"
+        "        super().__init__()\n        self.head = nn.Linear(in_dim, n_classes)\n\n"
+        "    def forward(self, bags, mask):\n        return self.head((bags * mask[..., None]).mean(1))\n"
+    )
+    monkeypatch.setenv("ASMIL_TRUST", str(path))
+    with pytest.raises(ConfigError, match=r"'mask'.*\n?.*more than the tiles gets it from a function"):
+        try_out(f"{path}:Padded", in_dim=5, n_classes=2)
+
+
 def test_a_model_of_small_bags_alone_is_tried_out_with_those(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text(

@@ -66,6 +66,25 @@ def test_what_went_wrong_is_counted_by_kind_and_leads_there(run):
     assert lines["1 slide not in the results: 1 skipped."] == "#first"
 
 
+def test_folds_that_keep_sites_apart_are_said_with_their_sites(run):
+    """A page must not say that nothing is of another hospital where every fold is tested on one."""
+    nothing = "Nothing here is of another hospital or scanner."
+    assert nothing in screen(run)["care"]
+    splits, cohort = pd.read_csv(run / "splits.csv"), pd.read_csv(run / "cohort.csv")
+    fold_of = splits[splits["part"] == "test"].set_index("slide")["fold"]
+    cohort["site"] = [("north", "south", "east")[fold_of[slide]] for slide in cohort["slide"]]
+    cohort.to_csv(run / "cohort.csv", index=False)
+    found = screen(run)
+    assert (
+        "Each fold was tested on sites that its models never saw: north (fold 0), south (fold 1) and east (fold 2)."
+        in found["checked"]
+    )
+    assert nothing not in found["care"]
+    cohort.loc[0, "site"] = "north" if cohort.loc[0, "site"] == "south" else "south"
+    cohort.to_csv(run / "cohort.csv", index=False)
+    assert nothing in screen(run)["care"]
+
+
 def test_what_was_checked_and_what_is_to_be_taken_with_care(run):
     found = screen(run)
     assert (

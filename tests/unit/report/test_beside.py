@@ -69,6 +69,13 @@ def test_a_bundle_has_all_that_its_page_leads_to_and_no_more(fresh, read_page, t
     assert not list(fresh.glob(".*")), "nothing half written is left"
 
 
+def test_a_bundle_has_the_table_of_patients_where_there_is_one(fresh):
+    (fresh / "predictions_patients.csv").write_text("case,risk\np,1\n")
+    with zipfile.ZipFile(write_bundle(fresh, heatmaps=0)) as bundle:
+        assert bundle.read(f"{fresh.name}/predictions_patients.csv") == b"case,risk\np,1\n"
+    assert [path.name for path in Run(fresh).result_files[:2]] == ["predictions.csv", "metrics.json"]
+
+
 def test_where_there_is_no_room_wrong_slides_come_first_and_the_others_are_named(fresh, read_page, monkeypatch):
     run = Run(fresh)
     wrong = list(wrong_slides(run)["slide"])

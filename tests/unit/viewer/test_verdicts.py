@@ -35,6 +35,10 @@ def app(folder):
 @pytest.fixture
 def page(app):
     """The page of this machine: a client that knows the token, the run's address, and its rows by slide."""
+    return page_of(app)
+
+
+def page_of(app):
     client = TestClient(app, base_url=HERE, client=("127.0.0.1", 5000))
     said = client.get("/api/runs").json()
     client.headers |= {"x-asmil-token": said["token"], "origin": HERE}
@@ -74,6 +78,26 @@ def test_from_the_viewer_to_labels_that_a_run_learns_from(page, folder, run_fold
     done = CliRunner().invoke(asmil, [str(text) for text in said])
     assert done.exit_code == 0, done.output
     assert "is excluded by its verdict [1: plain-3]" in done.output
+
+
+def test_site_and_scale_of_the_cohort_stay_beside_the_labels(folder):
+    """Trained on again, slides whose scale the table alone says would be refused, and sites would be mixed."""
+    cohort = pd.read_csv(folder / "cohort.csv", dtype=str)
+    cohort = cohort.assign(site=[f"s{i % 3}" for i in range(len(cohort))], mpp=["0.25", *[""] * (len(cohort) - 1)])
+    cohort.to_csv(folder / "cohort.csv", index=False)
+    pyramid = Pyramid()
+    client, base, rows = page_of(make_app([RunView(folder, pyramid=pyramid)], pyramid=pyramid))
+    first, second = (rows[slide]["number"] for slide in cohort.slide[:2])
+    client.put(f"{base}/{first}/verdict", json={"verdict": "agree"})
+    client.put(f"{base}/{second}/verdict", json={"verdict": "exclude"})
+    table = pd.read_csv(folder / "verdicts.csv", dtype=str, na_filter=False).set_index("slide")
+    known = cohort.set_index("slide")
+    assert table.site.to_dict() == known.site.loc[table.index].to_dict()
+    assert table.mpp[cohort.slide[0]] == "0.25"
+    assert set(table.mpp[table.index != cohort.slide[0]]) == {""}
+    found = read_cohort(folder / "verdicts.csv").table.set_index("slide")
+    assert found.site[cohort.slide[0]] == "s0"
+    assert found.mpp[cohort.slide[0]] == 0.25
 
 
 @pytest.mark.parametrize(
@@ -247,3 +271,19 @@ def test_a_damaged_file_of_outlines_is_named_and_left(page, folder, made, conten
         assert answer.status_code == 422
         assert "region.geojson" in answer.json()["what"]
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(("host", "address"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")])
+def test_the_address_that_is_printed_can_be_opened(host, address, folder, monkeypatch):
+    """Listening at every address is no address: typed into a tablet it leads nowhere."""
+
+    def started(app, bound, *, started):
+        bound.close()
+        started()
+
+    monkeypatch.setattr("asmil.viewer.serve", started)
+    done = CliRunner().invoke(asmil, ["view", str(folder), "--host", host, "--port", "0", "--no-browser"])
+    assert done.exit_code == 0, done.output
+    assert f"viewer: http://{address}:" in done.stdout
+    assert ("http://ITS-IP-ADDRESS:" in done.stderr) == (host == "0.0.0.0")
+    assert ("taken from this machine alone" in done.stderr) == (host == "0.0.0.0")

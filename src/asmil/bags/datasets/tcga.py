@@ -10,7 +10,7 @@ from asmil.bags.loading import load_bags
 from asmil.bags.slide_sets import of_one_kind, open_made_features, usable
 from asmil.bags.split_files import read_splits
 from asmil.bags.splits import make_splits
-from asmil.bags.tables import listed, tcga_case, tcga_site
+from asmil.bags.tables import listed, table_file, tcga_case, tcga_site
 from asmil.errors import CohortError
 
 
@@ -41,7 +41,7 @@ def load_tcga(
         CohortError: slides that are no TCGA barcodes, or a patient column that contradicts them.
         SplitError: a patient in two parts of a fold.
     """
-    if root is None or not root.is_file():
+    if root is None or not table_file(root)[0].is_file():
         found = root or "no root option"
         raise DatasetError("the table of labels is not found", found=found, fix="give root=PATH of a csv or xlsx")
     store = open_made_features(features, features_encoder, name="tcga", slides="SLIDES")

@@ -26,6 +26,7 @@ Maker = Callable[..., nn.Module]
 
 _FIX = "asmil.wrap(module, scores=..., output=...) says what is what: docs/own_parts.md"
 _CHECK = "asmil.testing.check_model says what a model has to do: docs/own_parts.md"
+_MORE = "a module that wants more than the tiles gets it from a function, which asmil.wrap takes: docs/own_parts.md"
 _WIDTH, _CLASSES = ("in_dim", "input_dim", "feature_dim", "in_features"), ("n_classes", "num_classes", "out_dim")
 
 
@@ -215,7 +216,10 @@ def try_out(name: str, *, in_dim: int, n_classes: int, **options: object) -> Non
             frames = traceback.extract_tb(error.__traceback__)
             own = [f"{Path(f.filename).name} line {f.lineno}: " for f in frames if f.filename in trusted()]
             found = f"{own[-1] if own else ''}{type(error).__name__}: {error}"
-            raise ConfigError(f"the model {name} cannot be trained", found=found, fix=_CHECK) from error
+            more = isinstance(error, TypeError) and "forward() missing" in str(error)
+            raise ConfigError(
+                f"the model {name} cannot be trained", found=found, fix=_MORE if more else _CHECK
+            ) from error
     weights = [value.data_ptr() for value in model.state_dict().values() if value.numel()]
     of_one = (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-4)
     for wrong, what in (

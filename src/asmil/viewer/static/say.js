@@ -36,7 +36,7 @@ export class Say {
     if (others.includes(label)) byId("relabel").value = label;
     byId("note").value = note;
     byId("unsay").hidden = !verdict;
-    byId("kept").textContent = "";
+    byId("kept").textContent = this.page.writes ? "" : "Taken only in a browser on the machine that the viewer runs on";
     byId("verdict").disabled = !this.page.writes;
     this.#showOutlines();
   }
