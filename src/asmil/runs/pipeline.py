@@ -1,7 +1,4 @@
-"""Slides and labels to a report, and each stage alone: what the commands call, and what Python calls.
-
-This file alone in the room imports from the rooms above it, inside its functions.
-"""
+"""Slides and labels to a report, and each stage alone. This file alone imports from rooms above it, in functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,6 +192,7 @@ def write_report(
             raise ConfigError("a report reads columns of the table for groups alone", found="no such group", fix=fix)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
+    outcome.ok(*made.predictions["slide"])
     _closed(made, outcome, hear, always=False)
     return page
 
@@ -221,9 +219,10 @@ def heatmap(
     if not files:
         fix = f"where they were moved, write their folder as `features` into {made.folder / CONFIG}"
         raise RunError(f"nothing of {made.folder} can be drawn", found=gone, fix=fix)
-    for slide in () if slides else made.predictions["slide"]:
+    for slide in slides or made.predictions["slide"]:
+        outcome.ok(slide)
         if figure_file(made.folder, slide, ".png") not in drawn:
-            outcome.noted(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
+            outcome.skipped(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
     _closed(made, outcome, hear, always=False)
     return files
 
