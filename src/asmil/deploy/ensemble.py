@@ -21,8 +21,6 @@ from asmil.runs import Cell, Run
 from asmil.tasks import Task
 from asmil.training import Standardized, predict
 
-# The trained models of a run, which predict together.
-
 
 @dataclass(frozen=True)
 class Member:
@@ -213,7 +211,7 @@ class Ensemble:
         return tuple(member for member in self.members if member.fold not in seen)
 
     def prepare(self, features: Path | None = None, *, progress: Callable[[int], None] | None = None) -> Profile | None:
-        """Measure the run's own slides, once, for what `profile.json` in its folder is kept; None without features.
+        """Measure the run's own slides, once: `profile.json` in its folder keeps all of them; None without features.
 
         Args:
             features: where the features of the run are, if not where it found them.
@@ -240,7 +238,8 @@ class Ensemble:
             self.profile = measure(
                 store, slides, digest=self.digest, unseen=unseen, files=self.run.slide_files, progress=progress
             )
-            self.profile.save(self.run)
+            if slides == self.slides:
+                self.profile.save(self.run)
         return self.profile
 
     @property
@@ -287,7 +286,8 @@ class Ensemble:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
         named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
         who = "the one member" if unseen == 1 else f"the {unseen} members"
-        if named and self.profile is not None and self._twin(bag, slide_file) is None:
+        known = self.profile.slides if self.profile else {}
+        if named and seen_as in known and self._twin(bag, slide_file) is None:
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
             return f"{what}: predicted by {who} that never saw that one, rename the file if it is another slide"
         return f"this slide is in the run's cohort{name}: predicted by {who} that never saw it"

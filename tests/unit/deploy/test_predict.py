@@ -233,3 +233,17 @@ def test_names_cannot_leave_the_folder(run, features, tmp_path, monkeypatch):
 @pytest.mark.parametrize("given", [(), ("--slides", "a", "--features", "b")])
 def test_slides_or_features_and_not_both(asmil, run, given):
     assert "slides or features" in asmil("predict", run, *given, code=2).stderr
+
+
+def test_slides_of_the_run_without_features_are_named_and_measured_when_they_are_back(asmil, trained, run, tmp_path):
+    """Nothing is known of theirs: it was said that a slide of such a name has other features."""
+    shutil.copytree(trained / "features", tmp_path / "part")
+    lost = sorted((tmp_path / "part").glob("*.h5"))[0]
+    lost.unlink()
+    new = ("--features", trained / "features", "--out", tmp_path / "out")
+    done = asmil("predict", run, *new, "--run-features", tmp_path / "part")
+    assert f"nothing is compared with them: {lost.stem}" in done.output
+    assert "other features" not in done.output
+    assert not (run / "profile.json").exists()
+    assert "nothing is compared with them" not in asmil("predict", run, *new).output
+    assert lost.stem in json.loads((run / "profile.json").read_text())["slides"]
