@@ -327,7 +327,8 @@ def predict_published(
     model = Published(weights, classes=classes, heads=heads, device=device_of(settings.device))
     store, outcome, hear = open_features(features, encoder=features_encoder), Outcome(), hear or default_listener()
     model.require_fit(store)
-    table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
+    with PredictedFolder(settings.out).held(hear):
+        table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
     hear.closing(outcome)
     outcome.write(settings.out / FAILURES)
     return Predictions(settings.out, model.classes, table, outcome)

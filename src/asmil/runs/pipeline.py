@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asmil.errors import ConfigError, RunError, require_kind
 from asmil.files import Facts, path_of, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
-from asmil.runs import Run
+from asmil.runs import PredictedFolder, Run
 from asmil.runs.layout import CONFIG, ONNX, figure_file
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
@@ -271,7 +271,7 @@ def predict(
         partial, listener, **given: as in `evaluate`.
 
     Raises:
-        RunError: the run is not finished, its features changed before they were measured, or no slide can be used.
+        RunError: the run is not finished, its features changed, no slide can be used, or another predicts into `out`.
         FeatureError: this machine cannot prepare slides as the run's were.
     """
     from asmil.deploy import load_ensemble, predict_new, prepare, settings_for_new
@@ -289,8 +289,9 @@ def predict(
     with hear.stage("open", total=None):
         ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
-    chosen = [name for name, value in typed.items() if value is not None]
-    found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear, chosen=chosen)
+    asked: Facts = {"accept": accept, "chosen": [name for name, value in typed.items() if value is not None]}
+    with PredictedFolder(settings.out).held(hear):
+        found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, hear=hear, **asked)
     hear.closing(outcome)
     return found
 
