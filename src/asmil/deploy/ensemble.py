@@ -185,16 +185,15 @@ class Ensemble:
         return dict(zip(self.classes, np.mean(found, axis=0).T, strict=True))
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
-        """The slide of the run that a bag is, by name, features or file; None for a new one."""
-        if bag.slide and (named := self._names.find(bag.slide)):
-            return named[0]
-        return self._twin(bag, slide_file)
+        """The slide of the run that a bag is, by features or file, else by name; None for a new one."""
+        named, twins = self._names.find(bag.slide) if bag.slide else [], self._twins(bag, slide_file)
+        return next((slide for slide in named if slide in twins), (*twins, *named, None)[0])
 
-    def _twin(self, bag: Bag, slide_file: Path | None) -> str | None:
-        """The slide of the run of the same features or file, None where there is none, or nothing to compare with."""
+    def _twins(self, bag: Bag, slide_file: Path | None) -> list[str]:
+        """The slides of the run of the same features or file; none where there is nothing to compare with."""
         if self.profile is None:
-            return None
-        return self.profile.twin(bag.features, file_digest(slide_file), load=self._own_features)
+            return []
+        return self.profile.twins(bag.features, file_digest(slide_file), load=self._own_features)
 
     def _own_features(self, slide: str) -> np.ndarray:
         """The features of a slide of the run; none, which are like nothing, where they are not at hand."""
@@ -287,7 +286,7 @@ class Ensemble:
         named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
         who = "the one member" if unseen == 1 else f"the {unseen} members"
         known = self.profile.slides if self.profile else {}
-        if named and seen_as in known and self._twin(bag, slide_file) is None:
+        if named and seen_as in known and not self._twins(bag, slide_file):
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
             return f"{what}: predicted by {who} that never saw that one, rename the file if it is another slide"
         return f"this slide is in the run's cohort{name}: predicted by {who} that never saw it"
