@@ -97,7 +97,7 @@ class Slide:
         *,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Read tiles of a grid, uint8 (tiles, tile_px, tile_px, 3), in the order of `indices` (None: all); or of a mask.
+        """Read tiles of a grid, uint8 (tiles, tile_px, tile_px, 3), in the order of `indices` (a mask too; None: all).
 
         The result is that of `read` tile by tile; what neighbours share is decoded once, on all cores. It is
         written into `out` where given (of just that shape; pinned memory, for example).
