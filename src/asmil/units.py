@@ -1,10 +1,13 @@
 """Lengths on a slide: micrometres, pixels, levels, and the plausible range of mpp; and numbers as tables write them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from asmil.errors import ConfigError
+
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 PLAUSIBLE_MPP = (0.05, 50.0)
@@ -32,6 +35,30 @@ def plausible_mpp(mpp: float) -> bool:
 def whole(value: float) -> float:
     """An integer where the value is one to within a hundredth: the readers of TRIDENT and CLAM index with it."""
     return round(value) if abs(value - round(value)) < 0.01 else float(value)
+
+
+def row_numbers(rows: "Sequence[int] | np.ndarray", *, of: int) -> "np.ndarray":
+    """Which of so many rows are meant, int64: by their numbers, or by a mask that says of each whether it is.
+
+    A mask taken for numbers would be rows 0 and 1, again and again.
+
+    Raises:
+        ConfigError: neither whole numbers below `of`, nor as many truth values as there are rows.
+    """
+    import numpy as np
+
+    given = np.asarray(rows)
+    if given.dtype == bool and given.shape == (of,):
+        return np.flatnonzero(given)
+    found = f"{given.dtype} of shape {given.shape}"
+    if given.ndim == 1 and (given.dtype.kind in "iu" or not given.size):
+        numbers = given.astype(np.int64)
+        if not given.size or (numbers.min() >= 0 and numbers.max() < of):
+            return numbers
+        found = f"{numbers.min()} to {numbers.max()}"
+    raise ConfigError(
+        "rows are numbers, or a mask of all of them", found=f"{found}, of {of} rows", fix=f"numbers from 0 to {of - 1}"
+    )
 
 
 def with_decimal_points(cells: "pd.Series") -> "pd.Series":

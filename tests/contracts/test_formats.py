@@ -216,6 +216,11 @@ def test_historic_stamp_counts_224_for_256_um_and_skips_augmented_rows(tmp_path)
     assert len(store.load("old")) == store.info("old").tiles == TILES - 2
     assert torch.equal(store.load("old", rows=[1]).features[0], torch.from_numpy(features(dtype=np.float16)[2]))
     assert "historic" in store.info("old").notes[0]
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        del file["augmented"]
+        file["augmented"] = augmented[:3]
+    with pytest.raises(FeatureError, match=rf"\(3,\) of {TILES} tiles"):
+        open_features(tmp_path).load("old")
 
 
 @pytest.mark.parametrize("key", ["features", "patch_embeddings"])

@@ -191,12 +191,28 @@ def _scale(
 
 
 def _chosen(levels: list[_Level], scale: np.ndarray) -> _Level:
-    """The first level where it is small, else the coarsest that is fine enough."""
+    """The first level where it is small, else the coarsest that is fine enough and has no values of its own."""
     first = levels[0]
     if first.pixels <= WHOLE_PX:
         return first
     fine = [level for level in levels if scale[0] * first.size[0] / level.size[0] <= FINE_PX]
-    return fine[-1] if fine else first
+    return fine[-1] if fine and not _is_blended(fine[-1]) else first
+
+
+def _is_blended(level: _Level) -> bool:
+    """Whether a coarse level seems to be of means of classes: a value of borders alone, 128 between 0 and 255, fills no
+    3 x 3 pixels anywhere."""
+    found, filling = set[int](), set[int]()
+    for _, _, piece in level.pieces():
+        found.update(np.unique(piece).tolist())
+        if len(found - filling) > MOST_CLASSES:
+            return True
+        for value in found - filling:
+            mask = piece == value
+            rows = mask[:-2] & mask[1:-1] & mask[2:]
+            if (rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]).any():
+                filling.add(value)
+    return found != filling
 
 
 def _traced(path: Path, level: _Level, *, scale: np.ndarray) -> dict[int, list[shapely.MultiPolygon]]:

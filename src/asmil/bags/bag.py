@@ -39,8 +39,8 @@ class Bag:
         return self.features.shape[0]
 
     def rows(self, index: Int[Tensor, " rows"]) -> "Bag":
-        """The bag with only these tiles, in this order."""
-        index = on_device(index, self.features.device)
+        """The bag with only these tiles, in this order; or with those of a mask, which only truth values are."""
+        index = on_device(index.long() if index.dtype == torch.uint8 else index, self.features.device)
         level0_xy = None if self.level0_xy is None else self.level0_xy[index]
         return replace(self, features=self.features[index], level0_xy=level0_xy)
 

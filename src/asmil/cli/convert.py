@@ -25,7 +25,7 @@ def convert(
     from asmil.bags import LAYOUTS, open_features, read_slide
     from asmil.cli import exit_with
     from asmil.progress import FAILURES, Outcome
-    from asmil.settings import note_tables, read_tables, require_place, require_some, slide_mpp_of
+    from asmil.settings import note_earlier, note_tables, read_tables, require_place, require_some, slide_mpp_of
 
     write, hear, outcome = LAYOUTS[to], screen(), Outcome()
     config = settings_from(settings | {"features": source})
@@ -33,7 +33,7 @@ def convert(
     store = open_features(source, encoder=config.features_encoder)
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
-    slides, mpps = store.slides, {}
+    slides, mpps, written = store.slides, {}, list[str]()
     if config.labels is not None:
         labelled = read_tables(config)
         cohort = labelled.match(store.slides, unreadable=store.problems)
@@ -45,9 +45,11 @@ def convert(
                 mpp = mpps.get(slide, config.slide_mpp)
                 write(read_slide(store, slide, slide_mpp=mpp, tile_px=tile_px), config.out)
                 outcome.ok(slide)
+                written.append(slide)
             advance(1)
     outcome.write(config.out / FAILURES)
     require_some([config.out], outcome, hear)
     hear.closing(outcome)
+    note_earlier(config.out, written, hear)
     wrote("features", config.out)
     exit_with(outcome)

@@ -27,13 +27,13 @@ def embed_slides(
     from asmil.encoders import create_slide_encoder, slide_card
     from asmil.errors import AsmilError
     from asmil.progress import FAILURES, Outcome
-    from asmil.settings import device_of, require_place, require_some
+    from asmil.settings import device_of, note_earlier, require_place, require_some
 
     config, hear, outcome = settings_from(settings | {"features": source}), screen(), Outcome()
     card = slide_card(slide_encoder)
     require_place(config)
     store, mpp = open_features(source, encoder=config.features_encoder), config.slide_mpp
-    taken, refused = [], list[AsmilError]()
+    taken, refused, written = [], list[AsmilError](), list[str]()
     for problem in store.problems:
         outcome.failed(problem.slide or str(problem.path), stage="read", reason=problem.what)
     for slide in store.slides:
@@ -53,9 +53,11 @@ def embed_slides(
             with outcome.attempt(slide, stage="embed"):
                 write_slide_vector(store, slide, config.out, encoder=made, slide_mpp=mpp)
                 outcome.ok(slide)
+                written.append(slide)
             advance(1)
     outcome.write(config.out / FAILURES)
     require_some([config.out], outcome, hear)
     hear.closing(outcome)
+    note_earlier(config.out, written, hear)
     wrote("features", config.out)
     exit_with(outcome)

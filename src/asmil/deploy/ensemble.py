@@ -21,8 +21,6 @@ from asmil.runs import Cell, Run
 from asmil.tasks import Task
 from asmil.training import Standardized, predict
 
-# The trained models of a run, which predict together.
-
 
 @dataclass(frozen=True)
 class Member:
@@ -187,16 +185,15 @@ class Ensemble:
         return dict(zip(self.classes, np.mean(found, axis=0).T, strict=True))
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
-        """The slide of the run that a bag is, by name, features or file; None for a new one."""
-        if bag.slide and (named := self._names.find(bag.slide)):
-            return named[0]
-        return self._twin(bag, slide_file)
+        """The slide of the run that a bag is, by features or file, else by name; None for a new one."""
+        named, twins = self._names.find(bag.slide) if bag.slide else [], self._twins(bag, slide_file)
+        return next((slide for slide in named if slide in twins), (*twins, *named, None)[0])
 
-    def _twin(self, bag: Bag, slide_file: Path | None) -> str | None:
-        """The slide of the run of the same features or file, None where there is none, or nothing to compare with."""
+    def _twins(self, bag: Bag, slide_file: Path | None) -> list[str]:
+        """The slides of the run of the same features or file; none where there is nothing to compare with."""
         if self.profile is None:
-            return None
-        return self.profile.twin(bag.features, file_digest(slide_file), load=self._own_features)
+            return []
+        return self.profile.twins(bag.features, file_digest(slide_file), load=self._own_features)
 
     def _own_features(self, slide: str) -> np.ndarray:
         """The features of a slide of the run; none, which are like nothing, where they are not at hand."""
@@ -213,7 +210,7 @@ class Ensemble:
         return tuple(member for member in self.members if member.fold not in seen)
 
     def prepare(self, features: Path | None = None, *, progress: Callable[[int], None] | None = None) -> Profile | None:
-        """Measure the run's own slides, once, for what `profile.json` in its folder is kept; None without features.
+        """Measure the run's own slides, once: `profile.json` in its folder keeps all of them; None without features.
 
         Args:
             features: where the features of the run are, if not where it found them.
@@ -240,7 +237,8 @@ class Ensemble:
             self.profile = measure(
                 store, slides, digest=self.digest, unseen=unseen, files=self.run.slide_files, progress=progress
             )
-            self.profile.save(self.run)
+            if slides == self.slides:
+                self.profile.save(self.run)
         return self.profile
 
     @property
@@ -287,7 +285,8 @@ class Ensemble:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
         named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
         who = "the one member" if unseen == 1 else f"the {unseen} members"
-        if named and self.profile is not None and self._twin(bag, slide_file) is None:
+        known = self.profile.slides if self.profile else {}
+        if named and seen_as in known and not self._twins(bag, slide_file):
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
             return f"{what}: predicted by {who} that never saw that one, rename the file if it is another slide"
         return f"this slide is in the run's cohort{name}: predicted by {who} that never saw it"

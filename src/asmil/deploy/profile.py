@@ -291,18 +291,16 @@ class Profile:
         """The fingerprints of the slides, as far as they were taken."""
         return {name: _print_of(facts.print, facts.tiles) for name, facts in self.slides.items() if facts.print}
 
-    def twin(self, features: Tensor, file: str | None, *, load: Callable[[str], np.ndarray]) -> str | None:
-        """The slide of the run that has the same features or the same file, if there is one.
+    def twins(self, features: Tensor, file: str | None, *, load: Callable[[str], np.ndarray]) -> list[str]:
+        """The slides of the run that have the same features or the same file.
 
         Features that are only alike are compared tile by tile with those that `load` gives.
         """
-        digest = features_digest(features)
-        for name, facts in self.slides.items():
-            if facts.features == digest or (file is not None and facts.file == file):
-                return name
+        digest, slides = features_digest(features), self.slides.items()
+        if same := [name for name, own in slides if own.features == digest or (file is not None and own.file == file)]:
+            return same
         own = features.float().cpu().numpy()
-        found = twins_of(fingerprint(own), self.prints, lambda name: (own, load(name)))
-        return found[0].other if found else None
+        return [twin.other for twin in twins_of(fingerprint(own), self.prints, lambda name: (own, load(name)))]
 
     def save(self, run: Run) -> None:
         """Write it into a run, unless that cannot be written to: it can be measured again."""

@@ -22,8 +22,6 @@ from asmil.runs import SETTLED, PredictedFolder, figure_file, tiles_of
 from asmil.settings import Settings, device_of, extract_folder, load_settings, lost_of, require_place
 from asmil.slides import name_of, scan_slides
 
-# Predictions of new slides into a folder: each slide is settled by a file of its own, then all become tables.
-
 
 @dataclass(frozen=True)
 class Predicted:
@@ -240,7 +238,10 @@ def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
     if ensemble.profile is None:
         with hear.stage("measure the run's slides", total=len(ensemble.slides)) as advance:
             ensemble.prepare(features, progress=advance)
-        if ensemble.profile and not (kept := ensemble.run.profile_file).exists():
+        if lost := [slide for slide in ensemble.slides if ensemble.profile and slide not in ensemble.profile.slides]:
+            text = f"features of the run's slides are not at hand, and nothing is compared with them: {listed(lost)}"
+            hear.warn(text, fix="put them back, or --run-features FOLDER")
+        elif ensemble.profile and not (kept := ensemble.run.profile_file).exists():
             hear.note(f"{kept} cannot be written: the run's slides are measured anew each time")
     if ensemble.profile is None:
         text = "the features of the run are not at hand: drift and equal content cannot be seen"
@@ -327,7 +328,8 @@ def predict_published(
     model = Published(weights, classes=classes, heads=heads, device=device_of(settings.device))
     store, outcome, hear = open_features(features, encoder=features_encoder), Outcome(), hear or default_listener()
     model.require_fit(store)
-    table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
+    with PredictedFolder(settings.out).held(hear):
+        table = _predict_stored(model, store, settings, outcome=outcome, heatmaps=heatmaps, accept=(), hear=hear)
     hear.closing(outcome)
     outcome.write(settings.out / FAILURES)
     return Predictions(settings.out, model.classes, table, outcome)

@@ -7,7 +7,7 @@ from asmil.registry import door
 if TYPE_CHECKING:
     from asmil.extraction.claims import Claims, sole
     from asmil.extraction.engines import WorkerDied, exit_on_sigterm, run_tasks
-    from asmil.extraction.feature_file import is_finished, write_features
+    from asmil.extraction.feature_file import SMALLEST_FEATURE, is_finished, write_features
     from asmil.extraction.job import UNSTAINED, SlideResult
     from asmil.extraction.ledger import (
         FEATURES,

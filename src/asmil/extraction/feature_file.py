@@ -25,6 +25,10 @@ IN_MEMORY = 64 * 2**20
 BLOCK_TILES = 4096
 
 
+SMALLEST_FEATURE = 1e-4
+"""Of a slide's largest value: float16 has steps of 6e-8 at the least; of smaller features digits are lost, or all."""
+
+
 class Rows:
     """Features of a slide as they come, float16, in bounded memory however large the slide is."""
 
@@ -75,7 +79,8 @@ def write_features(
     `is_finished` compares.
 
     Raises:
-        FeatureError: features and grid differ in length, there are none, or they are not finite.
+        FeatureError: features and grid differ in length, there are none, they are not finite, or all so small that
+            float16 rounds them away.
     """
     path, features = Path(path), features if isinstance(features, Rows) else np.asarray(features)
     if len(features.shape) != 2 or 0 in features.shape or features.shape[0] != len(grid):
@@ -85,12 +90,15 @@ def write_features(
         )
     attributes = _attributes(grid, encoder=encoder, slide=slide) | (extra or {})
     with new_hdf5(path) as file:
-        stored, done = file.create_dataset("features", features.shape, np.float16), 0
+        stored, done, largest = file.create_dataset("features", features.shape, np.float16), 0, 0.0
         for block in features if isinstance(features, Rows) else [features.astype(np.float16)]:
             if not np.isfinite(block).all():
                 raise FeatureError(f"the features of {slide.name} are not finite in float16")
             stored[done : done + len(block)] = block
-            done += len(block)
+            done, largest = done + len(block), max(largest, float(np.abs(block).max()))
+        if largest < SMALLEST_FEATURE:
+            fix = "have the encoder return larger numbers: times a thousand, say"
+            raise FeatureError(f"the features of {slide.name} are too small for float16", found=largest, fix=fix)
         file["coords"] = grid.level0_xy.astype(np.int64)
         file["tissue_fraction"] = grid.tissue_fraction.astype(np.float32)
         for flag, tiles in (quality or {}).items():

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outcome, hear: Listener) -> "FeatureStore":
     """The features of the labelled slides, extracted now as far as they are not there."""
-    from asmil.bags import Problem, open_features
+    from asmil.bags import Problem, SlideNames, open_features
+    from asmil.slides import name_of
 
     go_on(made, settings_identity(settings), hear)
     made.write_settings(settings)
@@ -37,6 +38,11 @@ def extract_into(made: Run, settings: Settings, *, inputs: Inputs, outcome: Outc
     store = open_features(made.features)
     if not made.begun:  # one that has learned from them goes on with what it has learned from
         store.set_aside([Problem(slide, reason) for slide, reason in lost_of(store, outcome).items()])
+    files = SlideNames([name_of(file) for file in inputs.files])
+    earlier = "there is no file of it now: its features of an earlier call are learned from"
+    for slide in inputs.labelled.match(store.slides).slides:
+        if not files.find_or_file(slide):
+            outcome.noted(slide, stage="extract", reason=earlier)
     return store
 
 

@@ -1,7 +1,4 @@
-"""Slides and labels to a report, and each stage alone: what the commands call, and what Python calls.
-
-This file alone in the room imports from the rooms above it, inside its functions.
-"""
+"""Slides and labels to a report, and each stage alone. This file alone imports from rooms above it, in functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING
 from asmil.errors import ConfigError, RunError, require_kind
 from asmil.files import Facts, path_of, suffix_of
 from asmil.progress import Listener, Outcome, default_listener
-from asmil.runs import Run
+from asmil.runs import PredictedFolder, Run
 from asmil.runs.layout import CONFIG, ONNX, figure_file
 from asmil.runs.making import extract_into, train_into
 from asmil.settings import (
@@ -195,6 +192,7 @@ def write_report(
             raise ConfigError("a report reads columns of the table for groups alone", found="no such group", fix=fix)
         with hear.stage("report", total=None):
             page = _report_into(made, settings, subgroups=subgroups, bundle=bundle, partial=partial)
+    outcome.ok(*made.predictions["slide"])
     _closed(made, outcome, hear, always=False)
     return page
 
@@ -221,9 +219,10 @@ def heatmap(
     if not files:
         fix = f"where they were moved, write their folder as `features` into {made.folder / CONFIG}"
         raise RunError(f"nothing of {made.folder} can be drawn", found=gone, fix=fix)
-    for slide in () if slides else made.predictions["slide"]:
+    for slide in slides or made.predictions["slide"]:
+        outcome.ok(slide)
         if figure_file(made.folder, slide, ".png") not in drawn:
-            outcome.noted(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
+            outcome.skipped(slide, stage="heatmaps", reason=f"nothing is drawn: {gone}")
     _closed(made, outcome, hear, always=False)
     return files
 
@@ -272,7 +271,7 @@ def predict(
         partial, listener, **given: as in `evaluate`.
 
     Raises:
-        RunError: the run is not finished, its features changed before they were measured, or no slide can be used.
+        RunError: the run is not finished, its features changed, no slide can be used, or another predicts into `out`.
         FeatureError: this machine cannot prepare slides as the run's were.
     """
     from asmil.deploy import load_ensemble, predict_new, prepare, settings_for_new
@@ -290,8 +289,9 @@ def predict(
     with hear.stage("open", total=None):
         ensemble = load_ensemble(made, device=device_of(settings.device), partial=partial)
     prepare(ensemble, None if run_features is None else Path(run_features), hear)
-    chosen = [name for name, value in typed.items() if value is not None]
-    found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, accept=accept, hear=hear, chosen=chosen)
+    asked: Facts = {"accept": accept, "chosen": [name for name, value in typed.items() if value is not None]}
+    with PredictedFolder(settings.out).held(hear):
+        found = predict_new(ensemble, settings, outcome=outcome, heatmaps=heatmaps, hear=hear, **asked)
     hear.closing(outcome)
     return found
 

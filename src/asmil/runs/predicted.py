@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from asmil.errors import FeatureError, RunError
+from asmil.extraction import sole
 from asmil.files import Facts, new_hdf5, safe_name, write_json, write_text
 from asmil.runs import layout
 from asmil.runs.reading import open_h5, read_json, read_table, vector
 
 if TYPE_CHECKING:
     from asmil.bags import FeatureStore
+    from asmil.progress import Listener
 
 AGAIN = "predict into this folder again: asmil predict RUN --out FOLDER"
 
@@ -34,6 +37,15 @@ class PredictedFolder:
     def there(self) -> bool:
         """Whether a folder holds predictions of new slides, and is no run, and none of its cells."""
         return layout.is_predictions(self.folder)
+
+    def held(self, hear: "Listener") -> AbstractContextManager[None]:
+        """A block in which no other process predicts into it: each would write the tables, and remove figures, as if
+        the other's slides were gone.
+
+        Raises:
+            RunError: another does; it is named.
+        """
+        return sole(self.folder, within=layout.MAKING, what="predicting", hear=hear)
 
     def write(self, rows: Sequence[Facts], attention: Iterable[tuple[str, np.ndarray]]) -> None:
         """Write predictions.csv, and attention.h5 (a float32 dataset (tiles,) per slide)."""

@@ -6,7 +6,7 @@ from asmil.registry import door
 
 if TYPE_CHECKING:
     from asmil.settings.checks import check_inputs, note_unused
-    from asmil.settings.extraction import extract_folder, lost_of, require_some, slides_in
+    from asmil.settings.extraction import extract_folder, lost_of, note_earlier, require_some, slides_in
     from asmil.settings.identity import (
         CLASSIFICATION,
         UNKNOWN_FEATURES,

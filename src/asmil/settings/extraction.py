@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asmil.errors import ConfigError, RunError
+from asmil.errors import ConfigError, FeatureError, RunError, as_typed
 from asmil.files import Facts
 from asmil.progress import FAILURES, Listener, Outcome
 from asmil.settings.inputs import device_of, extract_settings, slide_mpp_of
@@ -224,3 +224,25 @@ def _tell_duplicates(groups: list[tuple[Path, ...]], hear: Listener) -> None:
     fix = "keep one of each; where both are trained on, give them the same case, so that a split cannot part them"
     for group in groups:
         hear.warn(f"the same slide under several names: {', '.join(str(path) for path in group)}", fix=fix)
+
+
+def note_earlier(folder: Path, written: Sequence[str], hear: Listener) -> None:
+    """Say which features in an output folder are not of this call: who trains on the folder would take them, too."""
+    from asmil.bags import listed, open_features
+
+    try:
+        store = open_features(folder)
+    except FeatureError as error:
+        hear.warn(str(error))
+        return
+    others = sorted(
+        {*store.slides, *(problem.slide for problem in store.problems if problem.slide)}.difference(written)
+    )
+    if others:
+        fix = (
+            f"move away what is not wanted, or choose another --out: {as_typed('asmil', 'check', '--features', folder)}"
+        )
+        hear.warn(f"{folder} also holds features that this call did not write: {listed(others, 3)}", fix=fix)
+    for problem in store.problems:
+        if problem.slide in written:
+            hear.warn(f"{problem.slide} was written, and cannot be used: {problem.what}")

@@ -13,7 +13,7 @@ from asmil.errors import ScaleError, SlideError, blaming
 from asmil.machine import each
 from asmil.slides.reader import Reader, Scene, scene_name
 from asmil.slides.region import Block, Level, Region, cut, finish_region, plan_blocks, plan_region, whole_pixels
-from asmil.units import MPP_TOLERANCE
+from asmil.units import MPP_TOLERANCE, row_numbers
 
 if TYPE_CHECKING:
     from asmil.tiles import TileGrid
@@ -97,12 +97,13 @@ class Slide:
         *,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Read tiles of a grid, uint8 (tiles, tile_px, tile_px, 3), in the order of `indices` (None: all).
+        """Read tiles of a grid, uint8 (tiles, tile_px, tile_px, 3), in the order of `indices` (a mask too; None: all).
 
         The result is that of `read` tile by tile; what neighbours share is decoded once, on all cores. It is
         written into `out` where given (of just that shape; pinned memory, for example).
 
         Raises:
+            ConfigError: `indices` are neither numbers of tiles nor a mask of them.
             ScaleError: the grid was made for another scale of this slide.
             SlideError: the file is damaged there, or `out` has another shape.
         """
@@ -112,7 +113,7 @@ class Slide:
                 found=f"{grid.slide_size} px at {grid.slide_mpp:g}, slide {self.size} px at {self.mpp:g}",
                 fix="tile the slide again",
             )
-        corners = grid.level0_xy if indices is None else grid.level0_xy[np.asarray(indices, dtype=np.int64)]
+        corners = grid.level0_xy if indices is None else grid.level0_xy[row_numbers(indices, of=len(grid))]
         tile_px, side = grid.tile_px, grid.tile_px * self._scale(grid.mpp)
         tiles = _buffer(out, (len(corners), tile_px, tile_px, 3))
 

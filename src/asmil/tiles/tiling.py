@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
-from asmil.errors import ScaleError, TissueError, require_kind
+from asmil.errors import ConfigError, ScaleError, TissueError, require_kind
 from asmil.files import written_beside
 from asmil.slides import Slide
 from asmil.tiles.tissue import Tissue
@@ -62,6 +62,10 @@ class TileGrid:
 
 _EPSILON = 1e-6  # level-0 pixels: rounding of a fractional step
 
+MOST_POSITIONS = 4_000_000
+"""Of a grid on one slide: six times those of tiles of 112 px on a slide of 100,000 x 80,000. A step of a pixel, which
+takes hours and all memory, has more on any slide."""
+
 
 def tile(
     slide: Slide | tuple[tuple[int, int], float],
@@ -87,7 +91,8 @@ def tile(
         min_tissue: least share of a tile's area within the tissue, in (0, 1].
 
     Raises:
-        ConfigError: `slide` or `tissue` is none. ScaleError: `mpp` is finer than the slide beyond the tolerance.
+        ConfigError: `slide` or `tissue` is none, or the grid has more than MOST_POSITIONS.
+        ScaleError: `mpp` is finer than the slide beyond the tolerance.
         TissueError: no tile is left, the slide is smaller than a tile, or a setting is out of range.
     """
     require_kind(tissue, Tissue, called="tissue", fix="give what find_tissue or read_tissue returns")
@@ -106,13 +111,12 @@ def tile(
         overlap_px=overlap_px,
         min_tissue=min_tissue,
     )
-    side = tile_px * mpp / slide_mpp
-    step = (tile_px - overlap_px) * mpp / slide_mpp
-    xs = _positions(bounds[0], bounds[2], side=side, step=step)
-    ys = _positions(bounds[1], bounds[3], side=side, step=step)
+    side, step = (px * mpp / slide_mpp for px in (tile_px, tile_px - overlap_px))
+    xs, ys = (_positions(bounds[axis], bounds[axis + 2], side=side, step=step) for axis in (0, 1))
+    _require_few(len(xs) * len(ys), tile_px=tile_px, overlap_px=overlap_px)
     fraction = _tissue_fractions(xs, ys, side=side, polygons=tissue.polygons)
     rows, columns = np.nonzero(fraction >= min_tissue - 1e-9)
-    if len(rows) == 0:
+    if not len(rows):
         raise _nothing_left(tissue, fraction, min_tissue)
     return TileGrid(
         level0_xy=np.stack([xs[columns], ys[rows]], axis=1),
@@ -165,6 +169,19 @@ def _check(
         )
 
 
+def _require_few(positions: int, *, tile_px: int, overlap_px: int) -> None:
+    if positions <= MOST_POSITIONS:
+        return
+    step = tile_px - overlap_px
+    wanted = math.ceil(step * math.sqrt(positions / MOST_POSITIONS))
+    less = f"an overlap of {tile_px - wanted} px or less" if wanted <= tile_px else f"tiles of {wanted} px or more"
+    raise ConfigError(
+        f"a grid of {positions:,} places for tiles is more than one slide may have",
+        found=f"tiles of {tile_px} px, a step of {step} px; at most {MOST_POSITIONS:,} places",
+        fix=f"take {less}",
+    )
+
+
 def _positions(start: int, length: int, *, side: float, step: float) -> np.ndarray:
     """Rounded starts, int64, of the tiles that lie wholly within `length` level-0 pixels from `start`."""
     if side > length + _EPSILON:
@@ -181,8 +198,8 @@ def _positions(start: int, length: int, *, side: float, step: float) -> np.ndarr
 def _tissue_fractions(xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: shapely.MultiPolygon) -> np.ndarray:
     """Exact share of each tile's area inside the polygons, float64 (rows, columns).
 
-    Tiles inside or outside altogether are settled by an index; the others are clipped, one row of tiles at a
-    time, so that no tile is clipped against the whole outline of the slide.
+    Tiles inside or outside altogether are settled by an index. For the others the outline is clipped to a row of tiles
+    once, and what lies left of a tile's sides is summed over its edges: overlapping tiles ask for the same again.
     """
     fraction = np.zeros((len(ys), len(xs)))
     if polygons.is_empty:
@@ -200,14 +217,41 @@ def _tissue_fractions(xs: np.ndarray, ys: np.ndarray, *, side: float, polygons: 
         within = parts[shapely.intersects(parts, strip)]
         clipped = shapely.union_all(shapely.intersection(within, strip))
         columns = np.nonzero(partly[row])[0]
-        fraction[row, columns] = shapely.area(shapely.intersection(boxes[row, columns], clipped)) / side**2
-    return np.minimum(fraction, 1.0)
+        sides = np.concatenate([xs[columns], xs[columns] + side])
+        before, after = np.split(_areas_left_of(sides, clipped, origin=(left, float(ys[row]))), 2)
+        fraction[row, columns] = (after - before) / side**2
+    return np.clip(fraction, 0.0, 1.0)
+
+
+_EDGES = 256
+"""Edges that are summed at once: they and all sides of tiles make a table."""
+
+
+def _areas_left_of(xs: np.ndarray, area: shapely.Geometry, *, origin: tuple[float, float]) -> np.ndarray:
+    """The area left of each x, by Green's theorem: the sum over all edges of the integral of y dx up to there."""
+    parts = shapely.get_parts(area)
+    rings = shapely.get_rings(shapely.normalize(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON]))
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    points, xs, areas = points - origin, xs - origin[0], np.zeros(len(xs))
+    same = ring[1:] == ring[:-1]
+    start, end = points[:-1][same], points[1:][same]
+    forward = np.where(end[:, 0] > start[:, 0], 1.0, -1.0)  # normalised outlines run clockwise, holes against it
+    start, end = (np.where(forward[:, None] > 0, *pair) for pair in ((start, end), (end, start)))
+    start, along, forward = (array[end[:, 0] != start[:, 0]] for array in (start, end - start, forward))
+    for first in range(0, len(start), _EDGES):
+        edges = slice(first, first + _EDGES)
+        (x, y), (dx, dy) = start[edges].T[:, :, None], along[edges].T[:, :, None]
+        part = np.clip((xs - x) / dx, 0, 1)
+        areas += forward[edges] @ (dx * part * (y + dy * part / 2))
+    return areas
 
 
 # A picture of a slide's tissue and tiles: one look says whether they are right.
 
-OUTLINE, HOLE, TILE = (0, 140, 70), (215, 120, 0), (40, 90, 200, 60)
+OUTLINE, HOLE, TILE, COVER = (0, 140, 70), (215, 120, 0), (40, 90, 200), 60 / 255
 PICTURE_PX = 1600
+MOST_SQUARES = 20_000
+"""Tiles of which the borders are drawn; of more every second row and column, or third ... All are shaded."""
 
 
 def tissue_picture(
@@ -220,11 +264,11 @@ def tissue_picture(
     """
     image = Image.fromarray(slide.thumbnail(max_px=max_px))
     scale = np.array([image.width / slide.size[0], image.height / slide.size[1]])
-    draw = ImageDraw.Draw(image, "RGBA")
     if grid is not None:
-        for left, top in grid.level0_xy * scale:
-            right, bottom = (left, top) + grid.tile_level0_px * scale
-            draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), fill=TILE, outline=TILE[:3])
+        image = _with_tiles(
+            image, grid.level0_xy * scale, step=grid.step_level0_px * scale, side=grid.tile_level0_px * scale
+        )
+    draw = ImageDraw.Draw(image)
     width = max(1, round(max(image.size) / 600))
     for polygon in tissue.polygons.geoms:
         for ring in shapely.get_rings(polygon):
@@ -232,6 +276,22 @@ def tissue_picture(
             points = shapely.get_coordinates(shapely.simplify(ring, 0.5 / scale.max())) * scale
             draw.line([tuple(point) for point in points.tolist()], fill=colour, width=width)
     return np.asarray(image)
+
+
+def _with_tiles(image: Image.Image, corners: np.ndarray, *, step: np.ndarray, side: np.ndarray) -> Image.Image:
+    """The picture with tiles, in its pixels: shaded, more where several overlap, with their borders."""
+    left, top = np.rint(corners).astype(int).T
+    right, bottom = np.maximum(np.rint(corners + side).astype(int), np.rint(corners).astype(int) + 1).T
+    count = np.zeros((max(image.height, bottom.max()) + 1, max(image.width, right.max()) + 1), np.int64)
+    for rows, columns, sign in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):
+        np.add.at(count, (rows, columns), sign)
+    shade = 1 - (1 - COVER) ** count.cumsum(0).cumsum(1)[: image.height, : image.width, None]
+    shaded = Image.fromarray(np.rint(np.asarray(image) * (1 - shade) + np.array(TILE) * shade).astype(np.uint8))
+    draw, every = ImageDraw.Draw(shaded), math.ceil(math.sqrt(len(corners) / MOST_SQUARES))
+    places = np.rint((corners - corners.min(axis=0)) / step).astype(int)
+    for index in np.nonzero((places % every == 0).all(axis=1))[0]:
+        draw.rectangle((left[index], top[index], right[index] - 1, bottom[index] - 1), outline=TILE)
+    return shaded
 
 
 def write_tissue_picture(path: str | Path, slide: Slide, tissue: Tissue, *, grid: TileGrid | None = None) -> None:

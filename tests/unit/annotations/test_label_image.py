@@ -83,8 +83,23 @@ def test_a_large_mask_is_read_from_the_level_that_is_fine_enough(tmp_path, monke
     read = []
     monkeypatch.setattr(label_image._Level, "pieces", _told(label_image._Level.pieces, read))
     drawn = read_annotations(tmp_path / "pyramid.tif", slide_size=(6400, 4800), labels=LABELS)
-    assert read == [(800, 600)], "8 level-0 px each"
+    assert read == [(800, 600)] * 2, "8 level-0 px each, looked at and traced"
     assert drawn.area_of(["tumor"]).area == 64 * (mask == 1).sum()
+
+
+def test_coarse_levels_of_means_are_no_classes(tmp_path, monkeypatch, mask):
+    """Pyramids of pictures are means: 128 between 0 and 255 was a class of its own, and many a reason to refuse it."""
+    values = np.where(mask == 1, 255, 0).astype(np.uint8)[5:, 3:]  # so that borders lie within coarse pixels
+    values = np.pad(values, ((0, 5), (0, 3)))
+    with tifffile.TiffWriter(tmp_path / "means.tif") as file:
+        for level, step in enumerate((1, 2, 4)):
+            coarse = np.rint(values.reshape(600 // step, step, 800 // step, step).mean((1, 3))).astype(np.uint8)
+            options = {"subifds": 2} if level == 0 else {"subfiletype": 1}
+            file.write(coarse, tile=(256, 256), compression="zlib", photometric="minisblack", **options)
+    monkeypatch.setattr(label_image, "WHOLE_PX", 200_000)
+    drawn = read_annotations(tmp_path / "means.tif", slide_size=SIZE)
+    assert drawn.classes == ("255",)
+    assert drawn.area_of(["255"]).area == pytest.approx(4 * (values > 0).sum(), rel=0.02)
 
 
 def _told(pieces, read):

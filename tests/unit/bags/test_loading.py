@@ -57,6 +57,9 @@ def test_a_bag_is_the_same_in_memory_in_its_file_and_in_a_copy(layout, tmp_path)
         for other in others:
             assert same(one, other)
             assert same(one.rows(rows), other.rows(rows))
+            assert same(one.rows(rows), one.rows(rows.to(torch.uint8))), "numbers, which torch takes for a mask"
+            mask = torch.arange(len(one)) % 2 == 1
+            assert same(one.rows(mask), other.rows(mask)), "a mask, which was taken for rows 0 and 1"
             assert same(one, other.loaded())
             assert type(other.rows(rows)) is type(other.opened()) is type(replace(other, label=1)) is Bag
     for one, other in zip(memory, copied, strict=True):

@@ -96,7 +96,7 @@ def test_features_and_coordinates_of_different_length(tmp_path):
         open_features(path).load("a")
 
 
-@pytest.mark.parametrize("rows", [[], [8], [-1]])
+@pytest.mark.parametrize("rows", [[], [8], [-1], [0.5], [True, False]])
 def test_rows_outside_the_slide(rows, tmp_path):
     write(tmp_path / "a.h5")
     with pytest.raises(FeatureError, match="rows"):

@@ -103,3 +103,68 @@ def test_what_converts_nothing_is_not_done(tmp_path):
     assert result.exit_code == 2
     assert "no slide could be used" in result.output
     assert "a,failed,convert,a.h5 holds NaN" in (tmp_path / "out/failures.csv").read_text().replace('"', "")
+
+
+@pytest.mark.parametrize("layout", ["asmil", "stamp"])
+def test_features_that_float16_rounds_away_are_refused(tmp_path, layout):
+    """All of a slide of 1e-9 became zeros, without a word; float32 keeps them."""
+    for name, scale in {"a": 1, "tiny": 1e-9, "small": 1e-6}.items():
+        write(tmp_path / f"{name}.h5", 0)
+        with h5py.File(tmp_path / f"{name}.h5", "r+") as file:
+            file["features"][:] *= scale
+    options = ("--slide-mpp", 0.5, "--tile-px", 512)
+    result = convert(tmp_path, "--to", layout, "--out", tmp_path.parent / f"of_{layout}", *options)
+    assert result.exit_code == 1
+    assert open_features(tmp_path.parent / f"of_{layout}").slides == ["a"]
+    assert "the features of tiny do not fit float16. Found: the largest value is 2" in result.output
+    out = tmp_path.parent / f"whole_{layout}"
+    assert convert(tmp_path, "--to", "clam", "--out", out, *options).exit_code == 0
+    np.testing.assert_allclose(open_features(out).array("tiny"), open_features(tmp_path).array("tiny"))
+
+
+def test_overlap_is_kept_and_found_by_the_places(tmp_path):
+    """CLAM does not say it; TRIDENT's folder names it, and said 0."""
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.h5", 0)
+    with h5py.File(tmp_path / "in" / "a.h5", "r+") as file:
+        file["coords"].attrs.update(patch_size=1024, patch_level=0)
+    options = ("--slide-mpp", 0.5, "--tile-px", 256)
+    assert convert(tmp_path / "in", "--to", "trident", "--out", tmp_path / "trident", *options).exit_code == 0
+    assert [path.name for path in (tmp_path / "trident").glob("*_overlap")] == ["5x_256px_128px_overlap"]
+    assert convert(tmp_path / "trident", "--to", "asmil", "--out", tmp_path / "asmil").exit_code == 0
+    assert open_features(tmp_path / "asmil").info("a").provenance["overlap"] == 128
+    assert convert(tmp_path / "asmil", "--to", "trident", "--out", tmp_path / "again").exit_code == 0
+    assert [path.name for path in (tmp_path / "again").glob("*_overlap")] == ["5x_256px_128px_overlap"]
+
+
+def test_what_an_earlier_call_left_is_told(tmp_path):
+    """Who trains on the folder takes it: of a slide whose file is damaged now, and of other features."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for seed, name in enumerate("ab"):
+        write(source / f"{name}.h5", seed)
+    assert "also holds" not in convert(source, "--to", "asmil", "--out", out).output
+    assert "also holds" not in convert(source, "--to", "asmil", "--out", out).output
+    (source / "b.h5").write_bytes((source / "b.h5").read_bytes()[:700])
+    result = convert(source, "--to", "asmil", "--out", out)
+    assert result.exit_code == 1
+    assert f"{out} also holds features that this call did not write: b" in result.output
+    (tmp_path / "wide").mkdir()
+    with h5py.File(tmp_path / "wide" / "c.h5", "w") as file:
+        file["features"] = np.random.default_rng(0).standard_normal((9, 7)).astype(np.float32)
+    result = convert(tmp_path / "wide", "--to", "asmil", "--out", out)
+    assert "this call did not write: a, b" in result.output
+    assert "c was written, and cannot be used: dimension 7, most slides have 5" in result.output
+
+
+@pytest.mark.parametrize("layout", ["clam", "trident", "stamp", "torchmil", "anndata"])
+def test_a_slide_without_places_is_not_told_to_state_a_scale(tmp_path, layout):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.h5", 0)
+    write(tmp_path / "in" / "b.h5", 1)
+    with h5py.File(tmp_path / "in" / "a.h5", "r+") as file:
+        del file["coords"]
+    result = convert(tmp_path / "in", "--to", layout, "--out", tmp_path / "out", "--slide-mpp", 0.5, "--tile-px", 512)
+    assert result.exit_code == 1
+    assert "a has no coordinates of its tiles" in result.output
+    assert "use --to asmil, which does without" in result.output

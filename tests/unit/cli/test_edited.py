@@ -205,8 +205,9 @@ def test_slides_that_are_not_drawn_for_want_of_features_are_named(trained, asmil
     edit_yaml(run, features=str(features))
     lost = sorted(features.glob("*.h5"))[0]
     lost.unlink()
-    out = asmil("heatmap", run)
-    assert f"{lost.stem}  noted   heatmaps  nothing is drawn: no attention, or its features are gone" in out
+    out = asmil("heatmap", run, code=1)
+    assert f"{lost.stem}  skipped  heatmaps  nothing is drawn: no attention, or its features are gone" in out
+    assert "11 ok, 1 skipped, 0 failed" in out
     assert len(list((run / "figures").glob("*.png"))) == 11
     out = asmil("heatmap", run, "--slide", lost.stem, code=2)
     assert "did you mean" not in out

@@ -204,3 +204,13 @@ def test_what_cannot_be_learned_from_becomes_no_vector(embed, tmp_path):
     assert open_features(tmp_path / "out").slides == ["a"]
     (tmp_path / "tiles/a.h5").unlink()
     assert "no slide could be used" in embed(tmp_path / "tiles", tmp_path / "none", code=2)
+
+
+def test_vectors_of_an_earlier_call_are_told(embed, tmp_path):
+    for seed, name in enumerate("ab"):
+        write_tiles(tmp_path / f"tiles/{name}.h5", seed=seed)
+    assert "also holds" not in embed(tmp_path / "tiles", tmp_path / "out")
+    with h5py.File(tmp_path / "tiles/b.h5", "r+") as file:
+        file["features"][3, 3] = np.nan
+    said = embed(tmp_path / "tiles", tmp_path / "out", code=1)
+    assert "also holds features that this call did not write: b" in said

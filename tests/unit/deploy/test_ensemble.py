@@ -100,6 +100,18 @@ def test_another_slide_of_the_same_name_is_not_said_to_be_of_the_cohort(ensemble
     assert "is in the run's cohort" in ensemble.predict(store.load(slide)).warnings[0]
 
 
+def test_a_slide_of_the_cohort_under_the_name_of_another_is_known_by_its_features(ensemble, store):
+    """It was predicted by those that never saw the one of its name, which had learned from it."""
+    folds = pd.read_csv(ensemble.run.folder / "splits.csv")
+    tested = folds[folds.part == "test"].set_index("slide")["fold"]
+    slide = ensemble.slides[3]
+    other = next(name for name in ensemble.slides if tested[name] != tested[slide])
+    found = ensemble.predict(replace(store.load(other), slide=slide))
+    assert found.seen_as == other
+    assert found.members == ensemble.predict(store.load(other)).members
+    assert f"is in the run's cohort as {other}" in found.warnings[0]
+
+
 def test_a_slide_that_every_member_trained_on_is_marked(run):
     table = pd.read_csv(run / "splits.csv")
     slide = table.slide[0]

@@ -11,6 +11,8 @@ import pytest
 
 from asmil.bags import open_features
 from asmil.deploy import load_ensemble, predict_slides
+from asmil.progress import Listener
+from asmil.runs import PredictedFolder
 
 
 @pytest.fixture
@@ -238,3 +240,31 @@ def test_names_cannot_leave_the_folder(run, features, tmp_path, monkeypatch):
 @pytest.mark.parametrize("given", [(), ("--slides", "a", "--features", "b")])
 def test_slides_or_features_and_not_both(asmil, run, given):
     assert "slides or features" in asmil("predict", run, *given, code=2).stderr
+
+
+def test_slides_of_the_run_without_features_are_named_and_measured_when_they_are_back(asmil, trained, run, tmp_path):
+    """Nothing is known of theirs: it was said that a slide of such a name has other features."""
+    shutil.copytree(trained / "features", tmp_path / "part")
+    lost = sorted((tmp_path / "part").glob("*.h5"))[0]
+    lost.unlink()
+    new = ("--features", trained / "features", "--out", tmp_path / "out")
+    done = asmil("predict", run, *new, "--run-features", tmp_path / "part")
+    assert f"nothing is compared with them: {lost.stem}" in done.output
+    assert "other features" not in done.output
+    assert not (run / "profile.json").exists()
+    assert "nothing is compared with them" not in asmil("predict", run, *new).output
+    assert lost.stem in json.loads((run / "profile.json").read_text())["slides"]
+
+
+def test_two_do_not_predict_into_one_folder(asmil, run, features, tmp_path):
+    """Each wrote the tables, and removed the figures, as if the other's slides were gone."""
+    out = tmp_path / "out"
+    asmil("predict", run, "--features", features, "--out", out)
+    before = (out / "predictions.csv").read_bytes()
+    (features / "new_0.h5").unlink()
+    with PredictedFolder(out).held(Listener()):
+        said = asmil("predict", run, "--features", features, "--out", out, code=2).output
+    assert "another process is predicting in" in said
+    assert (out / "predictions.csv").read_bytes() == before
+    asmil("predict", run, "--features", features, "--out", out)
+    assert not (out / ".making").exists()

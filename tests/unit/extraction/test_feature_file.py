@@ -93,7 +93,14 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     "features",
-    [np.zeros((5, 3)), np.zeros((6, 0)), np.zeros(6), np.full((6, 2), np.nan), np.full((6, 2), 1e6)],
+    [
+        np.zeros((5, 3)),
+        np.zeros((6, 0)),
+        np.zeros(6),
+        np.full((6, 2), np.nan),
+        np.full((6, 2), 1e6),
+        np.full((6, 2), 1e-6),
+    ],
 )
 def test_features_that_do_not_fit_are_refused(tmp_path, features):
     with pytest.raises(FeatureError), np.errstate(over="ignore"):

@@ -71,3 +71,16 @@ def test_it_has_no_row_among_predictions(own):
     assert list(again.table["slide"]) == list(pd.read_csv("predicted/predictions.csv")["slide"]) == ["n2"]
     with h5py.File("predicted/attention.h5") as file:
         assert list(file) == ["n2"]
+
+
+def test_a_slide_without_a_file_now_is_named_where_its_features_of_before_are_learned_from(own):
+    """What the tables say first, that it is left out, is true of files alone."""
+    extract(**{name: own[name] for name in ("slides", "out", "tile_px", "mpp", "min_tissue")})
+    gone = sorted(Path("slides").glob("*.tif"))[0]
+    gone.unlink()
+    for _ in range(2):
+        made = run(**own, listener=Deaf())
+        assert gone.stem in set(made.cohort["slide"])
+        (row,) = [row for row in made.outcome.rows if row.name == gone.stem]
+        assert "its features of an earlier call are learned from" in row.reason
+        assert made.outcome.counts == {"ok": 10, "skipped": 0, "failed": 0}

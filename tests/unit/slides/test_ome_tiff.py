@@ -85,3 +85,17 @@ def test_planes_stored_apart_and_focal_planes(tmp_path):
         assert slide.reader == "tiff"
         assert "middle of 3 focal planes" in slide.notes[0]
         np.testing.assert_array_equal(slide.read((0, 0), (300, 200), mpp=0.5), pixels)
+
+
+@pytest.mark.parametrize("unit", ["µm", "nm"])
+def test_an_untiled_one_says_its_scale_in_micrometres(tmp_path, unit):
+    """By Pillow, which reads the text as Latin-1, where µm is another unit: its scale was not known."""
+    each = 0.55 * {"µm": 1, "nm": 1000}[unit]
+    says = (
+        {"axes": "YXS"}
+        | {f"PhysicalSize{axis}": each for axis in "XY"}
+        | {f"PhysicalSize{axis}Unit": unit for axis in "XY"}
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.full((60, 80, 3), 200, np.uint8), metadata=says)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert slide.mpp == pytest.approx(0.55)

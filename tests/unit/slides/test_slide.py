@@ -82,6 +82,8 @@ def test_tiles_in_blocks_equal_single_reads(cmu_slide, mpp, tile_px, overlap_px)
         tiles = slide.read_tiles(grid, order)
         for tile, index in zip(tiles, order, strict=True):
             np.testing.assert_array_equal(tile, slide.read(grid.level0_xy[index], tile_px, mpp=mpp))
+        mask = np.isin(np.arange(len(grid)), order)
+        np.testing.assert_array_equal(slide.read_tiles(grid, mask), slide.read_tiles(grid, np.flatnonzero(mask)))
 
 
 @pytest.mark.parametrize("mpp", [0.25, 0.5, 0.7])

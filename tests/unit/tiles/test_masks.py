@@ -1,5 +1,7 @@
 """Methods find tissue that is fat, dense or without colour; pens, borders, dust and glass are none."""
 
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -162,3 +164,22 @@ def test_the_picture_shows_outlines_holes_and_tiles(tmp_path):
     assert np.median(distance[green]) == pytest.approx(100, abs=3)
     assert np.median(distance[orange]) == pytest.approx(50, abs=3)
     assert (with_tiles[40:110, 65:135, 2].astype(int) > with_tiles[40:110, 65:135, 0]).mean() > 0.3
+
+
+def test_a_picture_of_very_many_tiles_shades_all_of_them_and_takes_seconds(tmp_path):
+    """A border each took minutes; where tiles overlap it is darker."""
+    size, mpp = (600, 600), 0.5
+    polygons = shapely.MultiPolygon([shapely.box(50, 50, 550, 550)])
+    Image.new("RGB", size, (245, 245, 245)).save(tmp_path / "pale.png")
+    with open_slide(tmp_path / "pale.png", mpp=mpp) as slide:
+        tissue = Tissue(polygons, size, mpp)
+        grid = tile(slide, tissue, mpp=mpp, tile_px=40, overlap_px=38, min_tissue=1)
+        start = time.perf_counter()
+        picture = tissue_picture(slide, tissue, grid).astype(int)
+        seconds = time.perf_counter() - start
+    assert len(grid) > 50_000
+    assert seconds < 10
+    red = picture[..., 0]
+    assert (red[:45] == 245).all()
+    assert (red[55:545, 55:545] < 245).all()
+    assert np.median(red[56:60, 56:60]) > np.median(red[200:400, 200:400])

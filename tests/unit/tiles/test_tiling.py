@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
-from asmil.errors import ScaleError, TissueError
+from asmil.errors import ConfigError, ScaleError, TissueError
 from asmil.slides import open_slide
 from asmil.tiles import Tissue, find_tissue, tile
 
@@ -87,3 +87,31 @@ def test_a_hundred_thousand_tiles_take_seconds():
     assert time.process_time() - start < 60
     assert len(grid) > 50_000
     assert grid.tissue_fraction.astype(float).sum() * 224**2 == pytest.approx(polygon.area, rel=1e-6)
+
+
+def test_shares_of_tissue_are_those_of_clipped_outlines():
+    """Holes, islands in them, a bow that touches itself, and steps that are no whole numbers."""
+    rng = np.random.default_rng(0)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 60))
+    outline = np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(60, 95, (60, 1)) + 100
+    ring = shapely.make_valid(shapely.Polygon(outline)) - shapely.Point(100, 100).buffer(30)
+    shape = shapely.union_all([ring, shapely.Point(100, 100).buffer(9), shapely.box(3, 3, 17, 190)])
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
+    tissue = Tissue(shapely.MultiPolygon(parts), (200, 200), 0.5)
+    for overlap_px in (0, 5, 15):
+        grid = tile(((200, 200), 0.5), tissue, mpp=0.55, tile_px=16, overlap_px=overlap_px, min_tissue=1e-9)
+        x, y = grid.level0_xy.T
+        boxes = shapely.box(x, y, x + grid.tile_level0_px, y + grid.tile_level0_px)
+        truth = shapely.area(shapely.intersection(boxes, tissue.polygons)) / grid.tile_level0_px**2
+        np.testing.assert_allclose(grid.tissue_fraction, truth, atol=1e-6)
+
+
+def test_more_places_than_a_slide_may_have_are_refused_with_what_is_possible():
+    """Hours, and all memory, for what nobody meant: a typed 223 for 23."""
+    size = (2220, 2967)
+    with pytest.raises(
+        ConfigError, match=r"a grid of 5,479,768 places .* a step of 1 px.* an overlap of 222 px or less"
+    ):
+        tile((size, 0.5), whole(size), mpp=0.5, tile_px=224, overlap_px=223)
+    with pytest.raises(ConfigError, match="take tiles of 2 px or more"):
+        tile((size, 0.5), whole(size), mpp=0.5, tile_px=1)

@@ -64,6 +64,8 @@ def _facts(tiles: SlideTiles) -> dict[str, object]:
     facts |= {name: getattr(tiles, name) for name in _SCALES if getattr(tiles, name) is not None}
     if tiles.tile_px is not None:
         facts["patch_size"] = tiles.tile_px
+    if tiles.overlap_px is not None:
+        facts["overlap"] = tiles.overlap_px
     if tiles.tile_level0_px is not None:
         facts["patch_size_level0"] = whole(tiles.tile_level0_px)
     return facts

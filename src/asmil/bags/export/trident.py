@@ -41,7 +41,7 @@ def _attributes(tiles: SlideTiles) -> dict[str, object]:
         "patch_size_level0": whole(side),
         "level0_magnification": whole(mpp_of_objective(1) / slide_mpp),
         "target_magnification": whole(mpp_of_objective(1) / mpp),
-        "overlap": int(facts.get("overlap") or 0),
+        "overlap": tiles.overlap_px or 0,
         "name": tiles.slide,
         "level0_width": facts.get("level0_width") or "None",
         "level0_height": facts.get("level0_height") or "None",

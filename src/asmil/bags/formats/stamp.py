@@ -17,6 +17,7 @@ from asmil.bags.reading.entry import (
     slide_level,
     stored_side,
 )
+from asmil.errors import FeatureError
 
 HISTORIC_TILE_PX, HISTORIC_TILE_UM = 224.0, 256.0
 """Before units were stored, coordinates counted pixels of tiles 224 px wide that covered 256 um."""
@@ -39,6 +40,11 @@ class _Stamp:
         if "augmented" in source:
             require_array(source["augmented"], Path(source.filename), kinds="b", what="marks of augmented tiles")
             augmented = source["augmented"][()]
+            if augmented.shape != (count := _features(source).shape[-2],):  # fewer would leave the others out
+                found = f"{augmented.shape} of {count} tiles"
+                raise FeatureError(
+                    f"{Path(source.filename).name}: its marks of augmented tiles do not fit", found=found
+                )
         entry = Entry(
             features=_features(source),
             coords=coords,

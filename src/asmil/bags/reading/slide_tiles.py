@@ -2,18 +2,19 @@
 
 import importlib.metadata
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from asmil.bags.reading.entry import FeatureInfo, number
+from asmil.bags.reading.entry import FeatureInfo, modal_stride, number
 from asmil.bags.reading.stored_slide import require_unlike
 from asmil.bags.store import FeatureStore
 from asmil.encoders import SlideEncoderCard, Tiles, check_tiles
 from asmil.errors import FeatureError
+from asmil.extraction import SMALLEST_FEATURE
 from asmil.files import Facts, new_hdf5, safe_name
 from asmil.units import mpp_of_objective
 
@@ -54,7 +55,10 @@ class SlideTiles:
         if (value := getattr(self, name)) is not None:
             return value
         if self.info.coordinates is None:
-            what, fix = f"{self.slide} has no coordinates of its tiles", "; ".join(self.info.notes) or None
+            what, fix = (
+                f"{self.slide} has no coordinates of its tiles",
+                "; ".join((*self.info.notes, _FIX["coordinates"])),
+            )
             raise FeatureError(what, found=f"a file of format {self.info.format}", fix=fix)
         raise FeatureError(f"the scale of the slide {self.slide} is unknown", fix=_FIX["slide_mpp"])
 
@@ -65,11 +69,24 @@ class SlideTiles:
             FeatureError: it is unknown; the message names the option that states it.
         """
         if (value := getattr(self, name)) is None:
+            self.need("um_xy" if name == "tile_um" else "level0_xy")  # without places no option makes it known
             raise FeatureError(f"the {name} of slide {self.slide} is unknown", fix=_FIX[name])
         return value
 
+    @property
+    def overlap_px(self) -> int | None:
+        """By how many pixels neighbours overlap, at the tiles' own scale: as the file states it, or by their places."""
+        if (stated := number(self.info.provenance, "overlap")) is not None:
+            return round(stated)
+        xy, side = (self.um_xy, self.tile_um) if self.level0_xy is None else (self.level0_xy, self.tile_level0_px)
+        if xy is None or not side or self.tile_px is None or (step := modal_stride(xy)) is None:
+            return None
+        overlap = round(self.tile_px * (1 - step / side))
+        return max(0, overlap) if abs(step - side) > 1 else 0  # places are whole numbers
+
 
 _FIX = {
+    "coordinates": "leave it out, or use --to asmil, which does without",
     "slide_mpp": "give --slide-mpp, or --labels with a column mpp",
     "tile_px": "give --tile-px, the side of a tile as the encoder saw it",
     "mpp": "give --tile-px and, where level 0 has no scale, --slide-mpp",
@@ -124,12 +141,13 @@ def half(tiles: SlideTiles) -> np.ndarray:
     """The features in float16.
 
     Raises:
-        FeatureError: a value is too large for float16.
+        FeatureError: a value is too large for float16, or all are so small that they are rounded away.
     """
-    largest = np.abs(tiles.features).max()
-    if largest > np.finfo(np.float16).max:
-        fix = "the layouts clam and trident keep float32"
-        raise FeatureError(f"the features of {tiles.slide} do not fit float16", found=f"{largest:g}", fix=fix)
+    largest = float(np.abs(tiles.features).max())
+    if largest > np.finfo(np.float16).max or 0 < largest < SMALLEST_FEATURE:
+        fix = "the layouts clam, trident, torchmil and anndata keep float32"
+        found = f"the largest value is {largest:g}"
+        raise FeatureError(f"the features of {tiles.slide} do not fit float16", found=found, fix=fix)
     return tiles.features.astype(np.float16)
 
 
@@ -175,7 +193,7 @@ def write_slide_vector(
     Raises:
         FeatureError: the features cannot be read, are the same in all tiles, or have no places where the encoder needs
             them.
-        EncoderError: the vector cannot be computed.
+        EncoderError: the vector cannot be computed, or the tiles overlap by their places and the encoder wants a grid.
     """
     path = folder / f"{safe_name(slide)}.h5"
     card = encoder.card
@@ -194,6 +212,7 @@ def write_slide_vector(
     made_of = _made_of(store, slide)
     tiles = read_slide(store, slide, slide_mpp=slide_mpp)
     require_unlike(tiles.features, tiles.info.path)
+    check_tiles(card, replace(_tiles(tiles.info, slide_mpp=tiles.slide_mpp), overlap=tiles.overlap_px), assume=True)
     import torch
 
     places: Facts = {}

@@ -15,8 +15,9 @@ import numpy as np
 
 from asmil.bags.reading.entry import AGAIN, Array, Entry, geometry_of, read_rows
 from asmil.bags.reading.places import Place
-from asmil.errors import FeatureError
+from asmil.errors import ConfigError, FeatureError
 from asmil.files import written_beside
+from asmil.units import row_numbers
 
 if TYPE_CHECKING:
     from asmil.bags.bag import Bag, StreamedBag
@@ -306,7 +307,10 @@ def _chosen_rows(tiles: int, rows: Rows, *, keep: np.ndarray | None) -> np.ndarr
     if rows is None:
         return keep
     tiles = tiles if keep is None else len(keep)
-    rows = np.asarray(rows, dtype=np.int64)
-    if len(rows) == 0 or rows.min() < 0 or rows.max() >= tiles:
+    try:
+        rows = row_numbers(rows, of=tiles)
+    except ConfigError as error:
+        raise FeatureError("rows must be among the tiles of the slide", found=error.found, fix=error.fix) from error
+    if not len(rows):
         raise FeatureError("rows must be among the tiles of the slide, and at least one", found=f"{tiles} tiles")
     return rows if keep is None else keep[rows]

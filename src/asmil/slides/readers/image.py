@@ -140,6 +140,8 @@ def _tiff_mpp(image: Image.Image) -> tuple[float, float] | None:
     if image.format != "TIFF" or tags is None:
         return None
     text = str(tags.get(270, ""))
+    with suppress(UnicodeError):  # Pillow reads it as Latin-1, in which the micrometre of OME is another unit
+        text = text.encode("latin-1").decode("utf-8")
     if images := ome_images(text):
         return images[0].mpp
     unit = unit_of_imagej(text) or tags.get(296, 2)
