@@ -235,20 +235,21 @@ class Predictions:
 
 def prepare(ensemble: Ensemble, features: Path | None, hear: Listener) -> None:
     """Measure the run's own slides where that was not done before, and say what there is to compare with."""
-    if ensemble.profile is None:
+    measured = ensemble.profile is None
+    if measured:
         with hear.stage("measure the run's slides", total=len(ensemble.slides)) as advance:
             ensemble.prepare(features, progress=advance)
-        if lost := [slide for slide in ensemble.slides if ensemble.profile and slide not in ensemble.profile.slides]:
-            text = f"features of the run's slides are not at hand, and nothing is compared with them: {listed(lost)}"
-            hear.warn(text, fix="put them back, or --run-features FOLDER")
-        elif ensemble.profile and not (kept := ensemble.run.profile_file).exists():
-            hear.note(f"{kept} cannot be written: the run's slides are measured anew each time")
-    if ensemble.profile is None:
-        text = "the features of the run are not at hand: drift and equal content cannot be seen"
-        hear.warn(text, fix="--run-features FOLDER, once")
-    elif (rate := ensemble.profile.false_alarms()) is not None:
-        slides = len(ensemble.profile.held_out)
-        hear.note(f"warnings of drift: {rate:.1%} of the run's {slides} own held-out slides would raise one")
+    if (profile := ensemble.profile) is None:
+        gone = "the features of the run are not at hand: drift and equal content cannot be seen"
+        return hear.warn(gone, fix="--run-features FOLDER, once")
+    if lost := [slide for slide in ensemble.slides if slide not in profile.slides]:
+        text = f"features of the run's slides are not at hand, and nothing is compared with them: {listed(lost)}"
+        hear.warn(text, fix="put them back, or --run-features FOLDER")
+    elif measured and not (kept := ensemble.run.profile_file).exists():
+        hear.note(f"{kept} cannot be written: the run's slides are measured anew each time")
+    if (rate := profile.false_alarms()) is not None:
+        known = f"the run's {len(profile.held_out)} own held-out slides"
+        hear.note(f"warnings of drift: {rate:.1%} of {known} would raise one")
 
 
 def embed_new(
@@ -296,9 +297,11 @@ def predict_new(
     outcome.write(settings.out / FAILURES)
     if table.empty:
         hear.closing(outcome)
-        said = [f"{row.name}: {row.reason}" for row in outcome.set_aside]
-        fix = f"see {FAILURES}" if said else "give slide files by --slides, feature files by --features"
-        found = said[0] if said else f"none in {settings.slides or features}"
+        nothing = (
+            f"none in {settings.slides or features}",
+            "give slide files by --slides, feature files by --features",
+        )
+        found, fix = next(((f"{row.name}: {row.reason}", f"see {FAILURES}") for row in outcome.set_aside), nothing)
         raise RunError("no slide could be predicted", found=found, fix=fix)
     return Predictions(settings.out, tuple(ensemble.classes), table, outcome)
 
@@ -386,12 +389,7 @@ def _predict_stored(
 
 
 def _draw(
-    ensemble: Ensemble | Published,
-    slide: Predicted,
-    store: FeatureStore,
-    made: PredictedFolder,
-    *,
-    file: Path | None,
+    ensemble: Ensemble | Published, slide: Predicted, store: FeatureStore, made: PredictedFolder, *, file: Path | None
 ) -> None:
     by_class = ensemble.evidence(store.load(slide.slide), slide_file=file)
     shown = slide.row.get("prediction") if len(by_class) > 2 else list(by_class)[-1] if by_class else None
