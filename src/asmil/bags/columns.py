@@ -153,7 +153,9 @@ class Reading:
     def line(self, *, labelled: bool = True) -> str:
         """The roles in one line; not `labelled`, without the label, where a task names columns of its own."""
         said, roles = [], {"slide": "slide", "case": "patient", "label": "label", "site": "site"}
-        for role, name in roles.items() if labelled else [(r, n) for r, n in roles.items() if r != "label"]:
+        if not labelled:
+            del roles["label"]
+        for role, name in roles.items():
             others = f" (also possible: {listed(self.also[role])})" if self.also.get(role) else ""
             said.append(f"{name} = {self.columns.get(role) or 'none'}{others}")
         return ", ".join(said)

@@ -126,9 +126,9 @@ class Ensemble:
         Raises:
             FeatureError: features of another dimension.
         """
-        seen_as = self.known_as(bag, slide_file=slide_file)
+        seen_as, twins = self._known(bag, slide_file)
         members = self.members if seen_as is None else self.unseen(seen_as)
-        warnings = [] if seen_as is None else [self._about_training(bag, seen_as, len(members), slide_file)]
+        warnings = [] if seen_as is None else [self._about_training(bag, seen_as, len(members), twins)]
         members = members or self.members
         predictions = [predict(member.model, [bag], task=member.task)[0] for member in members]
         by_member, found = np.stack([p.probabilities for p in predictions]), self._distance(bag, members)
@@ -186,14 +186,14 @@ class Ensemble:
 
     def known_as(self, bag: Bag, *, slide_file: Path | None = None) -> str | None:
         """The slide of the run that a bag is, by features or file, else by name; None for a new one."""
-        named, twins = self._names.find(bag.slide) if bag.slide else [], self._twins(bag, slide_file)
-        return next((slide for slide in named if slide in twins), (*twins, *named, None)[0])
+        return self._known(bag, slide_file)[0]
 
-    def _twins(self, bag: Bag, slide_file: Path | None) -> list[str]:
-        """The slides of the run of the same features or file; none where there is nothing to compare with."""
-        if self.profile is None:
-            return []
-        return self.profile.twins(bag.features, file_digest(slide_file), load=self._own_features)
+    def _known(self, bag: Bag, slide_file: Path | None) -> tuple[str | None, Sequence[str]]:
+        """That, and all slides of the run of the same features or file; none where there is nothing to compare with."""
+        named, twins = self._names.find(bag.slide) if bag.slide else [], list[str]()
+        if self.profile is not None:
+            twins = self.profile.twins(bag.features, file_digest(slide_file), load=self._own_features)
+        return next((slide for slide in named if slide in twins), (*twins, *named, None)[0]), twins
 
     def _own_features(self, slide: str) -> np.ndarray:
         """The features of a slide of the run; none, which are like nothing, where they are not at hand."""
@@ -279,14 +279,12 @@ class Ensemble:
         models = _standardized(members)
         return distance(bag.features, models) if models else None
 
-    def _about_training(self, bag: Bag, seen_as: str, unseen: int, slide_file: Path | None) -> str:
+    def _about_training(self, bag: Bag, seen_as: str, unseen: int, twins: Sequence[str]) -> str:
         name = "" if bag.slide == seen_as else f" as {seen_as}"
         if not unseen:
             return f"this slide was in the training data{name} of every member: the prediction proves nothing"
-        named = bool(bag.slide and self._names.find(bag.slide))  # one that has no such name is known by its twin
         who = "the one member" if unseen == 1 else f"the {unseen} members"
-        known = self.profile.slides if self.profile else {}
-        if named and seen_as in known and not self._twins(bag, slide_file):
+        if not twins and self.profile and seen_as in self.profile.slides:
             what = f"this slide has the name of one in the run's cohort{name}, and other features"
             return f"{what}: predicted by {who} that never saw that one, rename the file if it is another slide"
         return f"this slide is in the run's cohort{name}: predicted by {who} that never saw it"

@@ -122,7 +122,7 @@ def vector(part: h5py.Dataset, *, dims: int | None = 1, kind: type = np.floating
     """The values of a dataset of that many axes (None: of any), of a kind of numbers or texts (np.object_); of another,
     or one that claims more than its file can hold, it raises a ValueError, for `open_h5` to name."""
     of_kind = isinstance(part, h5py.Dataset) and np.issubdtype(part.dtype, kind)
-    if not of_kind or part.ndim != (part.ndim if dims is None else dims):
+    if not of_kind or dims not in (None, part.ndim):
         raise ValueError(f"{part.name} has {getattr(part, 'ndim', 'no')} axes of {getattr(part, 'dtype', type(part))}")
     if part.nbytes > MOST_PACKED * Path(part.file.filename).stat().st_size:
         raise ValueError(f"{part.name} claims {part.nbytes:,} bytes")

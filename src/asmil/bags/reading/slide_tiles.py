@@ -55,10 +55,8 @@ class SlideTiles:
         if (value := getattr(self, name)) is not None:
             return value
         if self.info.coordinates is None:
-            what, fix = (
-                f"{self.slide} has no coordinates of its tiles",
-                "; ".join((*self.info.notes, _FIX["coordinates"])),
-            )
+            what = f"{self.slide} has no coordinates of its tiles"
+            fix = "; ".join((*self.info.notes, _FIX["coordinates"]))
             raise FeatureError(what, found=f"a file of format {self.info.format}", fix=fix)
         raise FeatureError(f"the scale of the slide {self.slide} is unknown", fix=_FIX["slide_mpp"])
 

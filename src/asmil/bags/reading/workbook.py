@@ -297,11 +297,9 @@ def _text_of(cell: "ReadOnlyCell") -> str:
     value, kind = cell.value, cell.data_type
     if value is None or kind == "e":
         return ""
-    if isinstance(value, str):
-        return unescape(value)
     if isinstance(value, float) and abs(value) >= 1e15:
         return f"{value:.14E}"
     if kind != "n" or value != int(value):
-        return str(value)
+        return unescape(str(value))
     zeros = _ZEROS.fullmatch(cell.number_format or "")
     return str(int(value)).zfill(len(zeros[0]) if zeros else 0)
